@@ -1,0 +1,1 @@
+//! Distance kernels and their choice at run time. Knows no PostgreSQL.

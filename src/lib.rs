@@ -1,0 +1,29 @@
+//! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
+//!
+//! The layers depend on each other in one direction, top to bottom: `am` (the access method) and `types` (the SQL types) on
+//! `graph` (HNSW over a page store), `storage` (pages and records), `distance` (kernels). Below `am` only `storage::buffers`
+//! and `types` know that PostgreSQL exists.
+
+pub mod distance;
+pub mod error;
+pub mod types;
+
+pgrx::pg_module_magic!(name, version);
+
+/// Called by PostgreSQL when the library is loaded.
+#[pgrx::pg_guard]
+#[allow(non_snake_case)]
+pub extern "C-unwind" fn _PG_init() {}
+
+/// Required by `cargo pgrx test` at the root of the crate.
+#[cfg(test)]
+pub mod pg_test {
+    /// One-off initialisation of the test framework: nothing to do.
+    pub fn setup(_options: Vec<&str>) {}
+
+    /// Settings of the test server.
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,0 +1,1 @@
+//! The SQL types and their functions.
