@@ -1,0 +1,32 @@
+# Everything here is a thin name for a script; `make help` says what there is.
+# Settings: PG=15 (PostgreSQL version), PORT=54329 (of the private clusters), PG_CONFIG=... (make install).
+.PHONY: help demo psql test install stop clean
+.DEFAULT_GOAL := help
+export PG PORT PG_CONFIG
+
+help:
+	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
+	@echo 'make psql                      psql in the database of the demo'
+	@echo 'make test                      format, lints, unit tests, SQL regression, crash, standby and corruption tests'
+	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
+	@echo 'make stop                      stop the private clusters'
+	@echo 'make clean                     stop them and remove the build directory'
+
+demo:
+	@examples/demo.sh
+
+psql:
+	@pgrx-config/cluster.sh demo start
+	@pgrx-config/cluster.sh demo psql -d demo
+
+test:
+	@pgrx-config/test.sh
+
+install:
+	@pgrx-config/install.sh
+
+stop:
+	@pgrx-config/clean.sh stop
+
+clean:
+	@pgrx-config/clean.sh

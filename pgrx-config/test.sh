@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# All tests, cheapest first, and a summary. Stops at the first failure.
+
+# shellcheck source=pgrx-config/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+cd "$repo"
+summary=()
+step() {
+    local title=$1 start=$SECONDS
+    shift
+    say "== $title"
+    "$@" || die "FAILED: $title"
+    summary+=("$(printf '%-52s %4ds' "$title" $((SECONDS - start)))")
+}
+
+# Unit tests and #[pg_test]: pgrx starts its own server in the test cluster's PostgreSQL. Its configuration names that one;
+# everything is compiled before under the configuration in the cache, so nothing is compiled again for it.
+pgrx_tests() {
+    local home options=()
+    home=$(pgrx-config/cluster.sh test dir)
+    mkdir -p "$home/pgrx"
+    printf '[configs]\npg%s = "%s"\n' "$PG" "$1" >"$home/pgrx/config.toml"
+    pgrx_data=$(mktemp -d /tmp/pg_alopex.XXXXXX)
+    trap 'rm -rf "$pgrx_data"' EXIT
+    if is_root; then
+        chown "$server_user" "$pgrx_data"
+        options=(--runas "$server_user")
+    fi
+    cargo test --no-run --features "pg$PG pg_test" &&
+        USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$PG" --pgdata "$pgrx_data" "${options[@]}"
+}
+
+integration_tests() {
+    local home
+    home=$(pgrx-config/cluster.sh test dir)
+    PG_ALOPEX_PG_CONFIG=$1 PG_ALOPEX_TEST_DIR=$home cargo test -p pg_alopex-integration -- --test-threads=2
+}
+
+step "set-up" pgrx-config/setup.sh
+pg_config=$(pgrx-config/cluster.sh test prefix)
+step "cargo fmt" cargo fmt --all --check
+step "cargo clippy" cargo clippy --workspace --all-targets --features "pg$PG pg_test" -- -D warnings
+if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
+step "unit tests and tests inside the server" pgrx_tests "$pg_config"
+step "SQL regression" tests/regress.sh
+step "integration: crashes, standby, corruption, concurrency" integration_tests "$pg_config"
+
+say "== All tests passed"
+printf '   %s\n' "${summary[@]}"

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs each tests/sql/NAME.sql in a database of its own and compares what psql prints with tests/expected/NAME.out.
+#
+#   regress.sh [NAME...]            all files, or those named
+#   regress.sh --accept [NAME...]   take what was printed as expected: read the change before committing it
+
+# shellcheck source=pgrx-config/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../pgrx-config/lib.sh"
+
+accept=0
+if [ "${1-}" = --accept ]; then
+    accept=1
+    shift
+fi
+
+cd "$repo"
+cluster() { pgrx-config/cluster.sh test "$@"; }
+pgrx-config/setup.sh
+pg_config=$(cluster prefix)
+cargo pgrx install -c "$pg_config" >"$(cluster dir)/install.log" 2>&1 || {
+    cat "$(cluster dir)/install.log" >&2
+    die "the extension does not build"
+}
+cluster start
+results=$(cluster dir)/regress
+rm -rf "$results"
+mkdir -p "$results"
+
+names=("$@")
+if [ ${#names[@]} = 0 ]; then
+    for file in tests/sql/*.sql; do names+=("$(basename "$file" .sql)"); done
+fi
+
+failed=0
+for name in "${names[@]}"; do
+    [ -f "tests/sql/$name.sql" ] || die "there is no tests/sql/$name.sql"
+    cluster psql -q -d postgres -v ON_ERROR_STOP=1 -v name="regress_$name" <<'SQL'
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+CREATE DATABASE :"name" TEMPLATE template0;
+SQL
+    cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pg_alopex'
+    status=0
+    cluster psql -a -q -d "regress_$name" <"tests/sql/$name.sql" >"$results/$name.out" 2>&1 || status=$?
+    if [ $status -gt 1 ]; then
+        say "not ok $name (psql ended with status $status: did the server crash? see $(cluster dir)/server.log)"
+        tail -n 5 "$results/$name.out"
+        failed=$((failed + 1))
+    elif [ $accept = 1 ]; then
+        mkdir -p tests/expected
+        cp "$results/$name.out" "tests/expected/$name.out"
+        say "accepted $name"
+    elif diff -u "tests/expected/$name.out" "$results/$name.out" >"$results/$name.diff" 2>&1; then
+        say "ok $name"
+    else
+        say "not ok $name"
+        cat "$results/$name.diff"
+        failed=$((failed + 1))
+    fi
+done
+[ $failed = 0 ] || die "$failed of ${#names[@]} regression files differ"
