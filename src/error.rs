@@ -14,7 +14,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A page of an index that does not make sense.
     #[error("index \"{relation}\" is corrupted at block {block}: {reason}")]
-    Corrupted { relation: String, block: u32, reason: String },
+    Corrupted {
+        relation: String,
+        block: u32,
+        reason: String,
+    },
 }
 
 impl Error {

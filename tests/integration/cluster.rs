@@ -1,0 +1,292 @@
+//! A PostgreSQL cluster that a test owns: started, stopped, killed, copied, and removed when dropped.
+//!
+//! Servers listen on a unix socket only. As root they run as the user `postgres`, because a server refuses to run as root.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, NoTls};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use tempfile::TempDir;
+
+const SERVER_USER: &str = "postgres";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Settings of every server: small enough that checkpoints, evictions and WAL switches happen during a test. `fsync` only
+/// matters when the machine dies; what a killed server has written stays in the kernel.
+const SETTINGS: &str = "
+listen_addresses = ''
+fsync = off
+shared_buffers = 16MB
+maintenance_work_mem = 64MB
+max_wal_size = 64MB
+checkpoint_timeout = 30s
+wal_level = replica
+max_connections = 30
+autovacuum = off
+hot_standby_feedback = on
+max_standby_streaming_delay = -1
+lc_messages = 'C'
+";
+
+/// Waits until `condition` holds; fails with `what` when it does not within a minute.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A cluster and its server.
+pub struct Cluster {
+    /// The server's socket directory, short because a socket's path must be; removed with everything else.
+    sockets: TempDir,
+    /// The data directory's parent.
+    home: TempDir,
+    server: Mutex<Option<Child>>,
+}
+
+impl Cluster {
+    /// A new cluster with the extension in its database `postgres`, running.
+    pub fn new() -> Self {
+        let cluster = Self::prepare();
+        cluster.run_tool(
+            "initdb",
+            &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        );
+        let conf = cluster.data().join("postgresql.conf");
+        fs::write(&conf, SETTINGS).expect("the settings are written");
+        cluster.start();
+        cluster
+            .client()
+            .batch_execute(&format!("CREATE EXTENSION {}", extension()))
+            .expect("the extension is created");
+        cluster
+    }
+
+    /// A streaming standby of a running cluster, running.
+    pub fn standby_of(primary: &Cluster) -> Self {
+        let cluster = Self::prepare();
+        let source = format!("host={} user=postgres", primary.sockets.path().display());
+        cluster.run_tool(
+            "pg_basebackup",
+            &["-R", "-X", "stream", "--checkpoint=fast", "--no-sync", "-d", &source],
+        );
+        cluster.start();
+        cluster
+    }
+
+    /// The directories of a cluster, the data directory empty.
+    fn prepare() -> Self {
+        let base = std::env::var_os("PG_ALOPEX_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let home = tempfile::Builder::new()
+            .prefix("cluster-")
+            .tempdir_in(base)
+            .expect("a directory for the cluster");
+        let sockets = tempfile::Builder::new()
+            .prefix("alopex-")
+            .tempdir_in("/tmp")
+            .expect("a directory for sockets");
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(home.path().join("data"))
+            .expect("a data directory");
+        if let Some((uid, gid)) = server_ids() {
+            for path in [home.path(), sockets.path(), &home.path().join("data")] {
+                chown(path, Some(uid), Some(gid)).expect("the server's user gets its directories");
+            }
+        }
+        Cluster {
+            sockets,
+            home,
+            server: Mutex::new(None),
+        }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// A program of the PostgreSQL under test, run to its end on this data directory.
+    fn run_tool(&self, tool: &str, arguments: &[&str]) {
+        let output = self
+            .command(tool)
+            .arg("-D")
+            .arg(self.data())
+            .args(arguments)
+            .output()
+            .expect("the tool starts");
+        assert!(
+            output.status.success(),
+            "{tool} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// A program of the PostgreSQL under test, as the server's user. `setpriv` becomes the program: the process id stays.
+    fn command(&self, program: &str) -> Command {
+        let path = bin_dir().join(program);
+        let mut command = match server_ids() {
+            None => Command::new(path),
+            Some(_) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid", SERVER_USER, "--regid", SERVER_USER, "--init-groups", "--"])
+                    .arg(path);
+                command
+            }
+        };
+        command.current_dir(self.home.path()).env("LC_ALL", "C");
+        command
+    }
+
+    /// Starts the server and waits until it answers.
+    pub fn start(&self) {
+        let mut running = self.server.lock().unwrap();
+        assert!(running.is_none(), "the server is running");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.home.path().join("log"))
+            .expect("a log");
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.sockets.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut server = command.spawn().expect("the server starts");
+        wait_for("the server answers", || {
+            if let Some(status) = server.try_wait().expect("the server can be waited for") {
+                panic!("the server ended at start: {status}\n{}", self.log());
+            }
+            self.try_client().is_ok()
+        });
+        *running = Some(server);
+    }
+
+    /// A connection to the database `postgres`, or why there is none.
+    pub fn try_client(&self) -> Result<Client, postgres::Error> {
+        Config::new()
+            .host_path(self.sockets.path())
+            .user("postgres")
+            .dbname("postgres")
+            .connect(NoTls)
+    }
+
+    /// A connection to the database `postgres`.
+    pub fn client(&self) -> Client {
+        self.try_client()
+            .unwrap_or_else(|error| panic!("no connection: {error:?}\n{}", self.log()))
+    }
+
+    /// Stops the server in order, as for maintenance: every page is written.
+    pub fn stop(&self) {
+        self.end_with(Signal::INT);
+    }
+
+    /// Kills the server and all its processes with SIGKILL, at once, and waits until they are gone: a crash.
+    pub fn kill(&self) {
+        let mut server = self.server.lock().unwrap().take().expect("the server is running");
+        server.kill().expect("the postmaster is killed");
+        server.wait().expect("the postmaster is gone");
+        // With the postmaster gone nothing starts new processes. Those left must not finish what they are doing.
+        wait_for("the server's processes are gone", || {
+            let left = self.processes();
+            for process in &left {
+                // It may have ended by itself since it was listed.
+                let _ = kill_process(*process, Signal::KILL);
+            }
+            left.is_empty()
+        });
+    }
+
+    /// Whether the server has lost a process or itself since it was started: it logs either.
+    pub fn has_crashed(&self) -> bool {
+        let log = self.log();
+        log.contains("was terminated by signal") || log.contains("PANIC:") || log.contains("TRAP:")
+    }
+
+    /// Asks the server to end with a signal and waits for it.
+    fn end_with(&self, signal: Signal) {
+        let mut server = self.server.lock().unwrap().take().expect("the server is running");
+        kill_process(Pid::from_child(&server), signal).expect("the server gets a signal");
+        wait_for("the server ends", || {
+            server.try_wait().expect("the server can be waited for").is_some()
+        });
+    }
+
+    /// The processes that work in the data directory: those of this server.
+    fn processes(&self) -> Vec<Pid> {
+        let data = self.data();
+        let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
+        entries
+            .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .collect()
+    }
+
+    /// The file of a relation, for tests that damage it. The server should be stopped when it is written.
+    pub fn relation_file(&self, client: &mut Client, relation: &str) -> PathBuf {
+        let row = client
+            .query_one("SELECT pg_relation_filepath($1::text::regclass)", &[&relation])
+            .expect("a path");
+        self.data().join(row.get::<_, &str>(0))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.server.lock().is_ok_and(|server| server.is_some()) {
+            if std::thread::panicking() {
+                let log = self.log();
+                let tail: Vec<_> = log.lines().rev().take(30).collect();
+                println!("end of the server's log:");
+                tail.iter().rev().for_each(|line| println!("    {line}"));
+            }
+            // Immediate shutdown: nothing of this cluster is needed any more.
+            self.end_with(Signal::QUIT);
+        }
+    }
+}
+
+/// The extension under test.
+fn extension() -> String {
+    std::env::var("PG_ALOPEX_TEST_EXTENSION").unwrap_or_else(|_| "pg_alopex".to_string())
+}
+
+/// The directory of PostgreSQL's programs.
+fn bin_dir() -> PathBuf {
+    let pg_config =
+        std::env::var_os("PG_ALOPEX_PG_CONFIG").expect("PG_ALOPEX_PG_CONFIG names a pg_config: run make test");
+    Path::new(&pg_config)
+        .parent()
+        .expect("pg_config is in a directory")
+        .to_path_buf()
+}
+
+/// User and group of the server when they are not ours.
+fn server_ids() -> Option<(u32, u32)> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let id = |option: &str| {
+        let output = Command::new("id")
+            .args([option, SERVER_USER])
+            .output()
+            .expect("id runs");
+        String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse()
+            .expect("the user postgres exists")
+    };
+    Some((id("-u"), id("-g")))
+}

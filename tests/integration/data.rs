@@ -1,0 +1,55 @@
+//! The data all tests work on: the words of `examples/words.csv.gz`, 50 dimensions each; and the seed of their random choices.
+
+use std::io::Write;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::UNIX_EPOCH;
+
+use postgres::Client;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+/// The text of every vector, in the order of the file; the texts are what SQL takes.
+pub static VECTORS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/words.csv.gz");
+    let output = Command::new("gzip").args(["-dc", path]).output().expect("gzip runs");
+    assert!(
+        output.status.success(),
+        "gzip -dc {path}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("the file is UTF-8");
+    text.lines()
+        .map(|line| line.split('"').nth(1).expect("a line is word,\"vector\"").to_string())
+        .collect()
+});
+
+/// The vector of row `id`: rows beyond the file's end start again at its beginning.
+pub fn vector(id: i64) -> &'static str {
+    let index = usize::try_from(id).expect("ids are not negative") % VECTORS.len();
+    &VECTORS[index]
+}
+
+/// A generator of random choices; prints its seed, which the test harness shows when the test fails.
+pub fn random(test: &str) -> SmallRng {
+    let seed = match std::env::var("PG_ALOPEX_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("PG_ALOPEX_TEST_SEED is a number"),
+        Err(_) => UNIX_EPOCH.elapsed().expect("a time after 1970").as_micros() as u64,
+    };
+    println!("{test}: PG_ALOPEX_TEST_SEED={seed}");
+    SmallRng::seed_from_u64(seed)
+}
+
+/// Copies the first `count` rows into `table (id, embedding)`.
+pub fn load(client: &mut Client, table: &str, count: i64) {
+    let mut copy = client
+        .copy_in(&format!("COPY {table} (id, embedding) FROM STDIN"))
+        .expect("COPY starts");
+    for id in 0..count {
+        writeln!(copy, "{id}\t{}", vector(id)).expect("a row is sent");
+    }
+    assert_eq!(
+        copy.finish().expect("COPY ends"),
+        u64::try_from(count).expect("a count")
+    );
+}
