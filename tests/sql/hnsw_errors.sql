@@ -1,0 +1,32 @@
+-- What an index refuses.
+CREATE TABLE t (id int, val vector(3), other vector(3), loose vector, name text);
+INSERT INTO t VALUES (1, '[1,2,3]', '[1,2,3]', '[1,2]', 'one');
+
+CREATE INDEX ON t USING hnsw (loose vector_l2_ops);
+CREATE INDEX ON t USING hnsw ((loose::vector(2)) vector_l2_ops);
+CREATE INDEX ON t USING hnsw (val);
+CREATE INDEX ON t USING hnsw (name);
+CREATE INDEX ON t USING hnsw (id vector_l2_ops);
+CREATE INDEX ON t USING hnsw (val vector_l2_ops, other vector_l2_ops);
+CREATE UNIQUE INDEX ON t USING hnsw (val vector_l2_ops);
+CREATE INDEX ON t USING hnsw (val vector_l2_ops) INCLUDE (id);
+CREATE INDEX ON t USING hnsw (val vector_l2_ops DESC);
+CREATE INDEX ON t USING hnsw (val vector_l2_ops NULLS FIRST);
+ALTER TABLE t ADD EXCLUDE USING hnsw (val vector_l2_ops WITH =);
+
+-- An expression that yields another dimension than it says fails when the row comes, and only that statement.
+CREATE TABLE e (id int, val vector);
+CREATE INDEX ON e USING hnsw ((val::vector(3)) vector_l2_ops);
+INSERT INTO e VALUES (1, '[1,2,3]');
+INSERT INTO e VALUES (2, '[1,2]');
+SELECT id FROM e;
+
+-- Clustering needs an order that the index does not have.
+CREATE INDEX t_val ON t USING hnsw (val vector_l2_ops);
+CLUSTER t USING t_val;
+
+-- The wrong dimension, on the way in and as a target.
+INSERT INTO t (val) VALUES ('[1,2]');
+SET enable_seqscan = off;
+SELECT id FROM t ORDER BY val <-> '[1,2]' LIMIT 1;
+SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 1;
