@@ -17,15 +17,49 @@ pub enum Error {
     Corrupted {
         relation: String,
         block: u32,
-        reason: String,
+        reason: &'static str,
     },
+    /// References of 32 bits, or the memory of a build, cannot name more records.
+    #[error("hnsw index cannot hold more vectors")]
+    IndexFull,
+    /// A record would not fit a page.
+    #[error("column cannot have more than {maximum} dimensions for hnsw index")]
+    TooManyDimensionsForIndex { maximum: usize },
 }
 
 impl Error {
+    /// A page that does not make sense; who knows the relation adds its name with [`Error::in_relation`].
+    pub fn corrupted(block: u32, reason: &'static str) -> Error {
+        Error::Corrupted {
+            relation: String::new(),
+            block,
+            reason,
+        }
+    }
+
+    /// Names the relation that a corrupted page belongs to.
+    pub fn in_relation(self, name: impl FnOnce() -> String) -> Error {
+        match self {
+            Error::Corrupted {
+                relation,
+                block,
+                reason,
+            } if relation.is_empty() => Error::Corrupted {
+                relation: name(),
+                block,
+                reason,
+            },
+            other => other,
+        }
+    }
+
     /// The SQLSTATE of this error.
     pub fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Error::Corrupted { .. } => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+            Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+            }
         }
     }
 
@@ -33,6 +67,8 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Corrupted { .. } => Some("REINDEX the index."),
+            Error::IndexFull => Some("Partition the table."),
+            Error::TooManyDimensionsForIndex { .. } => Some("A lower m leaves more room for the vector."),
         }
     }
 

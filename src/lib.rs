@@ -6,6 +6,8 @@
 
 pub mod distance;
 pub mod error;
+pub mod graph;
+pub mod storage;
 pub mod types;
 
 pgrx::pg_module_magic!(name, version);

@@ -1,25 +1,87 @@
-//! Distance kernels and their choice at run time. Knows no PostgreSQL.
+//! Distances between vectors of f32: kernels for each instruction set, chosen at run time. Knows no PostgreSQL.
 //!
-//! Every function takes two slices of equal length (the caller has checked) and sums in f32.
+//! Invariants:
+//! - Every kernel sums in f32 over several partial sums, so two instruction sets may differ in the last bits. One
+//!   machine always gives the same result for the same input, at any alignment: the choice never changes.
+//! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
+//!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input.
+//! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
+//!   than give a distance over fewer dimensions. Callers check dimensions first and raise the error a user understands.
 
-pub mod scalar;
+mod dispatch;
+mod metric;
+mod norm;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(test)]
+mod tests;
+
+pub use dispatch::instruction_set;
+pub use metric::{Kernel, Metric};
+pub use norm::{norm, normalize};
+
+use dispatch::{PairKernel, kernels};
+
+// Stored vectors are compared where they lie, and they are stored little-endian.
+#[cfg(target_endian = "big")]
+compile_error!("big-endian machines are not supported");
 
 /// Squared Euclidean distance.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
 pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
-    scalar::l2_squared(a, b)
+    // SAFETY: the kernel comes from `kernels`.
+    unsafe { apply(kernels().l2_squared, a, b) }
 }
 
 /// Inner product.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
 pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    scalar::inner_product(a, b)
+    // SAFETY: the kernel comes from `kernels`.
+    unsafe { apply(kernels().inner_product, a, b) }
 }
 
 /// Sum of absolute differences.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
 pub fn l1(a: &[f32], b: &[f32]) -> f32 {
-    scalar::l1(a, b)
+    // SAFETY: the kernel comes from `kernels`.
+    unsafe { apply(kernels().l1, a, b) }
 }
 
 /// The three sums of the cosine, in one pass: (<a,b>, <a,a>, <b,b>).
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
 pub fn cosine_terms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
-    scalar::cosine_terms(a, b)
+    assert_eq!(a.len(), b.len(), "vectors of unequal length");
+    // SAFETY: both slices hold `a.len()` floats; `kernels` returns what this machine can run.
+    let [ab, aa, bb] = unsafe { (kernels().cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
+    (ab, aa, bb)
+}
+
+/// Calls a kernel on two slices.
+///
+/// # Safety
+/// The machine can run `kernel`, as it can all that `kernels` returns.
+#[inline]
+unsafe fn apply(kernel: PairKernel, a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of unequal length");
+    // SAFETY: both slices hold `a.len()` floats; the rest is the caller's promise.
+    unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
 }

@@ -1,0 +1,60 @@
+//! The choice of an instruction set, made once a process by asking the processor.
+//!
+//! Invariant: a table is handed out only if this machine has the instructions its kernels use, so a kernel obtained
+//! here is safe to call on any two arrays that are long enough.
+
+use std::sync::LazyLock;
+
+#[cfg(target_arch = "aarch64")]
+use super::neon;
+use super::scalar;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, avx512};
+
+/// A sum over the pairs of two arrays of n floats.
+///
+/// To call one: both pointers are readable for n floats, at any alignment, and the machine has the instructions.
+pub(super) type PairKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -> f32;
+
+/// As [`PairKernel`], for the three sums <a,b>, <a,a>, <b,b>.
+pub(super) type CosineKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -> [f32; 3];
+
+/// The kernels of one instruction set.
+pub(super) struct Kernels {
+    pub name: &'static str,
+    pub l2_squared: PairKernel,
+    pub inner_product: PairKernel,
+    pub negative_inner_product: PairKernel,
+    pub l1: PairKernel,
+    pub cosine_terms: CosineKernel,
+}
+
+/// The kernels in use: the best this machine can run.
+#[inline]
+pub(super) fn kernels() -> &'static Kernels {
+    static CHOSEN: LazyLock<&'static Kernels> =
+        LazyLock::new(|| available().next().expect("the scalar kernels run everywhere"));
+    *CHOSEN
+}
+
+/// The name of the instruction set in use: `avx512`, `avx2`, `neon` or `scalar`.
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    kernels().name
+}
+
+/// Every table this machine can run, best first.
+pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
+    [
+        #[cfg(target_arch = "x86_64")]
+        is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
+        #[cfg(target_arch = "x86_64")]
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
+        // Every aarch64 target of Rust's standard library has NEON.
+        #[cfg(target_arch = "aarch64")]
+        Some(&neon::KERNELS),
+        Some(&scalar::KERNELS),
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,74 @@
+//! What an index orders by, and the kernel that computes it.
+
+use serde::{Deserialize, Serialize};
+
+use super::apply;
+use super::dispatch::{PairKernel, kernels};
+
+/// The metric of an index. Its serialised form (the order of the variants) is part of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Metric {
+    /// Euclidean distance.
+    L2,
+    /// Negative inner product.
+    InnerProduct,
+    /// Cosine distance. Vectors are normalised before they are stored or searched for.
+    Cosine,
+    /// Sum of absolute differences.
+    L1,
+}
+
+impl Metric {
+    /// The kernel for this metric on this machine. Ask once, then use it for every distance of a search or a build.
+    #[must_use]
+    pub fn kernel(self) -> Kernel {
+        let kernels = kernels();
+        Kernel(match self {
+            // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
+            // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.
+            Metric::L2 | Metric::Cosine => kernels.l2_squared,
+            Metric::InnerProduct => kernels.negative_inner_product,
+            Metric::L1 => kernels.l1,
+        })
+    }
+}
+
+/// The order key of a nearest-neighbour search, as one function pointer: smaller is nearer.
+///
+/// | metric | key |
+/// |---|---|
+/// | L2 | squared Euclidean distance |
+/// | InnerProduct | negative inner product |
+/// | Cosine | squared Euclidean distance, of vectors the caller has normalised |
+/// | L1 | sum of absolute differences |
+///
+/// The key orders as the SQL operator does but is not its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel(PairKernel);
+
+impl Kernel {
+    /// The key of two vectors.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[inline]
+    #[must_use]
+    pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
+        // SAFETY: the kernel comes from `kernels`.
+        unsafe { apply(self.0, a, b) }
+    }
+
+    /// The key of `q` and a vector that is compared where it lies, in a page: `raw` holds its floats, little-endian, at
+    /// any alignment.
+    ///
+    /// # Panics
+    /// If `raw` is not 4 bytes for each dimension of `q`.
+    #[inline]
+    #[must_use]
+    pub fn distance_bytes(self, q: &[f32], raw: &[u8]) -> f32 {
+        assert_eq!(raw.len(), size_of_val(q), "vectors of unequal length");
+        // SAFETY: `raw` holds `q.len()` floats (every bit pattern is one), kernels read at any alignment, and this one
+        // comes from `kernels`.
+        unsafe { (self.0)(q.as_ptr(), raw.as_ptr().cast(), q.len()) }
+    }
+}

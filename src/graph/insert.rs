@@ -1,0 +1,166 @@
+//! Insertion of one vector (the paper's INSERT), and the reconnection of a record that lost its neighbours.
+
+use super::Graph;
+use super::level::level;
+use super::link::Linker;
+use super::search::Search;
+use super::select::Choice;
+use crate::error::Result;
+use crate::storage::meta::{self, EntryPoint, META_BLOCK};
+use crate::storage::record::State;
+use crate::storage::store::place;
+use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
+
+/// Memory of inserts, reused from one to the next.
+#[derive(Default)]
+pub struct Inserter {
+    pub(super) search: Search,
+    pub(super) linker: Linker,
+    bytes: Vec<u8>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
+    /// otherwise there is a new node.
+    pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], tid: HeapTid) -> Result<()> {
+        let Inserter { search, bytes, .. } = &mut *inserter;
+        bytes.clear();
+        bytes.extend(vector.iter().flat_map(|value| value.to_ne_bytes()));
+        let node_level = level(self.parameters.seed, tid, self.parameters.m);
+
+        let entry = self.enter(search, vector)?;
+        let levels = entry.map_or(0, |entry| usize::from(node_level.min(entry.level)) + 1);
+        let mut choices: Vec<Vec<Choice>> = vec![Vec::new(); levels];
+        if let Some(entry) = entry {
+            for level in (levels as u8..=entry.level).rev() {
+                self.search_level(search, vector, &entry, level, 1)?;
+            }
+            for level in (0..levels).rev() {
+                let width = usize::from(self.parameters.ef_construction);
+                self.search_level(search, vector, &entry, level as u8, width)?;
+                choices[level] = live_choices(search);
+            }
+            let itself = self.kernel.distance(vector, vector);
+            for equal in choices[0].iter().filter(|choice| choice.distance == itself) {
+                if self.add_tid(equal.link, bytes, tid)? {
+                    return Ok(());
+                }
+            }
+        }
+
+        let mut node: Option<Link> = None;
+        let mut below = NodeRef::NONE;
+        for level in 0..=node_level {
+            let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
+            let capacity = self.layout.link_capacity(level);
+            let linker = &mut inserter.linker;
+            let links = self.select(choices.iter().copied(), capacity, level, &mut linker.chosen)?;
+            let owner = node.map_or(NodeRef::NONE, |node| node.node);
+            let record = place(self.store, &self.layout, |nodes, slot| {
+                let link = nodes.occupy(slot, State::Node, level, owner, below)?;
+                let mut record = nodes.record(slot)?;
+                record.set_vector(vector);
+                record.set_links(&links);
+                if level == 0 {
+                    record.push_tid(tid)?;
+                }
+                Ok(link)
+            })?;
+            let linked = self.link_all_back(linker, &links, record, level)?;
+            if level == 0 && linked == 0 && entry.is_some() {
+                // Everything found was being removed: look once more, without it.
+                self.connect(inserter, vector, record, 0)?;
+            }
+            if level == node_level {
+                self.offer_entry(EntryPoint { link: record, level })?;
+            }
+            node = node.or(Some(record));
+            below = record.node;
+        }
+        Ok(())
+    }
+
+    /// Links the chosen back to a record, and makes sure that one does; says how many do.
+    fn link_all_back(&self, linker: &mut Linker, chosen: &[Link], record: Link, level: u8) -> Result<usize> {
+        let mut linked = 0;
+        for &at in chosen {
+            linked += usize::from(self.link_back(linker, at, record, level)?);
+        }
+        if linked == 0 {
+            for &at in chosen {
+                if self.force_link(at, record, level)? {
+                    return Ok(1);
+                }
+            }
+        }
+        Ok(linked)
+    }
+
+    /// Chooses neighbours for a record anew by a search, and links them back; says how many do.
+    pub(super) fn connect(&self, inserter: &mut Inserter, vector: &[f32], record: Link, level: u8) -> Result<usize> {
+        let Inserter { search, linker, .. } = inserter;
+        let Some(entry) = self.enter(search, vector)? else {
+            return Ok(0);
+        };
+        if entry.level < level {
+            return Ok(0);
+        }
+        for above in (level + 1..=entry.level).rev() {
+            self.search_level(search, vector, &entry, above, 1)?;
+        }
+        self.search_level(
+            search,
+            vector,
+            &entry,
+            level,
+            usize::from(self.parameters.ef_construction),
+        )?;
+        let choices = live_choices(search)
+            .into_iter()
+            .filter(|choice| choice.link.node != record.node);
+        let links = self.select(choices, self.layout.link_capacity(level), level, &mut linker.chosen)?;
+        let before = self.read(record.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
+        if links.is_empty() || !self.replace_links(record, level, &before, &links)? {
+            return Ok(0);
+        }
+        self.link_all_back(linker, &links, record, level)
+    }
+
+    /// Makes a record the entry point if there is none, it is on a lower level, or its node is being removed.
+    fn offer_entry(&self, offered: EntryPoint) -> Result<()> {
+        let Some(current) = self.entry()? else {
+            return self.replace_entry(None, Some(offered)).map(drop);
+        };
+        let alive = self.read(current.link.node, |record| {
+            Ok(record.is(current.link.generation, current.level) && record.state() == State::Node)
+        })?;
+        if !alive || current.level < offered.level {
+            // If somebody else replaced it meanwhile, that one is as good but for its level: ask again.
+            if !self.replace_entry(Some(current), Some(offered))? {
+                return self.offer_entry(offered);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the entry point if it is still `current`; says whether it was.
+    pub(super) fn replace_entry(&self, current: Option<EntryPoint>, entry: Option<EntryPoint>) -> Result<bool> {
+        self.store.write(META_BLOCK, |page| {
+            if meta::read_entry(page)? != current {
+                return Ok(Edit::Unchanged(false));
+            }
+            meta::set_entry(page, entry);
+            Ok(Edit::Changed(true))
+        })
+    }
+}
+
+/// What a search found that may be linked to, nearest first.
+fn live_choices(search: &Search) -> Vec<Choice> {
+    let live = search.beam().iter().filter(|candidate| candidate.live);
+    live.map(|candidate| Choice {
+        distance: candidate.distance,
+        link: candidate.link,
+    })
+    .collect()
+}

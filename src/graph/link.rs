@@ -1,0 +1,122 @@
+//! Links back: a node that others were chosen for becomes their neighbour too.
+
+use super::Graph;
+use super::select::{Choice, Chosen, decode};
+use crate::error::Result;
+use crate::storage::record::State;
+use crate::storage::{Edit, Link, PageStore};
+
+/// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
+const RETRIES: usize = 8;
+
+enum Added {
+    /// The record is no live node any more.
+    Gone,
+    /// The link is there.
+    Linked,
+    /// There is no room: the record has to choose.
+    Full,
+}
+
+/// Memory for choosing, reused.
+#[derive(Default)]
+pub struct Linker {
+    pub(super) chosen: Chosen,
+    vector: Vec<f32>,
+    links: Vec<Link>,
+    choices: Vec<Choice>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Adds a link to the record `at`; when it is full, lets it choose anew among its links and the new one. Says whether
+    /// the record links to `new` afterwards.
+    ///
+    /// The choice reads other pages, so it is made without a lock and holds only if the record's links are then still the same.
+    pub(super) fn link_back(&self, linker: &mut Linker, at: Link, new: Link, level: u8) -> Result<bool> {
+        for _ in 0..RETRIES {
+            match self.add_link(linker, at, new, level)? {
+                Added::Gone => return Ok(false),
+                Added::Linked => return Ok(true),
+                Added::Full => {}
+            }
+            let before = linker.links.clone();
+            let candidates = before.iter().copied().chain([new]);
+            let selected = self.choose(linker, candidates, level)?;
+            if self.replace_links(at, level, &before, &selected)? {
+                return Ok(selected.contains(&new));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Adds a link if there is room; if not, leaves the record's vector and links in `linker`.
+    fn add_link(&self, linker: &mut Linker, at: Link, new: Link, level: u8) -> Result<Added> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            let view = record.view();
+            if !view.is(at.generation, level) || view.state() != State::Node {
+                return Ok(Edit::Unchanged(Added::Gone));
+            }
+            linker.links.clear();
+            linker.links.extend(view.links());
+            if linker.links.contains(&new) {
+                return Ok(Edit::Unchanged(Added::Linked));
+            }
+            decode(view.vector(), &mut linker.vector);
+            Ok(if record.push_link(new) {
+                Edit::Changed(Added::Linked)
+            } else {
+                Edit::Unchanged(Added::Full)
+            })
+        })
+    }
+
+    /// Chooses among `candidates` for the record whose vector is in `linker`.
+    fn choose(&self, linker: &mut Linker, candidates: impl IntoIterator<Item = Link>, level: u8) -> Result<Vec<Link>> {
+        linker.choices.clear();
+        for link in candidates {
+            let distance = self.read(link.node, |record| {
+                Ok(record
+                    .is(link.generation, level)
+                    .then(|| self.distance(&linker.vector, &record)))
+            })?;
+            linker
+                .choices
+                .extend(distance.map(|distance| Choice { distance, link }));
+        }
+        linker.choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        let choices = linker.choices.iter().copied();
+        self.select(choices, self.layout.link_capacity(level), level, &mut linker.chosen)
+    }
+
+    /// Replaces the links of a record if they are still `before`; says whether they were.
+    pub(super) fn replace_links(&self, at: Link, level: u8, before: &[Link], links: &[Link]) -> Result<bool> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            let view = record.view();
+            if !view.is(at.generation, level) || !view.links().eq(before.iter().copied()) {
+                return Ok(Edit::Unchanged(false));
+            }
+            record.set_links(links);
+            Ok(Edit::Changed(true))
+        })
+    }
+
+    /// Adds a link even where the heuristic would not, in place of the last one if there is no room: a record that nothing links to
+    /// is never found. Says whether the record could be linked.
+    pub(super) fn force_link(&self, at: Link, new: Link, level: u8) -> Result<bool> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !record.view().is(at.generation, level) || record.view().state() != State::Node {
+                return Ok(Edit::Unchanged(false));
+            }
+            if !record.push_link(new) {
+                let mut links: Vec<_> = record.view().links().collect();
+                links.pop();
+                links.push(new);
+                record.set_links(&links);
+            }
+            Ok(Edit::Changed(true))
+        })
+    }
+}

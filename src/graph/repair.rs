@@ -1,0 +1,373 @@
+//! Removal of dead rows, and the mending of the graph around them.
+//!
+//! One pass takes dead TIDs out; a node left without any is marked dead and stays navigable. A second pass lets every live
+//! record that links to a dead one choose anew, among its live neighbours and those of its dead ones, and links the newly chosen
+//! back. Then the entry point moves to a live node if it has to, and the dead slots are freed, upper levels first, so that what a crash
+//! leaves is found again as a dead level-0 record. Readers and writers go on meanwhile: what they link to a dead node becomes a stale link.
+
+use std::collections::HashSet;
+
+use super::Graph;
+use super::insert::Inserter;
+use super::select::{Choice, decode};
+use crate::error::Result;
+use crate::storage::meta::EntryPoint;
+use crate::storage::record::{NodePage, NodePageMut, Record, State};
+use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, page};
+
+/// What a removal did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// TIDs taken out.
+    pub tids_removed: u64,
+    /// TIDs that are left.
+    pub tids_left: u64,
+    /// Dead nodes removed.
+    pub nodes_removed: u64,
+    /// Live records that chose new neighbours.
+    pub records_mended: u64,
+    /// Pages with free slots.
+    pub pages_with_room: u64,
+}
+
+/// What the first pass learns of the index.
+#[derive(Default)]
+struct Survey {
+    dead: HashSet<NodeRef>,
+    /// Records above level 0, with their owner.
+    upper: Vec<(EntryPoint, NodeRef)>,
+    /// Nodes whose TIDs are not all in their level-0 record.
+    chained: Vec<NodeRef>,
+    /// A live level-0 record.
+    live: Option<Link>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Takes out every TID that `is_dead` names, and the nodes that are left without any. `is_dead` is asked about every TID.
+    pub fn remove(&self, mut is_dead: impl FnMut(HeapTid) -> bool) -> Result<Removal> {
+        let mut removal = Removal::default();
+        let mut survey = Survey::default();
+        let blocks = self.store.blocks()?;
+        for block in 1..blocks {
+            self.store.check_interrupts();
+            self.remove_tids(block, &mut is_dead, &mut survey, &mut removal)?;
+        }
+        self.settle_chains(&mut survey)?;
+        if survey.dead.is_empty() {
+            return Ok(removal);
+        }
+        removal.nodes_removed = survey.dead.len() as u64;
+        let (dead_upper, upper): (Vec<_>, Vec<_>) = survey
+            .upper
+            .iter()
+            .copied()
+            .partition(|(_, owner)| survey.dead.contains(owner));
+        let dead_nodes: Vec<NodeRef> = survey.dead.iter().copied().collect();
+        for (record, _) in &dead_upper {
+            self.mark_dead(*record)?;
+            survey.dead.insert(record.link.node);
+        }
+
+        let mut inserter = Inserter::default();
+        for block in 1..blocks {
+            self.store.check_interrupts();
+            removal.records_mended += self.mend_page(block, &survey.dead, &mut inserter)?;
+        }
+
+        self.move_entry(&survey, &upper)?;
+        self.free(dead_upper.iter().map(|(record, _)| record.link.node).collect())?;
+        self.free(dead_nodes)?;
+        Ok(removal)
+    }
+
+    /// The first pass over one page.
+    fn remove_tids(
+        &self,
+        block: BlockNumber,
+        is_dead: &mut impl FnMut(HeapTid) -> bool,
+        survey: &mut Survey,
+        removal: &mut Removal,
+    ) -> Result<()> {
+        let mut dead_here = 0;
+        let mut left_here = 0;
+        let room = self.store.read(block, |page| {
+            if page::is_new(page) {
+                return Ok(true);
+            }
+            let nodes = NodePage::new(page, block, &self.layout)?;
+            let mut room = nodes.len() < self.layout.slots;
+            for record in nodes.records() {
+                let (_, record) = record?;
+                room |= record.state() == State::Free;
+                for tid in record.tids() {
+                    if is_dead(tid) { dead_here += 1 } else { left_here += 1 }
+                }
+            }
+            if dead_here == 0 {
+                nodes
+                    .records()
+                    .try_for_each(|record| record.map(|(node, record)| survey.note(node, &record)))?;
+            }
+            Ok(room)
+        })?;
+        if dead_here > 0 {
+            (dead_here, left_here) = self.store.write(block, |page| {
+                let mut nodes = NodePageMut::new(page, block, &self.layout)?;
+                let (mut removed, mut left) = (0, 0);
+                for slot in 0..nodes.view().len() {
+                    let mut record = nodes.record(slot)?;
+                    let removed_here = record.retain_tids(|tid| !is_dead(tid));
+                    removed += removed_here as u64;
+                    left += record.view().tid_count() as u64;
+                    let view = record.view();
+                    let is_empty = view.tid_count() == 0 && view.below() == NodeRef::NONE;
+                    if removed_here > 0 && view.state() == State::Node && is_empty {
+                        record.set_dead();
+                    }
+                    survey.note(self.layout.node(block, slot)?, &record.view());
+                }
+                Ok(Edit::Changed((removed, left)))
+            })?;
+        }
+        removal.tids_removed += dead_here;
+        removal.tids_left += left_here;
+        if room {
+            removal.pages_with_room += 1;
+            self.store.note_free(block);
+        }
+        Ok(())
+    }
+
+    /// Drops empty extensions from the front of chains, and finds the nodes that have no TID left in any.
+    fn settle_chains(&self, survey: &mut Survey) -> Result<()> {
+        for node in std::mem::take(&mut survey.chained) {
+            loop {
+                let first = self.read(node, |record| Ok(record.below()))?;
+                let Some(extension) = first.some() else { break };
+                if !self.drop_empty_extension(node, extension)? {
+                    break;
+                }
+                self.store.note_free(self.layout.block(extension));
+            }
+            let died = self.write(node, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                let view = record.view();
+                let empty = view.tid_count() == 0 && view.below() == NodeRef::NONE;
+                if view.state() != State::Node || view.level() != 0 || !empty {
+                    return Ok(Edit::Unchanged(false));
+                }
+                record.set_dead();
+                Ok(Edit::Changed(true))
+            })?;
+            if died {
+                survey.dead.insert(node);
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_dead(&self, at: EntryPoint) -> Result<()> {
+        self.write(at.link.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !record.view().is(at.link.generation, at.level) || record.view().state() == State::Dead {
+                return Ok(Edit::Unchanged(()));
+            }
+            record.set_dead();
+            Ok(Edit::Changed(()))
+        })
+    }
+
+    /// Lets every live record of a page that links to a dead one choose anew; says how many did.
+    fn mend_page(&self, block: BlockNumber, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<u64> {
+        let broken = self.store.read(block, |page| {
+            let mut broken = Vec::new();
+            if page::is_new(page) {
+                return Ok(broken);
+            }
+            for record in NodePage::new(page, block, &self.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() == State::Node && record.links().any(|link| dead.contains(&link.node)) {
+                    broken.push((
+                        Link {
+                            node,
+                            generation: record.generation(),
+                        },
+                        record.level(),
+                    ));
+                }
+            }
+            Ok(broken)
+        })?;
+        for &(record, level) in &broken {
+            self.mend(record, level, dead, inserter)?;
+        }
+        Ok(broken.len() as u64)
+    }
+
+    fn mend(&self, at: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
+        let mut vector = Vec::new();
+        loop {
+            self.store.check_interrupts();
+            let before = self.read(at.node, |record| {
+                decode(record.vector(), &mut vector);
+                Ok(record
+                    .is(at.generation, level)
+                    .then(|| record.links().collect::<Vec<_>>()))
+            })?;
+            let Some(before) = before else { return Ok(()) };
+            let choices = self.choices_around(&before, at, &vector, level, dead)?;
+            let capacity = self.layout.link_capacity(level);
+            let mut links = self.select(choices.iter().copied(), capacity, level, &mut inserter.linker.chosen)?;
+            // As many links as before: a record that has lost half of them would be reached, and lead on, half as often.
+            let nearest = choices.iter().map(|choice| choice.link);
+            let others: Vec<_> = nearest.filter(|link| !links.contains(link)).collect();
+            links.extend(others.into_iter().take(before.len().saturating_sub(links.len())));
+            if links.is_empty() {
+                // All around it is gone: start again from the entry point, which is replaced only afterwards.
+                self.replace_links(at, level, &before, &[])?;
+                self.connect(inserter, &vector, at, level)?;
+                return Ok(());
+            }
+            if self.replace_links(at, level, &before, &links)? {
+                for &link in links.iter().filter(|link| !before.contains(link)) {
+                    self.link_back(&mut inserter.linker, link, at, level)?;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// The live neighbours of a record and the live neighbours of its dead ones, in order of distance.
+    fn choices_around(
+        &self,
+        links: &[Link],
+        at: Link,
+        vector: &[f32],
+        level: u8,
+        dead: &HashSet<NodeRef>,
+    ) -> Result<Vec<Choice>> {
+        let mut met = HashSet::from([at.node]);
+        let mut around = Vec::new();
+        for link in links {
+            if !dead.contains(&link.node) {
+                around.push(*link);
+                continue;
+            }
+            self.read(link.node, |record| {
+                if record.is(link.generation, level) {
+                    around.extend(record.links().filter(|link| !dead.contains(&link.node)));
+                }
+                Ok(())
+            })?;
+        }
+        let mut choices = Vec::new();
+        for link in around {
+            if met.insert(link.node) {
+                let distance = self.read(link.node, |record| {
+                    let live = record.is(link.generation, level) && record.state() == State::Node;
+                    Ok(live.then(|| self.distance(vector, &record)))
+                })?;
+                choices.extend(distance.map(|distance| Choice { distance, link }));
+            }
+        }
+        choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        Ok(choices)
+    }
+
+    /// Moves the entry point to a live node, on the highest level there is, if it is a dead one.
+    fn move_entry(&self, survey: &Survey, upper: &[(EntryPoint, NodeRef)]) -> Result<()> {
+        while let Some(entry) = self.entry()? {
+            if !survey.dead.contains(&entry.link.node) {
+                break;
+            }
+            let highest = upper
+                .iter()
+                .map(|(record, _)| *record)
+                .max_by_key(|record| record.level);
+            let live = survey.live.filter(|link| !survey.dead.contains(&link.node));
+            let live = match highest.map(|record| record.link).or(live) {
+                Some(live) => Some(live),
+                None => self.find_live()?,
+            };
+            let level = highest.map_or(0, |record| record.level);
+            if self.replace_entry(Some(entry), live.map(|link| EntryPoint { link, level }))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
+    fn find_live(&self) -> Result<Option<Link>> {
+        for block in 1..self.store.blocks()? {
+            let live = self.store.read(block, |page| {
+                if page::is_new(page) {
+                    return Ok(None);
+                }
+                for record in NodePage::new(page, block, &self.layout)?.records() {
+                    let (node, record) = record?;
+                    if record.state() == State::Node && record.level() == 0 {
+                        return Ok(Some(Link {
+                            node,
+                            generation: record.generation(),
+                        }));
+                    }
+                }
+                Ok(None)
+            })?;
+            if live.is_some() {
+                return Ok(live);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Frees slots, page by page.
+    fn free(&self, mut nodes: Vec<NodeRef>) -> Result<()> {
+        nodes.sort_unstable();
+        for here in nodes.chunk_by(|a, b| self.layout.block(*a) == self.layout.block(*b)) {
+            self.store.check_interrupts();
+            let block = self.layout.block(here[0]);
+            self.write(here[0], |nodes, _| {
+                for &node in here {
+                    if nodes.record(self.layout.slot(node))?.view().state() == State::Dead {
+                        nodes.free(self.layout.slot(node))?;
+                    }
+                }
+                Ok(Edit::Changed(()))
+            })?;
+            self.store.note_free(block);
+        }
+        Ok(())
+    }
+}
+
+impl Survey {
+    fn note(&mut self, node: NodeRef, record: &Record<'_>) {
+        let link = Link {
+            node,
+            generation: record.generation(),
+        };
+        match record.state() {
+            State::Node | State::Dead if record.level() > 0 => {
+                self.upper.push((
+                    EntryPoint {
+                        link,
+                        level: record.level(),
+                    },
+                    record.owner(),
+                ));
+            }
+            State::Node => {
+                if record.below() != NodeRef::NONE {
+                    self.chained.push(node);
+                }
+                self.live = Some(link);
+            }
+            State::Dead => {
+                self.dead.insert(node);
+            }
+            State::Free | State::Extension => {}
+        }
+    }
+}

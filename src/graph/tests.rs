@@ -1,0 +1,301 @@
+//! The whole graph in memory, on real vectors, with exact search as the oracle.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use super::insert::Inserter;
+use super::scan::{Iteration, Limits, Scan};
+use super::*;
+use crate::distance::Metric;
+use crate::storage::HeapTid;
+use crate::storage::memory::MemoryStore;
+use crate::storage::meta::Element;
+
+const DIMENSIONS: usize = 50;
+
+/// Vectors of the most frequent English words (GloVe, 50 dimensions, unit length).
+fn words(count: usize) -> Vec<Vec<f32>> {
+    let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/words.csv.gz")).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    let vector = |line: &str| {
+        let numbers = line.split_once(",\"[").unwrap().1.trim_end_matches("]\"");
+        numbers
+            .split(',')
+            .map(|number| number.parse().unwrap())
+            .collect::<Vec<f32>>()
+    };
+    let vectors: Vec<_> = text.lines().take(count).map(vector).collect();
+    assert!(vectors.len() == count && vectors.iter().all(|vector| vector.len() == DIMENSIONS));
+    vectors
+}
+
+fn parameters(metric: Metric) -> Parameters {
+    let dimensions = DIMENSIONS as u32;
+    Parameters {
+        dimensions,
+        element: Element::Vector,
+        metric,
+        m: 16,
+        ef_construction: 64,
+        seed: 42,
+    }
+}
+
+fn tid(row: usize) -> HeapTid {
+    HeapTid {
+        block: row as u32 / 100,
+        offset: (row % 100 + 1) as u16,
+    }
+}
+
+fn row(tid: HeapTid) -> usize {
+    tid.block as usize * 100 + usize::from(tid.offset) - 1
+}
+
+fn store() -> MemoryStore {
+    MemoryStore::new(256 << 20)
+}
+
+fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
+    let graph = Graph::create(store, parameters(metric)).unwrap();
+    let mut inserter = Inserter::default();
+    for (i, vector) in vectors.iter().enumerate() {
+        graph.insert(&mut inserter, vector, tid(i)).unwrap();
+    }
+    graph
+}
+
+fn limits(width: usize) -> Limits {
+    Limits {
+        width,
+        iteration: Iteration::Strict,
+        nodes: usize::MAX,
+        bytes: usize::MAX,
+    }
+}
+
+fn first(graph: &Graph<'_, MemoryStore>, query: &[f32], count: usize, limits: Limits) -> Vec<usize> {
+    let mut scan = Scan::new(query.to_vec(), limits);
+    std::iter::from_fn(|| scan.next(graph).unwrap())
+        .take(count)
+        .map(row)
+        .collect()
+}
+
+fn exact(metric: Metric, vectors: &[Vec<f32>], rows: impl Iterator<Item = usize>, query: &[f32]) -> Vec<(f32, usize)> {
+    let kernel = metric.kernel();
+    let mut all: Vec<_> = rows.map(|row| (kernel.distance(query, &vectors[row]), row)).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all
+}
+
+/// The share of the ten nearest that a scan finds; ties count.
+fn recall(
+    graph: &Graph<'_, MemoryStore>,
+    vectors: &[Vec<f32>],
+    rows: &HashSet<usize>,
+    queries: &[Vec<f32>],
+    width: usize,
+) -> f64 {
+    let metric = graph.parameters().metric;
+    let mut hits = 0;
+    for query in queries {
+        let farthest = exact(metric, vectors, rows.iter().copied(), query)[9].0;
+        let found = first(graph, query, 10, limits(width));
+        assert_eq!(found.len(), 10);
+        assert!(found.iter().all(|row| rows.contains(row)), "a row that is not there");
+        hits += found
+            .iter()
+            .filter(|&&row| metric.kernel().distance(query, &vectors[row]) <= farthest)
+            .count();
+    }
+    hits as f64 / (10 * queries.len()) as f64
+}
+
+/// Records of live nodes on level 0 that a search cannot reach.
+fn unreachable(graph: &Graph<'_, MemoryStore>) -> usize {
+    let mut scan = Scan::new(vec![0.0; DIMENSIONS], limits(100));
+    while scan.next(graph).unwrap().is_some() {}
+    scan.swept()
+}
+
+#[test]
+fn every_metric_finds_the_nearest_words() {
+    let vectors = words(8000);
+    let (base, queries) = vectors.split_at(7900);
+    let rows = (0..base.len()).collect();
+    for metric in [Metric::L2, Metric::Cosine, Metric::L1, Metric::InnerProduct] {
+        let store = store();
+        let graph = build(&store, metric, base);
+        let (narrow, wide) = (
+            recall(&graph, base, &rows, queries, 40),
+            recall(&graph, base, &rows, queries, 200),
+        );
+        assert!(
+            narrow >= 0.95 && wide >= 0.99,
+            "{metric:?}: {narrow} at 40, {wide} at 200"
+        );
+        assert_eq!(unreachable(&graph), 0, "{metric:?}");
+    }
+}
+
+#[test]
+fn a_scan_without_bounds_returns_every_row_once_and_in_order() {
+    let vectors = words(3000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    for width in [1, 10, 100, 5000] {
+        let found = first(&graph, &vectors[17], usize::MAX, limits(width));
+        assert_eq!(found.len(), vectors.len());
+        assert_eq!(found.iter().collect::<HashSet<_>>().len(), vectors.len());
+        let kernel = Metric::L2.kernel();
+        let distances: Vec<_> = found
+            .iter()
+            .map(|&row| kernel.distance(&vectors[17], &vectors[row]))
+            .collect();
+        assert!(distances[..1000].is_sorted(), "width {width}");
+    }
+}
+
+#[test]
+fn a_bound_ends_a_scan_and_says_so() {
+    let vectors = words(3000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    for limits in [
+        Limits {
+            nodes: 500,
+            ..limits(20)
+        },
+        Limits {
+            bytes: 30_000,
+            ..limits(20)
+        },
+    ] {
+        let mut scan = Scan::new(vectors[3].clone(), limits);
+        let mut found = 0;
+        while scan.next(&graph).unwrap().is_some() {
+            found += 1;
+        }
+        assert!((20..2900).contains(&found), "{found} rows");
+        assert!(scan.was_bounded());
+    }
+    let off = Limits {
+        iteration: Iteration::Off,
+        ..limits(20)
+    };
+    assert_eq!(first(&graph, &vectors[3], usize::MAX, off).len(), 20);
+}
+
+#[test]
+fn equal_vectors_are_one_node_however_many() {
+    let mut vectors = words(1000);
+    let equal = vectors[500].clone();
+    vectors.extend(std::iter::repeat_n(equal.clone(), 5000));
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        let store = store();
+        let graph = build(&store, metric, &vectors);
+        let found = first(&graph, &equal, usize::MAX, limits(40));
+        assert_eq!(found.iter().collect::<HashSet<_>>().len(), vectors.len());
+        if metric == Metric::L2 {
+            let with_distance_zero: HashSet<_> = found[..5001].iter().copied().collect();
+            assert_eq!(with_distance_zero, (1000..6000).chain([500]).collect());
+            let alone = self::store();
+            build(&alone, metric, &vectors[..1000]);
+            let pages = |store: &MemoryStore| store.blocks().unwrap();
+            assert!(
+                pages(&store) < pages(&alone) + 20,
+                "{} and {}",
+                pages(&store),
+                pages(&alone)
+            );
+        }
+    }
+}
+
+#[test]
+fn removal_leaves_no_dead_row_and_keeps_recall() {
+    let vectors = words(6100);
+    let (base, queries) = vectors.split_at(6000);
+    let store = store();
+    let graph = build(&store, Metric::L2, base);
+    let rows: HashSet<usize> = (0..base.len()).filter(|row| row % 2 == 0).collect();
+    let removal = graph.remove(|tid| !rows.contains(&row(tid))).unwrap();
+    assert_eq!(
+        (removal.tids_removed, removal.tids_left, removal.nodes_removed),
+        (3000, 3000, 3000)
+    );
+    assert_eq!(unreachable(&graph), 0);
+
+    let fresh_store = self::store();
+    let fresh = Graph::create(&fresh_store, parameters(Metric::L2)).unwrap();
+    for &row in &rows {
+        fresh.insert(&mut Inserter::default(), &base[row], tid(row)).unwrap();
+    }
+    let (mended, built) = (
+        recall(&graph, base, &rows, queries, 40),
+        recall(&fresh, base, &rows, queries, 40),
+    );
+    assert!(mended >= built - 0.005, "{mended} after removal, {built} freshly built");
+    let all: HashSet<_> = first(&graph, &queries[0], usize::MAX, limits(40)).into_iter().collect();
+    assert_eq!(all, rows);
+}
+
+#[test]
+fn freed_slots_are_used_again() {
+    let vectors = words(3000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    let blocks = store.blocks().unwrap();
+    for round in 0..3 {
+        let half: HashSet<usize> = (0..vectors.len()).filter(|row| row % 2 == round % 2).collect();
+        graph.remove(|tid| half.contains(&row(tid))).unwrap();
+        let mut inserter = Inserter::default();
+        for &row in &half {
+            graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+        }
+        assert!(
+            store.blocks().unwrap() <= blocks + blocks / 50,
+            "{} of {blocks}",
+            store.blocks().unwrap()
+        );
+        let found = first(&graph, &vectors[0], usize::MAX, limits(40));
+        assert_eq!(found.len(), vectors.len());
+        assert_eq!(unreachable(&graph), 0);
+    }
+}
+
+#[test]
+fn an_emptied_index_is_empty_and_fills_again() {
+    let vectors = words(500);
+    let store = store();
+    let graph = build(&store, Metric::Cosine, &vectors);
+    assert_eq!(graph.remove(|_| true).unwrap().nodes_removed, 500);
+    assert_eq!(graph.entry().unwrap(), None);
+    assert!(first(&graph, &vectors[0], usize::MAX, limits(40)).is_empty());
+    let blocks = store.blocks().unwrap();
+    let mut inserter = Inserter::default();
+    for (i, vector) in vectors.iter().enumerate() {
+        graph.insert(&mut inserter, vector, tid(i)).unwrap();
+    }
+    assert_eq!(store.blocks().unwrap(), blocks);
+    assert_eq!(first(&graph, &vectors[0], 1, limits(40)), [0]);
+    assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), 500);
+}
+
+#[test]
+fn rows_of_one_vector_are_removed_from_a_long_chain() {
+    let vector = words(1).remove(0);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vec![vector.clone(); 2000]);
+    let removal = graph.remove(|tid| row(tid) % 10 != 0).unwrap();
+    assert_eq!(
+        (removal.tids_removed, removal.tids_left, removal.nodes_removed),
+        (1800, 200, 0)
+    );
+    let found: HashSet<_> = first(&graph, &vector, usize::MAX, limits(40)).into_iter().collect();
+    assert_eq!(found, (0..2000).step_by(10).collect());
+    assert_eq!(graph.remove(|_| true).unwrap().nodes_removed, 1);
+    assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
+}

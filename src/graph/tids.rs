@@ -1,0 +1,227 @@
+//! The heap TIDs of a node: a few in its level-0 record, more in a chain of extensions, so that any number of rows with equal
+//! vectors are one node.
+//!
+//! The newest extension comes first, and only it may have room. An extension is linked in, and unlinked, together with the
+//! change of the record before it; whoever changes a chain holds the level-0 record's page lock.
+
+use super::Graph;
+use crate::error::Result;
+use crate::storage::page::Page;
+use crate::storage::record::{NodePageMut, State};
+use crate::storage::store::target_block;
+use crate::storage::{BlockNumber, Edit, HeapTid, Layout, Link, NodeRef, PageStore, corrupted};
+
+/// Two records' pages under change, which may be one page.
+struct Pages<'a> {
+    layout: &'a Layout,
+    first: (BlockNumber, &'a mut Page),
+    second: Option<(BlockNumber, &'a mut Page)>,
+}
+
+impl Pages<'_> {
+    fn nodes(&mut self, block: BlockNumber) -> Result<NodePageMut<'_>> {
+        match &mut self.second {
+            Some((second, page)) if *second == block => NodePageMut::new(page, block, self.layout),
+            _ => NodePageMut::new(self.first.1, self.first.0, self.layout),
+        }
+    }
+}
+
+/// What became of a TID that was to be added.
+enum Added {
+    /// The node is not live any more.
+    Gone,
+    /// It was added.
+    Added,
+    /// The level-0 record is full; its first extension, or [`NodeRef::NONE`].
+    Full(NodeRef),
+    /// The chain is not what it was when it was looked at.
+    Changed,
+    /// There is no room in the block that was tried.
+    NoRoom,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Changes the pages of two blocks, which may be the same one.
+    fn write_pair<T>(
+        &self,
+        first: BlockNumber,
+        second: BlockNumber,
+        f: impl FnOnce(&mut Pages<'_>) -> Result<Edit<T>>,
+    ) -> Result<T> {
+        let layout = &self.layout;
+        if first == second {
+            return self.store.write(first, |page| {
+                f(&mut Pages {
+                    layout,
+                    first: (first, page),
+                    second: None,
+                })
+            });
+        }
+        self.store.write_two(first, second, |a, b| {
+            f(&mut Pages {
+                layout,
+                first: (first, a),
+                second: Some((second, b)),
+            })
+        })
+    }
+
+    /// Adds a TID to the node `at` if it is live and its stored vector is `vector`, byte for byte; says whether it was.
+    pub(super) fn add_tid(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<bool> {
+        loop {
+            let first = match self.add_tid_inline(at, vector, tid)? {
+                Added::Full(first) => first,
+                added => return Ok(matches!(added, Added::Added)),
+            };
+            let added = match first.some() {
+                Some(extension) => self.add_tid_to(at, extension, tid)?,
+                None => Added::NoRoom,
+            };
+            let added = if let Added::NoRoom = added {
+                self.add_extension(at, first, tid)?
+            } else {
+                added
+            };
+            match added {
+                Added::Added => return Ok(true),
+                Added::Gone => return Ok(false),
+                _ => self.store.check_interrupts(),
+            }
+        }
+    }
+
+    fn add_tid_inline(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<Added> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            let view = record.view();
+            if !view.is(at.generation, 0) || view.state() != State::Node || view.vector() != vector {
+                return Ok(Edit::Unchanged(Added::Gone));
+            }
+            if !view.has_room_for_tid() {
+                return Ok(Edit::Unchanged(Added::Full(view.below())));
+            }
+            record.push_tid(tid)?;
+            Ok(Edit::Changed(Added::Added))
+        })
+    }
+
+    /// Whether the node's chain still starts with `first`.
+    fn is_chain(&self, pages: &mut Pages<'_>, at: Link, first: NodeRef) -> Result<Option<Added>> {
+        let mut nodes = pages.nodes(self.layout.block(at.node))?;
+        let record = nodes.record(self.layout.slot(at.node))?;
+        let view = record.view();
+        Ok(if !view.is(at.generation, 0) || view.state() != State::Node {
+            Some(Added::Gone)
+        } else if view.below() != first {
+            Some(Added::Changed)
+        } else {
+            None
+        })
+    }
+
+    fn add_tid_to(&self, at: Link, extension: NodeRef, tid: HeapTid) -> Result<Added> {
+        let block = self.layout.block(extension);
+        self.write_pair(self.layout.block(at.node), block, |pages| {
+            if let Some(changed) = self.is_chain(pages, at, extension)? {
+                return Ok(Edit::Unchanged(changed));
+            }
+            let mut nodes = pages.nodes(block)?;
+            let mut record = nodes.record(self.layout.slot(extension))?;
+            if record.view().state() != State::Extension || record.view().owner() != at.node {
+                return corrupted(block, "a node's TID extension is not its own");
+            }
+            if !record.view().has_room_for_tid() {
+                return Ok(Edit::Unchanged(Added::NoRoom));
+            }
+            record.push_tid(tid)?;
+            Ok(Edit::Changed(Added::Added))
+        })
+    }
+
+    /// Puts a new extension with one TID before `first`.
+    fn add_extension(&self, at: Link, first: NodeRef, tid: HeapTid) -> Result<Added> {
+        let mut full = None;
+        loop {
+            let block = target_block(self.store, full)?;
+            let added = self.write_pair(self.layout.block(at.node), block, |pages| {
+                if let Some(changed) = self.is_chain(pages, at, first)? {
+                    return Ok(Edit::Unchanged(changed));
+                }
+                let mut nodes = pages.nodes(block)?;
+                let Some(slot) = nodes.free_slot()? else {
+                    return Ok(Edit::Unchanged(Added::NoRoom));
+                };
+                let extension = nodes.occupy(slot, State::Extension, 0, at.node, first)?;
+                nodes.record(slot)?.push_tid(tid)?;
+                let mut nodes = pages.nodes(self.layout.block(at.node))?;
+                nodes.record(self.layout.slot(at.node))?.set_below(extension.node);
+                Ok(Edit::Changed(Added::Added))
+            })?;
+            match added {
+                Added::NoRoom => full = Some(block),
+                added => return Ok(added),
+            }
+        }
+    }
+
+    /// The TIDs of a node, appended to `tids`; none if the link is stale.
+    pub(super) fn tids(&self, at: Link, tids: &mut Vec<HeapTid>) -> Result<()> {
+        let first = self.read(at.node, |record| {
+            if !record.is(at.generation, 0) {
+                return Ok(NodeRef::NONE);
+            }
+            tids.extend(record.tids());
+            Ok(record.below())
+        })?;
+        self.extensions(at.node, first, |_, record_tids| tids.extend_from_slice(record_tids))
+            .map(drop)
+    }
+
+    /// Walks a node's chain of extensions from `first`; says how many there are. A chain that changes under the walk ends there.
+    pub(super) fn extensions(
+        &self,
+        owner: NodeRef,
+        first: NodeRef,
+        mut f: impl FnMut(NodeRef, &[HeapTid]),
+    ) -> Result<usize> {
+        let (mut next, mut count, mut tids) = (first, 0, Vec::new());
+        while let Some(extension) = next.some() {
+            tids.clear();
+            next = self.read(extension, |record| {
+                if record.state() != State::Extension || record.owner() != owner {
+                    return Ok(NodeRef::NONE);
+                }
+                tids.extend(record.tids());
+                Ok(record.below())
+            })?;
+            f(extension, &tids);
+            count += 1;
+            if count > self.store.blocks()? as usize * self.layout.slots as usize {
+                return corrupted(self.layout.block(extension), "a chain of TID extensions has no end");
+            }
+            self.store.check_interrupts();
+        }
+        Ok(count)
+    }
+
+    /// Unlinks and frees the first extension of a node's chain if it has no TIDs; says whether it did.
+    pub(super) fn drop_empty_extension(&self, node: NodeRef, extension: NodeRef) -> Result<bool> {
+        let (head, block) = (self.layout.block(node), self.layout.block(extension));
+        self.write_pair(head, block, |pages| {
+            let mut nodes = pages.nodes(head)?;
+            let first = nodes.record(self.layout.slot(node))?.view().below();
+            let mut nodes = pages.nodes(block)?;
+            let record = nodes.record(self.layout.slot(extension))?;
+            let view = record.view();
+            if first != extension || view.state() != State::Extension || view.owner() != node || view.tid_count() > 0 {
+                return Ok(Edit::Unchanged(false));
+            }
+            let next = view.below();
+            nodes.free(self.layout.slot(extension))?;
+            pages.nodes(head)?.record(self.layout.slot(node))?.set_below(next);
+            Ok(Edit::Changed(true))
+        })
+    }
+}

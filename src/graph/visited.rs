@@ -1,0 +1,101 @@
+//! The set of records that a search has met: open addressing, as large as the search, reused from one to the next.
+
+use crate::storage::NodeRef;
+
+/// Slots at first: enough for a search of the default width.
+const SLOTS: usize = 4096;
+const EMPTY: u32 = NodeRef::NONE.0;
+
+/// A set of records.
+pub struct Visited {
+    slots: Vec<u32>,
+    len: usize,
+}
+
+impl Visited {
+    /// An empty set.
+    pub fn new() -> Visited {
+        Visited {
+            slots: vec![EMPTY; SLOTS],
+            len: 0,
+        }
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) {
+        self.slots.truncate(8 * SLOTS);
+        self.slots.fill(EMPTY);
+        self.len = 0;
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory in use.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.slots[..])
+    }
+
+    #[inline]
+    fn find(slots: &[u32], node: u32) -> usize {
+        let mask = slots.len() - 1;
+        let mut at = (node.wrapping_mul(0x9E37_79B1) as usize >> 8) & mask;
+        while slots[at] != EMPTY && slots[at] != node {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// Whether a record is in the set.
+    pub fn contains(&self, node: NodeRef) -> bool {
+        self.slots[Self::find(&self.slots, node.0)] == node.0
+    }
+
+    /// Adds a record; says whether it was new. [`NodeRef::NONE`] never is.
+    #[inline]
+    pub fn insert(&mut self, node: NodeRef) -> bool {
+        let at = Self::find(&self.slots, node.0);
+        if self.slots[at] == node.0 {
+            return false;
+        }
+        self.slots[at] = node.0;
+        self.len += 1;
+        if 2 * self.len > self.slots.len() {
+            self.grow();
+        }
+        true
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mut slots = vec![EMPTY; 4 * self.slots.len()];
+        for &node in self.slots.iter().filter(|&&node| node != EMPTY) {
+            let at = Self::find(&slots, node);
+            slots[at] = node;
+        }
+        self.slots = slots;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_agrees_with_the_standard_set() {
+        let mut ours = Visited::new();
+        for round in 0..3 {
+            let mut theirs = std::collections::HashSet::new();
+            for i in 0..60_000u32 {
+                let node = i.wrapping_mul(0x0100_0193) % 20_011 * (round + 1);
+                assert_eq!(ours.insert(NodeRef(node)), theirs.insert(node));
+            }
+            assert_eq!(ours.len(), theirs.len());
+            assert!((0..100_000).all(|node| ours.contains(NodeRef(node)) == theirs.contains(&node)));
+            ours.clear();
+        }
+        assert!(!ours.insert(NodeRef::NONE));
+    }
+}

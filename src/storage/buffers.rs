@@ -1,0 +1,1 @@
+//! The page store on shared buffers.

@@ -1,0 +1,205 @@
+//! The meta page, block 0: what the index is, and where a search enters it.
+//!
+//! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
+//! generation (u8), 37 its level (u8), 38 zero (u16), 40 length of the parameters (u32), 44 the parameters: [`Parameters`] as
+//! bincode writes it (fixed-size little-endian integers), which never change.
+
+use serde::{Deserialize, Serialize};
+
+use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
+use super::{Layout, Link, NodeRef, corrupted};
+use crate::distance::Metric;
+use crate::error::Result;
+
+/// The block of the meta page.
+pub const META_BLOCK: u32 = 0;
+
+const MAGIC: u32 = 0x5850_4C41; // "ALPX"
+const VERSION_AT: usize = HEADER_SIZE + 4;
+const ENTRY_AT: usize = HEADER_SIZE + 8;
+const LENGTH_AT: usize = HEADER_SIZE + 16;
+const PARAMETERS_AT: usize = HEADER_SIZE + 20;
+
+/// The type of the indexed values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Element {
+    /// `vector`: f32.
+    Vector,
+}
+
+/// What is fixed when the index is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Dimensions of every vector.
+    pub dimensions: u32,
+    /// Type of the values.
+    pub element: Element,
+    /// The distance.
+    pub metric: Metric,
+    /// Links on an upper level, half of those on level 0.
+    pub m: u16,
+    /// Width of the search for a new node's neighbours.
+    pub ef_construction: u16,
+    /// Seed of the levels.
+    pub seed: u64,
+}
+
+/// Where a search starts: a record on the highest level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// The record.
+    pub link: Link,
+    /// Its level.
+    pub level: u8,
+}
+
+/// The decoded meta page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// What the index is.
+    pub parameters: Parameters,
+    /// Where a search enters; nowhere while the index is empty.
+    pub entry: Option<EntryPoint>,
+}
+
+fn encoding() -> impl bincode::config::Config {
+    bincode::config::standard().with_fixed_int_encoding()
+}
+
+/// Writes a whole meta page.
+pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
+    page::init(page, PageKind::Meta, 0);
+    put_u32(page, HEADER_SIZE, MAGIC);
+    put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION));
+    set_entry(page, None);
+    let Ok(length) = bincode::serde::encode_into_slice(parameters, &mut page[PARAMETERS_AT..page::SPECIAL], encoding())
+    else {
+        return corrupted(META_BLOCK, "parameters do not fit the meta page");
+    };
+    put_u32(page, LENGTH_AT, length as u32);
+    page::set_lower(page, PARAMETERS_AT + length);
+    Ok(())
+}
+
+/// Changes the entry point.
+pub fn set_entry(page: &mut Page, entry: Option<EntryPoint>) {
+    let (node, generation, level) = match entry {
+        Some(entry) => (entry.link.node, entry.link.generation, entry.level),
+        None => (NodeRef::NONE, 0, 0),
+    };
+    put_u32(page, ENTRY_AT, node.0);
+    page[ENTRY_AT + 4] = generation;
+    page[ENTRY_AT + 5] = level;
+}
+
+/// Reads and checks a meta page.
+pub fn read(page: &Page) -> Result<Meta> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    if get_u32(page, HEADER_SIZE) != MAGIC || get_u32(page, VERSION_AT) != u32::from(FORMAT_VERSION) {
+        return corrupted(META_BLOCK, "invalid magic number or format version on the meta page");
+    }
+    let bytes = page.get(PARAMETERS_AT..PARAMETERS_AT + (get_u32(page, LENGTH_AT) as usize).min(page::PAGE_SIZE));
+    let decoded = bytes.map(|bytes| bincode::serde::decode_from_slice::<Parameters, _>(bytes, encoding()));
+    let parameters = match (bytes, decoded) {
+        (Some(bytes), Some(Ok((parameters, used)))) if used == bytes.len() => parameters,
+        _ => return corrupted(META_BLOCK, "invalid parameters on the meta page"),
+    };
+    if parameters.dimensions == 0
+        || !(2..=100).contains(&parameters.m)
+        || !(4..=1000).contains(&parameters.ef_construction)
+        || Layout::plan(parameters.dimensions as usize, usize::from(parameters.m)).is_err()
+    {
+        return corrupted(META_BLOCK, "parameters on the meta page out of range");
+    }
+    Ok(Meta {
+        parameters,
+        entry: read_entry(page)?,
+    })
+}
+
+/// Reads the entry point alone.
+pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    let entry = NodeRef(get_u32(page, ENTRY_AT)).some().map(|node| EntryPoint {
+        link: Link {
+            node,
+            generation: page[ENTRY_AT + 4],
+        },
+        level: page[ENTRY_AT + 5],
+    });
+    Ok(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::page::PAGE_SIZE;
+
+    const PARAMETERS: Parameters = Parameters {
+        dimensions: 384,
+        element: Element::Vector,
+        metric: Metric::Cosine,
+        m: 16,
+        ef_construction: 64,
+        seed: 0x1234_5678_9abc_def0,
+    };
+
+    #[test]
+    fn the_meta_page_gives_back_what_was_put_in() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        assert_eq!(
+            read(&page),
+            Ok(Meta {
+                parameters: PARAMETERS,
+                entry: None
+            })
+        );
+        let entry = EntryPoint {
+            link: Link {
+                node: NodeRef(77),
+                generation: 3,
+            },
+            level: 4,
+        };
+        set_entry(&mut page, Some(entry));
+        assert_eq!(
+            read(&page),
+            Ok(Meta {
+                parameters: PARAMETERS,
+                entry: Some(entry)
+            })
+        );
+    }
+
+    #[test]
+    fn the_format_on_the_page_does_not_change_unnoticed() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        let mut expected = vec![];
+        expected.extend(384u32.to_le_bytes());
+        expected.extend(0u32.to_le_bytes()); // Element::Vector
+        expected.extend(2u32.to_le_bytes()); // Metric::Cosine
+        expected.extend(16u16.to_le_bytes());
+        expected.extend(64u16.to_le_bytes());
+        expected.extend(PARAMETERS.seed.to_le_bytes());
+        assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
+        assert_eq!(page::lower(&page), PARAMETERS_AT + expected.len());
+    }
+
+    #[test]
+    fn a_damaged_meta_page_is_refused() {
+        let mut good = [0; PAGE_SIZE];
+        init(&mut good, &PARAMETERS).unwrap();
+        for at in (HEADER_SIZE..ENTRY_AT).chain(LENGTH_AT..PARAMETERS_AT) {
+            let mut page = good;
+            page[at] ^= 0x55;
+            assert!(read(&page).is_err(), "byte {at}");
+        }
+        for value in [0, 16_001, u32::MAX] {
+            let mut page = good;
+            put_u32(&mut page, PARAMETERS_AT, value);
+            assert!(read(&page).is_err(), "{value} dimensions");
+        }
+    }
+}

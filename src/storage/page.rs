@@ -1,0 +1,138 @@
+//! The page as PostgreSQL lays it out: header, contents up to `pd_lower`, special space.
+//!
+//! The 24 bytes of `PageHeaderData` (PostgreSQL's `bufpage.h`) are written here as `PageInit` does, so that a page can be made
+//! without a server. The special space is 16 bytes: kind (u16), format version (u16), record stride (u32), reserved (u32),
+//! zero (u16), page identifier (u16, last on the page as for PostgreSQL's own access methods).
+
+use super::{BlockNumber, corrupted};
+use crate::error::Result;
+
+/// PostgreSQL's BLCKSZ; a server with another one is refused when the library is loaded.
+pub const PAGE_SIZE: usize = 8192;
+/// Bytes of PostgreSQL's page header: the contents start here.
+pub const HEADER_SIZE: usize = 24;
+/// Bytes of the special space at the end of a page.
+pub const SPECIAL_SIZE: usize = 16;
+/// Where the special space starts and the contents end.
+pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
+/// The version of the format on all pages.
+pub const FORMAT_VERSION: u16 = 1;
+
+const PD_LOWER: usize = 12;
+const PD_UPPER: usize = 14;
+const PD_SPECIAL: usize = 16;
+const PD_PAGESIZE_VERSION: usize = 18;
+/// PG_PAGE_LAYOUT_VERSION of all supported servers.
+const LAYOUT_VERSION: u16 = 4;
+const PAGE_ID: u16 = 0xA10E;
+
+/// The bytes of one page.
+pub type Page = [u8; PAGE_SIZE];
+
+/// What a page holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum PageKind {
+    /// Block 0.
+    Meta = 1,
+    /// Record slots.
+    Node = 2,
+}
+
+/// Reads a u16 at `at`.
+#[inline]
+pub fn get_u16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// Reads a u32 at `at`.
+#[inline]
+pub fn get_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Writes a u16 at `at`.
+#[inline]
+pub fn put_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// Writes a u32 at `at`.
+#[inline]
+pub fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// Makes an empty page of a kind; `stride` is that of its records (0 on the meta page).
+pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
+    page.fill(0);
+    put_u16(page, PD_LOWER, HEADER_SIZE as u16);
+    put_u16(page, PD_UPPER, SPECIAL as u16);
+    put_u16(page, PD_SPECIAL, SPECIAL as u16);
+    put_u16(page, PD_PAGESIZE_VERSION, PAGE_SIZE as u16 | LAYOUT_VERSION);
+    put_u16(page, SPECIAL, kind as u16);
+    put_u16(page, SPECIAL + 2, FORMAT_VERSION);
+    put_u32(page, SPECIAL + 4, stride as u32);
+    put_u16(page, SPECIAL + 14, PAGE_ID);
+}
+
+/// Whether the page was never initialised: the relation was extended and the server stopped before the page was written.
+#[inline]
+pub fn is_new(page: &Page) -> bool {
+    get_u16(page, PD_UPPER) == 0
+}
+
+/// Where the contents end.
+#[inline]
+pub fn lower(page: &Page) -> usize {
+    usize::from(get_u16(page, PD_LOWER))
+}
+
+/// Sets where the contents end.
+pub fn set_lower(page: &mut Page, lower: usize) {
+    put_u16(page, PD_LOWER, lower as u16);
+}
+
+/// Checks that the page is an initialised one of this kind and stride and that its header is sane.
+#[inline]
+pub fn check(page: &Page, block: BlockNumber, kind: PageKind, stride: usize) -> Result<()> {
+    if get_u16(page, SPECIAL + 14) != PAGE_ID || get_u16(page, PD_SPECIAL) as usize != SPECIAL {
+        return corrupted(block, "not a page of an hnsw index");
+    }
+    if get_u16(page, SPECIAL) != kind as u16 {
+        return corrupted(block, "unexpected kind of page");
+    }
+    if get_u16(page, SPECIAL + 2) != FORMAT_VERSION {
+        return corrupted(block, "unknown format version");
+    }
+    if get_u32(page, SPECIAL + 4) as usize != stride {
+        return corrupted(block, "records of another size than the index has");
+    }
+    if lower(page) < HEADER_SIZE || lower(page) > SPECIAL || get_u16(page, PD_UPPER) as usize != SPECIAL {
+        return corrupted(block, "invalid page header");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_recognised_by_kind_version_and_stride() {
+        let mut page = [0; PAGE_SIZE];
+        assert!(is_new(&page));
+        assert!(check(&page, 1, PageKind::Node, 64).is_err());
+        init(&mut page, PageKind::Node, 64);
+        assert!(!is_new(&page));
+        assert_eq!(lower(&page), HEADER_SIZE);
+        assert_eq!(check(&page, 1, PageKind::Node, 64), Ok(()));
+        assert!(check(&page, 1, PageKind::Meta, 64).is_err());
+        assert!(check(&page, 1, PageKind::Node, 72).is_err());
+        for lower in [0, HEADER_SIZE - 1, SPECIAL + 1, usize::from(u16::MAX)] {
+            let mut broken = page;
+            set_lower(&mut broken, lower);
+            assert!(check(&broken, 1, PageKind::Node, 64).is_err());
+        }
+    }
+}

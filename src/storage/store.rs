@@ -1,0 +1,84 @@
+//! What the graph needs of the place that holds the pages.
+
+use super::record::{Layout, NodePageMut};
+use super::{BlockNumber, page::Page};
+use crate::error::Result;
+
+/// What a change to a page came to.
+pub enum Edit<T> {
+    /// The page was changed: it is to be logged.
+    Changed(T),
+    /// It was left as it was.
+    Unchanged(T),
+}
+
+/// The pages of one index.
+///
+/// Closures see a page under its lock (shared for reading, exclusive for writing) and must neither call the store again nor take
+/// long. A change is all or nothing: what a closure returns `Changed` for becomes one WAL record, and after an error
+/// the pages are what they were (but for the memory store, whose build ends with an error).
+pub trait PageStore {
+    /// The number of pages, the meta page included.
+    fn blocks(&self) -> Result<BlockNumber>;
+
+    /// Reads a page.
+    fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;
+
+    /// Changes a page.
+    fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T>;
+
+    /// Changes two different pages at once: the closure gets them in the order of the arguments; locks are taken in block order.
+    fn write_two<T>(
+        &self,
+        first: BlockNumber,
+        second: BlockNumber,
+        f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
+    ) -> Result<T>;
+
+    /// Adds a page, all zero.
+    fn extend(&self) -> Result<BlockNumber>;
+
+    /// A page that may have a free slot; `full` is one that was found to have none.
+    fn target(&self, full: Option<BlockNumber>) -> Result<Option<BlockNumber>>;
+
+    /// Remembers that a page has free slots.
+    fn note_free(&self, block: BlockNumber);
+
+    /// Ends the statement here if the user cancelled it.
+    fn check_interrupts(&self);
+
+    /// Hints that `len` bytes at `offset` of a page are read soon.
+    #[inline]
+    fn prefetch(&self, _block: BlockNumber, _offset: usize, _len: usize) {}
+}
+
+/// A block that has, or may still have, a free slot when it is locked: an existing one, or a new one.
+pub fn target_block<S: PageStore>(store: &S, full: Option<BlockNumber>) -> Result<BlockNumber> {
+    match store.target(full)? {
+        Some(block) => Ok(block),
+        None => store.extend(),
+    }
+}
+
+/// Finds a free slot and lets `f` fill it, as one change of one page.
+pub fn place<S: PageStore, T>(
+    store: &S,
+    layout: &Layout,
+    mut f: impl FnMut(&mut NodePageMut<'_>, u32) -> Result<T>,
+) -> Result<T> {
+    let mut full = None;
+    loop {
+        let block = target_block(store, full)?;
+        let placed = store.write(block, |page| {
+            let mut nodes = NodePageMut::new(page, block, layout)?;
+            Ok(match nodes.free_slot()? {
+                Some(slot) => Edit::Changed(Some(f(&mut nodes, slot)?)),
+                None => Edit::Unchanged(None),
+            })
+        })?;
+        if let Some(placed) = placed {
+            return Ok(placed);
+        }
+        full = Some(block);
+    }
+}
