@@ -5,6 +5,8 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$repo"
+# The features of pgrx's own invocations: the same set everywhere, or the crate is compiled once more.
+features=(--no-default-features --features "pg$PG pg_test")
 summary=()
 step() {
     local title=$1 start=$SECONDS
@@ -27,7 +29,7 @@ pgrx_tests() {
         chown "$server_user" "$pgrx_data"
         options=(--runas "$server_user")
     fi
-    cargo test --no-run --features "pg$PG pg_test" &&
+    cargo test --no-run "${features[@]}" &&
         USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$PG" --pgdata "$pgrx_data" "${options[@]}"
 }
 
@@ -40,7 +42,7 @@ integration_tests() {
 step "set-up" pgrx-config/setup.sh
 pg_config=$(pgrx-config/cluster.sh test prefix)
 step "cargo fmt" cargo fmt --all --check
-step "cargo clippy" cargo clippy --workspace --all-targets --features "pg$PG pg_test" -- -D warnings
+step "cargo clippy" cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings
 if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
 step "unit tests and tests inside the server" pgrx_tests "$pg_config"
 step "SQL regression" tests/regress.sh
