@@ -12,7 +12,7 @@
 
 name=$1 action=$2
 shift 2
-find_build_dir >&2
+find_build_dir
 home=$build/$name
 prefix=$home/usr/lib/postgresql/$PG/bin
 data=$home/data
@@ -27,6 +27,7 @@ is_running() { as_server "$prefix/pg_ctl" status -D "$data" >/dev/null 2>&1; }
 # PostgreSQL finds its files relative to its programs: a copy works, and its pg_config names the copy's directories.
 make_prefix() {
     local version
+    [ "$build" = "$repo/build" ] || say "The user $server_user cannot enter $repo: the private cluster is in $build." >&2
     version=$("$system_bin/pg_config" --version) || die "$system_bin/pg_config does not run"
     [ "$(cat "$home/version" 2>/dev/null)" = "$version" ] && return
     if [ -x "$prefix/pg_ctl" ]; then stop; fi
@@ -44,7 +45,7 @@ init_data() {
     rm -rf "$data"
     mkdir -m 700 "$data"
     if is_root; then chown "$server_user" "$data"; fi
-    (cd "$home" && as_server "$prefix/initdb" -D "$data" -U postgres -E UTF8 --locale=C --auth=trust >"$home/initdb.log" 2>&1) ||
+    as_server "$prefix/initdb" -D "$data" -U postgres -E UTF8 --locale=C --auth=trust >"$home/initdb.log" 2>&1 ||
         die "initdb failed: $(tail -n1 "$home/initdb.log") (see $home/initdb.log)"
     printf "include '%s'\n" "$home/postgresql.conf" | as_server tee -a "$data/postgresql.conf" >/dev/null
 }
@@ -65,7 +66,7 @@ start() {
     if is_root; then chown "$server_user" "$log"; fi
     local before
     before=$(wc -l <"$log")
-    (cd "$home" && as_server "$prefix/pg_ctl" start -w -D "$data" -l "$log" -o "-p $PORT -k '$sockets'" >/dev/null 2>&1) && return
+    as_server "$prefix/pg_ctl" start -w -D "$data" -l "$log" -o "-p $PORT -k '$sockets'" >/dev/null 2>&1 && return
     if tail -n "+$((before + 1))" "$log" | grep -qE 'Address already in use|\.lock" already exists'; then
         die "port $PORT is taken: name another one, as in make demo PORT=54330"
     fi

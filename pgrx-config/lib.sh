@@ -38,7 +38,7 @@ system_bin=/usr/lib/postgresql/$PG/bin
 
 # PostgreSQL refuses to run as root, so root's servers run as the user that Debian's package creates.
 server_user=$(if is_root; then echo postgres; else id -un; fi)
-as_server() { if is_root; then runuser -u "$server_user" -- "$@"; else "$@"; fi; }
+as_server() { if is_root; then (cd / && runuser -u "$server_user" -- "$@"); else "$@"; fi; }
 as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
 
 # A directory of ours below /var/tmp, for what cannot live in the checkout. The name is predictable: take it only if it is ours.
@@ -54,8 +54,5 @@ outside_dir() {
 find_build_dir() {
     build=$repo/build
     mkdir -p "$build" 2>/dev/null || die "cannot create $build"
-    if ! as_server test -r "$build"; then
-        build=$(outside_dir)
-        say "The user $server_user cannot enter $repo: the private cluster is in $build."
-    fi
+    as_server test -r "$build" || build=$(outside_dir)
 }

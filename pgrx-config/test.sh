@@ -43,6 +43,7 @@ step "set-up" pgrx-config/setup.sh
 pg_config=$(pgrx-config/cluster.sh test prefix)
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings
+if command -v shellcheck >/dev/null; then step "shellcheck" shellcheck -x pgrx-config/*.sh tests/*.sh examples/*.sh .ci/run; fi
 if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
 step "unit tests and tests inside the server" pgrx_tests "$pg_config"
 step "SQL regression" tests/regress.sh
