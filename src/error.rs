@@ -14,7 +14,79 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// A page of an index that does not make sense.
     #[error("index \"{relation}\" is corrupted at block {block}: {reason}")]
-    Corrupted { relation: String, block: u32, reason: String },
+    Corrupted {
+        relation: String,
+        block: u32,
+        reason: String,
+    },
+
+    /// The text of a value does not follow its type's syntax; `expected` was not found at byte `position` (from 1).
+    #[error("invalid input syntax for type {type_name}: \"{input}\"")]
+    InvalidText {
+        type_name: &'static str,
+        input: String,
+        expected: &'static str,
+        position: usize,
+    },
+    /// The binary form of a value is not its type's.
+    #[error("invalid binary value of type {type_name}: {reason}")]
+    InvalidBinary { type_name: &'static str, reason: String },
+    /// A stored value whose header and size disagree.
+    #[error("value of type {type_name} is corrupted: {size} bytes with {dimensions} dimensions")]
+    CorruptedValue {
+        type_name: &'static str,
+        size: usize,
+        dimensions: usize,
+    },
+    /// A number in the text of a value that its type cannot hold.
+    #[error("\"{number}\" is out of range for type {type_name}")]
+    NumberOutOfRange { type_name: &'static str, number: String },
+    /// An element that is not a number.
+    #[error("NaN not allowed in {type_name}")]
+    NotANumber { type_name: &'static str },
+    /// An element that is infinite.
+    #[error("infinite value not allowed in {type_name}")]
+    Infinite { type_name: &'static str },
+    /// A result that does not fit the element type.
+    #[error("value out of range: overflow")]
+    Overflow,
+    /// A product of two numbers other than zero that is zero.
+    #[error("value out of range: underflow")]
+    Underflow,
+    /// A value without elements.
+    #[error("{type_name} must have at least 1 dimension")]
+    NoDimensions { type_name: &'static str },
+    /// A value with too many elements.
+    #[error("{type_name} cannot have more than {max} dimensions")]
+    TooManyDimensions { type_name: &'static str, max: usize },
+    /// A value that does not fit the dimensions its column or state declares.
+    #[error("expected {expected} dimensions, not {found}")]
+    ExpectedDimensions { expected: usize, found: usize },
+    /// Two values that must have the same dimensions and do not.
+    #[error("different {type_name} dimensions {left} and {right}")]
+    DifferentDimensions {
+        type_name: &'static str,
+        left: usize,
+        right: usize,
+    },
+    /// `type(a, b)`.
+    #[error("invalid type modifier")]
+    InvalidTypmod,
+    /// `type(0)`.
+    #[error("dimensions for type {type_name} must be at least 1")]
+    TypmodTooSmall { type_name: &'static str },
+    /// `type(n)` with n above the type's limit.
+    #[error("dimensions for type {type_name} cannot exceed {max}")]
+    TypmodTooLarge { type_name: &'static str, max: usize },
+    /// A matrix where a list is wanted.
+    #[error("array must be 1-D")]
+    ArrayNotOneDimensional,
+    /// A NULL in an array of numbers.
+    #[error("array must not contain nulls")]
+    ArrayWithNulls,
+    /// An aggregate's support function called by hand with something else than its state.
+    #[error("{function}: expected state array")]
+    AggregateState { function: &'static str },
 }
 
 impl Error {
@@ -22,6 +94,32 @@ impl Error {
     pub fn sqlstate(&self) -> PgSqlErrorCode {
         match self {
             Error::Corrupted { .. } => PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+            Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
+            Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow => {
+                PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+            }
+            Error::NotANumber { .. }
+            | Error::Infinite { .. }
+            | Error::NoDimensions { .. }
+            | Error::ExpectedDimensions { .. }
+            | Error::DifferentDimensions { .. }
+            | Error::ArrayNotOneDimensional => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Error::TooManyDimensions { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::InvalidTypmod
+            | Error::TypmodTooSmall { .. }
+            | Error::TypmodTooLarge { .. }
+            | Error::AggregateState { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::ArrayWithNulls => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        }
+    }
+
+    /// Where exactly the matter lies, where that says more than the error itself.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
+            _ => None,
         }
     }
 
@@ -29,12 +127,17 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::Corrupted { .. } => Some("REINDEX the index."),
+            Error::InvalidTypmod => Some("Give the number of dimensions alone, as in vector(3)."),
+            _ => None,
         }
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.
     pub fn raise(self) -> ! {
         let mut report = ErrorReport::new(self.sqlstate(), self.to_string(), "");
+        if let Some(detail) = self.detail() {
+            report = report.set_detail(detail);
+        }
         if let Some(hint) = self.hint() {
             report = report.set_hint(hint);
         }

@@ -10,6 +10,8 @@ pub mod types;
 
 pgrx::pg_module_magic!(name, version);
 
+pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
+
 /// Called by PostgreSQL when the library is loaded.
 #[pgrx::pg_guard]
 #[allow(non_snake_case)]
