@@ -25,6 +25,89 @@ pub enum Error {
     /// A record would not fit a page.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
+    /// An index on a column declared without dimensions.
+    #[error("column does not have dimensions")]
+    ColumnWithoutDimensions,
+    /// An index whose search for neighbours is narrower than their number.
+    #[error("ef_construction must be greater than or equal to 2 * m")]
+    EfConstructionTooSmall,
+    /// A scan that the planner never asks for.
+    #[error("cannot scan hnsw index without order")]
+    ScanWithoutOrder,
+    /// A scan that would have to hold pins on what it returned.
+    #[error("non-MVCC snapshots are not supported with hnsw")]
+    SnapshotNotMvcc,
+    /// A server built with another block size.
+    #[error("pg_alopex supports blocks of 8192 bytes only")]
+    BlockSize,
+
+    /// The text of a value does not follow its type's syntax; `expected` was not found at byte `position` (from 1).
+    #[error("invalid input syntax for type {type_name}: \"{input}\"")]
+    InvalidText {
+        type_name: &'static str,
+        input: String,
+        expected: &'static str,
+        position: usize,
+    },
+    /// The binary form of a value is not its type's.
+    #[error("invalid binary value of type {type_name}: {reason}")]
+    InvalidBinary { type_name: &'static str, reason: String },
+    /// A stored value whose header and size disagree.
+    #[error("value of type {type_name} is corrupted: {size} bytes with {dimensions} dimensions")]
+    CorruptedValue {
+        type_name: &'static str,
+        size: usize,
+        dimensions: usize,
+    },
+    /// A number in the text of a value that its type cannot hold.
+    #[error("\"{number}\" is out of range for type {type_name}")]
+    NumberOutOfRange { type_name: &'static str, number: String },
+    /// An element that is not a number.
+    #[error("NaN not allowed in {type_name}")]
+    NotANumber { type_name: &'static str },
+    /// An element that is infinite.
+    #[error("infinite value not allowed in {type_name}")]
+    Infinite { type_name: &'static str },
+    /// A result that does not fit the element type.
+    #[error("value out of range: overflow")]
+    Overflow,
+    /// A product of two numbers other than zero that is zero.
+    #[error("value out of range: underflow")]
+    Underflow,
+    /// A value without elements.
+    #[error("{type_name} must have at least 1 dimension")]
+    NoDimensions { type_name: &'static str },
+    /// A value with too many elements.
+    #[error("{type_name} cannot have more than {max} dimensions")]
+    TooManyDimensions { type_name: &'static str, max: usize },
+    /// A value that does not fit the dimensions its column or state declares.
+    #[error("expected {expected} dimensions, not {found}")]
+    ExpectedDimensions { expected: usize, found: usize },
+    /// Two values that must have the same dimensions and do not.
+    #[error("different {type_name} dimensions {left} and {right}")]
+    DifferentDimensions {
+        type_name: &'static str,
+        left: usize,
+        right: usize,
+    },
+    /// `type(a, b)`.
+    #[error("invalid type modifier")]
+    InvalidTypmod,
+    /// `type(0)`.
+    #[error("dimensions for type {type_name} must be at least 1")]
+    TypmodTooSmall { type_name: &'static str },
+    /// `type(n)` with n above the type's limit.
+    #[error("dimensions for type {type_name} cannot exceed {max}")]
+    TypmodTooLarge { type_name: &'static str, max: usize },
+    /// A matrix where a list is wanted.
+    #[error("array must be 1-D")]
+    ArrayNotOneDimensional,
+    /// A NULL in an array of numbers.
+    #[error("array must not contain nulls")]
+    ArrayWithNulls,
+    /// An aggregate's support function called by hand with something else than its state.
+    #[error("{function}: expected state array")]
+    AggregateState { function: &'static str },
 }
 
 impl Error {
@@ -60,6 +143,37 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize => {
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
+            }
+            Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
+            Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow => {
+                PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+            }
+            Error::NotANumber { .. }
+            | Error::Infinite { .. }
+            | Error::NoDimensions { .. }
+            | Error::ExpectedDimensions { .. }
+            | Error::DifferentDimensions { .. }
+            | Error::ArrayNotOneDimensional => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            Error::TooManyDimensions { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::ColumnWithoutDimensions
+            | Error::EfConstructionTooSmall
+            | Error::InvalidTypmod
+            | Error::TypmodTooSmall { .. }
+            | Error::TypmodTooLarge { .. }
+            | Error::AggregateState { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::ArrayWithNulls => PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        }
+    }
+
+    /// Where exactly the matter lies, where that says more than the error itself.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
+            _ => None,
         }
     }
 
@@ -69,12 +183,21 @@ impl Error {
             Error::Corrupted { .. } => Some("REINDEX the index."),
             Error::IndexFull => Some("Partition the table."),
             Error::TooManyDimensionsForIndex { .. } => Some("A lower m leaves more room for the vector."),
+            Error::ColumnWithoutDimensions => {
+                Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")
+            }
+            Error::EfConstructionTooSmall => Some("Raise ef_construction or lower m."),
+            Error::InvalidTypmod => Some("Give the number of dimensions alone, as in vector(3)."),
+            _ => None,
         }
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.
     pub fn raise(self) -> ! {
         let mut report = ErrorReport::new(self.sqlstate(), self.to_string(), "");
+        if let Some(detail) = self.detail() {
+            report = report.set_detail(detail);
+        }
         if let Some(hint) = self.hint() {
             report = report.set_hint(hint);
         }

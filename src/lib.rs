@@ -4,6 +4,7 @@
 //! `graph` (HNSW over a page store), `storage` (pages and records), `distance` (kernels). Below `am` only `storage::buffers`
 //! and `types` know that PostgreSQL exists.
 
+pub mod am;
 pub mod distance;
 pub mod error;
 pub mod graph;
@@ -12,10 +13,15 @@ pub mod types;
 
 pgrx::pg_module_magic!(name, version);
 
+pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
+pgrx::extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["vector"]);
+
 /// Called by PostgreSQL when the library is loaded.
 #[pgrx::pg_guard]
 #[allow(non_snake_case)]
-pub extern "C-unwind" fn _PG_init() {}
+pub extern "C-unwind" fn _PG_init() {
+    am::options::register();
+}
 
 /// Required by `cargo pgrx test` at the root of the crate.
 #[cfg(test)]

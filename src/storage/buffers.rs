@@ -1,1 +1,319 @@
-//! The page store on shared buffers.
+//! The page store on PostgreSQL's shared buffers.
+//!
+//! Every change is a generic WAL record (PostgreSQL's `generic_xlog.c`), so that an index recovers and replicates without this
+//! library being loaded; a build writes unlogged and logs all pages at its end. Locks and pins are guards. While PostgreSQL
+//! unwinds from an error they are left to it: aborting the (sub)transaction releases them, and its error handling
+//! has already reset the counters that a release would count down.
+
+use std::cell::Cell;
+use std::ptr;
+
+use pgrx::{check_for_interrupts, pg_sys};
+
+use super::page::{self, PAGE_SIZE, Page};
+use super::store::{Edit, PageStore};
+use super::{BlockNumber, corrupted};
+use crate::error::Result;
+
+const MAIN: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::MAIN_FORKNUM;
+const INVALID_BLOCK: BlockNumber = pg_sys::InvalidBlockNumber;
+
+/// The pages of an index relation that the caller has open and locked.
+pub struct BufferStore {
+    relation: pg_sys::Relation,
+    /// The relation's length when it was last asked for.
+    blocks: Cell<BlockNumber>,
+    mode: Mode,
+}
+
+/// What an operation on an index is, as far as its pages are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A scan or an insert.
+    Normal,
+    /// VACUUM: it rests as its cost settings say.
+    Vacuum,
+    /// A build: changes are not logged, since [`log_all`] does so at the end.
+    Build,
+}
+
+/// A pinned buffer, locked or not.
+struct Pinned {
+    buffer: pg_sys::Buffer,
+    locked: bool,
+}
+
+impl Pinned {
+    fn read(relation: pg_sys::Relation, block: BlockNumber) -> Pinned {
+        // SAFETY: the relation is open.
+        let buffer = unsafe {
+            pg_sys::ReadBufferExtended(
+                relation,
+                MAIN,
+                block,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                ptr::null_mut(),
+            )
+        };
+        Pinned { buffer, locked: false }
+    }
+
+    fn lock(mut self, mode: u32) -> Pinned {
+        // SAFETY: the buffer is pinned and not locked by us.
+        unsafe { pg_sys::LockBuffer(self.buffer, mode as i32) };
+        self.locked = true;
+        self
+    }
+
+    /// The bytes of the page. At least a share lock is held while they are in use.
+    fn page(&self) -> *mut Page {
+        // SAFETY: the buffer is pinned.
+        unsafe { pg_sys::BufferGetPage(self.buffer).cast() }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: this guard owns the pin, and the lock if there is one.
+        unsafe {
+            if self.locked {
+                pg_sys::UnlockReleaseBuffer(self.buffer);
+            } else {
+                pg_sys::ReleaseBuffer(self.buffer);
+            }
+        }
+    }
+}
+
+/// A generic WAL record being made; aborted unless finished.
+struct Record(*mut pg_sys::GenericXLogState);
+
+impl Record {
+    fn start(relation: pg_sys::Relation) -> Record {
+        // SAFETY: the relation is open.
+        Record(unsafe { pg_sys::GenericXLogStart(relation) })
+    }
+
+    /// The copy of an exclusively locked page that becomes the page when the record is finished.
+    fn register(&mut self, buffer: &Pinned) -> *mut Page {
+        // SAFETY: the caller holds the exclusive lock, so nobody else reads or writes the page.
+        let new = page::is_new(unsafe { &*buffer.page() });
+        // A page that was never logged has to be, as a whole: replay cannot start from a block that does not exist.
+        let flags = if new { pg_sys::GENERIC_XLOG_FULL_IMAGE } else { 0 };
+        // SAFETY: the record is under way, the buffer pinned and locked, and at most two are registered.
+        unsafe { pg_sys::GenericXLogRegisterBuffer(self.0, buffer.buffer, flags as i32).cast() }
+    }
+
+    fn finish(self) {
+        // SAFETY: the record is under way and its buffers are still locked.
+        unsafe { pg_sys::GenericXLogFinish(self.0) };
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: the record is under way.
+            unsafe { pg_sys::GenericXLogAbort(self.0) };
+        }
+    }
+}
+
+impl BufferStore {
+    /// The pages of an index.
+    ///
+    /// # Safety
+    /// `relation` stays open and locked, with a lock that suits the mode, as long as the store lives.
+    pub unsafe fn new(relation: pg_sys::Relation, mode: Mode) -> BufferStore {
+        BufferStore {
+            relation,
+            blocks: Cell::new(0),
+            mode,
+        }
+    }
+
+    fn pin(&self, block: BlockNumber) -> Result<Pinned> {
+        if block >= self.blocks.get() && block >= self.blocks()? {
+            return corrupted(block, "a reference points beyond the end of the index");
+        }
+        Ok(Pinned::read(self.relation, block))
+    }
+
+    /// Runs a change of locked pages, and logs it.
+    fn change<T, const N: usize>(
+        &self,
+        buffers: [&Pinned; N],
+        f: impl FnOnce([&mut Page; N]) -> Result<Edit<T>>,
+    ) -> Result<T> {
+        if self.mode == Mode::Build {
+            // SAFETY: the buffers are different ones, pinned and exclusively locked.
+            let edit = f(buffers.map(|buffer| unsafe { &mut *buffer.page() }))?;
+            // SAFETY: as above.
+            buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
+            let (Edit::Changed(value) | Edit::Unchanged(value)) = edit;
+            return Ok(value);
+        }
+        let mut record = Record::start(self.relation);
+        // SAFETY: each is a private copy that lives until the record ends.
+        let pages = buffers.map(|buffer| unsafe { &mut *record.register(buffer) });
+        match f(pages)? {
+            Edit::Changed(value) => {
+                record.finish();
+                Ok(value)
+            }
+            Edit::Unchanged(value) => Ok(value),
+        }
+    }
+
+    /// The backend's last target, as the heap keeps it (PostgreSQL's `hio.c`).
+    fn target_block(&self) -> Option<&mut BlockNumber> {
+        // SAFETY: the relation is open; its storage manager entry, where there is one, is ours alone.
+        unsafe { (*self.relation).rd_smgr.as_mut() }.map(|smgr| &mut smgr.smgr_targblock)
+    }
+
+    fn remember_target(&self, block: BlockNumber) -> BlockNumber {
+        if let Some(target) = self.target_block() {
+            *target = block;
+        }
+        block
+    }
+}
+
+impl PageStore for BufferStore {
+    fn blocks(&self) -> Result<BlockNumber> {
+        // SAFETY: the relation is open.
+        self.blocks
+            .set(unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, MAIN) });
+        Ok(self.blocks.get())
+    }
+
+    #[inline]
+    fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        let buffer = self.pin(block)?.lock(pg_sys::BUFFER_LOCK_SHARE);
+        // SAFETY: the buffer is pinned and locked; nobody changes the page.
+        f(unsafe { &*buffer.page() })
+    }
+
+    fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
+        let buffer = self.pin(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        self.change([&buffer], |[page]| f(page))
+    }
+
+    fn write_two<T>(
+        &self,
+        first: BlockNumber,
+        second: BlockNumber,
+        f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
+    ) -> Result<T> {
+        assert_ne!(first, second, "two different pages");
+        let low = self.pin(first.min(second))?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let high = self.pin(first.max(second))?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let buffers = if first < second { [&low, &high] } else { [&high, &low] };
+        self.change(buffers, |[a, b]| f(a, b))
+    }
+
+    fn extend(&self) -> Result<BlockNumber> {
+        let lock = pg_sys::ExclusiveLock as i32;
+        // SAFETY: the relation is open. An error in between is followed by an abort, which releases the extension lock.
+        let block = unsafe {
+            pg_sys::LockRelationForExtension(self.relation, lock);
+            let new = Pinned::read(self.relation, INVALID_BLOCK); // P_NEW
+            let block = pg_sys::BufferGetBlockNumber(new.buffer);
+            pg_sys::UnlockRelationForExtension(self.relation, lock);
+            block
+        };
+        Ok(self.remember_target(block))
+    }
+
+    fn target(&self, full: Option<BlockNumber>) -> Result<Option<BlockNumber>> {
+        let blocks = self.blocks()?;
+        if full.is_none() {
+            let last = self.target_block().map_or(INVALID_BLOCK, |target| *target);
+            let block = if last < blocks { last } else { blocks.saturating_sub(1) };
+            return Ok((block > 0).then_some(block));
+        }
+        if self.mode == Mode::Build {
+            return Ok(None);
+        }
+        // SAFETY: the relation is open. The page is then no longer in the map, so this ends.
+        let block = unsafe { pg_sys::GetFreeIndexPage(self.relation) };
+        Ok((block > 0 && block < blocks).then(|| self.remember_target(block)))
+    }
+
+    fn note_free(&self, block: BlockNumber) {
+        // SAFETY: the relation is open.
+        unsafe { pg_sys::RecordFreeIndexPage(self.relation, block) };
+    }
+
+    fn check_interrupts(&self) {
+        if self.mode == Mode::Vacuum {
+            // SAFETY: VACUUM calls us; no buffer is locked between two steps.
+            unsafe {
+                #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+                pg_sys::vacuum_delay_point();
+                #[cfg(feature = "pg18")]
+                pg_sys::vacuum_delay_point(false);
+            }
+        } else {
+            check_for_interrupts!();
+        }
+    }
+}
+
+/// Whether changes of the relation's main fork have to be logged (PostgreSQL's `RelationNeedsWAL`).
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn needs_wal(relation: pg_sys::Relation) -> bool {
+    // SAFETY: an open relation has these fields.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let new_file = (*relation).rd_firstRelfilenodeSubid;
+        #[cfg(not(feature = "pg15"))]
+        let new_file = (*relation).rd_firstRelfilelocatorSubid;
+        let none = pg_sys::SubTransactionId::default(); // InvalidSubTransactionId
+        let permanent = (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+        let logged = pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
+        permanent && (logged || ((*relation).rd_createSubid == none && new_file == none))
+    }
+}
+
+/// Logs every page of a fork as it stands.
+///
+/// # Safety
+/// `relation` is open and nobody else changes it.
+pub unsafe fn log_all(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, fork);
+        pg_sys::log_newpage_range(relation, fork, 0, blocks, true);
+    }
+}
+
+/// Adds a page to a fork that only we see, unlogged.
+///
+/// # Safety
+/// `relation` is open and nobody else changes the fork.
+pub unsafe fn append(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type, page: &Page) {
+    const {
+        assert!(
+            pg_sys::BLCKSZ as usize == PAGE_SIZE,
+            "pages have the size of a PostgreSQL block"
+        )
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
+        let lock = pg_sys::ExclusiveLock as i32;
+        pg_sys::LockRelationForExtension(relation, lock);
+        let buffer = pg_sys::ReadBufferExtended(relation, fork, INVALID_BLOCK, mode, ptr::null_mut());
+        pg_sys::UnlockRelationForExtension(relation, lock);
+        let buffer = Pinned { buffer, locked: false }.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        *buffer.page() = *page;
+        pg_sys::MarkBufferDirty(buffer.buffer);
+    }
+}

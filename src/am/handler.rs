@@ -1,0 +1,52 @@
+//! `hnsw_handler`: what the access method can do, and where its functions are.
+
+use pgrx::{PgBox, pg_guard, pg_sys};
+
+use super::{build, cost, insert, options, scan, vacuum};
+use crate::types::call::sql_function;
+
+sql_function! {
+    /// The handler of the access method.
+    fn hnsw_handler() -> pg_sys::Datum {
+        Ok(routine().into())
+    }
+}
+
+fn routine() -> *mut pg_sys::IndexAmRoutine {
+    // SAFETY: a node of this tag and size.
+    let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
+    // Strategies are ordering operators, one an operator class; what they are is the operator class's affair.
+    am.amstrategies = 0;
+    am.amsupport = 1;
+    am.amcanorderbyop = true;
+    am.amoptionalkey = true;
+    am.amusemaintenanceworkmem = false;
+    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    am.amkeytype = pg_sys::InvalidOid;
+
+    am.ambuild = Some(build::ambuild);
+    am.ambuildempty = Some(build::ambuildempty);
+    am.ambuildphasename = Some(build::ambuildphasename);
+    am.aminsert = Some(insert::aminsert);
+    am.ambulkdelete = Some(vacuum::ambulkdelete);
+    am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
+    am.amcostestimate = Some(cost::amcostestimate);
+    am.amoptions = Some(amoptions);
+    am.amvalidate = Some(amvalidate);
+    am.ambeginscan = Some(scan::ambeginscan);
+    am.amrescan = Some(scan::amrescan);
+    am.amgettuple = Some(scan::amgettuple);
+    am.amendscan = Some(scan::amendscan);
+    am.into_pg()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn amoptions(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    // SAFETY: PostgreSQL calls it as amoptions.
+    unsafe { options::parse(reloptions, validate) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
+    true
+}

@@ -1,0 +1,89 @@
+//! The access method `hnsw`: PostgreSQL's calls, one file for each group of them.
+//!
+//! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations, scan keys, options, progress,
+//! costs) is here. A graph error is raised here, with the name of the relation.
+
+mod build;
+mod cost;
+mod handler;
+mod insert;
+mod opclass;
+pub mod options;
+mod scan;
+mod vacuum;
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::distance::{self, Metric};
+use crate::error::{Error, Result};
+use crate::storage::HeapTid;
+use crate::types::vector::VectorDatum;
+
+/// The name of an open relation.
+///
+/// # Safety
+/// `relation` is open.
+unsafe fn relation_name(relation: pg_sys::Relation) -> String {
+    // SAFETY: an open relation has its pg_class row, whose name ends with a zero byte.
+    unsafe { CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Gives the value, or raises the error in PostgreSQL.
+///
+/// # Safety
+/// `relation`, the index at work, is open.
+unsafe fn or_raise<T>(relation: pg_sys::Relation, result: Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        // SAFETY: as the caller promises.
+        Err(error) => error.in_relation(|| unsafe { relation_name(relation) }).raise(),
+    }
+}
+
+/// The value as the index keeps it, or none if it is not indexed: under cosine distance vectors have length one, and one of length
+/// zero has no direction.
+///
+/// # Errors
+/// [`Error::ExpectedDimensions`].
+fn indexed_form(value: &VectorDatum, dimensions: u32, metric: Metric) -> Result<Option<Vec<f32>>> {
+    let vector = value.as_slice();
+    if vector.len() != dimensions as usize {
+        return Err(Error::ExpectedDimensions {
+            expected: dimensions as usize,
+            found: vector.len(),
+        });
+    }
+    let mut vector = vector.to_vec();
+    if metric == Metric::Cosine && distance::normalize(&mut vector) == 0.0 {
+        return Ok(None);
+    }
+    Ok(Some(vector))
+}
+
+/// A heap TID as PostgreSQL passes it.
+///
+/// # Safety
+/// `tid` points to one.
+unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
+    // SAFETY: as the caller promises.
+    let tid = unsafe { *tid };
+    HeapTid {
+        block: u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo),
+        offset: tid.ip_posid,
+    }
+}
+
+/// A heap TID as PostgreSQL takes it.
+fn item_pointer(tid: HeapTid) -> pg_sys::ItemPointerData {
+    pg_sys::ItemPointerData {
+        ip_blkid: pg_sys::BlockIdData {
+            bi_hi: (tid.block >> 16) as u16,
+            bi_lo: tid.block as u16,
+        },
+        ip_posid: tid.offset,
+    }
+}

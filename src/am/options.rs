@@ -1,0 +1,191 @@
+//! Options of an index (`WITH (m = .., ef_construction = ..)`) and settings of a session (`hnsw.*`).
+
+use std::mem::offset_of;
+use std::sync::OnceLock;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::graph::scan::{Iteration, Limits};
+
+/// Links of a node on an upper level: default and bounds.
+const M: (i32, i32, i32) = (16, 2, 100);
+/// Width of the search for a new node's neighbours: default and bounds.
+const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
+
+/// The options of an index, as PostgreSQL stores them.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    varlena: i32,
+    /// Links of a node on an upper level.
+    pub m: i32,
+    /// Width of the search for a new node's neighbours.
+    pub ef_construction: i32,
+}
+
+impl Options {
+    /// The options of an index.
+    ///
+    /// # Safety
+    /// `index` is an open index of this access method.
+    pub unsafe fn of(index: pg_sys::Relation) -> Options {
+        // SAFETY: what rd_options points to was made by `parse` below.
+        unsafe { (*index).rd_options.cast::<Options>().as_ref() }
+            .copied()
+            .unwrap_or(Options {
+                varlena: 0,
+                m: M.0,
+                ef_construction: EF_CONSTRUCTION.0,
+            })
+    }
+}
+
+static KIND: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();
+
+fn kind() -> pg_sys::relopt_kind::Type {
+    *KIND.get_or_init(|| {
+        let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: called in a backend's only thread; names and texts are static.
+        unsafe {
+            let kind = pg_sys::add_reloption_kind();
+            let (m, efc) = (M, EF_CONSTRUCTION);
+            let text = c"Links of a node on an upper level; twice as many on the lowest";
+            pg_sys::add_int_reloption(kind, c"m".as_ptr(), text.as_ptr(), m.0, m.1, m.2, lock);
+            let text = c"Width of the search for a new node's neighbours";
+            pg_sys::add_int_reloption(
+                kind,
+                c"ef_construction".as_ptr(),
+                text.as_ptr(),
+                efc.0,
+                efc.1,
+                efc.2,
+                lock,
+            );
+            kind
+        }
+    })
+}
+
+/// Parses reloptions; with `validate`, refuses those that do not go together.
+///
+/// # Safety
+/// Called by PostgreSQL as `amoptions`.
+pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    let integer = |name: &'static std::ffi::CStr, offset: usize| pg_sys::relopt_parse_elt {
+        optname: name.as_ptr(),
+        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
+        offset: offset as i32,
+        ..Default::default()
+    };
+    let elements = [
+        integer(c"m", offset_of!(Options, m)),
+        integer(c"ef_construction", offset_of!(Options, ef_construction)),
+    ];
+    // SAFETY: the elements describe `Options`.
+    let parsed = unsafe {
+        pg_sys::build_reloptions(
+            reloptions,
+            validate,
+            kind(),
+            size_of::<Options>(),
+            elements.as_ptr(),
+            elements.len() as i32,
+        )
+    };
+    // SAFETY: build_reloptions returns an `Options`, or NULL if there are none.
+    if let Some(options) = unsafe { parsed.cast::<Options>().as_ref() }
+        && validate
+        && options.ef_construction < 2 * options.m
+    {
+        Error::EfConstructionTooSmall.raise();
+    }
+    parsed.cast()
+}
+
+/// `hnsw.iterative_scan`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum IterativeScan {
+    /// A scan returns what its first round finds.
+    #[name = c"off"]
+    Off,
+    /// It goes on as long as rows are wanted; they may come somewhat out of order.
+    #[name = c"relaxed_order"]
+    Relaxed,
+    /// It goes on as long as rows are wanted, in order.
+    #[name = c"strict_order"]
+    Strict,
+}
+
+static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
+static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
+static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
+static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+
+/// Makes options and settings known to PostgreSQL: once, when the library is loaded.
+pub fn register() {
+    kind();
+    let flags = GucFlags::default();
+    GucRegistry::define_int_guc(
+        c"hnsw.ef_search",
+        c"Width of an index search: wider finds more of the nearest rows and takes longer.",
+        c"",
+        &EF_SEARCH,
+        1,
+        1000,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_enum_guc(
+        c"hnsw.iterative_scan",
+        c"Whether an index scan goes on when more rows are wanted than it found at first.",
+        c"",
+        &ITERATIVE_SCAN,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"hnsw.max_scan_tuples",
+        c"Rows that an index scan visits before it goes on no further.",
+        c"",
+        &MAX_SCAN_TUPLES,
+        1,
+        i32::MAX,
+        GucContext::Userset,
+        flags,
+    );
+    GucRegistry::define_float_guc(
+        c"hnsw.scan_mem_multiplier",
+        c"Memory of an index scan before it goes on no further, as a multiple of work_mem.",
+        c"",
+        &SCAN_MEM_MULTIPLIER,
+        1.0,
+        1000.0,
+        GucContext::Userset,
+        flags,
+    );
+    // SAFETY: a static name, in a backend's only thread.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
+}
+
+/// The width of a search, as set.
+pub fn ef_search() -> usize {
+    EF_SEARCH.get() as usize
+}
+
+/// The bounds of a scan, as set.
+pub fn limits() -> Limits {
+    // SAFETY: a setting, read in a backend's only thread.
+    let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
+    Limits {
+        width: ef_search(),
+        iteration: match ITERATIVE_SCAN.get() {
+            IterativeScan::Off => Iteration::Off,
+            IterativeScan::Relaxed => Iteration::Relaxed,
+            IterativeScan::Strict => Iteration::Strict,
+        },
+        nodes: MAX_SCAN_TUPLES.get() as usize,
+        bytes: (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize,
+    }
+}

@@ -1,0 +1,174 @@
+//! The index scan: `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`.
+
+use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+
+use super::{item_pointer, options, or_raise, relation_name};
+use crate::distance::{self, Metric};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::graph::scan::Scan;
+use crate::storage::buffers::{BufferStore, Mode};
+use crate::storage::meta::Parameters;
+use crate::types::vector::{TYPE_NAME, VectorDatum};
+
+/// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
+#[derive(Default)]
+struct State {
+    scan: Option<(Parameters, Scan)>,
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(index: pg_sys::Relation, keys: i32, orders: i32) -> pg_sys::IndexScanDesc {
+    // SAFETY: PostgreSQL passes an open index and expects a descriptor in the current memory context.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(index, keys, orders);
+        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(State::default());
+        (*scan).opaque = state.cast();
+        scan
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    key_count: i32,
+    orders: pg_sys::ScanKey,
+    order_count: i32,
+) {
+    // SAFETY: PostgreSQL passes a descriptor of ours, and as many keys as it has room for.
+    unsafe {
+        (*(*scan).opaque.cast::<State>()).scan = None;
+        if !keys.is_null() && key_count > 0 {
+            std::ptr::copy(keys, (*scan).keyData, key_count as usize);
+        }
+        if !orders.is_null() && order_count > 0 {
+            std::ptr::copy(orders, (*scan).orderByData, order_count as usize);
+        }
+    }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    debug_assert_eq!(direction, pg_sys::ScanDirection::ForwardScanDirection);
+    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open.
+    unsafe { or_raise((*scan).indexRelation, next(scan)) }
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: PostgreSQL passes a descriptor of ours; the state itself goes with its memory context.
+    unsafe { (*(*scan).opaque.cast::<State>()).scan = None };
+}
+
+/// # Safety
+/// `descriptor` is one of ours, and its index is open.
+unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
+    // SAFETY: as the caller promises; the state lives as long as the descriptor.
+    let (index, state) = unsafe { ((*descriptor).indexRelation, &mut *(*descriptor).opaque.cast::<State>()) };
+    // SAFETY: the executor holds the index open and locked.
+    let store = unsafe { BufferStore::new(index, Mode::Normal) };
+    let (graph, scan) = match &mut state.scan {
+        Some((parameters, scan)) => (Graph::with(&store, *parameters)?, scan),
+        none => {
+            let graph = Graph::open(&store)?;
+            // SAFETY: as the caller promises.
+            let query = unsafe { query(descriptor, graph.parameters())? };
+            // SAFETY: the index is open.
+            unsafe { count_scan(descriptor) };
+            let (_, scan) = none.insert((*graph.parameters(), Scan::new(query, options::limits())));
+            (graph, scan)
+        }
+    };
+    let was_bounded = scan.was_bounded();
+    let tid = scan.next(&graph)?;
+    if scan.was_bounded() && !was_bounded {
+        // SAFETY: the index is open.
+        warn_of_bound(&unsafe { relation_name(index) });
+    }
+    let Some(tid) = tid else { return Ok(false) };
+    // SAFETY: the descriptor is ours to fill in.
+    unsafe {
+        (*descriptor).xs_heaptid = item_pointer(tid);
+        (*descriptor).xs_recheck = false;
+        (*descriptor).xs_recheckorderby = false;
+    }
+    Ok(true)
+}
+
+/// The vector to search for, as the index keeps vectors.
+///
+/// # Safety
+/// `descriptor` is one of ours with its keys filled in.
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Vec<f32>> {
+    let dimensions = parameters.dimensions as usize;
+    // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
+    unsafe {
+        if (*descriptor).numberOfOrderBys != 1 {
+            return Err(Error::ScanWithoutOrder);
+        }
+        let snapshot = (*(*descriptor).xs_snapshot).snapshot_type;
+        // Rows are returned without a pin on their page: only a snapshot protects them from being replaced (see nbtree's README).
+        if snapshot != pg_sys::SnapshotType::SNAPSHOT_MVCC && snapshot != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC {
+            return Err(Error::SnapshotNotMvcc);
+        }
+        let key = &*(*descriptor).orderByData;
+        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
+            // Every distance is NULL: any order will do.
+            return Ok(vec![0.0; dimensions]);
+        }
+        let value = VectorDatum::from_datum(key.sk_argument);
+        let mut query = value.as_slice().to_vec();
+        if query.len() != dimensions {
+            return Err(Error::DifferentDimensions {
+                type_name: TYPE_NAME,
+                left: dimensions,
+                right: query.len(),
+            });
+        }
+        if parameters.metric == Metric::Cosine {
+            distance::normalize(&mut query);
+        }
+        Ok(query)
+    }
+}
+
+fn warn_of_bound(index: &str) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("scan of index \"{index}\" stopped before it had seen every row"),
+        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan."
+    );
+}
+
+/// Counts the scan in the statistics (PostgreSQL's `pgstat_count_index_scan`).
+///
+/// # Safety
+/// The descriptor's index is open.
+unsafe fn count_scan(descriptor: pg_sys::IndexScanDesc) {
+    // SAFETY: as the caller promises; the counters, where there are any, belong to this backend.
+    unsafe {
+        let index = (*descriptor).indexRelation;
+        if (*index).pgstat_enabled && (*index).pgstat_info.is_null() {
+            pg_sys::pgstat_assoc_relation(index);
+        }
+        if let Some(counters) = (*index).pgstat_info.as_mut() {
+            #[cfg(feature = "pg15")]
+            {
+                counters.t_counts.t_numscans += 1;
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                counters.counts.numscans += 1;
+            }
+        }
+        #[cfg(feature = "pg18")]
+        if let Some(instrumentation) = (*descriptor).instrument.as_mut() {
+            instrumentation.nsearches += 1;
+        }
+    }
+}
