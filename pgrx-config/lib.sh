@@ -36,6 +36,9 @@ export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 # PostgreSQL as Debian installs it: what bindings are generated from and what the private copies are made of.
 system_bin=/usr/lib/postgresql/$PG/bin
 
+# A server as its users know it: with these set, an error's DETAIL would hold a backtrace of Rust.
+unset RUST_BACKTRACE RUST_LIB_BACKTRACE
+
 # PostgreSQL refuses to run as root, so root's servers run as the user that Debian's package creates.
 server_user=$(if is_root; then echo postgres; else id -un; fi)
 as_server() { if is_root; then (cd / && runuser -u "$server_user" -- "$@"); else "$@"; fi; }

@@ -162,6 +162,8 @@ impl Cluster {
             .expect("a log");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.sockets.path());
+        // As its users know it: with this set, an error's DETAIL would hold a backtrace.
+        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut server = command.spawn().expect("the server starts");
         wait_for("the server answers", || {

@@ -38,7 +38,6 @@ CLUSTER t USING t_id;
 SELECT id FROM t ORDER BY val <-> '[0,0,1999]' LIMIT 1;
 ALTER TABLE t ALTER val TYPE vector(2) USING subvector(val, 1, 2);
 SELECT id FROM t ORDER BY val <-> '[100.1,0]' LIMIT 1;
-ALTER TABLE t ALTER val TYPE vector;
 
 -- Columns come and go around it.
 ALTER TABLE t ADD extra int DEFAULT 1;

@@ -8,7 +8,8 @@ ANALYZE t;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY '[1,2,3]' <-> val LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 3 ORDER BY val <-> '[1,2,3]' LIMIT 5;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]', id LIMIT 5;
+-- With a second order within equal distances.
+SELECT id FROM t ORDER BY val <-> '[50.5,20,3]', id DESC LIMIT 3;
 -- One row by its key is cheaper without it.
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE id = 7 ORDER BY val <-> '[1,2,3]' LIMIT 5;
 
