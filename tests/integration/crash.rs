@@ -13,7 +13,7 @@ use crate::answers::{assert_agree, assert_each_found};
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{random, vector};
 
-const WRITE_CRASHES: usize = 12;
+const WRITE_CRASHES: usize = 20;
 const BUILD_CRASHES: usize = 6;
 const VACUUM_CRASHES: usize = 4;
 
