@@ -59,7 +59,8 @@ mod tests {
             for (number, text) in numbers.iter().zip(text.trim_matches(['[', ']']).split(',')) {
                 // SAFETY: float4out takes a float4 and returns a string in the current memory context.
                 let expected = unsafe {
-                    let out = direct_function_call::<&CStr>(pg_sys::float4out, &[number.into_datum()]).unwrap();
+                    let out =
+                        pgrx::fcinfo::direct_function_call::<&CStr>(pg_sys::float4out, &[number.into_datum()]).unwrap();
                     let expected = out.to_str().unwrap().to_owned();
                     pg_sys::pfree(out.as_ptr().cast_mut().cast());
                     expected
@@ -117,17 +118,15 @@ mod tests {
             );
         };
         let bad = ERRCODE_INVALID_BINARY_REPRESENTATION;
-        for (bytes, wanted) in [
-            (&[][..], 4),
-            (&[0], 4),
-            (&[0, 1, 0], 4),
-            (&[0, 1, 0, 0], 4),
-            (&[0, 2, 0, 0, 0, 0, 0, 0], 8),
-        ] {
-            let text = format!(
-                "invalid binary value of type vector: {wanted} bytes expected, {} left",
-                bytes.len() % 4 + bytes.len().saturating_sub(4) / 4 * 4
-            );
+        let truncated: [(&[u8], usize, usize); 5] = [
+            (&[], 4, 0),
+            (&[0], 4, 1),
+            (&[0, 1, 0], 4, 3),
+            (&[0, 1, 0, 0], 4, 0),
+            (&[0, 2, 0, 0, 0, 0, 0, 0, 0], 8, 5),
+        ];
+        for (bytes, wanted, left) in truncated {
+            let text = format!("invalid binary value of type vector: {wanted} bytes expected, {left} left");
             refused(bytes, -1, bad, &text);
         }
         refused(
