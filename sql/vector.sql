@@ -179,7 +179,7 @@ CREATE OPERATOR <= (
 
 CREATE OPERATOR = (
     LEFTARG = vector, RIGHTARG = vector, FUNCTION = vector_eq,
-    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel
+    COMMUTATOR = =, NEGATOR = <>, RESTRICT = eqsel, JOIN = eqjoinsel, MERGES
 );
 
 CREATE OPERATOR <> (

@@ -83,13 +83,13 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             (graph, scan)
         }
     };
-    let was_bounded = scan.was_bounded();
-    let tid = scan.next(&graph)?;
-    if scan.was_bounded() && !was_bounded {
-        // SAFETY: the index is open.
-        warn_of_bound(&unsafe { relation_name(index) });
-    }
-    let Some(tid) = tid else { return Ok(false) };
+    let Some(tid) = scan.next(&graph)? else {
+        if scan.was_bounded() {
+            // SAFETY: the index is open.
+            warn_of_bound(&unsafe { relation_name(index) });
+        }
+        return Ok(false);
+    };
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);

@@ -153,7 +153,7 @@ impl BufferStore {
             // SAFETY: the buffers are different ones, pinned and exclusively locked.
             let edit = f(buffers.map(|buffer| unsafe { &mut *buffer.page() }))?;
             // SAFETY: as above.
-            buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
+            let _ = buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
             let (Edit::Changed(value) | Edit::Unchanged(value)) = edit;
             return Ok(value);
         }

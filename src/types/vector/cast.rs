@@ -21,10 +21,10 @@ fn convert<T: Element>(elements: &[T], typmod: i32, to_f32: impl Fn(T) -> f32) -
 }
 
 sql_function! {
-    /// `vector(vector, integer, boolean) -> vector`: the value itself if it has the declared dimensions.
-    fn vector_check_length(vector: VectorDatum, typmod: i32, _explicit: bool) -> VectorDatum {
+    /// `vector(vector, integer, boolean) -> vector`: the same value, if it has the declared dimensions.
+    fn vector_check_length(vector: VectorDatum, typmod: i32, _explicit: bool) -> pg_sys::Datum {
         check_typmod(typmod, vector.as_slice().len())?;
-        Ok(vector)
+        vector.into_datum()
     }
 
     /// `array_to_vector(integer[], integer, boolean) -> vector`

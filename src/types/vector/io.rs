@@ -17,9 +17,15 @@ sql_function! {
 
     /// `vector_out(vector) -> cstring`
     fn vector_out(vector: VectorDatum) -> pg_sys::Datum {
-        let mut text = text::print(vector.as_slice());
-        text.push(0);
-        Ok(palloc_copy(&text))
+        let values = vector.as_slice();
+        let room = text::printed_size(values.len());
+        // SAFETY: palloc gives the room, and one byte more for the terminating NUL.
+        unsafe {
+            let text = pg_sys::palloc(room + 1).cast::<u8>();
+            let len = text::print(values, std::slice::from_raw_parts_mut(text.cast(), room));
+            *text.add(len) = 0;
+            Ok(text.into())
+        }
     }
 
     /// `vector_recv(internal, oid, integer) -> vector`
@@ -50,15 +56,18 @@ sql_function! {
     /// `vector_send(vector) -> bytea`
     fn vector_send(vector: VectorDatum) -> pg_sys::Datum {
         let values = vector.as_slice();
-        let mut bytes = Vec::with_capacity(pg_sys::VARHDRSZ + 4 + size_of_val(values));
-        bytes.extend([0; pg_sys::VARHDRSZ]);
-        bytes.extend((values.len() as u16).to_be_bytes());
-        bytes.extend([0; 2]);
-        bytes.extend(values.iter().flat_map(|value| value.to_be_bytes()));
-        let datum = palloc_copy(&bytes);
-        // SAFETY: palloc aligns, and the header has been left room for.
-        unsafe { varlena::set_varsize_4b(datum.cast_mut_ptr(), bytes.len() as i32) };
-        Ok(datum)
+        let size = pg_sys::VARHDRSZ + 4 + size_of_val(values);
+        // SAFETY: palloc0 gives `size` zeroed bytes, aligned: the varlena header, and as many for the wire.
+        unsafe {
+            let bytea = pg_sys::palloc0(size).cast::<u8>();
+            varlena::set_varsize_4b(bytea.cast(), size as i32);
+            let wire = std::slice::from_raw_parts_mut(bytea.add(pg_sys::VARHDRSZ), size - pg_sys::VARHDRSZ);
+            wire[..2].copy_from_slice(&(values.len() as u16).to_be_bytes());
+            for (bytes, value) in wire[4..].as_chunks_mut().0.iter_mut().zip(values) {
+                *bytes = value.to_be_bytes();
+            }
+            Ok(bytea.into())
+        }
     }
 
     /// `vector_typmod_in(cstring[]) -> integer`
@@ -87,14 +96,4 @@ fn take(message: &mut pg_sys::StringInfoData, len: usize) -> Result<&[u8]> {
     let bytes = unsafe { std::slice::from_raw_parts(message.data.add(message.cursor as usize).cast(), len) };
     message.cursor += len as i32;
     Ok(bytes)
-}
-
-/// A copy in the current memory context.
-fn palloc_copy(bytes: &[u8]) -> pg_sys::Datum {
-    // SAFETY: palloc gives as many bytes as are copied.
-    unsafe {
-        let copy = pg_sys::palloc(bytes.len()).cast::<u8>();
-        copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        copy.into()
-    }
 }

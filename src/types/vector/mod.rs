@@ -16,7 +16,7 @@ pub mod text;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::types::call::{Argument, Arguments, Returned};
+use crate::types::call::{Argument, Arguments};
 use pgrx::{pg_sys, varlena};
 
 /// The name of the type, in errors.
@@ -33,11 +33,28 @@ struct Header {
     unused: u16,
 }
 
-/// A vector that PostgreSQL passed, detoasted and with a valid header; a copy made for that is freed on drop.
-pub struct VectorDatum {
-    header: *const Header,
-    copied: bool,
+/// The most numbers of a value with a 1-byte varlena header, which is at most 127 bytes long.
+const MAX_SHORT: usize = (127 - 1 - 4) / size_of::<f32>();
+
+/// A small vector, aligned and with the header of a large one.
+#[repr(C)]
+struct Short {
+    header: Header,
+    values: [f32; MAX_SHORT],
 }
+
+/// Where a vector is.
+enum Storage {
+    /// Where PostgreSQL passed it.
+    Given(*const Header),
+    /// In a copy that detoasting made.
+    Detoasted(*const Header),
+    /// Here: rows store small vectors unaligned, and copying them costs less than allocating.
+    Short(Short),
+}
+
+/// A vector that PostgreSQL passed, detoasted and with a valid header; a copy made for that is freed on drop.
+pub struct VectorDatum(Storage);
 
 impl VectorDatum {
     /// Reads a vector; raises an error (data_corrupted) if its header does not make sense.
@@ -47,17 +64,16 @@ impl VectorDatum {
     #[inline]
     pub unsafe fn from_datum(datum: pg_sys::Datum) -> VectorDatum {
         let given = datum.cast_mut_ptr::<pg_sys::varlena>();
-        // SAFETY: the caller promises a varlena. One with a plain 4-byte header is aligned; every other kind is copied.
-        let (header, copied) = unsafe {
-            match varlena::varatt_is_4b_u(given) {
-                true => (given, false),
-                false => (pg_sys::pg_detoast_datum(given), true),
+        // SAFETY: the caller promises a varlena. One with a plain 4-byte header is aligned to 4.
+        let vector = VectorDatum(unsafe {
+            if varlena::varatt_is_4b_u(given) {
+                Storage::Given(given.cast())
+            } else if varlena::varatt_is_1b(given) && !varlena::varatt_is_1b_e(given) {
+                Storage::Short(Short::read(given))
+            } else {
+                Storage::Detoasted(pg_sys::pg_detoast_datum(given).cast())
             }
-        };
-        let vector = VectorDatum {
-            header: header.cast(),
-            copied,
-        };
+        });
         if let Err(error) = vector.check_header() {
             error.raise();
         }
@@ -67,18 +83,41 @@ impl VectorDatum {
     /// The numbers: 1 to [`MAX_DIMENSIONS`].
     #[inline]
     pub fn as_slice(&self) -> &[f32] {
+        let header = self.header();
         // SAFETY: `from_datum` checked that so many numbers follow the header, which is aligned to 4 bytes.
-        unsafe { std::slice::from_raw_parts(self.header.add(1).cast(), usize::from((*self.header).dimensions)) }
+        unsafe { std::slice::from_raw_parts(header.add(1).cast(), usize::from((*header).dimensions)) }
+    }
+
+    /// This vector as a value to return.
+    fn into_datum(self) -> Result<pg_sys::Datum> {
+        match self.0 {
+            Storage::Given(header) => Ok(header.into()),
+            Storage::Detoasted(header) => {
+                // The copy now belongs to whoever gets the datum.
+                std::mem::forget(self);
+                Ok(header.into())
+            }
+            Storage::Short(_) => build(self.as_slice().len(), |target| target.copy_from_slice(self.as_slice())),
+        }
+    }
+
+    #[inline]
+    fn header(&self) -> *const Header {
+        match &self.0 {
+            Storage::Given(header) | Storage::Detoasted(header) => *header,
+            Storage::Short(short) => std::ptr::from_ref(short).cast(),
+        }
     }
 
     #[inline]
     fn check_header(&self) -> Result<()> {
+        let header = self.header();
         // SAFETY: the varlena is plain, and its size says what can be read.
-        let size = unsafe { varlena::varsize_4b(self.header.cast()) };
+        let size = unsafe { varlena::varsize_4b(header.cast()) };
         let dimensions = match size < size_of::<Header>() {
             true => 0,
             // SAFETY: the header lies within the size.
-            false => usize::from(unsafe { (*self.header).dimensions }),
+            false => usize::from(unsafe { (*header).dimensions }),
         };
         match (1..=MAX_DIMENSIONS).contains(&dimensions) && size == size_of_vector(dimensions) {
             true => Ok(()),
@@ -91,12 +130,42 @@ impl VectorDatum {
     }
 }
 
+impl Short {
+    /// # Safety
+    /// `given` has a 1-byte header.
+    #[inline]
+    unsafe fn read(given: *const pg_sys::varlena) -> Short {
+        let header = Header {
+            varlena: 0,
+            dimensions: 0,
+            unused: 0,
+        };
+        let mut short = Short {
+            header,
+            values: [0.0; MAX_SHORT],
+        };
+        // SAFETY: what follows a 1-byte header is at most 126 bytes: the header's last 4 and the numbers have room for
+        // 124, and more is cut off (the size then tells the corrupted value).
+        unsafe {
+            let len = varlena::varsize_1b(given) - 1;
+            let target = std::ptr::from_mut(&mut short).cast::<u8>();
+            varlena::set_varsize_4b(target.cast(), (pg_sys::VARHDRSZ + len) as i32);
+            let data = target.add(pg_sys::VARHDRSZ);
+            data.copy_from_nonoverlapping(
+                given.cast::<u8>().add(1),
+                len.min(size_of::<Short>() - pg_sys::VARHDRSZ),
+            );
+        }
+        short
+    }
+}
+
 impl Drop for VectorDatum {
     #[inline]
     fn drop(&mut self) {
-        if self.copied {
+        if let Storage::Detoasted(header) = self.0 {
             // SAFETY: detoasting allocated it, and nobody else has it.
-            unsafe { pg_sys::pfree(self.header.cast_mut().cast()) }
+            unsafe { pg_sys::pfree(header.cast_mut().cast()) }
         }
     }
 }
@@ -106,13 +175,6 @@ impl Argument for VectorDatum {
     unsafe fn take(arguments: &mut Arguments) -> Self {
         // SAFETY: the caller promises a vector, and arguments outlive the call.
         unsafe { VectorDatum::from_datum(arguments.next_datum()) }
-    }
-}
-
-impl Returned for VectorDatum {
-    fn into_datum(self) -> Option<pg_sys::Datum> {
-        // The copy, if there is one, now belongs to whoever gets the datum.
-        Some(std::mem::ManuallyDrop::new(self).header.into())
     }
 }
 

@@ -9,6 +9,7 @@ mod tests {
     use rand::rngs::SmallRng;
     use rand::{Rng, SeedableRng};
     use std::ffi::CStr;
+    use std::mem::MaybeUninit;
     use std::panic::AssertUnwindSafe;
 
     /// The SQLSTATE and text of the error that `action` raises.
@@ -52,14 +53,25 @@ mod tests {
         numbers
     }
 
+    fn print(numbers: &[f32]) -> String {
+        let mut out = vec![MaybeUninit::uninit(); text::printed_size(numbers.len())];
+        let len = text::print(numbers, &mut out);
+        // SAFETY: print says how many bytes it has written.
+        out[..len]
+            .iter()
+            .map(|byte| char::from(unsafe { byte.assume_init() }))
+            .collect()
+    }
+
     #[pg_test]
     fn prints_as_float4_and_reads_back() {
         for numbers in finite_numbers().chunks(MAX_DIMENSIONS) {
-            let text = String::from_utf8(text::print(numbers)).unwrap();
+            let text = print(numbers);
             for (number, text) in numbers.iter().zip(text.trim_matches(['[', ']']).split(',')) {
                 // SAFETY: float4out takes a float4 and returns a string in the current memory context.
                 let expected = unsafe {
-                    let out = direct_function_call::<&CStr>(pg_sys::float4out, &[number.into_datum()]).unwrap();
+                    let out =
+                        pgrx::fcinfo::direct_function_call::<&CStr>(pg_sys::float4out, &[number.into_datum()]).unwrap();
                     let expected = out.to_str().unwrap().to_owned();
                     pg_sys::pfree(out.as_ptr().cast_mut().cast());
                     expected
@@ -117,17 +129,15 @@ mod tests {
             );
         };
         let bad = ERRCODE_INVALID_BINARY_REPRESENTATION;
-        for (bytes, wanted) in [
-            (&[][..], 4),
-            (&[0], 4),
-            (&[0, 1, 0], 4),
-            (&[0, 1, 0, 0], 4),
-            (&[0, 2, 0, 0, 0, 0, 0, 0], 8),
-        ] {
-            let text = format!(
-                "invalid binary value of type vector: {wanted} bytes expected, {} left",
-                bytes.len() % 4 + bytes.len().saturating_sub(4) / 4 * 4
-            );
+        let truncated: [(&[u8], usize, usize); 5] = [
+            (&[], 4, 0),
+            (&[0], 4, 1),
+            (&[0, 1, 0], 4, 3),
+            (&[0, 1, 0, 0], 4, 0),
+            (&[0, 2, 0, 0, 0, 0, 0, 0, 0], 8, 5),
+        ];
+        for (bytes, wanted, left) in truncated {
+            let text = format!("invalid binary value of type vector: {wanted} bytes expected, {left} left");
             refused(bytes, -1, bad, &text);
         }
         refused(
@@ -200,18 +210,34 @@ mod tests {
     }
 
     #[pg_test]
+    fn reads_short_vectors() {
+        for dimensions in 1..=30 {
+            let numbers: Vec<f32> = (0..dimensions).map(|i| i as f32 - 0.5).collect();
+            let mut memory = Vec::new();
+            let datum = short(&numbers, &mut memory);
+            // SAFETY: the datum is a vector for as long as `memory` lives.
+            unsafe { assert_eq!(VectorDatum::from_datum(datum).as_slice(), numbers) };
+        }
+    }
+
+    #[pg_test]
     fn frees_what_it_detoasts() {
-        let numbers = [1.0, 2.0, 3.0];
-        let mut memory = Vec::new();
-        let datum = short(&numbers, &mut memory);
-        // SAFETY: the datum is a vector for as long as `memory` lives.
-        let read = || unsafe { assert_eq!(VectorDatum::from_datum(datum).as_slice(), numbers) };
-        // SAFETY: the current context is always valid.
-        let allocated = || unsafe { pg_sys::MemoryContextMemAllocated(pg_sys::CurrentMemoryContext, true) };
-        read();
-        let before = allocated();
-        (0..100_000).for_each(|_| read());
-        assert_eq!(allocated(), before);
+        Spi::run("CREATE TABLE stored (v vector)").unwrap();
+        Spi::run("INSERT INTO stored VALUES (array_fill(0.5::real, ARRAY[1000])::vector)").unwrap();
+        Spi::connect(|client| {
+            let row = client.select("SELECT v FROM stored", None, &[]).unwrap().first();
+            let datum = row.get_datum_by_ordinal(1).unwrap().unwrap();
+            // SAFETY: a value of a row that the connection keeps.
+            unsafe { assert!(pgrx::varlena::varatt_is_1b_e(datum.cast_mut_ptr()), "not out of line") };
+            // SAFETY: as above.
+            let read = || unsafe { assert_eq!(VectorDatum::from_datum(datum).as_slice(), [0.5; 1000]) };
+            // SAFETY: the current context is always valid.
+            let allocated = || unsafe { pg_sys::MemoryContextMemAllocated(pg_sys::CurrentMemoryContext, true) };
+            read();
+            let before = allocated();
+            (0..1000).for_each(|_| read());
+            assert_eq!(allocated(), before);
+        });
     }
 
     #[pg_test]
@@ -225,6 +251,18 @@ mod tests {
             let read = || unsafe { VectorDatum::from_datum(memory.as_ptr().cast_mut().into()) };
             let shown = if size < 8 { 0 } else { dimensions };
             let text = format!("value of type vector is corrupted: {size} bytes with {shown} dimensions");
+            assert_eq!(error_of(read), (PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, text));
+        }
+        // With a 1-byte header: more bytes than numbers, fewer, more than there can be, and only the header.
+        for (size, dimensions, shown) in [(10u8, 1, 1), (9, 2, 2), (127, 31, 31), (3, 1, 0)] {
+            let mut memory = [0u8; 128];
+            memory[..2].copy_from_slice(&[size << 1 | 1, dimensions]);
+            // SAFETY: a varlena of that size within `memory`.
+            let read = || unsafe { VectorDatum::from_datum(memory.as_ptr().cast_mut().into()) };
+            let text = format!(
+                "value of type vector is corrupted: {} bytes with {shown} dimensions",
+                size + 3
+            );
             assert_eq!(error_of(read), (PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, text));
         }
     }

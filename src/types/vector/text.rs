@@ -6,6 +6,7 @@
 use super::{MAX_DIMENSIONS, TYPE_NAME};
 use crate::error::{Error, Result};
 use std::ffi::{c_char, c_int};
+use std::mem::MaybeUninit;
 
 /// How much of a refused text an error quotes, in bytes.
 const MAX_QUOTED: usize = 1024;
@@ -52,15 +53,26 @@ pub fn parse(text: &[u8]) -> Result<Vec<f32>> {
     }
 }
 
-/// Prints a vector.
-pub fn print(values: &[f32]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(values.len() * (MAX_PRINTED + 1) + 1);
+/// The room that [`print`] needs for so many numbers.
+pub const fn printed_size(dimensions: usize) -> usize {
+    dimensions * (MAX_PRINTED + 1) + 1
+}
+
+/// Prints a vector to `out`, which has room for [`printed_size`] bytes, and returns the length of the text.
+pub fn print(values: &[f32], out: &mut [MaybeUninit<u8>]) -> usize {
+    assert!(out.len() >= printed_size(values.len()));
+    let out = out.as_mut_ptr().cast::<u8>();
+    let mut len = 0;
     for (index, &value) in values.iter().enumerate() {
-        out.push(if index == 0 { b'[' } else { b',' });
-        print_number(value, &mut out);
+        // SAFETY: a separator and a number are at most MAX_PRINTED + 1 bytes, for which there is room.
+        unsafe {
+            *out.add(len) = if index == 0 { b'[' } else { b',' };
+            len += 1 + float_to_shortest_decimal_bufn(value, out.add(len + 1).cast()) as usize;
+        }
     }
-    out.push(b']');
-    out
+    // SAFETY: there is one byte more than the numbers can take.
+    unsafe { *out.add(len) = b']' };
+    len + 1
 }
 
 // PostgreSQL's own: exactly float4's text, and as fast as any crate. It neither allocates nor raises, so it can be called
@@ -68,16 +80,6 @@ pub fn print(values: &[f32]) -> Vec<u8> {
 unsafe extern "C" {
     /// Writes `f` without a terminating NUL and returns the length, at most [`MAX_PRINTED`].
     fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
-}
-
-#[inline]
-fn print_number(value: f32, out: &mut Vec<u8>) {
-    out.reserve(MAX_PRINTED);
-    // SAFETY: there is room for the longest number, and the length says how much of it was written.
-    unsafe {
-        let written = float_to_shortest_decimal_bufn(value, out.spare_capacity_mut().as_mut_ptr().cast());
-        out.set_len(out.len() + written as usize);
-    }
 }
 
 struct Parser<'a> {
