@@ -156,8 +156,11 @@ impl Build {
         };
         for block in 0..memory.blocks()? {
             pgrx::check_for_interrupts!();
-            // SAFETY: the index is open and ours alone, and pages come in block order.
-            memory.read(block, |page| Ok(unsafe { buffers::append(self.index, MAIN, page) }))?;
+            memory.read(block, |page| {
+                // SAFETY: the index is open and ours alone, and pages come in block order.
+                unsafe { buffers::append(self.index, MAIN, page) };
+                Ok(())
+            })?;
         }
         Ok(())
     }

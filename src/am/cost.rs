@@ -13,6 +13,7 @@ use super::options::{self, Options};
 const OPERATORS_PER_DISTANCE: f64 = 4.0;
 
 #[pg_guard]
+#[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
 pub unsafe extern "C-unwind" fn amcostestimate(
     _root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,

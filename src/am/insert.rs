@@ -11,6 +11,7 @@ use crate::storage::buffers::{BufferStore, Mode};
 use crate::types::vector::VectorDatum;
 
 #[pg_guard]
+#[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
 pub unsafe extern "C-unwind" fn aminsert(
     index: pg_sys::Relation,
     values: *mut pg_sys::Datum,

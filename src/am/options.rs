@@ -77,7 +77,8 @@ pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::b
         optname: name.as_ptr(),
         opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
         offset: offset as i32,
-        ..Default::default()
+        #[cfg(feature = "pg18")]
+        isset_offset: 0,
     };
     let elements = [
         integer(c"m", offset_of!(Options, m)),

@@ -7,6 +7,7 @@ use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::scan::Scan;
+use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode};
 use crate::storage::meta::Parameters;
 use crate::types::vector::{TYPE_NAME, VectorDatum};
@@ -15,6 +16,8 @@ use crate::types::vector::{TYPE_NAME, VectorDatum};
 #[derive(Default)]
 struct State {
     scan: Option<(Parameters, Scan)>,
+    /// The table's length when it was last asked for.
+    table_blocks: pg_sys::BlockNumber,
 }
 
 #[pg_guard]
@@ -90,6 +93,13 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         }
         return Ok(false);
     };
+    // SAFETY: as the caller promises.
+    if unsafe { is_beyond_table(descriptor, &mut state.table_blocks, tid) } {
+        return Err(Error::corrupted(
+            scan.block(&graph),
+            "a heap TID beyond the end of the table",
+        ));
+    }
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
@@ -97,6 +107,26 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         (*descriptor).xs_recheckorderby = false;
     }
     Ok(true)
+}
+
+/// Whether a TID cannot be one of the table's, which a damaged page may hold. The table does not shrink under a scan.
+///
+/// # Safety
+/// `descriptor` is one of ours whose table is open.
+unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys::BlockNumber, tid: HeapTid) -> bool {
+    if tid.block < *blocks {
+        return false;
+    }
+    // SAFETY: as the caller promises.
+    unsafe {
+        let table = (*descriptor).heapRelation;
+        // Other table access methods are free to number rows as they like.
+        if (*(*table).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID {
+            return false;
+        }
+        *blocks = pg_sys::RelationGetNumberOfBlocksInFork(table, pg_sys::ForkNumber::MAIN_FORKNUM);
+    }
+    tid.block >= *blocks
 }
 
 /// The vector to search for, as the index keeps vectors.

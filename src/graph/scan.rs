@@ -11,7 +11,7 @@ use super::Graph;
 use super::search::Search;
 use crate::error::Result;
 use crate::storage::record::{NodePage, State};
-use crate::storage::{HeapTid, Link, PageStore, page};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
 
 /// How a scan goes on beyond its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Iteration {
 /// The bounds of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Width of a round.
+    /// Nodes that a round returns at the least, if there are so many: `ef_search`.
     pub width: usize,
     /// How it goes on.
     pub iteration: Iteration,
@@ -35,6 +35,14 @@ pub struct Limits {
     pub nodes: usize,
     /// Bytes of memory before it goes on no further.
     pub bytes: usize,
+}
+
+/// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a graph
+/// whose nodes have all their links (measured; and still visits fewer pages).
+const BEAM: (usize, usize) = (5, 4);
+
+fn beam_width(width: usize) -> usize {
+    (width * BEAM.0).div_ceil(BEAM.1)
 }
 
 /// A node that is going to be returned.
@@ -62,7 +70,9 @@ pub struct Scan {
     phase: Phase,
     /// Nodes to be returned, nearest last.
     ready: Vec<Found>,
-    /// Rows of the node being returned, next last.
+    /// The node being returned.
+    node: NodeRef,
+    /// Its rows, next last.
     tids: Vec<HeapTid>,
     /// Nodes held back by the strict order.
     late: Vec<Found>,
@@ -82,6 +92,7 @@ impl Scan {
             search: Search::resumable(),
             phase: Phase::Start,
             ready: Vec::new(),
+            node: NodeRef::NONE,
             tids: Vec::new(),
             late: Vec::new(),
             last: f32::NEG_INFINITY,
@@ -100,6 +111,11 @@ impl Scan {
         self.swept
     }
 
+    /// The block that named the row returned last.
+    pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
+        graph.layout.block(self.node)
+    }
+
     /// The next row, or none.
     pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         loop {
@@ -113,6 +129,7 @@ impl Scan {
                     continue;
                 }
                 self.last = found.distance;
+                self.node = found.link.node;
                 graph.tids(found.link, &mut self.tids)?;
                 self.tids.reverse();
             } else if self.phase == Phase::End {
@@ -127,8 +144,12 @@ impl Scan {
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
             Phase::Start => {
-                graph.search(&mut self.search, &self.query, self.limits.width)?;
+                graph.search(&mut self.search, &self.query, beam_width(self.limits.width))?;
                 self.take_beam();
+                if self.limits.iteration == Iteration::Off {
+                    let beyond = self.ready.len().saturating_sub(self.limits.width);
+                    self.ready.drain(..beyond);
+                }
                 self.phase = if self.limits.iteration == Iteration::Off {
                     Phase::End
                 } else {
@@ -149,7 +170,7 @@ impl Scan {
                 self.phase = Phase::Late;
             }
             Phase::Rounds => {
-                if graph.resume(&mut self.search, &self.query, self.limits.width)? {
+                if graph.resume(&mut self.search, &self.query, beam_width(self.limits.width))? {
                     self.take_beam();
                 } else {
                     self.phase = Phase::Sweep;

@@ -18,6 +18,7 @@ pub struct Choice {
 #[derive(Default)]
 pub struct Chosen {
     links: Vec<Link>,
+    others: Vec<Link>,
     vectors: Vec<f32>,
     candidate: Vec<f32>,
 }
@@ -34,7 +35,8 @@ pub(super) fn decode(bytes: &[u8], vector: &mut Vec<f32>) {
 
 impl<S: PageStore> Graph<'_, S> {
     /// Chooses at most `capacity` of `choices`, which are in order of distance: a candidate is kept only if it is nearer to the choosing
-    /// node than to any kept one, so that links point in different directions and equal vectors do not take several.
+    /// node than to any kept one, so that links point in different directions and equal vectors do not take several. Where that keeps
+    /// less than half of the capacity, the nearest others fill it up so far; more of them cost more than they find.
     ///
     /// Dead nodes and stale links are not chosen.
     pub(super) fn select(
@@ -46,10 +48,12 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<Vec<Link>> {
         let Chosen {
             links,
+            others,
             vectors,
             candidate,
         } = chosen;
         links.clear();
+        others.clear();
         vectors.clear();
         for choice in choices {
             if links.len() == capacity {
@@ -62,12 +66,19 @@ impl<S: PageStore> Graph<'_, S> {
                 }
                 Ok(live)
             })?;
-            let kept = |kept: &[f32]| self.kernel.distance(candidate, kept) <= choice.distance;
-            if live && !vectors.chunks_exact(self.layout.dimensions).any(kept) {
+            if !live {
+                continue;
+            }
+            let nearer = |kept: &[f32]| self.kernel.distance(candidate, kept) <= choice.distance;
+            if vectors.chunks_exact(self.layout.dimensions).any(nearer) {
+                others.push(choice.link);
+            } else {
                 links.push(choice.link);
                 vectors.extend_from_slice(candidate);
             }
         }
+        let room = (capacity / 2).saturating_sub(links.len());
+        links.extend(others.iter().take(room));
         Ok(links.clone())
     }
 }

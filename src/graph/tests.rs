@@ -289,7 +289,7 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     let vector = words(1).remove(0);
     let store = store();
     let graph = build(&store, Metric::L2, &vec![vector.clone(); 2000]);
-    let removal = graph.remove(|tid| row(tid) % 10 != 0).unwrap();
+    let removal = graph.remove(|tid| !row(tid).is_multiple_of(10)).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (1800, 200, 0)

@@ -28,7 +28,7 @@ impl Pages<'_> {
 }
 
 /// What became of a TID that was to be added.
-enum Added {
+enum Outcome {
     /// The node is not live any more.
     Gone,
     /// It was added.
@@ -72,56 +72,56 @@ impl<S: PageStore> Graph<'_, S> {
     pub(super) fn add_tid(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<bool> {
         loop {
             let first = match self.add_tid_inline(at, vector, tid)? {
-                Added::Full(first) => first,
-                added => return Ok(matches!(added, Added::Added)),
+                Outcome::Full(first) => first,
+                added => return Ok(matches!(added, Outcome::Added)),
             };
             let added = match first.some() {
                 Some(extension) => self.add_tid_to(at, extension, tid)?,
-                None => Added::NoRoom,
+                None => Outcome::NoRoom,
             };
-            let added = if let Added::NoRoom = added {
+            let added = if let Outcome::NoRoom = added {
                 self.add_extension(at, first, tid)?
             } else {
                 added
             };
             match added {
-                Added::Added => return Ok(true),
-                Added::Gone => return Ok(false),
+                Outcome::Added => return Ok(true),
+                Outcome::Gone => return Ok(false),
                 _ => self.store.check_interrupts(),
             }
         }
     }
 
-    fn add_tid_inline(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<Added> {
+    fn add_tid_inline(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<Outcome> {
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             let view = record.view();
             if !view.is(at.generation, 0) || view.state() != State::Node || view.vector() != vector {
-                return Ok(Edit::Unchanged(Added::Gone));
+                return Ok(Edit::Unchanged(Outcome::Gone));
             }
             if !view.has_room_for_tid() {
-                return Ok(Edit::Unchanged(Added::Full(view.below())));
+                return Ok(Edit::Unchanged(Outcome::Full(view.below())));
             }
             record.push_tid(tid)?;
-            Ok(Edit::Changed(Added::Added))
+            Ok(Edit::Changed(Outcome::Added))
         })
     }
 
     /// Whether the node's chain still starts with `first`.
-    fn is_chain(&self, pages: &mut Pages<'_>, at: Link, first: NodeRef) -> Result<Option<Added>> {
+    fn is_chain(&self, pages: &mut Pages<'_>, at: Link, first: NodeRef) -> Result<Option<Outcome>> {
         let mut nodes = pages.nodes(self.layout.block(at.node))?;
         let record = nodes.record(self.layout.slot(at.node))?;
         let view = record.view();
         Ok(if !view.is(at.generation, 0) || view.state() != State::Node {
-            Some(Added::Gone)
+            Some(Outcome::Gone)
         } else if view.below() != first {
-            Some(Added::Changed)
+            Some(Outcome::Changed)
         } else {
             None
         })
     }
 
-    fn add_tid_to(&self, at: Link, extension: NodeRef, tid: HeapTid) -> Result<Added> {
+    fn add_tid_to(&self, at: Link, extension: NodeRef, tid: HeapTid) -> Result<Outcome> {
         let block = self.layout.block(extension);
         self.write_pair(self.layout.block(at.node), block, |pages| {
             if let Some(changed) = self.is_chain(pages, at, extension)? {
@@ -133,15 +133,15 @@ impl<S: PageStore> Graph<'_, S> {
                 return corrupted(block, "a node's TID extension is not its own");
             }
             if !record.view().has_room_for_tid() {
-                return Ok(Edit::Unchanged(Added::NoRoom));
+                return Ok(Edit::Unchanged(Outcome::NoRoom));
             }
             record.push_tid(tid)?;
-            Ok(Edit::Changed(Added::Added))
+            Ok(Edit::Changed(Outcome::Added))
         })
     }
 
     /// Puts a new extension with one TID before `first`.
-    fn add_extension(&self, at: Link, first: NodeRef, tid: HeapTid) -> Result<Added> {
+    fn add_extension(&self, at: Link, first: NodeRef, tid: HeapTid) -> Result<Outcome> {
         let mut full = None;
         loop {
             let block = target_block(self.store, full)?;
@@ -151,16 +151,16 @@ impl<S: PageStore> Graph<'_, S> {
                 }
                 let mut nodes = pages.nodes(block)?;
                 let Some(slot) = nodes.free_slot()? else {
-                    return Ok(Edit::Unchanged(Added::NoRoom));
+                    return Ok(Edit::Unchanged(Outcome::NoRoom));
                 };
                 let extension = nodes.occupy(slot, State::Extension, 0, at.node, first)?;
                 nodes.record(slot)?.push_tid(tid)?;
                 let mut nodes = pages.nodes(self.layout.block(at.node))?;
                 nodes.record(self.layout.slot(at.node))?.set_below(extension.node);
-                Ok(Edit::Changed(Added::Added))
+                Ok(Edit::Changed(Outcome::Added))
             })?;
             match added {
-                Added::NoRoom => full = Some(block),
+                Outcome::NoRoom => full = Some(block),
                 added => return Ok(added),
             }
         }

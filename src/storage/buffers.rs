@@ -170,14 +170,15 @@ impl BufferStore {
     }
 
     /// The backend's last target, as the heap keeps it (PostgreSQL's `hio.c`).
-    fn target_block(&self) -> Option<&mut BlockNumber> {
-        // SAFETY: the relation is open; its storage manager entry, where there is one, is ours alone.
-        unsafe { (*self.relation).rd_smgr.as_mut() }.map(|smgr| &mut smgr.smgr_targblock)
+    fn last_target(&self) -> BlockNumber {
+        // SAFETY: the relation is open; its storage manager entry, where there is one, is this backend's.
+        unsafe { (*self.relation).rd_smgr.as_ref() }.map_or(INVALID_BLOCK, |smgr| smgr.smgr_targblock)
     }
 
     fn remember_target(&self, block: BlockNumber) -> BlockNumber {
-        if let Some(target) = self.target_block() {
-            *target = block;
+        // SAFETY: as above; no reference to the entry is held.
+        if let Some(smgr) = unsafe { (*self.relation).rd_smgr.as_mut() } {
+            smgr.smgr_targblock = block;
         }
         block
     }
@@ -232,7 +233,7 @@ impl PageStore for BufferStore {
     fn target(&self, full: Option<BlockNumber>) -> Result<Option<BlockNumber>> {
         let blocks = self.blocks()?;
         if full.is_none() {
-            let last = self.target_block().map_or(INVALID_BLOCK, |target| *target);
+            let last = self.last_target();
             let block = if last < blocks { last } else { blocks.saturating_sub(1) };
             return Ok((block > 0).then_some(block));
         }
