@@ -43,6 +43,6 @@ SELECT p.oid::regprocedure AS function, prorettype::regtype AS returns
 FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
     JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 WHERE extname = 'pg_alopex' AND p.prokind = 'f' AND (p.oid::regprocedure::text ~ 'vector' OR prorettype = 'vector'::regtype)
-    AND p.oid::regprocedure::text !~ 'halfvec|sparsevec'
+    AND p.oid::regprocedure::text !~ 'halfvec|sparsevec|hnsw'
     AND p.provolatile = 'i' AND p.proparallel = 's' AND p.proisstrict
 ORDER BY p.oid::regprocedure::text COLLATE "C";
