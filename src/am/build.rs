@@ -52,6 +52,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         let state = std::ptr::from_mut(&mut build).cast();
         let rows =
             pg_sys::table_index_build_scan(heap, index, info, true, true, Some(add), state, std::ptr::null_mut());
+        or_raise(index, build.reconnect());
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
         or_raise(index, build.write_out());
         if buffers::needs_wal(index) {
@@ -137,15 +138,22 @@ impl Build {
         if self.memory.as_ref().is_some_and(MemoryStore::is_full) {
             self.write_out()?;
         }
+        let (index, inserter) = (self.index, &mut self.inserter);
         match &self.memory {
-            Some(memory) => Graph::with(memory, self.parameters)?.insert(&mut self.inserter, &vector, tid)?,
-            None => {
-                // SAFETY: the index is open and ours alone.
-                let store = unsafe { BufferStore::new(self.index, Mode::Build) };
-                Graph::with(&store, self.parameters)?.insert(&mut self.inserter, &vector, tid)?;
-            }
+            Some(memory) => Graph::with(memory, self.parameters)?.insert(inserter, &vector, tid)?,
+            None => Graph::with(&buffers_of(index), self.parameters)?.insert(inserter, &vector, tid)?,
         }
         self.indexed += 1.0;
+        Ok(())
+    }
+
+    /// Makes sure that every node can be found.
+    fn reconnect(&mut self) -> Result<()> {
+        let (index, inserter) = (self.index, &mut self.inserter);
+        match &self.memory {
+            Some(memory) => Graph::with(memory, self.parameters)?.reconnect(inserter)?,
+            None => Graph::with(&buffers_of(index), self.parameters)?.reconnect(inserter)?,
+        };
         Ok(())
     }
 
@@ -164,6 +172,12 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// The pages of an index that is being built.
+fn buffers_of(index: pg_sys::Relation) -> BufferStore {
+    // SAFETY: the index is open and this backend's alone.
+    unsafe { BufferStore::new(index, Mode::Build) }
 }
 
 /// Takes one row of the table.

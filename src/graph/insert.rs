@@ -28,16 +28,15 @@ impl<S: PageStore> Graph<'_, S> {
         bytes.extend(vector.iter().flat_map(|value| value.to_ne_bytes()));
         let node_level = level(self.parameters.seed, tid, self.parameters.m);
 
-        let entry = self.enter(search, vector)?;
+        let width = usize::from(self.parameters.ef_construction);
+        let entry = self.search_down_to(search, vector, |level| level.min(node_level), width)?;
         let levels = entry.map_or(0, |entry| usize::from(node_level.min(entry.level)) + 1);
         let mut choices: Vec<Vec<Choice>> = vec![Vec::new(); levels];
         if let Some(entry) = entry {
-            for level in (levels as u8..=entry.level).rev() {
-                self.search_level(search, vector, &entry, level, 1)?;
-            }
             for level in (0..levels).rev() {
-                let width = usize::from(self.parameters.ef_construction);
-                self.search_level(search, vector, &entry, level as u8, width)?;
+                if level + 1 < levels {
+                    self.search_level(search, vector, &entry, level as u8, width)?;
+                }
                 choices[level] = live_choices(search);
             }
             let itself = self.kernel.distance(vector, vector);
@@ -67,12 +66,12 @@ impl<S: PageStore> Graph<'_, S> {
                 Ok(link)
             })?;
             let linked = self.link_all_back(linker, &links, record, level)?;
-            if level == 0 && linked == 0 && entry.is_some() {
-                // Everything found was being removed: look once more, without it.
-                self.connect(inserter, vector, record, 0)?;
-            }
             if level == node_level {
                 self.offer_entry(EntryPoint { link: record, level })?;
+            }
+            if level == 0 && !linked {
+                // Others inserted the first node of an empty index just now, or everything we found was removed meanwhile.
+                self.connect(inserter, vector, record, 0)?;
             }
             node = node.or(Some(record));
             below = record.node;
@@ -80,67 +79,53 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Links the chosen back to a record, and makes sure that one does; says how many do.
-    fn link_all_back(&self, linker: &mut Linker, chosen: &[Link], record: Link, level: u8) -> Result<usize> {
-        let mut linked = 0;
+    /// Links the chosen back to a record, and makes sure that one of them does; says whether one does.
+    fn link_all_back(&self, linker: &mut Linker, chosen: &[Link], record: Link, level: u8) -> Result<bool> {
+        let mut linked = false;
         for &at in chosen {
-            linked += usize::from(self.link_back(linker, at, record, level)?);
+            linked |= self.link_back(linker, at, record, level)?;
         }
-        if linked == 0 {
-            for &at in chosen {
-                if self.force_link(at, record, level)? {
-                    return Ok(1);
-                }
-            }
+        for &at in chosen {
+            linked = linked || self.force_link(at, record, level)?;
         }
         Ok(linked)
     }
 
-    /// Chooses neighbours for a record anew by a search, and links them back; says how many do.
-    pub(super) fn connect(&self, inserter: &mut Inserter, vector: &[f32], record: Link, level: u8) -> Result<usize> {
+    /// Chooses neighbours for a record anew by a search, and links them back; says whether one of them links to it.
+    pub(super) fn connect(&self, inserter: &mut Inserter, vector: &[f32], record: Link, level: u8) -> Result<bool> {
         let Inserter { search, linker, .. } = inserter;
-        let Some(entry) = self.enter(search, vector)? else {
-            return Ok(0);
-        };
-        if entry.level < level {
-            return Ok(0);
+        let width = usize::from(self.parameters.ef_construction);
+        match self.search_down_to(search, vector, |_| level, width)? {
+            Some(entry) if entry.level >= level && entry.link != record => {}
+            _ => return Ok(false),
         }
-        for above in (level + 1..=entry.level).rev() {
-            self.search_level(search, vector, &entry, above, 1)?;
-        }
-        self.search_level(
-            search,
-            vector,
-            &entry,
-            level,
-            usize::from(self.parameters.ef_construction),
-        )?;
-        let choices = live_choices(search)
-            .into_iter()
-            .filter(|choice| choice.link.node != record.node);
-        let links = self.select(choices, self.layout.link_capacity(level), level, &mut linker.chosen)?;
+        let choices = live_choices(search);
+        let others = choices.into_iter().filter(|choice| choice.link.node != record.node);
+        let links = self.select(others, self.layout.link_capacity(level), level, &mut linker.chosen)?;
         let before = self.read(record.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
         if links.is_empty() || !self.replace_links(record, level, &before, &links)? {
-            return Ok(0);
+            return Ok(false);
         }
         self.link_all_back(linker, &links, record, level)
     }
 
-    /// Makes a record the entry point if there is none, it is on a lower level, or its node is being removed.
+    /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM
+    /// that is removing it, which knows the highest live record.
     fn offer_entry(&self, offered: EntryPoint) -> Result<()> {
-        let Some(current) = self.entry()? else {
-            return self.replace_entry(None, Some(offered)).map(drop);
-        };
-        let alive = self.read(current.link.node, |record| {
-            Ok(record.is(current.link.generation, current.level) && record.state() == State::Node)
-        })?;
-        if !alive || current.level < offered.level {
-            // If somebody else replaced it meanwhile, that one is as good but for its level: ask again.
-            if !self.replace_entry(Some(current), Some(offered))? {
-                return self.offer_entry(offered);
+        loop {
+            let current = self.entry()?;
+            if let Some(current) = current {
+                let exists = self.read(current.link.node, |record| {
+                    Ok(record.is(current.link.generation, current.level))
+                })?;
+                if exists && current.level >= offered.level {
+                    return Ok(());
+                }
+            }
+            if self.replace_entry(current, Some(offered))? {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Replaces the entry point if it is still `current`; says whether it was.

@@ -89,12 +89,13 @@ impl<S: PageStore> Graph<'_, S> {
         self.select(choices, self.layout.link_capacity(level), level, &mut linker.chosen)
     }
 
-    /// Replaces the links of a record if they are still `before`; says whether they were.
+    /// Replaces the links of a live record if they are still `before`; says whether it did.
     pub(super) fn replace_links(&self, at: Link, level: u8, before: &[Link], links: &[Link]) -> Result<bool> {
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             let view = record.view();
-            if !view.is(at.generation, level) || !view.links().eq(before.iter().copied()) {
+            let same = view.is(at.generation, level) && view.state() == State::Node;
+            if !same || !view.links().eq(before.iter().copied()) {
                 return Ok(Edit::Unchanged(false));
             }
             record.set_links(links);
@@ -102,21 +103,42 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds a link even where the heuristic would not, in place of the last one if there is no room: a record that nothing links to
-    /// is never found. Says whether the record could be linked.
-    pub(super) fn force_link(&self, at: Link, new: Link, level: u8) -> Result<bool> {
+    /// Adds a link if there is room; says whether the record links to `new` now.
+    pub(super) fn link_if_room(&self, at: Link, new: Link, level: u8) -> Result<bool> {
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
-            if !record.view().is(at.generation, level) || record.view().state() != State::Node {
-                return Ok(Edit::Unchanged(false));
+            let live = record.view().is(at.generation, level) && record.view().state() == State::Node;
+            if live && record.view().links().any(|link| link == new) {
+                return Ok(Edit::Unchanged(true));
             }
-            if !record.push_link(new) {
-                let mut links: Vec<_> = record.view().links().collect();
-                links.pop();
-                links.push(new);
-                record.set_links(&links);
-            }
-            Ok(Edit::Changed(true))
+            Ok(if live && record.push_link(new) {
+                Edit::Changed(true)
+            } else {
+                Edit::Unchanged(false)
+            })
         })
+    }
+
+    /// Adds a link even where the heuristic would not: a record that nothing links to is never found. If there is no room the
+    /// link replaces the last one, and the record takes that over, so that what it leads to is found as before. Says
+    /// whether the record could be linked.
+    pub(super) fn force_link(&self, at: Link, new: Link, level: u8) -> Result<bool> {
+        let forced = self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !record.view().is(at.generation, level) || record.view().state() != State::Node {
+                return Ok(Edit::Unchanged(None));
+            }
+            Ok(Edit::Changed(Some(record.push_or_replace_link(new))))
+        })?;
+        if let Some(Some(replaced)) = forced {
+            self.write(new.node, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                if record.view().is(new.generation, level) && !record.view().links().any(|link| link == replaced) {
+                    record.push_or_replace_link(replaced);
+                }
+                Ok(Edit::Changed(()))
+            })?;
+        }
+        Ok(forced.is_some())
     }
 }

@@ -15,6 +15,7 @@
 pub mod insert;
 pub mod level;
 pub mod link;
+pub mod reconnect;
 pub mod repair;
 pub mod scan;
 pub mod search;

@@ -74,9 +74,10 @@ impl<S: PageStore> Graph<'_, S> {
             removal.records_mended += self.mend_page(block, &survey.dead, &mut inserter)?;
         }
 
-        self.move_entry(&survey, &upper)?;
+        self.move_entry(&survey.dead, &upper, survey.live)?;
         self.free(dead_upper.iter().map(|(record, _)| record.link.node).collect())?;
         self.free(dead_nodes)?;
+        removal.records_mended += self.reconnect(&mut inserter)?;
         Ok(removal)
     }
 
@@ -274,27 +275,34 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(choices)
     }
 
-    /// Moves the entry point to a live node, on the highest level there is, if it is a dead one.
-    fn move_entry(&self, survey: &Survey, upper: &[(EntryPoint, NodeRef)]) -> Result<()> {
-        while let Some(entry) = self.entry()? {
-            if !survey.dead.contains(&entry.link.node) {
-                break;
-            }
-            let highest = upper
-                .iter()
-                .map(|(record, _)| *record)
-                .max_by_key(|record| record.level);
-            let live = survey.live.filter(|link| !survey.dead.contains(&link.node));
-            let live = match highest.map(|record| record.link).or(live) {
-                Some(live) => Some(live),
-                None => self.find_live()?,
+    /// Moves the entry point to a live record on the highest level there is, if it is a dead one or on a lower level.
+    fn move_entry(
+        &self,
+        dead: &HashSet<NodeRef>,
+        upper: &[(EntryPoint, NodeRef)],
+        survived: Option<Link>,
+    ) -> Result<()> {
+        let highest = upper
+            .iter()
+            .map(|(record, _)| *record)
+            .max_by_key(|record| record.level);
+        let survived = survived.filter(|link| !dead.contains(&link.node));
+        let lowest = survived.map(|link| EntryPoint { link, level: 0 });
+        loop {
+            let entry = self.entry()?;
+            let usable = entry.filter(|entry| !dead.contains(&entry.link.node));
+            let best = match highest.or(lowest) {
+                Some(best) => Some(best),
+                None => self.find_live()?.map(|link| EntryPoint { link, level: 0 }),
             };
-            let level = highest.map_or(0, |record| record.level);
-            if self.replace_entry(Some(entry), live.map(|link| EntryPoint { link, level }))? {
-                break;
+            let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
+            let nothing_to_do = usable == entry && level(usable) >= level(best);
+            // An index found empty is looked at once more when it has no entry point: a row inserted meanwhile either shows then, or
+            // makes itself the entry point.
+            if nothing_to_do || self.replace_entry(entry, best)? && best.is_some() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
@@ -359,7 +367,8 @@ impl Survey {
                 ));
             }
             State::Node => {
-                if record.below() != NodeRef::NONE {
+                // One without any TID is what a crash left of a chain that was being settled.
+                if record.below() != NodeRef::NONE || record.tid_count() == 0 {
                     self.chained.push(node);
                 }
                 self.live = Some(link);

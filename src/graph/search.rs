@@ -1,8 +1,9 @@
 //! Best-first search of one level, and the descent to it.
 //!
-//! The beam holds the nearest records met so far, in order of distance, at most `width` of them; the nearest one whose links were
+//! The beam holds the nearest records met so far, in order of distance, at most `width` live ones; the nearest one whose links were
 //! not yet followed is expanded next, until there is none. This is the paper's SEARCH-LAYER with both of its heaps in one sorted
-//! array. What does not fit the beam is dropped, or kept aside where a scan may want to go on later.
+//! array. Dead nodes are ways, not results: they do not count, up to a bound. What does not fit the beam is dropped, or kept
+//! aside where a scan may want to go on later.
 
 use super::Graph;
 use super::visited::Visited;
@@ -11,8 +12,11 @@ use crate::storage::meta::{EntryPoint, META_BLOCK};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
 
-/// How often an entry point that has just been freed is read anew before the index counts as corrupted.
-const ENTRY_RETRIES: usize = 1000;
+/// How often a search starts again because its way was freed, before the index counts as corrupted.
+const RETRIES: usize = 1000;
+
+/// The beam never holds more than this many times its width, dead nodes included.
+const DEAD_BOUND: usize = 4;
 
 /// A record that a search has met.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +40,8 @@ pub struct Search {
     visited: Visited,
     beam: Vec<Candidate>,
     width: usize,
+    /// Live candidates in the beam.
+    live: usize,
     /// No candidate before this one is unexpanded.
     next: usize,
     /// Links of candidates in the beam, copied while their page was read anyway.
@@ -54,6 +60,7 @@ impl Search {
             visited: Visited::new(),
             beam: Vec::new(),
             width: 1,
+            live: 0,
             next: 0,
             links: Vec::new(),
             pending: Vec::new(),
@@ -81,6 +88,7 @@ impl Search {
     fn start(&mut self, width: usize) {
         self.beam.clear();
         self.links.clear();
+        self.live = 0;
         self.next = 0;
         self.width = width;
     }
@@ -108,22 +116,35 @@ impl Search {
         std::mem::take(&mut self.rest)
     }
 
-    #[inline]
-    fn admits(&self, distance: f32) -> bool {
-        self.beam.len() < self.width || self.beam.last().is_some_and(|worst| distance < worst.distance)
+    fn is_full(&self) -> bool {
+        self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width
     }
 
-    /// Puts a candidate into the beam; the farthest makes room.
+    #[inline]
+    fn admits(&self, distance: f32) -> bool {
+        !self.is_full() || self.beam.last().is_some_and(|worst| distance < worst.distance)
+    }
+
+    /// Puts a candidate into the beam; what is then beyond its width makes room.
     fn push(&mut self, candidate: Candidate) {
-        if self.beam.len() >= self.width
-            && let Some(worst) = self.beam.pop()
-        {
-            self.put_aside(worst);
-        }
         let at = self.beam.partition_point(|c| c.distance <= candidate.distance);
         self.beam.insert(at, candidate);
+        self.live += usize::from(candidate.live);
         if !candidate.expanded {
             self.next = self.next.min(at);
+        }
+        while let Some(worst) = self
+            .beam
+            .pop_if(|worst| !worst.live && self.live >= self.width || self.live > self.width)
+        {
+            self.live -= usize::from(worst.live);
+            self.put_aside(worst);
+        }
+        if self.beam.len() > DEAD_BOUND * self.width
+            && let Some(worst) = self.beam.pop()
+        {
+            self.live -= usize::from(worst.live);
+            self.put_aside(worst);
         }
     }
 
@@ -170,31 +191,62 @@ impl Default for Search {
 impl<S: PageStore> Graph<'_, S> {
     /// Searches from the entry point down to level 0, whose beam is `width` wide; an empty index leaves it empty.
     pub fn search(&self, search: &mut Search, query: &[f32], width: usize) -> Result<()> {
-        if let Some(entry) = self.enter(search, query)? {
-            for level in (1..=entry.level).rev() {
-                self.search_level(search, query, &entry, level, 1)?;
-            }
-            search.rest.clear();
-            self.search_level(search, query, &entry, 0, width)?;
-        }
-        Ok(())
+        self.search_down_to(search, query, |_| 0, width).map(drop)
     }
 
-    /// Starts a search with the entry point in its beam, and says where that is; nowhere in an empty index.
+    /// Searches from the entry point down to a level, which `target` gets to choose when it knows that of the entry point, and whose
+    /// beam is `width` wide. Says where it entered; nowhere in an empty index.
     ///
-    /// The entry point may be freed while we look; then there is another one, or none.
-    pub(super) fn enter(&self, search: &mut Search, query: &[f32]) -> Result<Option<EntryPoint>> {
-        search.reset();
-        for _ in 0..ENTRY_RETRIES {
+    /// What the way leads over may be freed while we are on it; then we start again, from another entry point if there is one.
+    pub(super) fn search_down_to(
+        &self,
+        search: &mut Search,
+        query: &[f32],
+        target: impl Fn(u8) -> u8,
+        width: usize,
+    ) -> Result<Option<EntryPoint>> {
+        for _ in 0..RETRIES {
+            search.reset();
             let Some(entry) = self.entry()? else { return Ok(None) };
             self.meet(search, query, entry.link, entry.level)?;
+            search.visited.insert(entry.link.node);
+            let target = target(entry.level).min(entry.level);
+            for level in (target..=entry.level).rev() {
+                search.rest.clear();
+                let width = if level == target { width } else { 1 };
+                self.search_level(search, query, &entry, level, width)?;
+            }
             if !search.beam.is_empty() {
-                search.visited.insert(entry.link.node);
                 return Ok(Some(entry));
             }
             self.store.check_interrupts();
         }
-        corrupted(META_BLOCK, "the entry point is no record of its level")
+        corrupted(
+            META_BLOCK,
+            "the entry point does not lead to the records of the lower levels",
+        )
+    }
+
+    /// Searches level 0 from one record on it.
+    pub(super) fn search_from(&self, search: &mut Search, query: &[f32], start: NodeRef, width: usize) -> Result<()> {
+        search.reset();
+        search.start(width);
+        self.step_to(search, query, start, 0)?;
+        self.expand_all(search, query, 0)
+    }
+
+    /// Reads and judges a record of whatever generation, if it is one of this level.
+    fn step_to(&self, search: &mut Search, query: &[f32], node: NodeRef, level: u8) -> Result<()> {
+        if !search.visited.insert(node) {
+            return Ok(());
+        }
+        self.read(node, |record| {
+            let generation = record.generation();
+            search.judge(Link { node, generation }, level, &record, || {
+                self.distance(query, &record)
+            });
+            Ok(())
+        })
     }
 
     /// Searches a level with a beam of `width`, from the beam left by the level above (the entry point itself on its own level).
@@ -212,16 +264,7 @@ impl<S: PageStore> Graph<'_, S> {
             let above = std::mem::take(&mut search.beam);
             search.start(width);
             for node in above.iter().filter_map(|candidate| candidate.below.some()) {
-                if search.visited.insert(node) {
-                    self.read(node, |record| {
-                        let link = Link {
-                            node,
-                            generation: record.generation(),
-                        };
-                        search.judge(link, level, &record, || self.distance(query, &record));
-                        Ok(())
-                    })?;
-                }
+                self.step_to(search, query, node, level)?;
             }
         }
         self.expand_all(search, query, level)
@@ -293,6 +336,7 @@ impl<S: PageStore> Graph<'_, S> {
             search.rest = rest.split_off(width);
         }
         rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+        search.live = rest.iter().filter(|candidate| candidate.live).count();
         search.beam = rest;
         let found = !search.beam.is_empty();
         self.expand_all(search, query, 0)?;

@@ -1,5 +1,6 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::Read;
 
@@ -7,9 +8,10 @@ use super::insert::Inserter;
 use super::scan::{Iteration, Limits, Scan};
 use super::*;
 use crate::distance::Metric;
-use crate::storage::HeapTid;
 use crate::storage::memory::MemoryStore;
 use crate::storage::meta::Element;
+use crate::storage::page::Page;
+use crate::storage::{HeapTid, Link};
 
 const DIMENSIONS: usize = 50;
 
@@ -298,4 +300,147 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     assert_eq!(found, (0..2000).step_by(10).collect());
     assert_eq!(graph.remove(|_| true).unwrap().nodes_removed, 1);
     assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
+}
+
+/// A store that lets something happen once, between two steps of an operation on it.
+struct Interrupted<'m, F> {
+    store: &'m MemoryStore,
+    steps: Cell<usize>,
+    event: Cell<Option<F>>,
+}
+
+impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
+    fn blocks(&self) -> Result<u32> {
+        self.store.blocks()
+    }
+    fn read<T>(&self, block: u32, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.store.read(block, f)
+    }
+    fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.store.write(block, f)
+    }
+    fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.store.write_two(a, b, f)
+    }
+    fn extend(&self) -> Result<u32> {
+        self.store.extend()
+    }
+    fn target(&self, full: Option<u32>) -> Result<Option<u32>> {
+        self.store.target(full)
+    }
+    fn note_free(&self, block: u32) {
+        self.store.note_free(block);
+    }
+    fn check_interrupts(&self) {
+        let left = self.steps.get();
+        self.steps.set(left.saturating_sub(1));
+        if left == 0
+            && let Some(event) = self.event.take()
+        {
+            event();
+        }
+    }
+}
+
+#[test]
+fn rows_inserted_while_their_surroundings_are_removed_are_found() {
+    let vectors = words(3000);
+    let around = exact(Metric::L2, &vectors, 0..vectors.len(), &vectors[17]);
+    let dead: HashSet<usize> = around[..600].iter().map(|&(_, row)| row).collect();
+    for share in [1, 2, 3, 4, 5, 6, 7, 8] {
+        let store = store();
+        let graph = build(&store, Metric::L2, &vectors);
+        let steps = store.blocks().unwrap() as usize * share / 4;
+        let insert_again = || {
+            for &row in dead.iter().filter(|&&row| row % 3 == 0) {
+                graph
+                    .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
+                    .unwrap();
+            }
+        };
+        let interrupted = Interrupted {
+            store: &store,
+            steps: Cell::new(steps),
+            event: Cell::new(Some(insert_again)),
+        };
+        let is_dead = |tid| dead.contains(&row(tid));
+        Graph::open(&interrupted).unwrap().remove(is_dead).unwrap();
+        assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
+        let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
+        let expected: HashSet<_> = expected
+            .chain(dead.iter().filter(|&&row| row % 3 == 0).map(|row| 10_000 + row))
+            .collect();
+        let found = first(&graph, &vectors[17], usize::MAX, limits(40));
+        assert_eq!(
+            (found.len(), found.into_iter().collect::<HashSet<_>>()),
+            (expected.len(), expected)
+        );
+        assert!(unreachable(&graph) <= 1, "{} at {share}/4", unreachable(&graph));
+        assert!(graph.entry().unwrap().unwrap().level >= 2);
+    }
+}
+
+/// Takes out every link on level 0 to the given rows' nodes.
+fn cut_off(graph: &Graph<'_, MemoryStore>, rows: &HashSet<usize>) {
+    for block in 1..graph.store.blocks().unwrap() {
+        let nodes = graph.store.read(block, |page| {
+            let page = NodePage::new(page, block, &graph.layout)?;
+            page.records()
+                .map(|record| record.map(|(node, _)| node))
+                .collect::<Result<Vec<_>>>()
+        });
+        for node in nodes.unwrap() {
+            let links = graph
+                .read(node, |record| Ok(record.links().collect::<Vec<_>>()))
+                .unwrap();
+            let leads_there = |link: &Link| {
+                graph
+                    .read(link.node, |record| {
+                        Ok(record.tids().any(|tid| rows.contains(&row(tid))))
+                    })
+                    .unwrap()
+            };
+            let links: Vec<_> = links.into_iter().filter(|link| !leads_there(link)).collect();
+            let cut = |nodes: &mut NodePageMut<'_>, slot| {
+                nodes.record(slot)?.set_links(&links);
+                Ok(Edit::Changed(()))
+            };
+            graph.write(node, cut).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nodes_that_nothing_links_to_are_connected_again() {
+    let vectors = words(2000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    let rows: HashSet<usize> = (0..2000).step_by(19).collect();
+    cut_off(&graph, &rows);
+    assert!(unreachable(&graph) > rows.len() / 2);
+    assert!(graph.reconnect(&mut Inserter::default()).unwrap() > 0);
+    assert_eq!(unreachable(&graph), 0);
+    assert_eq!(graph.reconnect(&mut Inserter::default()).unwrap(), 0);
+}
+
+#[test]
+fn many_threads_insert_into_an_empty_index() {
+    let vectors = words(2000);
+    for _ in 0..20 {
+        let store = store();
+        let graph = Graph::create(&store, parameters(Metric::Cosine)).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (graph, vectors) = (&graph, &vectors);
+                scope.spawn(move || {
+                    let mut inserter = Inserter::default();
+                    for row in (thread..400).step_by(4) {
+                        graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), 400);
+        assert_eq!(unreachable(&graph), 0);
+    }
 }

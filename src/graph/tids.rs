@@ -1,8 +1,10 @@
 //! The heap TIDs of a node: a few in its level-0 record, more in a chain of extensions, so that any number of rows with equal
 //! vectors are one node.
 //!
-//! The newest extension comes first, and only it may have room. An extension is linked in, and unlinked, together with the
-//! change of the record before it; whoever changes a chain holds the level-0 record's page lock.
+//! The newest extension comes first, and only it is added to. An extension is linked in, and unlinked, together with the change of
+//! the level-0 record, whose page lock whoever changes the chain holds; VACUUM takes TIDs out of an extension without it.
+
+use std::collections::HashSet;
 
 use super::Graph;
 use crate::error::Result;
@@ -166,44 +168,30 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// The TIDs of a node, appended to `tids`; none if the link is stale.
+    /// The TIDs of a node, appended to `tids`; none if the link is stale. A chain that changes under the walk ends there.
     pub(super) fn tids(&self, at: Link, tids: &mut Vec<HeapTid>) -> Result<()> {
-        let first = self.read(at.node, |record| {
+        let mut next = self.read(at.node, |record| {
             if !record.is(at.generation, 0) {
                 return Ok(NodeRef::NONE);
             }
             tids.extend(record.tids());
             Ok(record.below())
         })?;
-        self.extensions(at.node, first, |_, record_tids| tids.extend_from_slice(record_tids))
-            .map(drop)
-    }
-
-    /// Walks a node's chain of extensions from `first`; says how many there are. A chain that changes under the walk ends there.
-    pub(super) fn extensions(
-        &self,
-        owner: NodeRef,
-        first: NodeRef,
-        mut f: impl FnMut(NodeRef, &[HeapTid]),
-    ) -> Result<usize> {
-        let (mut next, mut count, mut tids) = (first, 0, Vec::new());
+        let mut met = HashSet::new();
         while let Some(extension) = next.some() {
-            tids.clear();
+            if !met.insert(extension) {
+                return corrupted(self.layout.block(extension), "a chain of TID extensions has no end");
+            }
             next = self.read(extension, |record| {
-                if record.state() != State::Extension || record.owner() != owner {
+                if record.state() != State::Extension || record.owner() != at.node {
                     return Ok(NodeRef::NONE);
                 }
                 tids.extend(record.tids());
                 Ok(record.below())
             })?;
-            f(extension, &tids);
-            count += 1;
-            if count > self.store.blocks()? as usize * self.layout.slots as usize {
-                return corrupted(self.layout.block(extension), "a chain of TID extensions has no end");
-            }
             self.store.check_interrupts();
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Unlinks and frees the first extension of a node's chain if it has no TIDs; says whether it did.

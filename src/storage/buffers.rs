@@ -246,6 +246,9 @@ impl PageStore for BufferStore {
     }
 
     fn note_free(&self, block: BlockNumber) {
+        if self.mode == Mode::Build {
+            return; // Nobody else looks for a page, and this backend remembers its own.
+        }
         // SAFETY: the relation is open.
         unsafe { pg_sys::RecordFreeIndexPage(self.relation, block) };
     }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
+use super::record::MAX_LEVEL;
 use super::{Layout, Link, NodeRef, corrupted};
 use crate::distance::Metric;
 use crate::error::Result;
@@ -120,6 +121,9 @@ pub fn read(page: &Page) -> Result<Meta> {
 /// Reads the entry point alone.
 pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    if page[ENTRY_AT + 5] > MAX_LEVEL {
+        return corrupted(META_BLOCK, "the level of the entry point is out of range");
+    }
     let entry = NodeRef(get_u32(page, ENTRY_AT)).some().map(|node| EntryPoint {
         link: Link {
             node,

@@ -445,6 +445,16 @@ impl RecordMut<'_> {
         true
     }
 
+    /// Adds a link; where there is no room it replaces the last one, which is returned.
+    pub fn push_or_replace_link(&mut self, link: Link) -> Option<Link> {
+        if self.push_link(link) {
+            return None;
+        }
+        let replaced = self.view().links().last();
+        self.put_link(usize::from(self.bytes[LINKS]) - 1, link);
+        replaced
+    }
+
     fn put_link(&mut self, i: usize, link: Link) {
         put_u32(self.bytes, self.layout.links_at + 4 * i, link.node.0);
         self.bytes[self.layout.generations_at + i] = link.generation;

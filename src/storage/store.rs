@@ -72,11 +72,18 @@ pub fn place<S: PageStore, T>(
         let placed = store.write(block, |page| {
             let mut nodes = NodePageMut::new(page, block, layout)?;
             Ok(match nodes.free_slot()? {
-                Some(slot) => Edit::Changed(Some(f(&mut nodes, slot)?)),
+                Some(slot) => {
+                    let placed = f(&mut nodes, slot)?;
+                    Edit::Changed(Some((placed, nodes.free_slot()?.is_some())))
+                }
                 None => Edit::Unchanged(None),
             })
         })?;
-        if let Some(placed) = placed {
+        if let Some((placed, has_room)) = placed {
+            if has_room && full.is_some() {
+                // A new target: others, and we after a reconnection, find its other slots.
+                store.note_free(block);
+            }
             return Ok(placed);
         }
         full = Some(block);
