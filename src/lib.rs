@@ -20,7 +20,23 @@ pgrx::extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["vector"
 #[pgrx::pg_guard]
 #[allow(non_snake_case)]
 pub extern "C-unwind" fn _PG_init() {
+    check_block_size();
     am::options::register();
+}
+
+/// Refuses a server whose pages are of another size than ours: its module magic does not.
+fn check_block_size() {
+    // SAFETY: a setting that every server has; the text is the server's.
+    let block_size = unsafe {
+        let text = pgrx::pg_sys::GetConfigOption(c"block_size".as_ptr(), false, false);
+        std::ffi::CStr::from_ptr(text)
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<usize>().ok())
+    };
+    if block_size != Some(storage::page::PAGE_SIZE) {
+        error::Error::BlockSize.raise();
+    }
 }
 
 /// Required by `cargo pgrx test` at the root of the crate.

@@ -26,7 +26,7 @@ pub struct Removal {
     pub nodes_removed: u64,
     /// Live records that chose new neighbours.
     pub records_mended: u64,
-    /// Pages with free slots.
+    /// Pages that have free slots since this removal, or had before.
     pub pages_with_room: u64,
 }
 

@@ -17,9 +17,14 @@ use crate::error::{Error, Result};
 /// Pages that one insert may add: a record on every level, an extension, and one to spare.
 const HEADROOM: usize = 40;
 
+/// Pages that are allocated together.
+const SEGMENT: usize = 64;
+
+type Segment = Box<[RwLock<Page>]>;
+
 /// Page images in memory.
 pub struct MemoryStore {
-    pages: Box<[OnceLock<Box<RwLock<Page>>>]>,
+    segments: Box<[OnceLock<Segment>]>,
     len: AtomicU32,
     extending: Mutex<()>,
     /// Pages with free slots, for an index that is changed where it was built.
@@ -31,7 +36,7 @@ impl MemoryStore {
     pub fn new(bytes: usize) -> MemoryStore {
         let pages = (bytes / PAGE_SIZE).max(2 * HEADROOM).min(u32::MAX as usize);
         MemoryStore {
-            pages: (0..pages).map(|_| OnceLock::new()).collect(),
+            segments: (0..pages.div_ceil(SEGMENT)).map(|_| OnceLock::new()).collect(),
             len: AtomicU32::new(0),
             extending: Mutex::new(()),
             free: Mutex::new(Vec::new()),
@@ -40,15 +45,21 @@ impl MemoryStore {
 
     /// Whether the next insert might not fit.
     pub fn is_full(&self) -> bool {
-        self.len.load(Ordering::Acquire) as usize + HEADROOM > self.pages.len()
+        self.len.load(Ordering::Acquire) as usize + HEADROOM > self.segments.len() * SEGMENT
     }
 
     #[inline]
     fn page(&self, block: BlockNumber) -> Result<&RwLock<Page>> {
-        match self.pages.get(block as usize).and_then(OnceLock::get) {
+        match self.find(block) {
             Some(page) => Ok(page),
             None => corrupted(block, "a reference points beyond the end of the index"),
         }
+    }
+
+    #[inline]
+    fn find(&self, block: BlockNumber) -> Option<&RwLock<Page>> {
+        let segment = self.segments.get(block as usize / SEGMENT)?.get()?;
+        Some(&segment[block as usize % SEGMENT])
     }
 }
 
@@ -92,8 +103,8 @@ impl PageStore for MemoryStore {
     fn extend(&self) -> Result<BlockNumber> {
         let _one_at_a_time = self.extending.lock();
         let block = self.len.load(Ordering::Acquire);
-        let slot = self.pages.get(block as usize).ok_or(Error::IndexFull)?;
-        slot.get_or_init(|| Box::new(RwLock::new([0; PAGE_SIZE])));
+        let segment = self.segments.get(block as usize / SEGMENT).ok_or(Error::IndexFull)?;
+        segment.get_or_init(|| (0..SEGMENT).map(|_| RwLock::new([0; PAGE_SIZE])).collect());
         self.len.store(block + 1, Ordering::Release);
         Ok(block)
     }
@@ -118,7 +129,7 @@ impl PageStore for MemoryStore {
 
     #[inline]
     fn prefetch(&self, block: BlockNumber, offset: usize, len: usize) {
-        if let Some(page) = self.pages.get(block as usize).and_then(OnceLock::get) {
+        if let Some(page) = self.find(block) {
             // The lock is left alone: only the address is needed.
             prefetch(page.data_ptr().cast_const().cast(), offset, len);
         }

@@ -1,6 +1,7 @@
 //! Functions of one vector.
 
 use super::{VectorDatum, build};
+use crate::distance;
 use crate::types::call::sql_function;
 use pgrx::{pg_sys, varlena};
 
@@ -11,15 +12,6 @@ struct BitHeader {
     bits: i32,
 }
 
-/// The Euclidean norm. In f64 no square of an f32 overflows or vanishes.
-fn norm(values: &[f32]) -> f64 {
-    values
-        .iter()
-        .map(|&value| f64::from(value) * f64::from(value))
-        .sum::<f64>()
-        .sqrt()
-}
-
 sql_function! {
     /// `vector_dims(vector) -> integer`
     fn vector_dims(vector: VectorDatum) -> i32 {
@@ -28,19 +20,15 @@ sql_function! {
 
     /// `vector_norm(vector) -> double precision`
     fn vector_norm(vector: VectorDatum) -> f64 {
-        Ok(norm(vector.as_slice()))
+        Ok(distance::norm(vector.as_slice()))
     }
 
     /// `l2_normalize(vector) -> vector`: the vector of norm 1 in the same direction; zero stays zero.
     fn vector_l2_normalize(vector: VectorDatum) -> pg_sys::Datum {
         let values = vector.as_slice();
-        let norm = norm(values);
         build(values.len(), |target| {
-            if norm > 0.0 {
-                for (target, &value) in target.iter_mut().zip(values) {
-                    *target = (f64::from(value) / norm) as f32;
-                }
-            }
+            target.copy_from_slice(values);
+            distance::normalize(target);
         })
     }
 

@@ -34,6 +34,11 @@ fn combine(a: &VectorDatum, b: &VectorDatum, operation: impl Fn(f32, f32) -> f32
     if in_range { Ok(datum) } else { Err(Error::Overflow) }
 }
 
+fn cosine_in_f64(a: &[f32], b: &[f32]) -> f64 {
+    let product: f64 = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+    product / (distance::norm(a) * distance::norm(b))
+}
+
 sql_function! {
     /// `l2_distance(vector, vector) -> double precision`, `<->`
     fn vector_l2_distance(a: VectorDatum, b: VectorDatum) -> f64 {
@@ -58,7 +63,11 @@ sql_function! {
     /// `cosine_distance(vector, vector) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
     fn vector_cosine_distance(a: VectorDatum, b: VectorDatum) -> f64 {
         let (product, a_squared, b_squared) = measure(&a, &b, distance::cosine_terms)?;
-        let similarity = f64::from(product) / (f64::from(a_squared) * f64::from(b_squared)).sqrt();
+        let mut similarity = f64::from(product) / (f64::from(a_squared) * f64::from(b_squared)).sqrt();
+        if !similarity.is_finite() {
+            // Sums of squares that f32 does not hold: very long vectors, very short ones, or a zero one.
+            similarity = cosine_in_f64(a.as_slice(), b.as_slice());
+        }
         // Rounding must not make it leave its range; NaN stays.
         Ok(1.0 - similarity.clamp(-1.0, 1.0))
     }
