@@ -37,6 +37,12 @@ pub enum Error {
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
+    /// A build into an index that has contents.
+    #[error("index \"{relation}\" already contains data")]
+    IndexNotEmpty { relation: String },
+    /// No memory for the pages of a build.
+    #[error("out of memory")]
+    OutOfMemory,
     /// A server built with another block size.
     #[error("pg_alopex supports blocks of 8192 bytes only")]
     BlockSize,
@@ -143,6 +149,8 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::IndexNotEmpty { .. } => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
             }
@@ -182,6 +190,7 @@ impl Error {
         match self {
             Error::Corrupted { .. } => Some("REINDEX the index."),
             Error::IndexFull => Some("Partition the table."),
+            Error::OutOfMemory => Some("Lower maintenance_work_mem."),
             Error::TooManyDimensionsForIndex { .. } => Some("A lower m leaves more room for the vector."),
             Error::ColumnWithoutDimensions => {
                 Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")

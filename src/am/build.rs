@@ -7,7 +7,7 @@ use pgrx::{PgBox, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::Options;
-use super::{heap_tid, indexed_form, or_raise};
+use super::{heap_tid, indexed_form, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
@@ -119,7 +119,14 @@ impl Build {
     /// `index` is an open, empty index that nobody else sees.
     unsafe fn start(index: pg_sys::Relation) -> Result<Build> {
         // SAFETY: as the caller promises; the other is a setting.
-        let (parameters, kilobytes) = unsafe { (parameters(index)?, pg_sys::maintenance_work_mem) };
+        let (parameters, kilobytes) = unsafe {
+            if pg_sys::RelationGetNumberOfBlocksInFork(index, MAIN) > 0 {
+                return Err(Error::IndexNotEmpty {
+                    relation: relation_name(index),
+                });
+            }
+            (parameters(index)?, pg_sys::maintenance_work_mem)
+        };
         let memory = MemoryStore::new(kilobytes as usize * 1024);
         Graph::create(&memory, parameters)?;
         Ok(Build {

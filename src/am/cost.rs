@@ -27,11 +27,13 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // SAFETY: PostgreSQL passes a path over one of our indexes and places for the results.
     unsafe {
         let info = &*(*path).indexinfo;
-        *selectivity = 1.0;
+        // There are no conditions, but a partial index holds only some of the rows.
+        *selectivity = (info.tuples / (*info.rel).tuples.max(1.0)).clamp(0.0, 1.0);
         *correlation = 0.0;
         *pages = f64::from(info.pages);
-        if (*path).indexorderbys.is_null() {
-            // The index knows no condition, only an order.
+        let orders = (*path).indexorderbys;
+        if orders.is_null() || (*orders).length != 1 {
+            // The index knows no condition, only an order, and that by one distance.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
             #[cfg(feature = "pg18")]
             {

@@ -15,7 +15,9 @@ use crate::types::vector::{TYPE_NAME, VectorDatum};
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
 #[derive(Default)]
 struct State {
-    scan: Option<(Parameters, Scan)>,
+    scan: Option<(BufferStore, Parameters, Scan)>,
+    /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
+    warned: bool,
     /// The table's length when it was last asked for.
     table_blocks: pg_sys::BlockNumber,
 }
@@ -72,22 +74,22 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
 unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: as the caller promises; the state lives as long as the descriptor.
     let (index, state) = unsafe { ((*descriptor).indexRelation, &mut *(*descriptor).opaque.cast::<State>()) };
-    // SAFETY: the executor holds the index open and locked.
-    let store = unsafe { BufferStore::new(index, Mode::Normal) };
-    let (graph, scan) = match &mut state.scan {
-        Some((parameters, scan)) => (Graph::with(&store, *parameters)?, scan),
-        none => {
-            let graph = Graph::open(&store)?;
-            // SAFETY: as the caller promises.
-            let query = unsafe { query(descriptor, graph.parameters())? };
-            // SAFETY: the index is open.
-            unsafe { count_scan(descriptor) };
-            let (_, scan) = none.insert((*graph.parameters(), Scan::new(query, options::limits())));
-            (graph, scan)
-        }
+    if state.scan.is_none() {
+        // SAFETY: the executor holds the index open and locked until it ends the scan.
+        let store = unsafe { BufferStore::new(index, Mode::Normal) };
+        let parameters = *Graph::open(&store)?.parameters();
+        // SAFETY: as the caller promises.
+        let query = unsafe { query(descriptor, &parameters)? };
+        // SAFETY: the index is open.
+        unsafe { count_scan(descriptor) };
+        state.scan = Some((store, parameters, Scan::new(query, options::limits())));
+    }
+    let Some((store, parameters, scan)) = &mut state.scan else {
+        return Ok(false);
     };
+    let graph = Graph::with(store, *parameters)?;
     let Some(tid) = scan.next(&graph)? else {
-        if scan.was_bounded() {
+        if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
             warn_of_bound(&unsafe { relation_name(index) });
         }

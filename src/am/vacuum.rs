@@ -1,5 +1,6 @@
 //! `ambulkdelete` and `amvacuumcleanup`.
 
+use std::collections::HashSet;
 use std::ffi::c_void;
 
 use pgrx::{PgBox, pg_guard, pg_sys};
@@ -21,8 +22,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     // SAFETY: PostgreSQL passes the open index, and a callback for its TIDs with its state.
     unsafe {
         let index = (*info).index;
-        let is_dead = |tid: HeapTid| callback.is_some_and(|callback| callback(&mut item_pointer(tid), callback_state));
-        let removal = or_raise(index, remove(index, is_dead));
+        let removal = or_raise(index, remove(index, |tids| find_dead(tids, callback, callback_state)));
         let stats = or_new(stats);
         (*stats).num_index_tuples = removal.tids_left as f64;
         (*stats).estimated_count = false;
@@ -60,10 +60,38 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
 
 /// # Safety
 /// `index` is open, and locked as VACUUM locks it.
-unsafe fn remove(index: pg_sys::Relation, is_dead: impl FnMut(HeapTid) -> bool) -> Result<Removal> {
+unsafe fn remove(index: pg_sys::Relation, find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>) -> Result<Removal> {
     // SAFETY: as the caller promises.
     let store = unsafe { BufferStore::new(index, Mode::Vacuum) };
-    Graph::open(&store)?.remove(is_dead)
+    Graph::open(&store)?.remove(find_dead)
+}
+
+/// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX CONCURRENTLY sorts the TIDs).
+///
+/// # Safety
+/// `state` is the callback's.
+unsafe fn find_dead(
+    tids: &[HeapTid],
+    callback: pg_sys::IndexBulkDeleteCallback,
+    state: *mut c_void,
+) -> HashSet<HeapTid> {
+    let Some(callback) = callback else {
+        return HashSet::new();
+    };
+    let mut items: Vec<_> = tids.iter().map(|&tid| item_pointer(tid)).collect();
+    let mut dead = vec![false; items.len()];
+    // SAFETY: as the caller promises. Nothing in the guarded loop would have to be dropped.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            for (item, dead) in items.iter_mut().zip(&mut dead) {
+                *dead = callback(item, state);
+            }
+        });
+    }
+    tids.iter()
+        .zip(dead)
+        .filter_map(|(&tid, dead)| dead.then_some(tid))
+        .collect()
 }
 
 fn or_new(stats: *mut pg_sys::IndexBulkDeleteResult) -> *mut pg_sys::IndexBulkDeleteResult {

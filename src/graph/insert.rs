@@ -39,6 +39,9 @@ impl<S: PageStore> Graph<'_, S> {
                 }
                 choices[level] = live_choices(search);
             }
+            if choices[0].is_empty() {
+                choices[0] = self.live_around(search, vector, 0)?;
+            }
             let itself = self.kernel.distance(vector, vector);
             for equal in choices[0].iter().filter(|choice| choice.distance == itself) {
                 if self.add_tid(equal.link, bytes, tid)? {
@@ -66,15 +69,40 @@ impl<S: PageStore> Graph<'_, S> {
                 Ok(link)
             })?;
             let linked = self.link_all_back(linker, &links, record, level)?;
-            if level == node_level {
-                self.offer_entry(EntryPoint { link: record, level })?;
-            }
             if level == 0 && !linked {
-                // Others inserted the first node of an empty index just now, or everything we found was removed meanwhile.
-                self.connect(inserter, vector, record, 0)?;
+                self.find_a_place(inserter, vector, record)?;
             }
             node = node.or(Some(record));
             below = record.node;
+            if level == node_level {
+                self.offer_entry(EntryPoint { link: record, level })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
+    /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
+    fn find_a_place(&self, inserter: &mut Inserter, vector: &[f32], record: Link) -> Result<()> {
+        let is_live = |at: Link, level| {
+            self.read(at.node, |view| {
+                Ok(view.is(at.generation, level) && view.state() == State::Node)
+            })
+        };
+        while !self.connect(inserter, vector, record, 0)? {
+            self.store.check_interrupts();
+            let entry = self.entry()?;
+            if let Some(entry) = entry {
+                if entry.link == record || !is_live(record, 0)? {
+                    return Ok(());
+                }
+                if is_live(entry.link, entry.level)? {
+                    continue;
+                }
+            }
+            if self.replace_entry(entry, Some(EntryPoint { link: record, level: 0 }))? {
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -94,12 +122,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// Chooses neighbours for a record anew by a search, and links them back; says whether one of them links to it.
     pub(super) fn connect(&self, inserter: &mut Inserter, vector: &[f32], record: Link, level: u8) -> Result<bool> {
         let Inserter { search, linker, .. } = inserter;
-        let width = usize::from(self.parameters.ef_construction);
-        match self.search_down_to(search, vector, |_| level, width)? {
-            Some(entry) if entry.level >= level && entry.link != record => {}
-            _ => return Ok(false),
-        }
-        let choices = live_choices(search);
+        let choices = self.live_around(search, vector, level)?;
         let others = choices.into_iter().filter(|choice| choice.link.node != record.node);
         let links = self.select(others, self.layout.link_capacity(level), level, &mut linker.chosen)?;
         let before = self.read(record.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
@@ -107,6 +130,23 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(false);
         }
         self.link_all_back(linker, &links, record, level)
+    }
+
+    /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones it is repeated with a wider
+    /// beam, until it has seen everything.
+    pub(super) fn live_around(&self, search: &mut Search, vector: &[f32], level: u8) -> Result<Vec<Choice>> {
+        let mut width = usize::from(self.parameters.ef_construction);
+        loop {
+            match self.search_down_to(search, vector, |_| level, width)? {
+                Some(entry) if entry.level >= level => {}
+                _ => return Ok(Vec::new()),
+            }
+            let choices = live_choices(search);
+            if !choices.is_empty() || !search.is_full() {
+                return Ok(choices);
+            }
+            width = width.saturating_mul(4);
+        }
     }
 
     /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM

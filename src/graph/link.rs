@@ -41,7 +41,9 @@ impl<S: PageStore> Graph<'_, S> {
             }
             let before = linker.links.clone();
             let candidates = before.iter().copied().chain([new]);
-            let selected = self.choose(linker, candidates, level)?;
+            let Some(selected) = self.choose(linker, candidates, level)? else {
+                return Ok(false);
+            };
             if self.replace_links(at, level, &before, &selected)? {
                 return Ok(selected.contains(&new));
             }
@@ -71,22 +73,30 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Chooses among `candidates` for the record whose vector is in `linker`.
-    fn choose(&self, linker: &mut Linker, candidates: impl IntoIterator<Item = Link>, level: u8) -> Result<Vec<Link>> {
+    /// Chooses among `candidates` for the record whose vector is in `linker`; not if one of them is dead, since the VACUUM that is
+    /// removing it lets the record choose among what lies beyond it too.
+    fn choose(
+        &self,
+        linker: &mut Linker,
+        candidates: impl IntoIterator<Item = Link>,
+        level: u8,
+    ) -> Result<Option<Vec<Link>>> {
         linker.choices.clear();
         for link in candidates {
-            let distance = self.read(link.node, |record| {
-                Ok(record
-                    .is(link.generation, level)
-                    .then(|| self.distance(&linker.vector, &record)))
+            let met = self.read(link.node, |record| {
+                let judge = || (record.state(), self.distance(&linker.vector, &record));
+                Ok(record.is(link.generation, level).then(judge))
             })?;
-            linker
-                .choices
-                .extend(distance.map(|distance| Choice { distance, link }));
+            match met {
+                Some((State::Dead, _)) => return Ok(None),
+                Some((_, distance)) => linker.choices.push(Choice { distance, link }),
+                None => {}
+            }
         }
         linker.choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
         let choices = linker.choices.iter().copied();
-        self.select(choices, self.layout.link_capacity(level), level, &mut linker.chosen)
+        let capacity = self.layout.link_capacity(level);
+        self.select(choices, capacity, level, &mut linker.chosen).map(Some)
     }
 
     /// Replaces the links of a live record if they are still `before`; says whether it did.

@@ -2,43 +2,42 @@
 //!
 //! The heuristic keeps a link only where no kept neighbour is nearer, which in data with outliers and hubs (vectors of very different
 //! length, say) leaves some nodes with links but none to them; so may removals. After a build and after a removal a
-//! walk over level 0 finds them, and each gets a link from a node near it that the walk did reach.
+//! walk over level 0 finds them, and each gets a link from a node near it that the walk did reach. The walk goes hop by hop, and
+//! each hop in block order, so that it is a few passes over the file and not as many random reads as there are nodes.
 
 use super::Graph;
 use super::insert::Inserter;
-use super::search::Search;
 use super::select::decode;
 use crate::error::Result;
 use crate::storage::record::{NodePage, State};
 use crate::storage::{BlockNumber, Layout, Link, NodeRef, PageStore, page};
 
 /// One bit for each slot of the index.
-struct Reached {
-    bits: Vec<u64>,
-    /// Records whose links are still to be followed.
-    open: Vec<NodeRef>,
-}
+struct Reached(Vec<u64>);
 
 impl Reached {
     fn new(blocks: BlockNumber, layout: &Layout) -> Reached {
         let slots = blocks as usize * layout.slots as usize;
-        Reached {
-            bits: vec![0; slots.div_ceil(64)],
-            open: Vec::new(),
-        }
+        Reached(vec![0; slots.div_ceil(64)])
     }
 
+    /// Whether the slot was reached, or added since the walk began: that is not its concern.
     fn contains(&self, node: NodeRef) -> bool {
-        let word = self.bits.get(node.0 as usize / 64);
-        // What was added since the walk began is not its concern.
+        let word = self.0.get(node.0 as usize / 64);
         word.is_none_or(|word| word >> (node.0 % 64) & 1 == 1)
     }
 
-    fn add(&mut self, node: NodeRef) {
-        if !self.contains(node) {
-            self.bits[node.0 as usize / 64] |= 1 << (node.0 % 64);
-            self.open.push(node);
+    /// Adds a slot; says whether it was new.
+    fn insert(&mut self, node: NodeRef) -> bool {
+        let new = !self.contains(node);
+        if new {
+            self.0[node.0 as usize / 64] |= 1 << (node.0 % 64);
         }
+        new
+    }
+
+    fn remove(&mut self, node: NodeRef) {
+        self.0[node.0 as usize / 64] &= !(1 << (node.0 % 64));
     }
 }
 
@@ -47,48 +46,45 @@ impl<S: PageStore> Graph<'_, S> {
     pub fn reconnect(&self, inserter: &mut Inserter) -> Result<u64> {
         let Some(entry) = self.entry()? else { return Ok(0) };
         let start = self.read(entry.link.node, |record| Ok(record.owner()))?;
+        let generation = self.read(start, |record| Ok(record.generation()))?;
+        let start = Link {
+            node: start,
+            generation,
+        };
         let mut reached = Reached::new(self.store.blocks()?, &self.layout);
-        reached.add(start);
-        self.walk(&mut reached)?;
+        self.walk(&mut reached, start)?;
         let mut connected = 0;
-        let mut vector = Vec::new();
         for block in 1..self.store.blocks()? {
+            self.store.check_interrupts();
             for node in self.unreached_on(block, &reached)? {
                 // It may have been reached through one before it.
-                if reached.contains(node.node) {
-                    continue;
-                }
-                self.read(node.node, |record| {
-                    decode(record.vector(), &mut vector);
-                    Ok(())
-                })?;
-                if self.attach(&mut inserter.search, &reached, start, node, &vector)? {
+                if !reached.contains(node.node) && self.attach(inserter, &reached, start, node)? {
                     connected += 1;
-                    reached.add(node.node);
-                    self.walk(&mut reached)?;
+                    self.walk(&mut reached, node)?;
                 }
             }
         }
         Ok(connected)
     }
 
-    /// Follows links until nothing new comes.
-    fn walk(&self, reached: &mut Reached) -> Result<()> {
-        let mut links = Vec::new();
-        while let Some(node) = reached.open.pop() {
-            links.clear();
-            self.read(node, |record| {
-                if record.level() == 0 && matches!(record.state(), State::Node | State::Dead) {
-                    links.extend(record.links());
-                }
-                Ok(())
-            })?;
-            for link in &links {
-                if !reached.contains(link.node) && self.read(link.node, |record| Ok(record.is(link.generation, 0)))? {
-                    reached.add(link.node);
-                }
+    /// Follows links from a record until nothing new comes.
+    fn walk(&self, reached: &mut Reached, from: Link) -> Result<()> {
+        reached.insert(from.node);
+        let (mut hop, mut next) = (vec![from], Vec::new());
+        while !hop.is_empty() {
+            hop.sort_unstable_by_key(|link| link.node);
+            for link in hop.drain(..) {
+                self.read(link.node, |record| {
+                    if record.is(link.generation, 0) {
+                        next.extend(record.links().filter(|link| reached.insert(link.node)));
+                    } else {
+                        reached.remove(link.node); // A stale link does not lead to what uses the slot today.
+                    }
+                    Ok(())
+                })?;
+                self.store.check_interrupts();
             }
-            self.store.check_interrupts();
+            std::mem::swap(&mut hop, &mut next);
         }
         Ok(())
     }
@@ -111,26 +107,41 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Links the nearest reached node with room to an unreached one, or the nearest at all in place of its last link.
-    fn attach(
-        &self,
-        search: &mut Search,
-        reached: &Reached,
-        start: NodeRef,
-        node: Link,
-        vector: &[f32],
-    ) -> Result<bool> {
-        self.search_from(search, vector, start, usize::from(self.parameters.ef_construction))?;
-        let near = search
-            .beam()
-            .iter()
-            .filter(|candidate| candidate.live && reached.contains(candidate.link.node));
-        let near: Vec<Link> = near.map(|candidate| candidate.link).collect();
-        for &at in &near {
+    fn attach(&self, inserter: &mut Inserter, reached: &Reached, start: Link, node: Link) -> Result<bool> {
+        let mut vector = Vec::new();
+        let is_dead_end = self.read(node.node, |record| {
+            decode(record.vector(), &mut vector);
+            Ok(record.link_count() == 0)
+        })?;
+        if is_dead_end {
+            self.connect(inserter, &vector, node, 0)?;
+        }
+        let near = |links: Vec<Link>| {
+            links
+                .into_iter()
+                .filter(|link| reached.contains(link.node))
+                .collect::<Vec<_>>()
+        };
+        let around = self.live_around(&mut inserter.search, &vector, 0)?;
+        let mut reached_near = near(around.into_iter().map(|choice| choice.link).collect());
+        if reached_near.is_empty() {
+            // What is nearest is cut off as a whole.
+            let search = &mut inserter.search;
+            self.search_from(
+                search,
+                &vector,
+                start.node,
+                usize::from(self.parameters.ef_construction),
+            )?;
+            let live = search.beam().iter().filter(|candidate| candidate.live);
+            reached_near = near(live.map(|candidate| candidate.link).collect());
+        }
+        for &at in &reached_near {
             if self.link_if_room(at, node, 0)? {
                 return Ok(true);
             }
         }
-        for &at in &near {
+        for &at in &reached_near {
             if self.force_link(at, node, 0)? {
                 return Ok(true);
             }

@@ -43,14 +43,15 @@ struct Survey {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Takes out every TID that `is_dead` names, and the nodes that are left without any. `is_dead` is asked about every TID.
-    pub fn remove(&self, mut is_dead: impl FnMut(HeapTid) -> bool) -> Result<Removal> {
+    /// Takes out every TID that `find_dead` names, and the nodes that are left without any. `find_dead` is asked once about every
+    /// TID, those of one page at a time, and says which of them are dead.
+    pub fn remove(&self, mut find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>) -> Result<Removal> {
         let mut removal = Removal::default();
         let mut survey = Survey::default();
         let blocks = self.store.blocks()?;
         for block in 1..blocks {
             self.store.check_interrupts();
-            self.remove_tids(block, &mut is_dead, &mut survey, &mut removal)?;
+            self.remove_tids(block, &mut find_dead, &mut survey, &mut removal)?;
         }
         self.settle_chains(&mut survey)?;
         if survey.dead.is_empty() {
@@ -81,16 +82,15 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(removal)
     }
 
-    /// The first pass over one page.
+    /// The first pass over one page. `find_dead` is asked while no page is locked; what is added to the page meanwhile is live.
     fn remove_tids(
         &self,
         block: BlockNumber,
-        is_dead: &mut impl FnMut(HeapTid) -> bool,
+        find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
         survey: &mut Survey,
         removal: &mut Removal,
     ) -> Result<()> {
-        let mut dead_here = 0;
-        let mut left_here = 0;
+        let mut tids = Vec::new();
         let room = self.store.read(block, |page| {
             if page::is_new(page) {
                 return Ok(true);
@@ -98,68 +98,57 @@ impl<S: PageStore> Graph<'_, S> {
             let nodes = NodePage::new(page, block, &self.layout)?;
             let mut room = nodes.len() < self.layout.slots;
             for record in nodes.records() {
-                let (_, record) = record?;
+                let (node, record) = record?;
                 room |= record.state() == State::Free;
-                for tid in record.tids() {
-                    if is_dead(tid) { dead_here += 1 } else { left_here += 1 }
-                }
-            }
-            if dead_here == 0 {
-                nodes
-                    .records()
-                    .try_for_each(|record| record.map(|(node, record)| survey.note(node, &record)))?;
+                tids.extend(record.tids());
+                survey.note(node, &record);
             }
             Ok(room)
         })?;
-        if dead_here > 0 {
-            (dead_here, left_here) = self.store.write(block, |page| {
-                let mut nodes = NodePageMut::new(page, block, &self.layout)?;
-                let (mut removed, mut left) = (0, 0);
-                for slot in 0..nodes.view().len() {
-                    let mut record = nodes.record(slot)?;
-                    let removed_here = record.retain_tids(|tid| !is_dead(tid));
-                    removed += removed_here as u64;
-                    left += record.view().tid_count() as u64;
-                    let view = record.view();
-                    let is_empty = view.tid_count() == 0 && view.below() == NodeRef::NONE;
-                    if removed_here > 0 && view.state() == State::Node && is_empty {
-                        record.set_dead();
-                    }
-                    survey.note(self.layout.node(block, slot)?, &record.view());
-                }
-                Ok(Edit::Changed((removed, left)))
-            })?;
-        }
-        removal.tids_removed += dead_here;
-        removal.tids_left += left_here;
         if room {
             removal.pages_with_room += 1;
             self.store.note_free(block);
         }
-        Ok(())
+        let dead = find_dead(&tids);
+        removal.tids_removed += dead.len() as u64;
+        removal.tids_left += (tids.len() - dead.len()) as u64;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        self.store.write(block, |page| {
+            let mut nodes = NodePageMut::new(page, block, &self.layout)?;
+            for slot in 0..nodes.view().len() {
+                let mut record = nodes.record(slot)?;
+                let removed = record.retain_tids(|tid| !dead.contains(&tid));
+                if removed > 0 && is_empty_node(&record.view()) {
+                    record.set_dead();
+                    survey.dead.insert(self.layout.node(block, slot)?);
+                }
+            }
+            Ok(Edit::Changed(()))
+        })
     }
 
     /// Drops empty extensions from the front of chains, and finds the nodes that have no TID left in any.
     fn settle_chains(&self, survey: &mut Survey) -> Result<()> {
         for node in std::mem::take(&mut survey.chained) {
-            loop {
-                let first = self.read(node, |record| Ok(record.below()))?;
-                let Some(extension) = first.some() else { break };
+            let empty = loop {
+                let (first, empty) = self.read(node, |record| Ok((record.below(), is_empty_node(&record))))?;
+                let Some(extension) = first.some() else { break empty };
                 if !self.drop_empty_extension(node, extension)? {
-                    break;
+                    break false;
                 }
                 self.store.note_free(self.layout.block(extension));
-            }
-            let died = self.write(node, |nodes, slot| {
-                let mut record = nodes.record(slot)?;
-                let view = record.view();
-                let empty = view.tid_count() == 0 && view.below() == NodeRef::NONE;
-                if view.state() != State::Node || view.level() != 0 || !empty {
-                    return Ok(Edit::Unchanged(false));
-                }
-                record.set_dead();
-                Ok(Edit::Changed(true))
-            })?;
+            };
+            let died = empty
+                && self.write(node, |nodes, slot| {
+                    let mut record = nodes.record(slot)?;
+                    if !is_empty_node(&record.view()) {
+                        return Ok(Edit::Unchanged(false));
+                    }
+                    record.set_dead();
+                    Ok(Edit::Changed(true))
+                })?;
             if died {
                 survey.dead.insert(node);
             }
@@ -348,6 +337,11 @@ impl<S: PageStore> Graph<'_, S> {
         }
         Ok(())
     }
+}
+
+/// Whether a record is that of a live node on level 0 without a row.
+fn is_empty_node(record: &Record<'_>) -> bool {
+    record.state() == State::Node && record.level() == 0 && record.tid_count() == 0 && record.below() == NodeRef::NONE
 }
 
 impl Survey {

@@ -5,13 +5,16 @@
 //! pages finds the nodes that it does not reach (a crash may leave some), so that a scan without bounds returns every row.
 //!
 //! A later round may find a row nearer than one returned already. In strict order such rows are held back until everything else has
-//! been returned: the order holds for every scan that does not drain the index, and no row is lost.
+//! been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound ends
+//! keeps the order and leaves them out.
+
+use std::collections::HashSet;
 
 use super::Graph;
-use super::search::Search;
+use super::search::{Candidate, Search};
 use crate::error::Result;
 use crate::storage::record::{NodePage, State};
-use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted, page};
 
 /// How a scan goes on beyond its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,9 @@ pub struct Limits {
 /// whose nodes have all their links (measured; and still visits fewer pages).
 const BEAM: (usize, usize) = (5, 4);
 
+/// A later round is at least as wide as this part of the nodes met before it.
+const ROUND_SHARE: usize = 16;
+
 fn beam_width(width: usize) -> usize {
     (width * BEAM.0).div_ceil(BEAM.1)
 }
@@ -50,6 +56,88 @@ fn beam_width(width: usize) -> usize {
 struct Found {
     distance: f32,
     link: Link,
+}
+
+impl Found {
+    /// What a search met, if it is a live node.
+    fn of(candidate: &Candidate) -> Option<Found> {
+        let &Candidate {
+            distance, link, live, ..
+        } = candidate;
+        live.then_some(Found { distance, link })
+    }
+}
+
+/// A node whose rows are being returned: those in its level-0 record first, then one extension after the other.
+struct Node {
+    link: Link,
+    next: NodeRef,
+    /// Extensions read so far, and their rows, for the case that VACUUM unlinks the next one: then the chain is read from its
+    /// start again.
+    met: HashSet<NodeRef>,
+    returned: HashSet<HeapTid>,
+    restarts: usize,
+}
+
+/// How often a chain is read again from its start before it counts as damaged.
+const RESTARTS: usize = 1000;
+
+impl Node {
+    fn none() -> Node {
+        Node {
+            link: Link {
+                node: NodeRef::NONE,
+                generation: 0,
+            },
+            next: NodeRef::NONE,
+            met: HashSet::new(),
+            returned: HashSet::new(),
+            restarts: 0,
+        }
+    }
+
+    fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Vec<HeapTid>) -> Result<Node> {
+        let next = graph.first_tids(link, tids)?;
+        let mut node = Node {
+            link,
+            next,
+            ..Node::none()
+        };
+        node.keep_new(tids);
+        Ok(node)
+    }
+
+    /// Reads the next rows; says whether there may be more.
+    fn read_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, tids: &mut Vec<HeapTid>) -> Result<bool> {
+        let Some(extension) = self.next.some() else {
+            return Ok(false);
+        };
+        graph.store.check_interrupts();
+        if !self.met.insert(extension) {
+            return corrupted(graph.layout.block(extension), "a chain of TID extensions has no end");
+        }
+        match graph.more_tids(self.link, extension, tids)? {
+            Some(next) => self.next = next,
+            None if self.restarts == RESTARTS => {
+                return corrupted(graph.layout.block(extension), "a node's TID extension is not its own");
+            }
+            None => {
+                self.restarts += 1;
+                self.met.clear();
+                self.next = graph.first_tids(self.link, tids)?;
+            }
+        }
+        self.keep_new(tids);
+        Ok(true)
+    }
+
+    /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
+    fn keep_new(&mut self, tids: &mut Vec<HeapTid>) {
+        if self.next != NodeRef::NONE || !self.returned.is_empty() {
+            tids.retain(|&tid| self.returned.insert(tid));
+        }
+        tids.reverse();
+    }
 }
 
 /// Where a scan stands.
@@ -71,8 +159,8 @@ pub struct Scan {
     /// Nodes to be returned, nearest last.
     ready: Vec<Found>,
     /// The node being returned.
-    node: NodeRef,
-    /// Its rows, next last.
+    node: Node,
+    /// Its rows that were read, next last.
     tids: Vec<HeapTid>,
     /// Nodes held back by the strict order.
     late: Vec<Found>,
@@ -89,10 +177,14 @@ impl Scan {
         Scan {
             query,
             limits,
-            search: Search::resumable(),
+            search: if limits.iteration == Iteration::Off {
+                Search::new()
+            } else {
+                Search::resumable()
+            },
             phase: Phase::Start,
             ready: Vec::new(),
-            node: NodeRef::NONE,
+            node: Node::none(),
             tids: Vec::new(),
             late: Vec::new(),
             last: f32::NEG_INFINITY,
@@ -113,7 +205,7 @@ impl Scan {
 
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
-        graph.layout.block(self.node)
+        graph.layout.block(self.node.link.node)
     }
 
     /// The next row, or none.
@@ -122,6 +214,9 @@ impl Scan {
             if let Some(tid) = self.tids.pop() {
                 return Ok(Some(tid));
             }
+            if self.node.read_on(graph, &mut self.tids)? {
+                continue;
+            }
             if let Some(found) = self.ready.pop() {
                 if found.distance < self.last && self.limits.iteration == Iteration::Strict && self.phase != Phase::End
                 {
@@ -129,9 +224,7 @@ impl Scan {
                     continue;
                 }
                 self.last = found.distance;
-                self.node = found.link.node;
-                graph.tids(found.link, &mut self.tids)?;
-                self.tids.reverse();
+                self.node = Node::read(graph, found.link, &mut self.tids)?;
             } else if self.phase == Phase::End {
                 return Ok(None);
             } else {
@@ -159,32 +252,33 @@ impl Scan {
             Phase::Rounds if self.search.met().len() >= self.limits.nodes || self.bytes() >= self.limits.bytes => {
                 self.bounded = true;
                 let rest = self.search.take_rest();
-                self.make_ready(
-                    rest.iter()
-                        .map(|c| Found {
-                            distance: c.distance,
-                            link: c.link,
-                        })
-                        .collect(),
-                );
+                self.make_ready(rest.iter().filter_map(Found::of).collect());
                 self.phase = Phase::Late;
             }
             Phase::Rounds => {
-                if graph.resume(&mut self.search, &self.query, beam_width(self.limits.width))? {
+                // Rounds grow with what was met, so that a scan of everything takes time in proportion.
+                let width = beam_width(self.limits.width).max(self.search.met().len() / ROUND_SHARE);
+                if graph.resume(&mut self.search, &self.query, width)? {
                     self.take_beam();
                 } else {
                     self.phase = Phase::Sweep;
                 }
             }
             Phase::Sweep => {
-                let unreached = graph.unreached(&self.search, &self.query)?;
+                let nodes = self.limits.nodes.saturating_sub(self.search.met().len());
+                let most = nodes.min(self.limits.bytes.saturating_sub(self.bytes()) / size_of::<Found>());
+                let unreached = graph.unreached(&self.search, &self.query, most)?;
+                self.bounded = unreached.len() >= most;
                 self.swept = unreached.len();
                 self.make_ready(unreached);
                 self.phase = Phase::Late;
             }
             Phase::Late => {
+                // A scan that a bound ended is not complete anyway: then the order is worth more than the rows.
                 let late = std::mem::take(&mut self.late);
-                self.make_ready(late);
+                if !self.bounded {
+                    self.make_ready(late);
+                }
                 self.phase = Phase::End;
             }
             Phase::End => {}
@@ -193,11 +287,7 @@ impl Scan {
     }
 
     fn take_beam(&mut self) {
-        let found = self.search.beam().iter().rev().map(|c| Found {
-            distance: c.distance,
-            link: c.link,
-        });
-        self.ready.extend(found);
+        self.ready.extend(self.search.beam().iter().rev().filter_map(Found::of));
     }
 
     fn make_ready(&mut self, mut found: Vec<Found>) {
@@ -211,10 +301,13 @@ impl Scan {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// The nodes that a search which has followed every link did not meet.
-    fn unreached(&self, search: &Search, query: &[f32]) -> Result<Vec<Found>> {
+    /// The nodes that a search which has followed every link did not meet, but no more than about `most`.
+    fn unreached(&self, search: &Search, query: &[f32], most: usize) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for block in 1..self.store.blocks()? {
+            if found.len() >= most {
+                break;
+            }
             self.store.check_interrupts();
             self.store.read(block, |page| {
                 if page::is_new(page) {
@@ -223,13 +316,11 @@ impl<S: PageStore> Graph<'_, S> {
                 for record in NodePage::new(page, block, &self.layout)?.records() {
                     let (node, record) = record?;
                     if record.state() == State::Node && record.level() == 0 && !search.met().contains(node) {
-                        let link = Link {
-                            node,
-                            generation: record.generation(),
-                        };
+                        let generation = record.generation();
+                        let distance = self.distance(query, &record);
                         found.push(Found {
-                            distance: self.distance(query, &record),
-                            link,
+                            distance,
+                            link: Link { node, generation },
                         });
                     }
                 }

@@ -116,7 +116,8 @@ impl Search {
         std::mem::take(&mut self.rest)
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether the beam holds as much as it may.
+    pub(super) fn is_full(&self) -> bool {
         self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width
     }
 
@@ -160,7 +161,8 @@ impl Search {
     /// Judges a record that was just read; a stale link to it is nothing.
     #[inline]
     fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: impl FnOnce() -> f32) {
-        if !record.is(link.generation, level) {
+        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        if !record.is(link.generation, level) || !self.visited.insert(link.node) {
             return;
         }
         let distance = distance();
@@ -209,7 +211,6 @@ impl<S: PageStore> Graph<'_, S> {
             search.reset();
             let Some(entry) = self.entry()? else { return Ok(None) };
             self.meet(search, query, entry.link, entry.level)?;
-            search.visited.insert(entry.link.node);
             let target = target(entry.level).min(entry.level);
             for level in (target..=entry.level).rev() {
                 search.rest.clear();
@@ -237,9 +238,6 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// Reads and judges a record of whatever generation, if it is one of this level.
     fn step_to(&self, search: &mut Search, query: &[f32], node: NodeRef, level: u8) -> Result<()> {
-        if !search.visited.insert(node) {
-            return Ok(());
-        }
         self.read(node, |record| {
             let generation = record.generation();
             search.judge(Link { node, generation }, level, &record, || {
@@ -299,13 +297,13 @@ impl<S: PageStore> Graph<'_, S> {
                     let links = &search.links[start as usize..start as usize + usize::from(count)];
                     search
                         .pending
-                        .extend(links.iter().filter(|link| search.visited.insert(link.node)));
+                        .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
                 }
                 None => self.read(link.node, |record| {
                     if record.is(link.generation, level) {
                         search
                             .pending
-                            .extend(record.links().filter(|link| search.visited.insert(link.node)));
+                            .extend(record.links().filter(|link| !search.visited.contains(link.node)));
                     }
                     Ok(())
                 })?,

@@ -68,6 +68,11 @@ fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
     graph
 }
 
+/// Asks about one TID after the other.
+fn each(is_dead: impl Fn(HeapTid) -> bool) -> impl FnMut(&[HeapTid]) -> HashSet<HeapTid> {
+    move |tids| tids.iter().copied().filter(|&tid| is_dead(tid)).collect()
+}
+
 fn limits(width: usize) -> Limits {
     Limits {
         width,
@@ -223,7 +228,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     let store = store();
     let graph = build(&store, Metric::L2, base);
     let rows: HashSet<usize> = (0..base.len()).filter(|row| row % 2 == 0).collect();
-    let removal = graph.remove(|tid| !rows.contains(&row(tid))).unwrap();
+    let removal = graph.remove(each(|tid| !rows.contains(&row(tid)))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (3000, 3000, 3000)
@@ -252,7 +257,7 @@ fn freed_slots_are_used_again() {
     let blocks = store.blocks().unwrap();
     for round in 0..3 {
         let half: HashSet<usize> = (0..vectors.len()).filter(|row| row % 2 == round % 2).collect();
-        graph.remove(|tid| half.contains(&row(tid))).unwrap();
+        graph.remove(each(|tid| half.contains(&row(tid)))).unwrap();
         let mut inserter = Inserter::default();
         for &row in &half {
             graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
@@ -273,7 +278,7 @@ fn an_emptied_index_is_empty_and_fills_again() {
     let vectors = words(500);
     let store = store();
     let graph = build(&store, Metric::Cosine, &vectors);
-    assert_eq!(graph.remove(|_| true).unwrap().nodes_removed, 500);
+    assert_eq!(graph.remove(each(|_| true)).unwrap().nodes_removed, 500);
     assert_eq!(graph.entry().unwrap(), None);
     assert!(first(&graph, &vectors[0], usize::MAX, limits(40)).is_empty());
     let blocks = store.blocks().unwrap();
@@ -291,14 +296,14 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     let vector = words(1).remove(0);
     let store = store();
     let graph = build(&store, Metric::L2, &vec![vector.clone(); 2000]);
-    let removal = graph.remove(|tid| !row(tid).is_multiple_of(10)).unwrap();
+    let removal = graph.remove(each(|tid| !row(tid).is_multiple_of(10))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (1800, 200, 0)
     );
     let found: HashSet<_> = first(&graph, &vector, usize::MAX, limits(40)).into_iter().collect();
     assert_eq!(found, (0..2000).step_by(10).collect());
-    assert_eq!(graph.remove(|_| true).unwrap().nodes_removed, 1);
+    assert_eq!(graph.remove(each(|_| true)).unwrap().nodes_removed, 1);
     assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
 }
 
@@ -342,41 +347,117 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
     }
 }
 
+/// Removes `dead` of `vectors`, and inserts every third of them again in the midst of it; returns what cannot be reached.
+fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usize) -> usize {
+    let store = store();
+    let graph = build(&store, Metric::L2, vectors);
+    let again: Vec<usize> = dead.iter().copied().filter(|row| row % 3 == 0).collect();
+    let insert_again = || {
+        for &row in &again {
+            graph
+                .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
+                .unwrap();
+        }
+    };
+    let interrupted = Interrupted {
+        store: &store,
+        steps: Cell::new(store.blocks().unwrap() as usize * share / 4),
+        event: Cell::new(Some(insert_again)),
+    };
+    Graph::open(&interrupted)
+        .unwrap()
+        .remove(each(|tid| dead.contains(&row(tid))))
+        .unwrap();
+    assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
+    let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
+    let expected: HashSet<_> = expected.chain(again.iter().map(|row| 10_000 + row)).collect();
+    let found = first(&graph, &vectors[17], usize::MAX, limits(40));
+    assert_eq!(
+        (found.len(), found.into_iter().collect::<HashSet<_>>()),
+        (expected.len(), expected)
+    );
+    for &row in &again {
+        assert_eq!(
+            first(&graph, &vectors[row], 1, limits(40)),
+            [10_000 + row],
+            "at {share}/4"
+        );
+    }
+    assert!(graph.entry().unwrap().unwrap().level >= 1);
+    unreachable(&graph)
+}
+
 #[test]
 fn rows_inserted_while_their_surroundings_are_removed_are_found() {
     let vectors = words(3000);
     let around = exact(Metric::L2, &vectors, 0..vectors.len(), &vectors[17]);
-    let dead: HashSet<usize> = around[..600].iter().map(|&(_, row)| row).collect();
-    for share in [1, 2, 3, 4, 5, 6, 7, 8] {
-        let store = store();
-        let graph = build(&store, Metric::L2, &vectors);
-        let steps = store.blocks().unwrap() as usize * share / 4;
-        let insert_again = || {
-            for &row in dead.iter().filter(|&&row| row % 3 == 0) {
-                graph
-                    .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
-                    .unwrap();
-            }
-        };
-        let interrupted = Interrupted {
-            store: &store,
-            steps: Cell::new(steps),
-            event: Cell::new(Some(insert_again)),
-        };
-        let is_dead = |tid| dead.contains(&row(tid));
-        Graph::open(&interrupted).unwrap().remove(is_dead).unwrap();
-        assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
-        let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
-        let expected: HashSet<_> = expected
-            .chain(dead.iter().filter(|&&row| row % 3 == 0).map(|row| 10_000 + row))
-            .collect();
-        let found = first(&graph, &vectors[17], usize::MAX, limits(40));
-        assert_eq!(
-            (found.len(), found.into_iter().collect::<HashSet<_>>()),
-            (expected.len(), expected)
+    let dead = around[..900].iter().map(|&(_, row)| row).collect();
+    for share in 1..=8 {
+        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
+    }
+}
+
+#[test]
+fn rows_inserted_while_everything_is_removed_are_found() {
+    let vectors = words(1000);
+    let dead = (0..vectors.len()).collect();
+    for share in 1..=6 {
+        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
+    }
+}
+
+#[test]
+fn a_stale_link_does_not_hide_what_uses_the_slot_today() {
+    let vectors = words(60);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    // Every record gets stale links in front of its links: to the same records, of the generation before.
+    for block in 1..store.blocks().unwrap() {
+        store
+            .write(block, |page| {
+                let mut nodes = NodePageMut::new(page, block, &graph.layout)?;
+                for slot in 0..nodes.view().len() {
+                    let mut record = nodes.record(slot)?;
+                    let links: Vec<_> = record.view().links().collect();
+                    let stale = |link: &Link| Link {
+                        generation: link.generation.wrapping_sub(1),
+                        ..*link
+                    };
+                    let room = graph.layout.link_capacity(record.view().level()) - links.len();
+                    let stale: Vec<_> = links.iter().map(stale).take(room).collect();
+                    record.set_links(&[stale, links].concat());
+                }
+                Ok(Edit::Changed(()))
+            })
+            .unwrap();
+    }
+    assert_eq!(unreachable(&graph), 0);
+    assert_eq!(first(&graph, &vectors[3], usize::MAX, limits(40)).len(), vectors.len());
+}
+
+#[test]
+fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
+    let vector = words(1).remove(0);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vec![vector.clone(); 3000]);
+    for stop in [5, 50, 500, 1500] {
+        let mut scan = Scan::new(vector.clone(), limits(40));
+        let mut found: Vec<usize> = (0..stop).map(|_| row(scan.next(&graph).unwrap().unwrap())).collect();
+        // The newest rows are in the first extension: it goes while the scan is about to read it, or has.
+        let youngest: HashSet<usize> = (0..3000).rev().filter(|row| !found.contains(row)).take(400).collect();
+        graph.remove(each(|tid| youngest.contains(&row(tid)))).unwrap();
+        found.extend(std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row));
+        let distinct: HashSet<usize> = found.iter().copied().collect();
+        assert_eq!(found.len(), distinct.len(), "a row twice");
+        let left: HashSet<usize> = first(&graph, &vector, usize::MAX, limits(40)).into_iter().collect();
+        assert!(
+            left.is_subset(&distinct),
+            "{} rows lost",
+            left.difference(&distinct).count()
         );
-        assert!(unreachable(&graph) <= 1, "{} at {share}/4", unreachable(&graph));
-        assert!(graph.entry().unwrap().unwrap().level >= 2);
+        for &row in &youngest {
+            graph.insert(&mut Inserter::default(), &vector, tid(row)).unwrap();
+        }
     }
 }
 
@@ -425,22 +506,22 @@ fn nodes_that_nothing_links_to_are_connected_again() {
 
 #[test]
 fn many_threads_insert_into_an_empty_index() {
-    let vectors = words(2000);
-    for _ in 0..20 {
+    let vectors = words(240);
+    for _ in 0..60 {
         let store = store();
         let graph = Graph::create(&store, parameters(Metric::Cosine)).unwrap();
         std::thread::scope(|scope| {
-            for thread in 0..4 {
+            for thread in 0..8 {
                 let (graph, vectors) = (&graph, &vectors);
                 scope.spawn(move || {
                     let mut inserter = Inserter::default();
-                    for row in (thread..400).step_by(4) {
+                    for row in (thread..240).step_by(8) {
                         graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
                     }
                 });
             }
         });
-        assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), 400);
+        assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), 240);
         assert_eq!(unreachable(&graph), 0);
     }
 }

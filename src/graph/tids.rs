@@ -4,8 +4,6 @@
 //! The newest extension comes first, and only it is added to. An extension is linked in, and unlinked, together with the change of
 //! the level-0 record, whose page lock whoever changes the chain holds; VACUUM takes TIDs out of an extension without it.
 
-use std::collections::HashSet;
-
 use super::Graph;
 use crate::error::Result;
 use crate::storage::page::Page;
@@ -168,30 +166,27 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// The TIDs of a node, appended to `tids`; none if the link is stale. A chain that changes under the walk ends there.
-    pub(super) fn tids(&self, at: Link, tids: &mut Vec<HeapTid>) -> Result<()> {
-        let mut next = self.read(at.node, |record| {
+    /// Reads the TIDs of a node that its level-0 record holds, none if the link is stale, and says where the chain of the
+    /// others starts.
+    pub(super) fn first_tids(&self, at: Link, tids: &mut Vec<HeapTid>) -> Result<NodeRef> {
+        self.read(at.node, |record| {
             if !record.is(at.generation, 0) {
                 return Ok(NodeRef::NONE);
             }
             tids.extend(record.tids());
             Ok(record.below())
-        })?;
-        let mut met = HashSet::new();
-        while let Some(extension) = next.some() {
-            if !met.insert(extension) {
-                return corrupted(self.layout.block(extension), "a chain of TID extensions has no end");
+        })
+    }
+
+    /// Reads the TIDs of one extension of a node, and says where the next one is; `None` if VACUUM has just unlinked this one.
+    pub(super) fn more_tids(&self, at: Link, extension: NodeRef, tids: &mut Vec<HeapTid>) -> Result<Option<NodeRef>> {
+        self.read(extension, |record| {
+            if record.state() != State::Extension || record.owner() != at.node {
+                return Ok(None);
             }
-            next = self.read(extension, |record| {
-                if record.state() != State::Extension || record.owner() != at.node {
-                    return Ok(NodeRef::NONE);
-                }
-                tids.extend(record.tids());
-                Ok(record.below())
-            })?;
-            self.store.check_interrupts();
-        }
-        Ok(())
+            tids.extend(record.tids());
+            Ok(Some(record.below()))
+        })
     }
 
     /// Unlinks and frees the first extension of a node's chain if it has no TIDs; says whether it did.

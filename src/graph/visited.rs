@@ -49,6 +49,7 @@ impl Visited {
     }
 
     /// Whether a record is in the set.
+    #[inline]
     pub fn contains(&self, node: NodeRef) -> bool {
         self.slots[Self::find(&self.slots, node.0)] == node.0
     }

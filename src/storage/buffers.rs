@@ -211,8 +211,10 @@ impl PageStore for BufferStore {
         f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
     ) -> Result<T> {
         assert_ne!(first, second, "two different pages");
-        let low = self.pin(first.min(second))?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
-        let high = self.pin(first.max(second))?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        // Both are read in before the first lock is taken.
+        let (low, high) = (self.pin(first.min(second))?, self.pin(first.max(second))?);
+        let low = low.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let high = high.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers = if first < second { [&low, &high] } else { [&high, &low] };
         self.change(buffers, |[a, b]| f(a, b))
     }

@@ -104,7 +104,12 @@ impl PageStore for MemoryStore {
         let _one_at_a_time = self.extending.lock();
         let block = self.len.load(Ordering::Acquire);
         let segment = self.segments.get(block as usize / SEGMENT).ok_or(Error::IndexFull)?;
-        segment.get_or_init(|| (0..SEGMENT).map(|_| RwLock::new([0; PAGE_SIZE])).collect());
+        if segment.get().is_none() {
+            let mut pages = Vec::new();
+            pages.try_reserve_exact(SEGMENT).map_err(|_| Error::OutOfMemory)?;
+            pages.resize_with(SEGMENT, || RwLock::new([0; PAGE_SIZE]));
+            segment.get_or_init(|| pages.into_boxed_slice());
+        }
         self.len.store(block + 1, Ordering::Release);
         Ok(block)
     }

@@ -86,6 +86,7 @@ pub fn place<S: PageStore, T>(
             }
             return Ok(placed);
         }
+        store.check_interrupts();
         full = Some(block);
     }
 }
