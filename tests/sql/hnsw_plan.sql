@@ -81,3 +81,7 @@ CREATE UNLOGGED TABLE unlogged (id int, val vector(3));
 CREATE INDEX ON unlogged USING hnsw (val vector_l2_ops);
 INSERT INTO unlogged VALUES (1, '[1,2,3]'), (2, '[4,5,6]');
 SELECT id FROM unlogged ORDER BY val <-> '[4,4,4]' LIMIT 1;
+
+-- Two distances are no order of the index
+EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3;
+SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3) AS nearest;
