@@ -84,20 +84,15 @@ impl<S: PageStore> Graph<'_, S> {
     /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
     /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
     fn find_a_place(&self, inserter: &mut Inserter, vector: &[f32], record: Link) -> Result<()> {
-        let is_live = |at: Link, level| {
-            self.read(at.node, |view| {
-                Ok(view.is(at.generation, level) && view.state() == State::Node)
-            })
-        };
         while !self.connect(inserter, vector, record, 0)? {
             self.store.check_interrupts();
             let entry = self.entry()?;
             if let Some(entry) = entry {
-                if entry.link == record || !is_live(record, 0)? {
+                // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
+                let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
+                let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
+                if node == record.node || self.force_link(Link { node, generation }, record, 0)? {
                     return Ok(());
-                }
-                if is_live(entry.link, entry.level)? {
-                    continue;
                 }
             }
             if self.replace_entry(entry, Some(EntryPoint { link: record, level: 0 }))? {
@@ -132,21 +127,19 @@ impl<S: PageStore> Graph<'_, S> {
         self.link_all_back(linker, &links, record, level)
     }
 
-    /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones it is repeated with a wider
-    /// beam, until it has seen everything.
+    /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones, the level is walked from there
+    /// until some turn up.
     pub(super) fn live_around(&self, search: &mut Search, vector: &[f32], level: u8) -> Result<Vec<Choice>> {
-        let mut width = usize::from(self.parameters.ef_construction);
-        loop {
-            match self.search_down_to(search, vector, |_| level, width)? {
-                Some(entry) if entry.level >= level => {}
-                _ => return Ok(Vec::new()),
-            }
-            let choices = live_choices(search);
-            if !choices.is_empty() || !search.is_full() {
-                return Ok(choices);
-            }
-            width = width.saturating_mul(4);
+        let width = usize::from(self.parameters.ef_construction);
+        match self.search_down_to(search, vector, |_| level, width)? {
+            Some(entry) if entry.level >= level => {}
+            _ => return Ok(Vec::new()),
         }
+        let choices = live_choices(search);
+        if !choices.is_empty() || !search.is_full() {
+            return Ok(choices);
+        }
+        self.walk_to_live(search, vector, level, width)
     }
 
     /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM

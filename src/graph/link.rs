@@ -130,25 +130,41 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Adds a link even where the heuristic would not: a record that nothing links to is never found. If there is no room the
-    /// link replaces the last one, and the record takes that over, so that what it leads to is found as before. Says
+    /// link replaces the last one, which the new record takes over first, so that what it leads to is found at any moment. Says
     /// whether the record could be linked.
     pub(super) fn force_link(&self, at: Link, new: Link, level: u8) -> Result<bool> {
-        let forced = self.write(at.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !record.view().is(at.generation, level) || record.view().state() != State::Node {
-                return Ok(Edit::Unchanged(None));
+        for _ in 0..RETRIES {
+            if self.link_if_room(at, new, level)? {
+                return Ok(true);
             }
-            Ok(Edit::Changed(Some(record.push_or_replace_link(new))))
-        })?;
-        if let Some(Some(replaced)) = forced {
+            let last = self.read(at.node, |record| {
+                let live = record.is(at.generation, level) && record.state() == State::Node;
+                Ok(record.links().last().filter(|_| live))
+            })?;
+            let Some(last) = last else { return Ok(false) };
             self.write(new.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
-                if record.view().is(new.generation, level) && !record.view().links().any(|link| link == replaced) {
-                    record.push_or_replace_link(replaced);
+                let view = record.view();
+                if !view.is(new.generation, level) || last == new || view.links().any(|link| link == last) {
+                    return Ok(Edit::Unchanged(()));
                 }
+                record.push_or_replace_link(last);
                 Ok(Edit::Changed(()))
             })?;
+            let replaced = self.write(at.node, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                let view = record.view();
+                let live = view.is(at.generation, level) && view.state() == State::Node;
+                if !live || view.links().last() != Some(last) || view.links().any(|link| link == new) {
+                    return Ok(Edit::Unchanged(false));
+                }
+                record.push_or_replace_link(new);
+                Ok(Edit::Changed(true))
+            })?;
+            if replaced {
+                return Ok(true);
+            }
         }
-        Ok(forced.is_some())
+        Ok(false)
     }
 }

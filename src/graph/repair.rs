@@ -12,7 +12,7 @@ use super::insert::Inserter;
 use super::select::{Choice, decode};
 use crate::error::Result;
 use crate::storage::meta::EntryPoint;
-use crate::storage::record::{NodePage, NodePageMut, Record, State};
+use crate::storage::record::{MAX_LEVEL, NodePage, NodePageMut, Record, State};
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, page};
 
 /// What a removal did.
@@ -65,6 +65,7 @@ impl<S: PageStore> Graph<'_, S> {
             .partition(|(_, owner)| survey.dead.contains(owner));
         let dead_nodes: Vec<NodeRef> = survey.dead.iter().copied().collect();
         for (record, _) in &dead_upper {
+            self.store.check_interrupts();
             self.mark_dead(*record)?;
             survey.dead.insert(record.link.node);
         }
@@ -76,7 +77,11 @@ impl<S: PageStore> Graph<'_, S> {
         }
 
         self.move_entry(&survey.dead, &upper, survey.live)?;
-        self.free(dead_upper.iter().map(|(record, _)| record.link.node).collect())?;
+        // From the highest level down: what an interruption leaves still leads to the level below.
+        for level in (1..=MAX_LEVEL).rev() {
+            let on_level = dead_upper.iter().filter(|(record, _)| record.level == level);
+            self.free(on_level.map(|(record, _)| record.link.node).collect())?;
+        }
         self.free(dead_nodes)?;
         removal.records_mended += self.reconnect(&mut inserter)?;
         Ok(removal)
@@ -133,6 +138,7 @@ impl<S: PageStore> Graph<'_, S> {
     fn settle_chains(&self, survey: &mut Survey) -> Result<()> {
         for node in std::mem::take(&mut survey.chained) {
             let empty = loop {
+                self.store.check_interrupts();
                 let (first, empty) = self.read(node, |record| Ok((record.below(), is_empty_node(&record))))?;
                 let Some(extension) = first.some() else { break empty };
                 if !self.drop_empty_extension(node, extension)? {
@@ -297,6 +303,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
     fn find_live(&self) -> Result<Option<Link>> {
         for block in 1..self.store.blocks()? {
+            self.store.check_interrupts();
             let live = self.store.read(block, |page| {
                 if page::is_new(page) {
                     return Ok(None);

@@ -113,10 +113,12 @@ impl Node {
             return Ok(false);
         };
         graph.store.check_interrupts();
-        if !self.met.insert(extension) {
-            return corrupted(graph.layout.block(extension), "a chain of TID extensions has no end");
-        }
-        match graph.more_tids(self.link, extension, tids)? {
+        // One that was met before has been unlinked and used again since.
+        let next = match self.met.insert(extension) {
+            true => graph.more_tids(self.link, extension, tids)?,
+            false => None,
+        };
+        match next {
             Some(next) => self.next = next,
             None if self.restarts == RESTARTS => {
                 return corrupted(graph.layout.block(extension), "a node's TID extension is not its own");

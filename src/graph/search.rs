@@ -6,6 +6,9 @@
 //! aside where a scan may want to go on later.
 
 use super::Graph;
+use std::collections::VecDeque;
+
+use super::select::Choice;
 use super::visited::Visited;
 use crate::error::Result;
 use crate::storage::meta::{EntryPoint, META_BLOCK};
@@ -245,6 +248,38 @@ impl<S: PageStore> Graph<'_, S> {
             });
             Ok(())
         })
+    }
+
+    /// From the dead records in the beam, follows links hop by hop until `enough` live records have turned up, or nothing is left.
+    /// They come in order of distance. Takes time in proportion to the dead records around, which a wider beam would not.
+    pub(super) fn walk_to_live(
+        &self,
+        search: &mut Search,
+        query: &[f32],
+        level: u8,
+        enough: usize,
+    ) -> Result<Vec<Choice>> {
+        search.visited.clear();
+        let mut open: VecDeque<Link> = search.beam.iter().map(|candidate| candidate.link).collect();
+        let mut live = Vec::new();
+        while let Some(link) = open.pop_front() {
+            if live.len() >= enough {
+                break;
+            }
+            self.read(link.node, |record| {
+                if record.is(link.generation, level) && search.visited.insert(link.node) {
+                    if record.state() == State::Node {
+                        let distance = self.distance(query, &record);
+                        live.push(Choice { distance, link });
+                    }
+                    open.extend(record.links().filter(|link| !search.visited.contains(link.node)));
+                }
+                Ok(())
+            })?;
+            self.store.check_interrupts();
+        }
+        live.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        Ok(live)
     }
 
     /// Searches a level with a beam of `width`, from the beam left by the level above (the entry point itself on its own level).

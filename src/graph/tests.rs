@@ -407,6 +407,35 @@ fn rows_inserted_while_everything_is_removed_are_found() {
 }
 
 #[test]
+fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
+    let vectors = words(600);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    for block in 1..store.blocks().unwrap() {
+        let mark_lowest = |page: &mut Page| {
+            let mut nodes = NodePageMut::new(page, block, &graph.layout)?;
+            for slot in 0..nodes.view().len() {
+                let mut record = nodes.record(slot)?;
+                if record.view().level() == 0 {
+                    record.retain_tids(|_| false);
+                    record.set_dead();
+                }
+            }
+            Ok(Edit::Changed(()))
+        };
+        store.write(block, mark_lowest).unwrap();
+    }
+    let mut inserter = Inserter::default();
+    for (row, vector) in vectors[..50].iter().enumerate() {
+        graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        assert_eq!(first(&graph, vector, 1, limits(40)), [row]);
+    }
+    graph.remove(each(|_| false)).unwrap();
+    let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
+    assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
+}
+
+#[test]
 fn a_stale_link_does_not_hide_what_uses_the_slot_today() {
     let vectors = words(60);
     let store = store();

@@ -161,8 +161,14 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             match added {
                 Outcome::NoRoom => full = Some(block),
-                added => return Ok(added),
+                added => {
+                    if full.is_some() {
+                        self.store.note_free(block); // A new target: its other slots are for everybody.
+                    }
+                    return Ok(added);
+                }
             }
+            self.store.check_interrupts();
         }
     }
 

@@ -445,14 +445,11 @@ impl RecordMut<'_> {
         true
     }
 
-    /// Adds a link; where there is no room it replaces the last one, which is returned.
-    pub fn push_or_replace_link(&mut self, link: Link) -> Option<Link> {
-        if self.push_link(link) {
-            return None;
+    /// Adds a link; where there is no room it replaces the last one.
+    pub fn push_or_replace_link(&mut self, link: Link) {
+        if !self.push_link(link) {
+            self.put_link(usize::from(self.bytes[LINKS]) - 1, link);
         }
-        let replaced = self.view().links().last();
-        self.put_link(usize::from(self.bytes[LINKS]) - 1, link);
-        replaced
     }
 
     fn put_link(&mut self, i: usize, link: Link) {
