@@ -43,6 +43,9 @@ pub enum Error {
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,
+    /// A defect: a thread of a build panicked.
+    #[error("a thread of the index build failed")]
+    BuildThread,
     /// A server built with another block size.
     #[error("pg_alopex supports blocks of 8192 bytes only")]
     BlockSize,
@@ -149,7 +152,7 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
-            Error::IndexNotEmpty { .. } => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED

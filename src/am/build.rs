@@ -1,12 +1,15 @@
-//! `ambuild`: the graph is made in memory and written out at the end; beyond maintenance_work_mem it goes on in shared buffers.
-//! Either way the pages are logged once, when they are complete, and an abort leaves nothing but a file that PostgreSQL removes.
+//! `ambuild`: the graph is made in memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the
+//! leader goes on alone in shared buffers. Either way the pages are logged once, when they are complete, and an abort leaves
+//! nothing but a file that PostgreSQL removes.
 
 use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::Options;
+use super::workers::{QUEUE, Workers};
 use super::{heap_tid, indexed_form, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -33,10 +36,12 @@ struct Build {
     index: pg_sys::Relation,
     parameters: Parameters,
     inserter: Inserter,
+    /// The threads that insert into `memory`; they end before it is written out.
+    workers: Option<Workers>,
     /// The pages, while they fit.
-    memory: Option<MemoryStore>,
+    memory: Option<Arc<MemoryStore>>,
     /// Rows that were indexed.
-    indexed: f64,
+    indexed: i64,
 }
 
 #[pg_guard]
@@ -47,11 +52,12 @@ pub unsafe extern "C-unwind" fn ambuild(
 ) -> *mut pg_sys::IndexBuildResult {
     // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or may change.
     unsafe {
-        let mut build = or_raise(index, Build::start(index));
+        let mut build = or_raise(index, Build::start(heap, index));
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD);
         let state = std::ptr::from_mut(&mut build).cast();
         let rows =
             pg_sys::table_index_build_scan(heap, index, info, true, true, Some(add), state, std::ptr::null_mut());
+        or_raise(index, build.finish_inserts());
         or_raise(index, build.reconnect());
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
         or_raise(index, build.write_out());
@@ -60,7 +66,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         }
         let mut result = PgBox::<pg_sys::IndexBuildResult>::alloc0();
         result.heap_tuples = rows;
-        result.index_tuples = build.indexed;
+        result.index_tuples = build.indexed as f64;
         result.into_pg()
     }
 }
@@ -116,25 +122,25 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
 
 impl Build {
     /// # Safety
-    /// `index` is an open, empty index that nobody else sees.
-    unsafe fn start(index: pg_sys::Relation) -> Result<Build> {
+    /// `heap` is an open table, `index` an open, empty index of it that nobody else sees.
+    unsafe fn start(heap: pg_sys::Relation, index: pg_sys::Relation) -> Result<Build> {
         // SAFETY: as the caller promises; the other is a setting.
-        let (parameters, kilobytes) = unsafe {
+        let (parameters, threads, kilobytes) = unsafe {
             if pg_sys::RelationGetNumberOfBlocksInFork(index, MAIN) > 0 {
-                return Err(Error::IndexNotEmpty {
-                    relation: relation_name(index),
-                });
+                let relation = relation_name(index);
+                return Err(Error::IndexNotEmpty { relation });
             }
-            (parameters(index)?, pg_sys::maintenance_work_mem)
+            (parameters(index)?, thread_count(heap), pg_sys::maintenance_work_mem)
         };
-        let memory = MemoryStore::new(kilobytes as usize * 1024);
-        Graph::create(&memory, parameters)?;
+        let memory = Arc::new(MemoryStore::new(kilobytes as usize * 1024));
+        Graph::create(&*memory, parameters)?;
         Ok(Build {
             index,
             parameters,
             inserter: Inserter::default(),
+            workers: (threads > 0).then(|| Workers::start(threads, &memory, parameters)),
             memory: Some(memory),
-            indexed: 0.0,
+            indexed: 0,
         })
     }
 
@@ -142,23 +148,35 @@ impl Build {
         let Some(vector) = indexed_form(value, self.parameters.dimensions, self.parameters.metric)? else {
             return Ok(());
         };
-        if self.memory.as_ref().is_some_and(MemoryStore::is_full) {
+        let waiting = self.workers.as_ref().map_or(0, |_| 2 * QUEUE);
+        if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
+            self.finish_inserts()?;
             self.write_out()?;
         }
+        self.indexed += 1;
+        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed);
+        let row = match &self.workers {
+            Some(workers) => workers.offer((vector, tid))?,
+            None => Some((vector, tid)),
+        };
+        let Some((vector, tid)) = row else { return Ok(()) };
         let (index, inserter) = (self.index, &mut self.inserter);
         match &self.memory {
-            Some(memory) => Graph::with(memory, self.parameters)?.insert(inserter, &vector, tid)?,
-            None => Graph::with(&buffers_of(index), self.parameters)?.insert(inserter, &vector, tid)?,
+            Some(memory) => Graph::with(&**memory, self.parameters)?.insert(inserter, &vector, tid),
+            None => Graph::with(&buffers_of(index), self.parameters)?.insert(inserter, &vector, tid),
         }
-        self.indexed += 1.0;
-        Ok(())
+    }
+
+    /// Waits for the threads.
+    fn finish_inserts(&mut self) -> Result<()> {
+        self.workers.take().map_or(Ok(()), Workers::finish)
     }
 
     /// Makes sure that every node can be found.
     fn reconnect(&mut self) -> Result<()> {
         let (index, inserter) = (self.index, &mut self.inserter);
         match &self.memory {
-            Some(memory) => Graph::with(memory, self.parameters)?.reconnect(inserter)?,
+            Some(memory) => Graph::with(&**memory, self.parameters)?.reconnect(inserter)?,
             None => Graph::with(&buffers_of(index), self.parameters)?.reconnect(inserter)?,
         };
         Ok(())
@@ -169,7 +187,10 @@ impl Build {
         let Some(memory) = self.memory.take() else {
             return Ok(());
         };
-        for block in 0..memory.blocks()? {
+        let blocks = memory.blocks()?;
+        progress(pg_sys::PROGRESS_SCAN_BLOCKS_TOTAL, i64::from(blocks));
+        for block in 0..blocks {
+            progress(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(block));
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
@@ -178,6 +199,29 @@ impl Build {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or its `parallel_workers`, at most
+/// max_parallel_maintenance_workers.
+///
+/// # Safety
+/// `heap` is an open table.
+unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
+    // SAFETY: as the caller promises; the others are settings. The options of a table that has any are StdRdOptions.
+    unsafe {
+        let options = (*heap).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
+        let asked = options.map_or(-1, |options| options.parallel_workers);
+        let by_size = || {
+            // One more for each tripling of the table, as in PostgreSQL's compute_parallel_worker().
+            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN);
+            let smallest = u32::try_from(pg_sys::min_parallel_table_scan_size).unwrap_or(0).max(1);
+            (blocks / smallest)
+                .checked_ilog(3)
+                .map_or(0, |triplings| triplings as i32 + 1)
+        };
+        let wanted = if asked >= 0 { asked } else { by_size() };
+        wanted.clamp(0, pg_sys::max_parallel_maintenance_workers.max(0)) as usize
     }
 }
 

@@ -10,7 +10,10 @@ mod insert;
 mod opclass;
 pub mod options;
 mod scan;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 mod vacuum;
+mod workers;
 
 use std::ffi::CStr;
 

@@ -43,9 +43,9 @@ impl MemoryStore {
         }
     }
 
-    /// Whether the next insert might not fit.
-    pub fn is_full(&self) -> bool {
-        self.len.load(Ordering::Acquire) as usize + HEADROOM > self.segments.len() * SEGMENT
+    /// Whether the next insert might not fit, with `waiting` others still to come.
+    pub fn is_full(&self, waiting: usize) -> bool {
+        self.len.load(Ordering::Acquire) as usize + HEADROOM + 2 * waiting > self.segments.len() * SEGMENT
     }
 
     #[inline]

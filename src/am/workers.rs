@@ -1,0 +1,193 @@
+//! The threads of a build: they insert into the graph in memory what the leader, the backend's own thread, reads from the table.
+//!
+//! Threads never call PostgreSQL, and take no signal: those are the backend's. They end when the leader has no more rows, or is gone:
+//! dropping [`Workers`], which also an error or a cancel in the leader does, waits for the few rows that they still have.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::graph::insert::Inserter;
+use crate::storage::HeapTid;
+use crate::storage::memory::MemoryStore;
+use crate::storage::meta::Parameters;
+
+/// Rows that wait for a thread: enough that none is idle while the leader reads a page.
+pub const QUEUE: usize = 64;
+
+/// A row of the table: its vector as the index keeps it, and where it is.
+pub type Row = (Vec<f32>, HeapTid);
+
+/// Threads at work.
+pub struct Workers {
+    rows: Option<SyncSender<Row>>,
+    threads: Vec<JoinHandle<()>>,
+    failure: Arc<OnceLock<Error>>,
+}
+
+impl Workers {
+    /// Starts `count` threads, or as many as there may be.
+    pub fn start(count: usize, memory: &Arc<MemoryStore>, parameters: Parameters) -> Workers {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let receiver = Arc::new(Mutex::new(receiver));
+        let failure = Arc::new(OnceLock::new());
+        let spawn = || {
+            let (memory, receiver, failure) = (Arc::clone(memory), Arc::clone(&receiver), Arc::clone(&failure));
+            thread::Builder::new()
+                .name("hnsw build".into())
+                .spawn(move || {
+                    if let Err(error) = work(&memory, parameters, &receiver) {
+                        let _ = failure.set(error); // The first one is reported.
+                    }
+                })
+                .ok()
+        };
+        let threads = without_signals(|| (0..count).map_while(|_| spawn()).collect());
+        Workers {
+            rows: Some(sender),
+            threads,
+            failure,
+        }
+    }
+
+    /// Gives a row to the threads, or back if they have enough to do: then it is the leader's to insert.
+    ///
+    /// # Errors
+    /// What a thread failed with.
+    pub fn offer(&self, row: Row) -> Result<Option<Row>> {
+        if let Some(error) = self.failure.get() {
+            return Err(error.clone());
+        }
+        match &self.rows {
+            Some(rows) if !self.threads.is_empty() => match rows.try_send(row) {
+                Ok(()) => Ok(None),
+                Err(TrySendError::Full(row) | TrySendError::Disconnected(row)) => Ok(Some(row)),
+            },
+            _ => Ok(Some(row)),
+        }
+    }
+
+    /// Waits until every row is inserted.
+    ///
+    /// # Errors
+    /// What a thread failed with.
+    pub fn finish(mut self) -> Result<()> {
+        self.stop();
+        match self.failure.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.rows = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                let _ = self.failure.set(Error::BuildThread);
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn work(memory: &MemoryStore, parameters: Parameters, rows: &Mutex<Receiver<Row>>) -> Result<()> {
+    let graph = Graph::with(memory, parameters)?;
+    let mut inserter = Inserter::default();
+    loop {
+        let row = rows.lock().recv();
+        let Ok((vector, tid)) = row else { return Ok(()) };
+        graph.insert(&mut inserter, &vector, tid)?;
+    }
+}
+
+/// Runs `f` with all signals blocked, which threads made in it inherit: PostgreSQL's handlers are for the backend's own thread.
+fn without_signals<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: plain signal masks of this thread; the one before is restored.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        let mut before = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = f();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::Metric;
+    use crate::graph::scan::{Iteration, Limits, Scan};
+    use crate::storage::meta::Element;
+
+    const PARAMETERS: Parameters = Parameters {
+        dimensions: 2,
+        element: Element::Vector,
+        metric: Metric::L2,
+        m: 8,
+        ef_construction: 32,
+        seed: 1,
+    };
+
+    fn rows(count: u32) -> impl Iterator<Item = Row> {
+        (0..count).map(|n| (vec![(n % 71) as f32, (n / 71) as f32], HeapTid { block: n, offset: 1 }))
+    }
+
+    #[test]
+    fn every_row_is_inserted_whoever_inserts_it() {
+        for count in [0, 1, 4] {
+            let memory = Arc::new(MemoryStore::new(64 << 20));
+            let graph = Graph::create(&*memory, PARAMETERS).unwrap();
+            let workers = Workers::start(count, &memory, PARAMETERS);
+            let mut inserter = Inserter::default();
+            for row in rows(3000) {
+                if let Some((vector, tid)) = workers.offer(row).unwrap() {
+                    graph.insert(&mut inserter, &vector, tid).unwrap();
+                }
+            }
+            workers.finish().unwrap();
+            let limits = Limits {
+                width: 40,
+                iteration: Iteration::Strict,
+                nodes: usize::MAX,
+                bytes: usize::MAX,
+            };
+            let mut scan = Scan::new(vec![0.0, 0.0], limits);
+            let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
+                .map(|tid| tid.block)
+                .collect();
+            assert_eq!(found[0], 0);
+            found.sort_unstable();
+            assert_eq!(found, (0..3000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_failure_in_a_thread_reaches_the_leader() {
+        let memory = Arc::new(MemoryStore::new(0)); // Room for a few pages only.
+        Graph::create(&*memory, PARAMETERS).unwrap();
+        let workers = Workers::start(2, &memory, PARAMETERS);
+        let refused = rows(100_000).find_map(|mut row| {
+            loop {
+                match workers.offer(row) {
+                    Ok(None) => return None,
+                    Ok(Some(back)) => row = back, // The threads are busy: this leader leaves everything to them.
+                    Err(error) => return Some(error),
+                }
+                thread::yield_now();
+            }
+        });
+        assert_eq!(refused, Some(Error::IndexFull));
+        assert_eq!(workers.finish(), Err(Error::IndexFull));
+    }
+}
