@@ -1,16 +1,35 @@
-//! AVX-512 (only its foundation, avx512f): 16 floats a register.
+//! AVX-512 with its instructions for bytes and for short registers (avx512f, avx512bw, avx512vl; only the Xeon Phi
+//! has the first alone, and runs AVX2): 16 floats a register.
 //!
 //! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each needs. The rest of a
 //! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
 
 use std::arch::x86_64::*;
 
+use super::avx2;
 use super::dispatch::Kernels;
+use super::fastscan;
+use super::quantized::Quantized;
 
 const LANES: usize = 16;
 const SETS: usize = 4;
 
-/// To be used only where avx512f is detected.
+/// The instructions of `KERNELS`.
+pub(super) fn detected() -> bool {
+    avx2::detected()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+}
+
+/// To be used only where `detected`, and avx512vpopcntdq too.
+pub(super) static KERNELS_VPOPCNTDQ: Kernels = Kernels {
+    name: "avx512-vpopcntdq",
+    hamming: hamming_vpopcntdq,
+    ..KERNELS
+};
+
+/// To be used only where `detected`.
 pub(super) static KERNELS: Kernels = Kernels {
     name: "avx512",
     l2_squared,
@@ -18,34 +37,36 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
+    l2_squared_quantized,
+    inner_product_quantized,
+    fastscan: fastscan::avx512::fastscan,
+    estimate: fastscan::avx512::estimate,
+    // A processor without vpopcntdq counts fastest in its general registers.
+    hamming: avx2::hamming,
 };
 
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn l2_squared(a: *const f32, b: *const f32, n: usize) -> f32 {
-    let step = |[sum]: [__m512; 1], x, y| {
-        let difference = _mm512_sub_ps(x, y);
-        [_mm512_fmadd_ps(difference, difference, sum)]
-    };
     // SAFETY: the caller's promise.
-    let [sum] = unsafe { sums(a, b, n, step) };
+    let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [add_square(sum, x, y)]) };
     sum
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [_mm512_fmadd_ps(x, y, sum)]) };
     sum
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn negative_inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     -unsafe { inner_product(a, b, n) }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe {
@@ -56,7 +77,7 @@ unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
     sum
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     let step = |[ab, aa, bb]: [__m512; 3], x, y| {
         [
@@ -69,15 +90,85 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { sums(a, b, n, step) }
 }
 
+/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { sum_quantized(q, x, |[sum], x, y| [add_square(sum, x, y)]) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { sum_quantized(q, x, |[sum], x, y| [_mm512_fmadd_ps(x, y, sum)]) }
+}
+
+/// The sum over all dimensions of a query and a decoded vector; `step` as in `sums`.
+///
+/// # Safety
+/// Query, heads and tails have one length.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn sum_quantized(q: &[f32], x: &Quantized, step: impl Fn([__m512; 1], __m512, __m512) -> [__m512; 1]) -> f32 {
+    let decode = {
+        let (lo, step) = (_mm512_set1_ps(x.lo), _mm512_set1_ps(x.step));
+        move |integers| _mm512_fmadd_ps(_mm512_cvtepi32_ps(integers), step, lo)
+    };
+    // SAFETY: `fold` asks for what lies within the arrays, and they have one length.
+    let [sum] = unsafe {
+        match x.tails {
+            None => fold(
+                q.as_ptr(),
+                |at, count| decode(bytes(x.heads.as_ptr().add(at), count)),
+                q.len(),
+                step,
+            ),
+            Some(tails) => {
+                let both = |at, count| {
+                    let head = bytes(x.heads.as_ptr().add(at), count);
+                    decode(join(head, bytes(tails.as_ptr().add(at), count)))
+                };
+                fold(q.as_ptr(), both, q.len(), step)
+            }
+        }
+    };
+    sum
+}
+
+/// sum + (x - y)^2
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn add_square(sum: __m512, x: __m512, y: __m512) -> __m512 {
+    let difference = _mm512_sub_ps(x, y);
+    _mm512_fmadd_ps(difference, difference, sum)
+}
+
 /// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds nothing for (0, 0).
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` floats, at any alignment.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 unsafe fn sums<const K: usize>(
     a: *const f32,
     b: *const f32,
+    n: usize,
+    step: impl Fn([__m512; K], __m512, __m512) -> [__m512; K],
+) -> [f32; K] {
+    // SAFETY: `fold` asks for what lies within `b`; the rest is the caller's promise.
+    unsafe { fold(a, |at, count| load(b.add(at), count), n, step) }
+}
+
+/// As `sums`, with `second` in place of `b`: it is called with every position and the number of values from there on,
+/// at most 16, and returns them. What it returns past them is left out.
+///
+/// # Safety
+/// `a` is readable for `n` floats, at any alignment.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn fold<const K: usize>(
+    a: *const f32,
+    second: impl Fn(usize, usize) -> __m512,
     n: usize,
     step: impl Fn([__m512; K], __m512, __m512) -> [__m512; K],
 ) -> [f32; K] {
@@ -86,8 +177,8 @@ unsafe fn sums<const K: usize>(
     while n - done >= SETS * LANES {
         for set in &mut partial {
             // SAFETY: at least LANES floats remain after `done`.
-            let (x, y) = unsafe { (_mm512_loadu_ps(a.add(done)), _mm512_loadu_ps(b.add(done))) };
-            *set = step(*set, x, y);
+            let x = unsafe { load(a.add(done), LANES) };
+            *set = step(*set, x, second(done, LANES));
             done += LANES;
         }
     }
@@ -96,15 +187,9 @@ unsafe fn sums<const K: usize>(
         if rest == 0 {
             break;
         }
-        let mask = u16::MAX >> (LANES - rest);
-        // SAFETY: `rest` floats remain after `done`, and the mask reads no more.
-        let (x, y) = unsafe {
-            (
-                _mm512_maskz_loadu_ps(mask, a.add(done)),
-                _mm512_maskz_loadu_ps(mask, b.add(done)),
-            )
-        };
-        *set = step(*set, x, y);
+        // SAFETY: `rest` floats remain after `done`.
+        let x = unsafe { load(a.add(done), rest) };
+        *set = step(*set, x, first(second(done, rest), rest));
         done += rest;
     }
     let mut total = [0.0; K];
@@ -114,4 +199,65 @@ unsafe fn sums<const K: usize>(
         total[k] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
     }
     total
+}
+
+/// The first `count` (1 to 16) floats at `from`, then zeros.
+///
+/// # Safety
+/// `from` is readable for `count` floats, at any alignment.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn load(from: *const f32, count: usize) -> __m512 {
+    // SAFETY: the caller's promise: the mask reads no more.
+    unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
+}
+
+/// The first `count` (1 to 16) bytes at `from`, widened, then zeros.
+///
+/// # Safety
+/// `from` is readable for `count` bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+unsafe fn bytes(from: *const u8, count: usize) -> __m512i {
+    // SAFETY: the caller's promise: the mask reads no more.
+    _mm512_cvtepu8_epi32(unsafe { _mm_maskz_loadu_epi8(mask(count), from.cast()) })
+}
+
+/// head * 256 + tail.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn join(head: __m512i, tail: __m512i) -> __m512i {
+    _mm512_or_si512(_mm512_slli_epi32::<8>(head), tail)
+}
+
+/// The first `count` (1 to 16) lanes, then zeros.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn first(lanes: __m512, count: usize) -> __m512 {
+    _mm512_maskz_mov_ps(mask(count), lanes)
+}
+
+/// A mask that selects the first `count` (1 to 16) lanes.
+#[inline]
+fn mask(count: usize) -> u16 {
+    u16::MAX >> (LANES - count)
+}
+
+/// Number of different bits. Safe to call as `HammingKernel` says.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
+    const BYTES: usize = size_of::<__m512i>();
+    let mut total = _mm512_setzero_si512();
+    for at in (0..a.len()).step_by(BYTES) {
+        let mask = u64::MAX >> BYTES.saturating_sub(a.len() - at);
+        // SAFETY: both arrays have one length, and the mask reads no more than remains.
+        let (x, y) = unsafe {
+            (
+                _mm512_maskz_loadu_epi8(mask, a.as_ptr().add(at).cast()),
+                _mm512_maskz_loadu_epi8(mask, b.as_ptr().add(at).cast()),
+            )
+        };
+        total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_xor_si512(x, y)));
+    }
+    _mm512_reduce_add_epi64(total) as u32
 }

@@ -1,12 +1,14 @@
 //! The choice of an instruction set, made once a process by asking the processor.
 //!
 //! Invariant: a table is handed out only if this machine has the instructions its kernels use, so a kernel obtained
-//! here is safe to call on any two arrays that are long enough.
+//! here is safe to call on any arrays that are long enough.
 
 use std::sync::LazyLock;
 
+use super::fastscan::{EstimateKernel, SumKernel};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::quantized::QuantizedKernel;
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -19,6 +21,11 @@ pub(super) type PairKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -
 /// As [`PairKernel`], for the three sums <a,b>, <a,a>, <b,b>.
 pub(super) type CosineKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -> [f32; 3];
 
+/// The number of bits in which two arrays of bytes differ.
+///
+/// To call one: the arrays have one length, and the machine has the instructions.
+pub(super) type HammingKernel = unsafe fn(a: &[u8], b: &[u8]) -> u32;
+
 /// The kernels of one instruction set.
 pub(super) struct Kernels {
     pub name: &'static str,
@@ -27,6 +34,11 @@ pub(super) struct Kernels {
     pub negative_inner_product: PairKernel,
     pub l1: PairKernel,
     pub cosine_terms: CosineKernel,
+    pub l2_squared_quantized: QuantizedKernel,
+    pub inner_product_quantized: QuantizedKernel,
+    pub fastscan: SumKernel,
+    pub estimate: EstimateKernel,
+    pub hamming: HammingKernel,
 }
 
 /// The kernels in use: the best this machine can run.
@@ -37,7 +49,7 @@ pub(super) fn kernels() -> &'static Kernels {
     *CHOSEN
 }
 
-/// The name of the instruction set in use: `avx512`, `avx2`, `neon` or `scalar`.
+/// The name of the instruction set in use: `avx512-vpopcntdq`, `avx512`, `avx2`, `neon` or `scalar`.
 #[must_use]
 pub fn instruction_set() -> &'static str {
     kernels().name
@@ -47,9 +59,11 @@ pub fn instruction_set() -> &'static str {
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
     [
         #[cfg(target_arch = "x86_64")]
-        is_x86_feature_detected!("avx512f").then_some(&avx512::KERNELS),
+        (avx512::detected() && is_x86_feature_detected!("avx512vpopcntdq")).then_some(&avx512::KERNELS_VPOPCNTDQ),
         #[cfg(target_arch = "x86_64")]
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS),
+        avx512::detected().then_some(&avx512::KERNELS),
+        #[cfg(target_arch = "x86_64")]
+        avx2::detected().then_some(&avx2::KERNELS),
         // Every aarch64 target of Rust's standard library has NEON.
         #[cfg(target_arch = "aarch64")]
         Some(&neon::KERNELS),

@@ -1,16 +1,20 @@
-//! Distances between vectors of f32: kernels for each instruction set, chosen at run time. Knows no PostgreSQL.
+//! Distances between vectors, plain or encoded: kernels for each instruction set, chosen at run time. Knows no
+//! PostgreSQL.
 //!
 //! Invariants:
-//! - Every kernel sums in f32 over several partial sums, so two instruction sets may differ in the last bits. One
-//!   machine always gives the same result for the same input, at any alignment: the choice never changes.
+//! - Every kernel on floats sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
+//!   One machine always gives the same result for the same input, at any alignment: the choice never changes. The
+//!   kernels on codes, FastScan and Hamming, give the same bits on every machine.
 //! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
 //!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input.
 //! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
 //!   than give a distance over fewer dimensions. Callers check dimensions first and raise the error a user understands.
 
 mod dispatch;
+pub mod fastscan;
 mod metric;
 mod norm;
+mod quantized;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -24,8 +28,10 @@ mod neon;
 mod tests;
 
 pub use dispatch::instruction_set;
+pub use fastscan::{estimate, fastscan};
 pub use metric::{Kernel, Metric};
 pub use norm::{norm, normalize};
+pub use quantized::{Quantized, inner_product_quantized, l2_squared_quantized};
 
 use dispatch::{PairKernel, kernels};
 
@@ -73,6 +79,18 @@ pub fn cosine_terms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
     // SAFETY: both slices hold `a.len()` floats; `kernels` returns what this machine can run.
     let [ab, aa, bb] = unsafe { (kernels().cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
     (ab, aa, bb)
+}
+
+/// The number of bits in which two arrays of bytes differ.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+#[must_use]
+pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
+    assert_eq!(a.len(), b.len(), "codes of unequal length");
+    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
+    unsafe { (kernels().hamming)(a, b) }
 }
 
 /// Calls a kernel on two slices.

@@ -7,6 +7,8 @@
 use std::array;
 
 use super::dispatch::Kernels;
+use super::fastscan;
+use super::quantized::Quantized;
 
 const LANES: usize = 32;
 
@@ -17,6 +19,11 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
+    l2_squared_quantized,
+    inner_product_quantized,
+    fastscan: fastscan::scalar::fastscan,
+    estimate: fastscan::scalar::estimate,
+    hamming,
 };
 
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
@@ -45,35 +52,61 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { [inner_product(a, b, n), inner_product(a, a, n), inner_product(b, b, n)] }
 }
 
+/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
+unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { sum_quantized(q, x, |x, y| (x - y) * (x - y)) }
+}
+
+unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { sum_quantized(q, x, |x, y| x * y) }
+}
+
+/// The sum over all dimensions of what `term` makes of a query and a decoded vector.
+///
+/// # Safety
+/// Query, heads and tails have one length.
+#[inline(always)]
+unsafe fn sum_quantized(q: &[f32], x: &Quantized, term: impl Fn(f32, f32) -> f32) -> f32 {
+    let decode = |integer: i32| x.lo + integer as f32 * x.step;
+    // SAFETY: i is below the length that all arrays have.
+    unsafe {
+        let head = |i| i32::from(*x.heads.get_unchecked(i));
+        match x.tails {
+            None => fold(q.len(), |i| term(*q.get_unchecked(i), decode(head(i)))),
+            Some(tails) => fold(q.len(), |i| {
+                let integer = head(i) << 8 | i32::from(*tails.get_unchecked(i));
+                term(*q.get_unchecked(i), decode(integer))
+            }),
+        }
+    }
+}
+
 /// The sum over all pairs of what `term` makes of a pair.
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` floats, at any alignment.
 #[inline(always)]
 unsafe fn sum(a: *const f32, b: *const f32, n: usize, term: impl Fn(f32, f32) -> f32) -> f32 {
+    // SAFETY: i < n.
+    fold(n, |i| unsafe {
+        term(a.add(i).read_unaligned(), b.add(i).read_unaligned())
+    })
+}
+
+/// The sum of `term(i)` for all i below `n`.
+#[inline(always)]
+fn fold(n: usize, term: impl Fn(usize) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let whole = n - n % LANES;
     for start in (0..whole).step_by(LANES) {
-        // SAFETY: LANES floats remain after `start`.
-        let (x, y) = unsafe { (read::<[f32; LANES]>(a.add(start)), read::<[f32; LANES]>(b.add(start))) };
-        lanes = array::from_fn(|i| lanes[i] + term(x[i], y[i]));
+        lanes = array::from_fn(|i| lanes[i] + term(start + i));
     }
     for i in whole..n {
-        // SAFETY: i < n.
-        let (x, y) = unsafe { (read::<f32>(a.add(i)), read::<f32>(b.add(i))) };
-        lanes[i - whole] += term(x, y);
+        lanes[i - whole] += term(i);
     }
     add_lanes(lanes)
-}
-
-/// The `T`, an f32 or an array of them, at `from`.
-///
-/// # Safety
-/// `from` is readable for the size of `T`, at any alignment.
-#[inline(always)]
-unsafe fn read<T: Copy>(from: *const f32) -> T {
-    // SAFETY: the caller's promise.
-    unsafe { from.cast::<T>().read_unaligned() }
 }
 
 /// The sum of all lanes, pairwise, so that rounding errors grow with the logarithm of their number.
@@ -86,4 +119,16 @@ fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
         width /= 2;
     }
     lanes[0]
+}
+
+/// Number of different bits. Safe to call as `HammingKernel` says.
+#[inline(always)]
+pub(super) unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
+    let words = a
+        .iter()
+        .zip(b)
+        .map(|(&x, &y)| (u64::from_le_bytes(x) ^ u64::from_le_bytes(y)).count_ones());
+    let bytes = a_rest.iter().zip(b_rest).map(|(x, y)| (x ^ y).count_ones());
+    words.sum::<u32>() + bytes.sum::<u32>()
 }

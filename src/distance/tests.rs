@@ -388,3 +388,26 @@ fn normalize_leaves_zero_vectors() {
     assert_eq!(normalize(&mut zero), 0.0);
     assert_eq!(zero, [0.0, 0.0]);
 }
+
+#[test]
+fn hamming_counts_the_bits_that_differ() {
+    let mut rng = SmallRng::seed_from_u64(5);
+    for n in lengths() {
+        let [a, b]: [Vec<u8>; 2] = std::array::from_fn(|_| (0..n + 64).map(|_| rng.random()).collect());
+        let (a, b) = (&a[rng.random_range(0..64)..][..n], &b[rng.random_range(0..64)..][..n]);
+        let complement: Vec<u8> = a.iter().map(|byte| !byte).collect();
+        let expected = (0..8 * n).filter(|i| (a[i / 8] ^ b[i / 8]) >> (i % 8) & 1 == 1).count();
+        for kernels in available() {
+            // SAFETY: the arrays have one length, and the kernels come from `available`.
+            let counts = unsafe { [b, a, &complement].map(|other| (kernels.hamming)(a, other) as usize) };
+            assert_eq!(counts, [expected, 0, 8 * n], "{} of {n} bytes", kernels.name);
+        }
+        assert_eq!(hamming(a, b) as usize, expected);
+    }
+}
+
+#[test]
+#[should_panic(expected = "unequal length")]
+fn codes_of_unequal_length_are_refused() {
+    let _ = hamming(&[1, 2], &[1]);
+}

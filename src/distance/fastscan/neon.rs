@@ -1,0 +1,88 @@
+//! NEON: a table lookup finds 16 lanes in 1 group.
+
+use std::arch::aarch64::*;
+
+use super::{GROUP_BYTES, LANES, Scan, Terms};
+
+/// Lanes whose sums fill a register of 16 bits each; of floats after widening, they fill two.
+const BLOCK: usize = 8;
+const FLOATS: usize = 4;
+
+/// Safe to call as `SumKernel` says.
+#[target_feature(enable = "neon")]
+pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
+    let mut out = [0u16; LANES];
+    // SAFETY: the caller's promise.
+    let blocks = unsafe { sums(scan) };
+    for (i, block) in blocks.into_iter().enumerate() {
+        // SAFETY: `out` holds BLOCK sums from i * BLOCK on.
+        unsafe { vst1q_u16(out.as_mut_ptr().add(i * BLOCK), block) };
+    }
+    out
+}
+
+/// Safe to call as `EstimateKernel` says.
+#[target_feature(enable = "neon")]
+pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32 {
+    // SAFETY: the caller's promise.
+    let blocks = unsafe { sums(scan) };
+    let (scale, offset) = (vdupq_n_f32(terms.scale), vdupq_n_f32(terms.offset));
+    let (base, worst) = (vdupq_n_f32(terms.base), vdupq_n_f32(terms.worst));
+    // SAFETY: an array of as many integers as the register has.
+    let bits = unsafe { vld1q_u32([1, 2, 4, 8].as_ptr()) };
+    let mut mask = 0;
+    for (i, block) in blocks.into_iter().enumerate() {
+        // SAFETY: each block has BLOCK factors of either kind.
+        let (a, f) = unsafe { (factors(terms.a, i * BLOCK), factors(terms.f, i * BLOCK)) };
+        let sums = [vmovl_u16(vget_low_u16(block)), vmovl_high_u16(block)];
+        for j in 0..2 {
+            let lane = i * BLOCK + j * FLOATS;
+            let product = vfmaq_f32(offset, vcvtq_f32_u32(sums[j]), scale);
+            let estimate = vfmsq_f32(vaddq_f32(base, a[j]), f[j], product);
+            // SAFETY: `out` holds FLOATS floats from `lane` on.
+            unsafe { vst1q_f32(out.as_mut_ptr().add(lane), estimate) };
+            mask |= vaddvq_u32(vandq_u32(vcltq_f32(estimate, worst), bits)) << lane;
+        }
+    }
+    mask
+}
+
+/// The sums of all lanes, in order.
+///
+/// # Safety
+/// As `Scan` says.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn sums(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
+    let nibble = vdupq_n_u8(0xf);
+    let mut sums = [vdupq_n_u16(0); LANES / BLOCK];
+    for group in 0..scan.groups {
+        let at = group * GROUP_BYTES;
+        // SAFETY: `group` is one of the groups the caller promises; loads of bytes have no alignment.
+        let (table, codes) = unsafe { (vld1q_u8(scan.table.add(at)), vld1q_u8(scan.codes.add(at))) };
+        let low = vqtbl1q_u8(table, vandq_u8(codes, nibble));
+        let high = vqtbl1q_u8(table, vshrq_n_u8::<4>(codes));
+        sums = [
+            vaddw_u8(sums[0], vget_low_u8(low)),
+            vaddw_high_u8(sums[1], low),
+            vaddw_u8(sums[2], vget_low_u8(high)),
+            vaddw_high_u8(sums[3], high),
+        ];
+    }
+    sums
+}
+
+/// The factors of a block from `lane` on, widened: a bfloat16 is the upper half of an f32.
+///
+/// # Safety
+/// `from` is readable for the factors of `lane + BLOCK` lanes, at any alignment.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn factors(from: *const u8, lane: usize) -> [float32x4_t; 2] {
+    // SAFETY: the caller's promise; loads of bytes have no alignment.
+    let halves = vreinterpretq_u16_u8(unsafe { vld1q_u8(from.add(2 * lane)) });
+    [
+        vreinterpretq_f32_u32(vshll_n_u16::<16>(vget_low_u16(halves))),
+        vreinterpretq_f32_u32(vshll_high_n_u16::<16>(halves)),
+    ]
+}

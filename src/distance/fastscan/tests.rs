@@ -1,0 +1,238 @@
+//! Every version this machine can run: sums against a plain count, estimates against the scalar version, to the bit.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::distance::dispatch::{Kernels, available};
+
+fn group_counts() -> impl Iterator<Item = usize> {
+    (0..=100).chain([4096])
+}
+
+/// What the sums of 16 bits are, one lane and one group at a time.
+fn expected_sums(table: &[u8], codes: &[u8]) -> [u16; LANES] {
+    std::array::from_fn(|lane| {
+        let sum: usize = (0..codes.len() / GROUP_BYTES)
+            .map(|group| {
+                let pair = codes[group * GROUP_BYTES + lane % 16];
+                let value = if lane < 16 { pair & 0xf } else { pair >> 4 };
+                usize::from(table[group * GROUP_BYTES + usize::from(value)])
+            })
+            .sum();
+        (sum % (1 << 16)) as u16
+    })
+}
+
+type Draw<T> = fn(&mut SmallRng) -> T;
+
+/// Bytes of tables and codes, that stress one thing each.
+const BYTES: [(&str, Draw<u8>, Draw<u8>); 5] = [
+    ("random", SmallRng::random, SmallRng::random),
+    ("sums wrap around", |_| 255, SmallRng::random),
+    ("zeros", |_| 0, SmallRng::random),
+    ("the last entry of each table", SmallRng::random, |_| 255),
+    ("the first entry of each table", SmallRng::random, |_| 0),
+];
+
+/// `n` bytes at any alignment, among bytes that would spoil any sum they enter.
+struct Placed {
+    bytes: Vec<u8>,
+    start: usize,
+    n: usize,
+}
+
+impl Placed {
+    fn new(n: usize, rng: &mut SmallRng, draw: Draw<u8>) -> Self {
+        let start = rng.random_range(0..64);
+        let mut bytes = vec![0x5a; start];
+        bytes.extend((0..n).map(|_| draw(rng)));
+        bytes.extend([0x5a; 64]);
+        Self { bytes, start, n }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.n]
+    }
+}
+
+#[test]
+fn sums_are_exact_in_every_version() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    for (input, draw_table, draw_code) in BYTES {
+        for groups in group_counts() {
+            let table = Placed::new(groups * GROUP_BYTES, &mut rng, draw_table);
+            let codes = Placed::new(groups * GROUP_BYTES, &mut rng, draw_code);
+            let (table, codes) = (table.get(), codes.get());
+            let expected = expected_sums(table, codes);
+            for kernels in available() {
+                // SAFETY: the slices have the length they promise, and the kernels come from `available`.
+                let sums = unsafe { (kernels.fastscan)(Scan::new(table, codes)) };
+                assert_eq!(sums, expected, "{} of {groups} groups ({input})", kernels.name);
+            }
+            assert_eq!(fastscan(table, codes), expected);
+        }
+    }
+}
+
+#[test]
+fn each_value_of_each_lane_counts_once() {
+    let table: Vec<u8> = (0..3 * GROUP_BYTES as u8).map(|i| i + 1).collect();
+    for lane in 0..LANES {
+        for group in 0..3 {
+            for value in 0..16 {
+                let mut codes = vec![0; table.len()];
+                codes[group * GROUP_BYTES + lane % 16] = if lane < 16 { value } else { value << 4 };
+                let mut expected = [u16::from(table[0]) + u16::from(table[16]) + u16::from(table[32]); LANES];
+                expected[lane] += u16::from(value);
+                for kernels in available() {
+                    // SAFETY: as above.
+                    let sums = unsafe { (kernels.fastscan)(Scan::new(&table, &codes)) };
+                    assert_eq!(sums, expected, "{} lane {lane} group {group}", kernels.name);
+                }
+            }
+        }
+    }
+}
+
+/// A value of any sign and size, and now and then one that is not finite.
+fn any_float(rng: &mut SmallRng) -> f32 {
+    match rng.random_range(0..8) {
+        0 => f32::from_bits(rng.random()),
+        1 => [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, 0.0, -0.0, 1e-45][rng.random_range(0..7)],
+        2 => rng.random_range(-1e-40..1e-40),
+        _ => rng.random_range(-1.0..1.0),
+    }
+}
+
+fn near_one(rng: &mut SmallRng) -> f32 {
+    rng.random_range(-2.0..2.0)
+}
+
+fn bfloat16(x: f32) -> [u8; 2] {
+    ((x.to_bits() >> 16) as u16).to_le_bytes()
+}
+
+fn run(kernels: &Kernels, scan: Scan, terms: Terms) -> (u32, [f32; LANES]) {
+    let mut out = [f32::NAN; LANES];
+    // SAFETY: the tests make both of slices of the length they promise, and the kernels come from `available`.
+    let mask = unsafe { (kernels.estimate)(scan, terms, &mut out) };
+    (mask, out)
+}
+
+#[test]
+fn estimates_are_the_same_bits_in_every_version() {
+    let mut rng = SmallRng::seed_from_u64(2);
+    let [mut nans, mut below, mut finite] = [0; 3];
+    for draw in [any_float, near_one] {
+        for groups in (0..4).flat_map(|_| group_counts()) {
+            let table = Placed::new(groups * GROUP_BYTES, &mut rng, SmallRng::random);
+            let codes = Placed::new(groups * GROUP_BYTES, &mut rng, SmallRng::random);
+            let scan = Scan::new(table.get(), codes.get());
+            let mut factors = vec![0; rng.random_range(0..64)];
+            let start = factors.len();
+            factors.extend((0..2 * LANES).flat_map(|_| bfloat16(draw(&mut rng))));
+            let (a, f) = factors[start..].split_at(FACTOR_BYTES);
+            let [base, scale, offset, worst] = std::array::from_fn(|_| draw(&mut rng));
+            let terms = Terms {
+                a: a.as_ptr(),
+                f: f.as_ptr(),
+                base,
+                scale,
+                offset,
+                worst,
+            };
+
+            let scalar = available().last().unwrap();
+            let (expected_mask, expected) = run(scalar, scan, terms);
+            for kernels in available() {
+                let (mask, out) = run(kernels, scan, terms);
+                for (lane, (x, y)) in out.into_iter().zip(expected).enumerate() {
+                    let same = x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan();
+                    assert!(
+                        same,
+                        "{} lane {lane} of {groups} groups: {x:e}, not {y:e}",
+                        kernels.name
+                    );
+                }
+                assert_eq!(mask, expected_mask, "{} of {groups} groups", kernels.name);
+            }
+            let mut out = [0.0; LANES];
+            let mask = estimate(table.get(), codes.get(), a, f, base, scale, offset, worst, &mut out);
+            assert_eq!(mask, expected_mask);
+            nans += expected.iter().filter(|x| x.is_nan()).count();
+            below += expected_mask.count_ones() as usize;
+            finite += expected.iter().filter(|x| x.is_finite()).count();
+        }
+    }
+    assert!(nans > 1000 && below > 1000 && finite > 1000, "{nans} {below} {finite}");
+}
+
+#[test]
+fn estimates_follow_the_formula() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    for groups in group_counts().filter(|groups| groups * 255 <= usize::from(u16::MAX)) {
+        let table: Vec<u8> = (0..groups * GROUP_BYTES).map(|_| rng.random()).collect();
+        let codes: Vec<u8> = (0..groups * GROUP_BYTES).map(|_| rng.random()).collect();
+        let [a, f]: [Vec<u8>; 2] =
+            std::array::from_fn(|_| (0..LANES).flat_map(|_| bfloat16(near_one(&mut rng))).collect());
+        let widen = |factors: &[u8], lane: usize| {
+            let half = u16::from_le_bytes([factors[2 * lane], factors[2 * lane + 1]]);
+            f64::from(f32::from_bits(u32::from(half) << 16))
+        };
+        let [base, scale, offset] = std::array::from_fn(|_| near_one(&mut rng));
+        let worst = near_one(&mut rng);
+        let sums = expected_sums(&table, &codes);
+        let mut out = [0.0; LANES];
+        let mask = estimate(&table, &codes, &a, &f, base, scale, offset, worst, &mut out);
+        for lane in 0..LANES {
+            let (a, f) = (widen(&a, lane), widen(&f, lane));
+            let product = f64::from(sums[lane]) * f64::from(scale) + f64::from(offset);
+            let exact = f64::from(base) + a - f * product;
+            // Three roundings, each of something no larger than this.
+            let size = f64::from(base).abs() + a.abs() + f.abs() * product.abs() + exact.abs();
+            let error = (f64::from(out[lane]) - exact).abs();
+            assert!(
+                error <= size * f64::from(f32::EPSILON),
+                "lane {lane} of {groups}: off by {error:e}"
+            );
+            assert_eq!(mask >> lane & 1 == 1, out[lane] < worst, "lane {lane} of {groups}");
+        }
+    }
+}
+
+#[test]
+fn an_estimate_equal_to_the_worst_is_not_below_it() {
+    let codes = [0x10; GROUP_BYTES];
+    let mut table = [0; GROUP_BYTES];
+    table[1] = 3;
+    let (a, f) = (bfloat16(0.5).repeat(LANES), bfloat16(-2.0).repeat(LANES));
+    let mut out = [0.0; LANES];
+    // Lanes 0 to 15: 1 + .5 + 2 * (0 - 4); lanes 16 to 31: 1 + .5 + 2 * (3 - 4).
+    let below = |worst, out: &mut _| estimate(&table, &codes, &a, &f, 1.0, 1.0, -4.0, worst, out);
+    assert_eq!(below(-0.5, &mut out), 0xffff);
+    assert_eq!(out[..16], [-6.5; 16]);
+    assert_eq!(out[16..], [-0.5; 16]);
+    assert_eq!(below(-6.5, &mut out), 0);
+    assert_eq!(below(f32::INFINITY, &mut out), u32::MAX);
+    assert_eq!(below(f32::NAN, &mut out), 0);
+}
+
+#[test]
+#[should_panic(expected = "unequal length")]
+fn a_table_of_another_length_is_refused() {
+    let _ = fastscan(&[0; 32], &[0; 16]);
+}
+
+#[test]
+#[should_panic(expected = "within a group")]
+fn a_part_of_a_group_is_refused() {
+    let _ = fastscan(&[0; 24], &[0; 24]);
+}
+
+#[test]
+#[should_panic(expected = "one factor for every lane")]
+fn missing_factors_are_refused() {
+    let mut out = [0.0; LANES];
+    estimate(&[0; 16], &[0; 16], &[0; 64], &[0; 62], 0.0, 0.0, 0.0, 0.0, &mut out);
+}
