@@ -214,7 +214,15 @@ unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
         let asked = options.map_or(-1, |options| options.parallel_workers);
         let by_size = || {
             // One more for each tripling of the table, as in PostgreSQL's compute_parallel_worker().
-            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN);
+            // Long vectors are out of line, so that is counted too.
+            let mut blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN);
+            let toast = (*(*heap).rd_rel).reltoastrelid;
+            if toast != pg_sys::InvalidOid {
+                let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+                let toast = pg_sys::table_open(toast, lock);
+                blocks = blocks.saturating_add(pg_sys::RelationGetNumberOfBlocksInFork(toast, MAIN));
+                pg_sys::table_close(toast, lock);
+            }
             let smallest = u32::try_from(pg_sys::min_parallel_table_scan_size).unwrap_or(0).max(1);
             (blocks / smallest)
                 .checked_ilog(3)
