@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes README.md and one plot a data set from results.csv and run.json of a directory; `report.py DIR` does it again."""
+"""Makes README.md and a plot of each data set from results.csv and run.json; `report.py DIR` does it again."""
 
 import csv
 import json
