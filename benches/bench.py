@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Compares pg_alopex with pgvector in one server, side by side, and with hnswlib as the reference.
+
+What can vary with the machine's mood is measured in rounds that alternate between the engines; the best round counts.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import datasets
+import report
+from engines import Engine, Extension, Graph, Hnswlib
+from server import Server, memory_mb
+
+EF_SEARCH = [20, 40, 60, 80, 120, 200, 400]
+EF_CLIENTS = [40, 120, 400]
+EF_COLD = 40
+COLD_QUERIES = 20
+CLIENTS = [1, 2]
+
+
+def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, args, server: Server, out) -> None:
+    """Measures a data set; `out` takes an engine's name, a measure, ef_search or None, and a value."""
+    engines: list[Engine] = [*extensions, Hnswlib()]
+    for extension in extensions:
+        extension.load(data)
+    for engine in engines:
+        for name, value in engine.build(data, graph).items():
+            out(engine.name, name, None, value)
+
+    for ef in EF_SEARCH[::4] if args.quick else EF_SEARCH:
+        for engine in engines:
+            out(engine.name, "recall", ef, data.recall(engine.search(ef)))
+        for extension in extensions:
+            out(extension.name, "pages", ef, extension.pages_per_query(ef)[0])
+        best = alternate(engines, args.rounds, min, lambda e: e.seconds_per_query(ef))
+        for name, seconds in best.items():
+            out(name, "query_us", ef, seconds * 1e6)
+
+    seconds = 1 if args.quick else 3
+    for ef in EF_CLIENTS[:1] if args.quick else EF_CLIENTS:
+        for clients in CLIENTS:
+            best = alternate(extensions, args.rounds, max, lambda e: e.queries_per_second(ef, clients, seconds))
+            for name, rate in best.items():
+                out(name, f"qps_{clients}_client{'s' if clients > 1 else ''}", ef, rate)
+
+    for extension in extensions:
+        server.restart()
+        extension.connect()
+        out(extension.name, "cold_pages_read", EF_COLD, extension.pages_per_query(EF_COLD, COLD_QUERIES)[1])
+    for extension in extensions:
+        extension.connect()
+        for name, value in extension.insert().items():
+            out(extension.name, name, None, value)
+    for extension in extensions:
+        out(extension.name, "vacuum_s", None, extension.vacuum_seconds())
+    for extension in extensions:
+        extension.drop()
+
+
+def alternate(engines: list, rounds: int, better, value) -> dict[str, float]:
+    values = {engine.name: [] for engine in engines}
+    for _ in range(rounds):
+        for engine in engines:
+            values[engine.name].append(value(engine))
+    return {name: better(measured) for name, measured in values.items()}
+
+
+def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> dict:
+    """Where and with what the figures were taken."""
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    with server.connect() as session:
+        postgresql = session.execute("SHOW server_version").fetchone()[0]
+        settings = session.execute("SELECT current_setting('shared_buffers'), current_setting('maintenance_work_mem')")
+        shared_buffers, maintenance_work_mem = settings.fetchone()
+    return {
+        "date": date.today().isoformat(),
+        "cpu": cpu,
+        "processors": os.cpu_count(),
+        "memory_gb": round(memory_mb() / 1024),
+        "postgresql": postgresql,
+        "versions": {extension.name: extension.version() for extension in extensions},
+        "commit": args.commit,
+        "hnswlib": version("hnswlib"),
+        "m": graph.m,
+        "ef_construction": graph.ef_construction,
+        "workers": args.workers,
+        "rounds": args.rounds,
+        "cold_queries": COLD_QUERIES,
+        "shared_buffers": shared_buffers,
+        "maintenance_work_mem": maintenance_work_mem,
+        "sets": {},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", type=Path, required=True, help="PostgreSQL's programs")
+    parser.add_argument("--home", type=Path, required=True, help="directory of the private cluster")
+    parser.add_argument("--sockets", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the results")
+    parser.add_argument("--commit", default="", help="version of the source")
+    parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
+    parser.add_argument("--sets", default="", help="names of the data sets (default: all)")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
+    parser.add_argument("--quick", action="store_true", help="few rows, two widths: shows that everything works")
+    args = parser.parse_args()
+    # As an interrupt does: leaving by an exception stops the server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    args.rounds = 1 if args.quick else 3
+
+    sets = datasets.load(args.data, args.sets.split(), 4000 if args.quick else None)
+    args.out.mkdir(parents=True, exist_ok=True)
+    graph = Graph()
+    with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:
+        names = {report.OURS: "pg_alopex", report.THEIRS: "vector"}
+        extensions = [Extension(name, extension, server, args.workers) for name, extension in names.items()]
+        run = facts(server, extensions, graph, args)
+        results = []
+        for data in sets:
+            rows, dimensions = data.base.shape
+            print(f"== {data.name}: {rows:,} x {dimensions}, {data.metric}", flush=True)
+            run["sets"][data.name] = {"rows": rows, "dimensions": dimensions, "metric": data.metric}
+            run["sets"][data.name] |= {"queries": len(data.queries), "inserted": len(data.fresh)}
+
+            def out(engine: str, measure: str, ef: int | None, value: float, name: str = data.name) -> None:
+                results.append((name, engine, measure, ef, value))
+                print(f"{engine:10} {measure:18} {ef or '':>4} {value:12.4g}", flush=True)
+
+            measure(data, extensions, graph, args, server, out)
+            # After every set: an interrupted run leaves the sets that it finished.
+            (args.out / "run.json").write_text(json.dumps(run, indent=2) + "\n")
+            report.write_results(args.out, results)
+            report.write(args.out)
+    print(f"Results: {args.out}/README.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""A private PostgreSQL cluster: unix socket only, started and stopped here, thrown away afterwards."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import psycopg
+
+SETTINGS = """
+listen_addresses = ''
+max_connections = 20
+shared_buffers = {shared_buffers}MB
+maintenance_work_mem = {maintenance_work_mem}MB
+dynamic_shared_memory_type = {shared_memory}
+# One statement is measured at a time: nothing may run beside it, and the disk is not what is measured.
+autovacuum = off
+checkpoint_timeout = 1d
+max_wal_size = 64GB
+synchronous_commit = off
+# WAL per row shall not depend on how long ago the last checkpoint was.
+full_page_writes = off
+max_worker_processes = 32
+max_parallel_workers = 16
+max_parallel_workers_per_gather = 0
+jit = off
+lc_messages = 'C'
+timezone = 'UTC'
+"""
+
+
+class Server:
+    """`home` is where the cluster lives, `sockets` where it listens; as root it runs as the user `user`."""
+
+    def __init__(self, programs: Path, home: Path, sockets: Path, port: int, user: str):
+        self.programs, self.home, self.sockets, self.port = programs, home, sockets, port
+        self.data, self.log = home / "data", home / "server.log"
+        self.user = user if os.geteuid() == 0 else None
+
+    def __enter__(self) -> "Server":
+        self.discard()
+        for directory in (self.data, self.sockets):
+            directory.mkdir(mode=0o700)
+            self._give(directory)
+        self.log.write_text("")
+        self._give(self.log)
+        self._run("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(self._settings())
+        self._start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        """Stops the server, also one that an interrupted run left, and removes the cluster."""
+        if (self.data / "postmaster.pid").exists():
+            self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.data, check=False)
+        for directory in (self.data, self.sockets):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def restart(self) -> None:
+        """Leaves shared_buffers empty."""
+        self._run("pg_ctl", "stop", "-w", "-m", "fast", "-t", "600", "-D", self.data)
+        self._start()
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        return psycopg.connect(
+            host=str(self.sockets), port=self.port, user="postgres", dbname=database, autocommit=True
+        )
+
+    def pgbench(self, database: str, script: str, *arguments: str, settings: str = "") -> float:
+        """Transactions per second of a script run with prepared statements."""
+        file = self.home / "pgbench.sql"
+        file.write_text(script)
+        environment = os.environ | {"PGOPTIONS": settings}
+        command = [self.programs / "pgbench", "-h", self.sockets, "-p", str(self.port), "-U", "postgres", "-n"]
+        command += ["-M", "prepared", "-f", file, *arguments, database]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        rate = re.search(r"^tps = ([0-9.]+)", done.stdout, re.M)
+        if done.returncode or not rate:
+            raise RuntimeError(f"pgbench failed: {done.stderr.strip()}")
+        return float(rate[1])
+
+    def _start(self) -> None:
+        options = f"-p {self.port} -k '{self.sockets}'"
+        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log, "-o", options)
+
+    def _give(self, path: Path) -> None:
+        if self.user:
+            shutil.chown(path, self.user)
+
+    def _run(self, program: str, *arguments, check: bool = True) -> None:
+        command = [self.programs / program, *arguments]
+        if self.user:
+            command = ["runuser", "-u", self.user, "--", *command]
+        # Not captured through a pipe: the server would hold it open.
+        with (self.home / "commands.log").open("w+") as output:
+            done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            if check and done.returncode:
+                output.seek(0)
+                raise RuntimeError(f"{program} failed: {output.read().strip()} (see also {self.log})")
+
+    @staticmethod
+    def _settings() -> str:
+        memory = memory_mb()
+        maintenance = min(2048, memory // 4)
+        # Parallel workers share a graph of up to maintenance_work_mem; containers often have a small /dev/shm.
+        shm = os.statvfs("/dev/shm") if Path("/dev/shm").exists() else None
+        roomy = shm and shm.f_bavail * shm.f_frsize >> 20 > 1.5 * maintenance
+        return SETTINGS.format(
+            shared_buffers=min(4096, memory // 4),
+            maintenance_work_mem=maintenance,
+            shared_memory="posix" if roomy else "mmap",
+        )
+
+
+def memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
