@@ -1,15 +1,19 @@
 //! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
 //!
 //! The layers depend on each other in one direction, top to bottom: `am` (the access method) and `types` (the SQL types) on
-//! `graph` (HNSW over a page store), `storage` (pages and records), `distance` (kernels). Below `am` only `storage::buffers`
-//! and `types` know that PostgreSQL exists.
+//! `graph` (HNSW over a page store), `storage` (pages and records), `quantize` (short forms of vectors), `distance`
+//! (kernels). Below `am` only `storage::buffers` and `types` know that PostgreSQL exists.
 
 pub mod am;
 pub mod distance;
 pub mod error;
 pub mod graph;
+pub mod quantize;
 pub mod storage;
 pub mod types;
+
+#[cfg(test)]
+mod test_data;
 
 pgrx::pg_module_magic!(name, version);
 

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::io::Read;
 
 use super::insert::Inserter;
 use super::scan::{Iteration, Limits, Scan};
@@ -12,28 +11,10 @@ use crate::storage::memory::MemoryStore;
 use crate::storage::meta::Element;
 use crate::storage::page::Page;
 use crate::storage::{HeapTid, Link};
-
-const DIMENSIONS: usize = 50;
-
-/// Vectors of the most frequent English words (GloVe, 50 dimensions, unit length).
-fn words(count: usize) -> Vec<Vec<f32>> {
-    let file = std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/words.csv.gz")).unwrap();
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    let vector = |line: &str| {
-        let numbers = line.split_once(",\"[").unwrap().1.trim_end_matches("]\"");
-        numbers
-            .split(',')
-            .map(|number| number.parse().unwrap())
-            .collect::<Vec<f32>>()
-    };
-    let vectors: Vec<_> = text.lines().take(count).map(vector).collect();
-    assert!(vectors.len() == count && vectors.iter().all(|vector| vector.len() == DIMENSIONS));
-    vectors
-}
+use crate::test_data::{WORD_DIMENSIONS, words};
 
 fn parameters(metric: Metric) -> Parameters {
-    let dimensions = DIMENSIONS as u32;
+    let dimensions = WORD_DIMENSIONS as u32;
     Parameters {
         dimensions,
         element: Element::Vector,
@@ -122,7 +103,7 @@ fn recall(
 
 /// Records of live nodes on level 0 that a search cannot reach.
 fn unreachable(graph: &Graph<'_, MemoryStore>) -> usize {
-    let mut scan = Scan::new(vec![0.0; DIMENSIONS], limits(100));
+    let mut scan = Scan::new(vec![0.0; WORD_DIMENSIONS], limits(100));
     while scan.next(graph).unwrap().is_some() {}
     scan.swept()
 }
