@@ -26,8 +26,8 @@ mod visited;
 use crate::distance::Kernel;
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK, Parameters};
-use crate::storage::record::{NodePage, NodePageMut, Record};
-use crate::storage::{Edit, Layout, NodeRef, PageStore};
+use crate::storage::record::{NodePage, NodePageMut, Record, State};
+use crate::storage::{BlockNumber, Edit, Layout, Link, NodeRef, PageStore, page};
 
 /// A graph in a page store: what every operation on it needs.
 pub struct Graph<'s, S> {
@@ -79,6 +79,23 @@ impl<'s, S: PageStore> Graph<'s, S> {
         let block = self.layout.block(node);
         self.store.read(block, |page| {
             f(NodePage::new(page, block, &self.layout)?.record(self.layout.slot(node))?)
+        })
+    }
+
+    /// Shows `f` every live level-0 record of a page, under the page's share lock.
+    fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
+        self.store.read(block, |page| {
+            if page::is_new(page) {
+                return Ok(());
+            }
+            for record in NodePage::new(page, block, &self.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() == State::Node && record.level() == 0 {
+                    let generation = record.generation();
+                    f(Link { node, generation }, &record);
+                }
+            }
+            Ok(())
         })
     }
 

@@ -9,8 +9,7 @@ use super::Graph;
 use super::insert::Inserter;
 use super::select::decode;
 use crate::error::Result;
-use crate::storage::record::{NodePage, State};
-use crate::storage::{BlockNumber, Layout, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, Layout, Link, NodeRef, PageStore};
 
 /// One bit for each slot of the index.
 struct Reached(Vec<u64>);
@@ -90,20 +89,13 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     fn unreached_on(&self, block: BlockNumber, reached: &Reached) -> Result<Vec<Link>> {
-        self.store.read(block, |page| {
-            let mut unreached = Vec::new();
-            if page::is_new(page) {
-                return Ok(unreached);
+        let mut unreached = Vec::new();
+        self.live_on(block, |link, _| {
+            if !reached.contains(link.node) {
+                unreached.push(link);
             }
-            for record in NodePage::new(page, block, &self.layout)?.records() {
-                let (node, record) = record?;
-                if record.state() == State::Node && record.level() == 0 && !reached.contains(node) {
-                    let generation = record.generation();
-                    unreached.push(Link { node, generation });
-                }
-            }
-            Ok(unreached)
-        })
+        })?;
+        Ok(unreached)
     }
 
     /// Links the nearest reached node with room to an unreached one, or the nearest at all in place of its last link.

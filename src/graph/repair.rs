@@ -304,21 +304,8 @@ impl<S: PageStore> Graph<'_, S> {
     fn find_live(&self) -> Result<Option<Link>> {
         for block in 1..self.store.blocks()? {
             self.store.check_interrupts();
-            let live = self.store.read(block, |page| {
-                if page::is_new(page) {
-                    return Ok(None);
-                }
-                for record in NodePage::new(page, block, &self.layout)?.records() {
-                    let (node, record) = record?;
-                    if record.state() == State::Node && record.level() == 0 {
-                        return Ok(Some(Link {
-                            node,
-                            generation: record.generation(),
-                        }));
-                    }
-                }
-                Ok(None)
-            })?;
+            let mut live = None;
+            self.live_on(block, |link, _| live = live.or(Some(link)))?;
             if live.is_some() {
                 return Ok(live);
             }

@@ -13,8 +13,7 @@ use std::collections::HashSet;
 use super::Graph;
 use super::search::{Candidate, Search};
 use crate::error::Result;
-use crate::storage::record::{NodePage, State};
-use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted, page};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
 /// How a scan goes on beyond its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,22 +310,11 @@ impl<S: PageStore> Graph<'_, S> {
                 break;
             }
             self.store.check_interrupts();
-            self.store.read(block, |page| {
-                if page::is_new(page) {
-                    return Ok(());
+            self.live_on(block, |link, record| {
+                if !search.met().contains(link.node) {
+                    let distance = self.distance(query, record);
+                    found.push(Found { distance, link });
                 }
-                for record in NodePage::new(page, block, &self.layout)?.records() {
-                    let (node, record) = record?;
-                    if record.state() == State::Node && record.level() == 0 && !search.met().contains(node) {
-                        let generation = record.generation();
-                        let distance = self.distance(query, &record);
-                        found.push(Found {
-                            distance,
-                            link: Link { node, generation },
-                        });
-                    }
-                }
-                Ok(())
             })?;
         }
         Ok(found)
