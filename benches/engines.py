@@ -111,17 +111,25 @@ class Extension:
         return self.server.pgbench(self.database, script, *arguments, settings=settings)
 
     def insert(self) -> dict[str, float]:
-        """Inserts the fresh rows, each in a transaction of its own."""
+        """Inserts the fresh rows, each in a transaction of its own: half of them as the server is set, half with full-page images
+        after a checkpoint, which is what PostgreSQL does unless told otherwise."""
         rows = len(self.dataset.fresh)
         first = len(self.dataset.base)
         script = f"INSERT INTO items SELECT {first} + id, e FROM fresh WHERE id = (SELECT nextval('next_fresh'));\n"
-        before = self._wal()
-        rate = self.server.pgbench(self.database, script, "-c", "1", "-t", str(rows))
-        after = self._wal()
+
+        def insert(count: int) -> tuple[float, float]:
+            before = self._wal()
+            rate = self.server.pgbench(self.database, script, "-c", "1", "-t", str(count))
+            return rate, (self._wal() - before) / count
+
+        rate, wal = insert(rows // 2)
+        self._full_page_writes("on")
+        _, wal_with_images = insert(rows - rows // 2)
+        self._full_page_writes("off")
         count = self.session.execute(f"SELECT count(*) FROM items WHERE id >= {first}").fetchone()[0]
         if count != rows:
             raise RuntimeError(f"{self.name}: {count} of {rows} rows were inserted")
-        return {"inserts_per_s": rate, "wal_bytes_per_row": (after - before) / rows}
+        return {"inserts_per_s": rate, "wal_bytes_per_row": wal, "wal_bytes_per_row_with_images": wal_with_images}
 
     def vacuum_seconds(self) -> float:
         """VACUUM of the table after a tenth of its rows was deleted."""
@@ -139,6 +147,11 @@ class Extension:
 
     def _set(self, ef_search: int) -> None:
         self.session.execute(f"SET hnsw.ef_search = {ef_search}")
+
+    def _full_page_writes(self, value: str) -> None:
+        self.session.execute(f"ALTER SYSTEM SET full_page_writes = {value}")
+        self.session.execute("SELECT pg_reload_conf()")
+        self.session.execute("CHECKPOINT")
 
     def _wal(self) -> int:
         return self.session.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()[0]

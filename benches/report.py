@@ -107,6 +107,7 @@ def summary(sets: dict[str, Results]) -> str:
     add("index size", "index_mb")
     add("single-row inserts per second", "inserts_per_s")
     add("WAL bytes per inserted row", "wal_bytes_per_row")
+    add("the same with full-page images, after a checkpoint", "wal_bytes_per_row_with_images")
     add("VACUUM time after deleting 10%", "vacuum_s")
     return table(["pg_alopex / pgvector", *sets], rows)
 

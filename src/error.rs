@@ -22,7 +22,7 @@ pub enum Error {
     /// References of 32 bits, or the memory of a build, cannot name more records.
     #[error("hnsw index cannot hold more vectors")]
     IndexFull,
-    /// A record would not fit a page.
+    /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
     /// An index on a column declared without dimensions.
@@ -194,7 +194,6 @@ impl Error {
             Error::Corrupted { .. } => Some("REINDEX the index."),
             Error::IndexFull => Some("Partition the table."),
             Error::OutOfMemory => Some("Lower maintenance_work_mem."),
-            Error::TooManyDimensionsForIndex { .. } => Some("A lower m leaves more room for the vector."),
             Error::ColumnWithoutDimensions => {
                 Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")
             }

@@ -41,3 +41,31 @@ pub fn phrases(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
         })
         .collect()
 }
+
+/// Vectors of any dimensions with the neighbours that words have: each is a word, repeated, and half of a phrase.
+pub fn variations(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
+    let words = words(count);
+    let mut variations = phrases(count, dimensions);
+    for (variation, word) in variations.iter_mut().zip(&words) {
+        let repeated = word.iter().cycle();
+        variation
+            .iter_mut()
+            .zip(repeated)
+            .for_each(|(part, word)| *part = 0.5 * *part + word);
+    }
+    variations
+}
+
+/// Vectors of normally distributed coordinates.
+pub fn gaussian(count: usize, dimensions: usize, seed: u64) -> Vec<Vec<f32>> {
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+    let mut random = SmallRng::seed_from_u64(seed);
+    // Box and Muller's pairs, of which one is used.
+    let mut normal = || {
+        let (radius, angle): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
+        ((-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()) as f32
+    };
+    (0..count)
+        .map(|_| (0..dimensions).map(|_| normal()).collect())
+        .collect()
+}

@@ -11,10 +11,13 @@ use super::opclass::Opclass;
 use super::options::Options;
 use super::workers::{QUEUE, Workers};
 use super::{heap_tid, indexed_form, or_raise, relation_name};
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
+use crate::graph::space::Space;
 use crate::storage::buffers::{self, BufferStore, Mode};
+use crate::storage::layout::Layout;
 use crate::storage::memory::MemoryStore;
 use crate::storage::meta::{self, Parameters};
 use crate::storage::page::PAGE_SIZE;
@@ -34,7 +37,7 @@ const PHASE_WRITE: i64 = 3;
 /// A build under way.
 struct Build {
     index: pg_sys::Relation,
-    parameters: Parameters,
+    space: Arc<Space>,
     inserter: Inserter,
     /// The threads that insert into `memory`; they end before it is written out.
     workers: Option<Workers>,
@@ -110,11 +113,12 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         (Opclass::of(index), Options::of(index), (*column).atttypmod)
     };
     let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
+    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions)?;
+    let coded = opclass.metric != Metric::L1;
     Ok(Parameters {
-        dimensions: dimensions.ok_or(Error::ColumnWithoutDimensions)?,
+        shape: Layout::plan(dimensions as usize, options.m as usize, coded)?.shape,
         element: opclass.element,
         metric: opclass.metric,
-        m: options.m as u16,
         ef_construction: options.ef_construction as u16,
         seed: SEED,
     })
@@ -133,22 +137,27 @@ impl Build {
             (parameters(index)?, thread_count(heap), pg_sys::maintenance_work_mem)
         };
         let memory = Arc::new(MemoryStore::new(kilobytes as usize * 1024));
-        Graph::create(&*memory, parameters)?;
+        let space = Arc::clone(Graph::create(&*memory, parameters)?.space());
         Ok(Build {
             index,
-            parameters,
-            inserter: Inserter::default(),
-            workers: (threads > 0).then(|| Workers::start(threads, &memory, parameters)),
+            inserter: Inserter::of_build(),
+            workers: (threads > 0).then(|| Workers::start(threads, &memory, &space)),
+            space,
             memory: Some(memory),
             indexed: 0,
         })
     }
 
     fn insert(&mut self, value: &VectorDatum, tid: HeapTid) -> Result<()> {
-        let Some(vector) = indexed_form(value, self.parameters.dimensions, self.parameters.metric)? else {
+        let Some(vector) = indexed_form(value, self.space.parameters())? else {
             return Ok(());
         };
-        let waiting = self.workers.as_ref().map_or(0, |_| 2 * QUEUE);
+        // A row is a record, sometimes another on an upper level, and its tails.
+        let each = 2 + Layout::of(self.space.parameters().shape)?.tails;
+        let waiting = self
+            .workers
+            .as_ref()
+            .map_or(0, |workers| each * (QUEUE + workers.count()));
         if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
             self.finish_inserts()?;
             self.write_out()?;
@@ -160,10 +169,10 @@ impl Build {
             None => Some((vector, tid)),
         };
         let Some((vector, tid)) = row else { return Ok(()) };
-        let (index, inserter) = (self.index, &mut self.inserter);
+        let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, self.parameters)?.insert(inserter, &vector, tid),
-            None => Graph::with(&buffers_of(index), self.parameters)?.insert(inserter, &vector, tid),
+            Some(memory) => Graph::with(&**memory, space).insert(inserter, &vector, tid),
+            None => Graph::with(&buffers_of(index), space).insert(inserter, &vector, tid),
         }
     }
 
@@ -174,10 +183,10 @@ impl Build {
 
     /// Makes sure that every node can be found.
     fn reconnect(&mut self) -> Result<()> {
-        let (index, inserter) = (self.index, &mut self.inserter);
+        let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, self.parameters)?.reconnect(inserter)?,
-            None => Graph::with(&buffers_of(index), self.parameters)?.reconnect(inserter)?,
+            Some(memory) => Graph::with(&**memory, space).reconnect(inserter)?,
+            None => Graph::with(&buffers_of(index), space).reconnect(inserter)?,
         };
         Ok(())
     }

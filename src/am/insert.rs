@@ -38,8 +38,7 @@ unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, tid: HeapTid) -> 
     // SAFETY: the executor holds the relation open and locked for writing.
     let store = unsafe { BufferStore::new(index, Mode::Normal) };
     let graph = Graph::open(&store)?;
-    let parameters = graph.parameters();
-    match indexed_form(value, parameters.dimensions, parameters.metric)? {
+    match indexed_form(value, graph.space().parameters())? {
         Some(vector) => graph.insert(&mut Inserter::default(), &vector, tid),
         None => Ok(()),
     }

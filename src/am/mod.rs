@@ -22,6 +22,7 @@ use pgrx::pg_sys;
 use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
+use crate::storage::meta::Parameters;
 use crate::types::vector::VectorDatum;
 
 /// The name of an open relation.
@@ -52,16 +53,17 @@ unsafe fn or_raise<T>(relation: pg_sys::Relation, result: Result<T>) -> T {
 ///
 /// # Errors
 /// [`Error::ExpectedDimensions`].
-fn indexed_form(value: &VectorDatum, dimensions: u32, metric: Metric) -> Result<Option<Vec<f32>>> {
+fn indexed_form(value: &VectorDatum, parameters: &Parameters) -> Result<Option<Vec<f32>>> {
     let vector = value.as_slice();
-    if vector.len() != dimensions as usize {
+    let dimensions = parameters.shape.dimensions as usize;
+    if vector.len() != dimensions {
         return Err(Error::ExpectedDimensions {
-            expected: dimensions as usize,
+            expected: dimensions,
             found: vector.len(),
         });
     }
     let mut vector = vector.to_vec();
-    if metric == Metric::Cosine && distance::normalize(&mut vector) == 0.0 {
+    if parameters.metric == Metric::Cosine && distance::normalize(&mut vector) == 0.0 {
         return Ok(None);
     }
     Ok(Some(vector))

@@ -1,5 +1,7 @@
 //! The index scan: `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`.
 
+use std::sync::Arc;
+
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::{item_pointer, options, or_raise, relation_name};
@@ -7,6 +9,7 @@ use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::scan::Scan;
+use crate::graph::space::Space;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode};
 use crate::storage::meta::Parameters;
@@ -15,7 +18,7 @@ use crate::types::vector::{TYPE_NAME, VectorDatum};
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
 #[derive(Default)]
 struct State {
-    scan: Option<(BufferStore, Parameters, Scan)>,
+    scan: Option<(BufferStore, Arc<Space>, Scan)>,
     /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
     warned: bool,
     /// The table's length when it was last asked for.
@@ -77,17 +80,18 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
-        let parameters = *Graph::open(&store)?.parameters();
+        let space = Arc::clone(Graph::open(&store)?.space());
         // SAFETY: as the caller promises.
-        let query = unsafe { query(descriptor, &parameters)? };
+        let query = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        state.scan = Some((store, parameters, Scan::new(query, options::limits())));
+        let scan = Scan::new(space.query(&query), options::limits());
+        state.scan = Some((store, space, scan));
     }
-    let Some((store, parameters, scan)) = &mut state.scan else {
+    let Some((store, space, scan)) = &mut state.scan else {
         return Ok(false);
     };
-    let graph = Graph::with(store, *parameters)?;
+    let graph = Graph::with(store, Arc::clone(space));
     let Some(tid) = scan.next(&graph)? else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
@@ -136,7 +140,7 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
 unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Vec<f32>> {
-    let dimensions = parameters.dimensions as usize;
+    let dimensions = parameters.shape.dimensions as usize;
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {

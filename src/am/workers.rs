@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
+use crate::graph::space::Space;
 use crate::storage::HeapTid;
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::Parameters;
 
 /// Rows that wait for a thread: enough that none is idle while the leader reads a page.
 pub const QUEUE: usize = 64;
@@ -31,16 +31,17 @@ pub struct Workers {
 
 impl Workers {
     /// Starts `count` threads, or as many as there may be.
-    pub fn start(count: usize, memory: &Arc<MemoryStore>, parameters: Parameters) -> Workers {
+    pub fn start(count: usize, memory: &Arc<MemoryStore>, space: &Arc<Space>) -> Workers {
         let (sender, receiver) = sync_channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         let failure = Arc::new(OnceLock::new());
         let spawn = || {
-            let (memory, receiver, failure) = (Arc::clone(memory), Arc::clone(&receiver), Arc::clone(&failure));
+            let (memory, space) = (Arc::clone(memory), Arc::clone(space));
+            let (receiver, failure) = (Arc::clone(&receiver), Arc::clone(&failure));
             thread::Builder::new()
                 .name("hnsw build".into())
                 .spawn(move || {
-                    if let Err(error) = work(&memory, parameters, &receiver) {
+                    if let Err(error) = work(&memory, space, &receiver) {
                         let _ = failure.set(error); // The first one is reported.
                     }
                 })
@@ -52,6 +53,11 @@ impl Workers {
             threads,
             failure,
         }
+    }
+
+    /// The number of threads.
+    pub fn count(&self) -> usize {
+        self.threads.len()
     }
 
     /// Gives a row to the threads, or back if they have enough to do: then it is the leader's to insert.
@@ -99,9 +105,9 @@ impl Drop for Workers {
     }
 }
 
-fn work(memory: &MemoryStore, parameters: Parameters, rows: &Mutex<Receiver<Row>>) -> Result<()> {
-    let graph = Graph::with(memory, parameters)?;
-    let mut inserter = Inserter::default();
+fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>) -> Result<()> {
+    let graph = Graph::with(memory, space);
+    let mut inserter = Inserter::of_build();
     loop {
         let row = rows.lock().recv();
         let Ok((vector, tid)) = row else { return Ok(()) };
@@ -128,13 +134,18 @@ mod tests {
     use super::*;
     use crate::distance::Metric;
     use crate::graph::scan::{Iteration, Limits, Scan};
-    use crate::storage::meta::Element;
+    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::meta::{Element, Parameters};
 
     const PARAMETERS: Parameters = Parameters {
-        dimensions: 2,
+        shape: Shape {
+            dimensions: 2,
+            m: 8,
+            encoding: Encoding::Float32,
+            code_bits: 128,
+        },
         element: Element::Vector,
         metric: Metric::L2,
-        m: 8,
         ef_construction: 32,
         seed: 1,
     };
@@ -148,7 +159,7 @@ mod tests {
         for count in [0, 1, 4] {
             let memory = Arc::new(MemoryStore::new(64 << 20));
             let graph = Graph::create(&*memory, PARAMETERS).unwrap();
-            let workers = Workers::start(count, &memory, PARAMETERS);
+            let workers = Workers::start(count, &memory, graph.space());
             let mut inserter = Inserter::default();
             for row in rows(3000) {
                 if let Some((vector, tid)) = workers.offer(row).unwrap() {
@@ -162,7 +173,7 @@ mod tests {
                 nodes: usize::MAX,
                 bytes: usize::MAX,
             };
-            let mut scan = Scan::new(vec![0.0, 0.0], limits);
+            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0]), limits);
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();
@@ -175,8 +186,8 @@ mod tests {
     #[test]
     fn a_failure_in_a_thread_reaches_the_leader() {
         let memory = Arc::new(MemoryStore::new(0)); // Room for a few pages only.
-        Graph::create(&*memory, PARAMETERS).unwrap();
-        let workers = Workers::start(2, &memory, PARAMETERS);
+        let graph = Graph::create(&*memory, PARAMETERS).unwrap();
+        let workers = Workers::start(2, &memory, graph.space());
         let refused = rows(100_000).find_map(|mut row| {
             loop {
                 match workers.offer(row) {

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 
 use super::dispatch::Kernels;
 use super::fastscan;
-use super::quantized::Quantized;
+use super::packed;
 use super::scalar;
 
 const LANES: usize = 8;
@@ -26,8 +26,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
-    l2_squared_quantized,
-    inner_product_quantized,
+    packed: packed::avx2::KERNELS,
     fastscan: fastscan::avx2::fastscan,
     estimate: fastscan::avx2::estimate,
     hamming,
@@ -76,51 +75,6 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { sums(a, b, n, step) }
 }
 
-/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [add_square(sum, x, y)]) }
-}
-
-#[target_feature(enable = "avx2,fma")]
-unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [_mm256_fmadd_ps(x, y, sum)]) }
-}
-
-/// The sum over all dimensions of a query and a decoded vector; `step` as in `sums`.
-///
-/// # Safety
-/// Query, heads and tails have one length.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn sum_quantized(q: &[f32], x: &Quantized, step: impl Fn([__m256; 1], __m256, __m256) -> [__m256; 1]) -> f32 {
-    let decode = {
-        let (lo, step) = (_mm256_set1_ps(x.lo), _mm256_set1_ps(x.step));
-        move |integers| _mm256_fmadd_ps(_mm256_cvtepi32_ps(integers), step, lo)
-    };
-    // SAFETY: `fold` asks for what lies within the arrays, and they have one length.
-    let [sum] = unsafe {
-        match x.tails {
-            None => fold(
-                q.as_ptr(),
-                |at, count| decode(bytes(x.heads.as_ptr().add(at), count)),
-                q.len(),
-                step,
-            ),
-            Some(tails) => {
-                let both = |at, count| {
-                    let head = bytes(x.heads.as_ptr().add(at), count);
-                    decode(join(head, bytes(tails.as_ptr().add(at), count)))
-                };
-                fold(q.as_ptr(), both, q.len(), step)
-            }
-        }
-    };
-    sum
-}
-
 /// sum + (x - y)^2
 #[target_feature(enable = "avx2,fma")]
 #[inline]
@@ -141,30 +95,13 @@ unsafe fn sums<const K: usize>(
     n: usize,
     step: impl Fn([__m256; K], __m256, __m256) -> [__m256; K],
 ) -> [f32; K] {
-    // SAFETY: `fold` asks for what lies within `b`; the rest is the caller's promise.
-    unsafe { fold(a, |at, count| load(b.add(at), count), n, step) }
-}
-
-/// As `sums`, with `second` in place of `b`: it is called with every position and the number of values from there on,
-/// at most 8, and returns them. What it returns past them is left out.
-///
-/// # Safety
-/// `a` is readable for `n` floats, at any alignment.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn fold<const K: usize>(
-    a: *const f32,
-    second: impl Fn(usize, usize) -> __m256,
-    n: usize,
-    step: impl Fn([__m256; K], __m256, __m256) -> [__m256; K],
-) -> [f32; K] {
     let mut partial = [[_mm256_setzero_ps(); K]; SETS];
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
             // SAFETY: at least LANES floats remain after `done`.
-            let x = unsafe { load(a.add(done), LANES) };
-            *set = step(*set, x, second(done, LANES));
+            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            *set = step(*set, x, y);
             done += LANES;
         }
     }
@@ -174,8 +111,8 @@ unsafe fn fold<const K: usize>(
             break;
         }
         // SAFETY: `rest` floats remain after `done`.
-        let x = unsafe { load(a.add(done), rest) };
-        *set = step(*set, x, first(second(done, rest), rest));
+        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        *set = step(*set, x, y);
         done += rest;
     }
     let mut total = [0.0; K];
@@ -204,33 +141,6 @@ unsafe fn load(from: *const f32, count: usize) -> __m256 {
     }
 }
 
-/// The first `count` (1 to 8) bytes at `from`, widened, then zeros.
-///
-/// # Safety
-/// `from` is readable for `count` bytes.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn bytes(from: *const u8, count: usize) -> __m256i {
-    let mut bytes = [0; LANES];
-    // SAFETY: the caller's promise; `count` bytes fit into `bytes`.
-    unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count.min(LANES)) };
-    _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(bytes)))
-}
-
-/// head * 256 + tail.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn join(head: __m256i, tail: __m256i) -> __m256i {
-    _mm256_or_si256(_mm256_slli_epi32::<8>(head), tail)
-}
-
-/// The first `count` lanes, then zeros.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn first(lanes: __m256, count: usize) -> __m256 {
-    _mm256_and_ps(lanes, _mm256_castsi256_ps(first_lanes(count)))
-}
-
 /// A mask that selects the first `count` lanes.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -242,7 +152,7 @@ fn first_lanes(count: usize) -> __m256i {
 /// The sum of all lanes.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn add_lanes(lanes: __m256) -> f32 {
+pub(super) fn add_lanes(lanes: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use super::avx2;
 use super::dispatch::Kernels;
 use super::fastscan;
-use super::quantized::Quantized;
+use super::packed;
 
 const LANES: usize = 16;
 const SETS: usize = 4;
@@ -22,9 +22,19 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-/// To be used only where `detected`, and avx512vpopcntdq too.
-pub(super) static KERNELS_VPOPCNTDQ: Kernels = Kernels {
-    name: "avx512-vpopcntdq",
+/// The instructions of `KERNELS_VBMI`: what Ice Lake and Zen 4 brought.
+pub(super) fn detected_vbmi() -> bool {
+    detected()
+        && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx512vpopcntdq")
+}
+
+/// To be used only where `detected_vbmi`.
+pub(super) static KERNELS_VBMI: Kernels = Kernels {
+    name: "avx512-vbmi",
+    fastscan: fastscan::avx512_vbmi::fastscan,
+    estimate: fastscan::avx512_vbmi::estimate,
     hamming: hamming_vpopcntdq,
     ..KERNELS
 };
@@ -37,8 +47,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
-    l2_squared_quantized,
-    inner_product_quantized,
+    packed: packed::avx512::KERNELS,
     fastscan: fastscan::avx512::fastscan,
     estimate: fastscan::avx512::estimate,
     // A processor without vpopcntdq counts fastest in its general registers.
@@ -90,51 +99,6 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { sums(a, b, n, step) }
 }
 
-/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [add_square(sum, x, y)]) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [_mm512_fmadd_ps(x, y, sum)]) }
-}
-
-/// The sum over all dimensions of a query and a decoded vector; `step` as in `sums`.
-///
-/// # Safety
-/// Query, heads and tails have one length.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-unsafe fn sum_quantized(q: &[f32], x: &Quantized, step: impl Fn([__m512; 1], __m512, __m512) -> [__m512; 1]) -> f32 {
-    let decode = {
-        let (lo, step) = (_mm512_set1_ps(x.lo), _mm512_set1_ps(x.step));
-        move |integers| _mm512_fmadd_ps(_mm512_cvtepi32_ps(integers), step, lo)
-    };
-    // SAFETY: `fold` asks for what lies within the arrays, and they have one length.
-    let [sum] = unsafe {
-        match x.tails {
-            None => fold(
-                q.as_ptr(),
-                |at, count| decode(bytes(x.heads.as_ptr().add(at), count)),
-                q.len(),
-                step,
-            ),
-            Some(tails) => {
-                let both = |at, count| {
-                    let head = bytes(x.heads.as_ptr().add(at), count);
-                    decode(join(head, bytes(tails.as_ptr().add(at), count)))
-                };
-                fold(q.as_ptr(), both, q.len(), step)
-            }
-        }
-    };
-    sum
-}
-
 /// sum + (x - y)^2
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
@@ -155,30 +119,13 @@ unsafe fn sums<const K: usize>(
     n: usize,
     step: impl Fn([__m512; K], __m512, __m512) -> [__m512; K],
 ) -> [f32; K] {
-    // SAFETY: `fold` asks for what lies within `b`; the rest is the caller's promise.
-    unsafe { fold(a, |at, count| load(b.add(at), count), n, step) }
-}
-
-/// As `sums`, with `second` in place of `b`: it is called with every position and the number of values from there on,
-/// at most 16, and returns them. What it returns past them is left out.
-///
-/// # Safety
-/// `a` is readable for `n` floats, at any alignment.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-unsafe fn fold<const K: usize>(
-    a: *const f32,
-    second: impl Fn(usize, usize) -> __m512,
-    n: usize,
-    step: impl Fn([__m512; K], __m512, __m512) -> [__m512; K],
-) -> [f32; K] {
     let mut partial = [[_mm512_setzero_ps(); K]; SETS];
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
             // SAFETY: at least LANES floats remain after `done`.
-            let x = unsafe { load(a.add(done), LANES) };
-            *set = step(*set, x, second(done, LANES));
+            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            *set = step(*set, x, y);
             done += LANES;
         }
     }
@@ -188,8 +135,8 @@ unsafe fn fold<const K: usize>(
             break;
         }
         // SAFETY: `rest` floats remain after `done`.
-        let x = unsafe { load(a.add(done), rest) };
-        *set = step(*set, x, first(second(done, rest), rest));
+        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        *set = step(*set, x, y);
         done += rest;
     }
     let mut total = [0.0; K];
@@ -210,31 +157,6 @@ unsafe fn fold<const K: usize>(
 unsafe fn load(from: *const f32, count: usize) -> __m512 {
     // SAFETY: the caller's promise: the mask reads no more.
     unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
-}
-
-/// The first `count` (1 to 16) bytes at `from`, widened, then zeros.
-///
-/// # Safety
-/// `from` is readable for `count` bytes.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-unsafe fn bytes(from: *const u8, count: usize) -> __m512i {
-    // SAFETY: the caller's promise: the mask reads no more.
-    _mm512_cvtepu8_epi32(unsafe { _mm_maskz_loadu_epi8(mask(count), from.cast()) })
-}
-
-/// head * 256 + tail.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-fn join(head: __m512i, tail: __m512i) -> __m512i {
-    _mm512_or_si512(_mm512_slli_epi32::<8>(head), tail)
-}
-
-/// The first `count` (1 to 16) lanes, then zeros.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-fn first(lanes: __m512, count: usize) -> __m512 {
-    _mm512_maskz_mov_ps(mask(count), lanes)
 }
 
 /// A mask that selects the first `count` (1 to 16) lanes.

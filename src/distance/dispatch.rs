@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use super::fastscan::{EstimateKernel, SumKernel};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::quantized::QuantizedKernel;
+use super::packed::PackedKernels;
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -34,8 +34,8 @@ pub(super) struct Kernels {
     pub negative_inner_product: PairKernel,
     pub l1: PairKernel,
     pub cosine_terms: CosineKernel,
-    pub l2_squared_quantized: QuantizedKernel,
-    pub inner_product_quantized: QuantizedKernel,
+    /// In the order of `packed::Width`.
+    pub packed: [PackedKernels; 2],
     pub fastscan: SumKernel,
     pub estimate: EstimateKernel,
     pub hamming: HammingKernel,
@@ -49,7 +49,7 @@ pub(super) fn kernels() -> &'static Kernels {
     *CHOSEN
 }
 
-/// The name of the instruction set in use: `avx512-vpopcntdq`, `avx512`, `avx2`, `neon` or `scalar`.
+/// The name of the instruction set in use: `avx512-vbmi`, `avx512`, `avx2`, `neon` or `scalar`.
 #[must_use]
 pub fn instruction_set() -> &'static str {
     kernels().name
@@ -59,7 +59,7 @@ pub fn instruction_set() -> &'static str {
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
     [
         #[cfg(target_arch = "x86_64")]
-        (avx512::detected() && is_x86_feature_detected!("avx512vpopcntdq")).then_some(&avx512::KERNELS_VPOPCNTDQ),
+        avx512::detected_vbmi().then_some(&avx512::KERNELS_VBMI),
         #[cfg(target_arch = "x86_64")]
         avx512::detected().then_some(&avx512::KERNELS),
         #[cfg(target_arch = "x86_64")]

@@ -14,7 +14,7 @@ mod dispatch;
 pub mod fastscan;
 mod metric;
 mod norm;
-mod quantized;
+pub mod packed;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +31,7 @@ pub use dispatch::instruction_set;
 pub use fastscan::{estimate, fastscan};
 pub use metric::{Kernel, Metric};
 pub use norm::{norm, normalize};
-pub use quantized::{Quantized, inner_product_quantized, l2_squared_quantized};
+pub use packed::{Packed, Width, decode_packed, inner_product_packed, l2_squared_packed};
 
 use dispatch::{PairKernel, kernels};
 

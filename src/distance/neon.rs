@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 
 use super::dispatch::Kernels;
 use super::fastscan;
-use super::quantized::Quantized;
+use super::packed;
 use super::scalar;
 
 const LANES: usize = 4;
@@ -20,8 +20,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
-    l2_squared_quantized,
-    inner_product_quantized,
+    packed: packed::neon::KERNELS,
     fastscan: fastscan::neon::fastscan,
     estimate: fastscan::neon::estimate,
     hamming,
@@ -62,55 +61,6 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { sums(a, b, n, step) }
 }
 
-/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
-#[target_feature(enable = "neon")]
-unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [add_square(sum, x, y)]) }
-}
-
-#[target_feature(enable = "neon")]
-unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |[sum], x, y| [vfmaq_f32(sum, x, y)]) }
-}
-
-/// The sum over all dimensions of a query and a decoded vector; `step` as in `sums`.
-///
-/// # Safety
-/// Query, heads and tails have one length.
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn sum_quantized(
-    q: &[f32],
-    x: &Quantized,
-    step: impl Fn([float32x4_t; 1], float32x4_t, float32x4_t) -> [float32x4_t; 1],
-) -> f32 {
-    let decode = {
-        let (lo, step) = (vdupq_n_f32(x.lo), vdupq_n_f32(x.step));
-        move |integers| vfmaq_f32(lo, vcvtq_f32_u32(integers), step)
-    };
-    // SAFETY: `fold` asks for what lies within the arrays, and they have one length.
-    let [sum] = unsafe {
-        match x.tails {
-            None => fold(
-                q.as_ptr(),
-                |at, count| decode(bytes(x.heads.as_ptr().add(at), count)),
-                q.len(),
-                step,
-            ),
-            Some(tails) => {
-                let both = |at, count| {
-                    let head = bytes(x.heads.as_ptr().add(at), count);
-                    decode(join(head, bytes(tails.as_ptr().add(at), count)))
-                };
-                fold(q.as_ptr(), both, q.len(), step)
-            }
-        }
-    };
-    sum
-}
-
 /// sum + (x - y)^2
 #[target_feature(enable = "neon")]
 #[inline]
@@ -131,30 +81,13 @@ unsafe fn sums<const K: usize>(
     n: usize,
     step: impl Fn([float32x4_t; K], float32x4_t, float32x4_t) -> [float32x4_t; K],
 ) -> [f32; K] {
-    // SAFETY: `fold` asks for what lies within `b`; the rest is the caller's promise.
-    unsafe { fold(a, |at, count| load(b.add(at), count), n, step) }
-}
-
-/// As `sums`, with `second` in place of `b`: it is called with every position and the number of values from there on,
-/// at most 4, and returns them. What it returns past them is left out.
-///
-/// # Safety
-/// `a` is readable for `n` floats, at any alignment.
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn fold<const K: usize>(
-    a: *const f32,
-    second: impl Fn(usize, usize) -> float32x4_t,
-    n: usize,
-    step: impl Fn([float32x4_t; K], float32x4_t, float32x4_t) -> [float32x4_t; K],
-) -> [f32; K] {
     let mut partial = [[vdupq_n_f32(0.0); K]; SETS];
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
             // SAFETY: at least LANES floats remain after `done`.
-            let x = unsafe { load(a.add(done), LANES) };
-            *set = step(*set, x, second(done, LANES));
+            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            *set = step(*set, x, y);
             done += LANES;
         }
     }
@@ -164,8 +97,8 @@ unsafe fn fold<const K: usize>(
             break;
         }
         // SAFETY: `rest` floats remain after `done`.
-        let x = unsafe { load(a.add(done), rest) };
-        *set = step(*set, x, first(second(done, rest), rest));
+        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        *set = step(*set, x, y);
         done += rest;
     }
     let mut total = [0.0; K];
@@ -200,37 +133,6 @@ unsafe fn load(from: *const f32, count: usize) -> float32x4_t {
         );
         vreinterpretq_f32_u8(vld1q_u8(bytes.as_ptr()))
     }
-}
-
-/// The first `count` (at most 4) bytes at `from`, widened, then zeros.
-///
-/// # Safety
-/// `from` is readable for `count` bytes.
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn bytes(from: *const u8, count: usize) -> uint32x4_t {
-    let mut bytes = [0; LANES];
-    // SAFETY: the caller's promise; `count` bytes fit into `bytes`.
-    unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), count.min(LANES)) };
-    let bytes = vcreate_u8(u64::from(u32::from_le_bytes(bytes)));
-    vmovl_u16(vget_low_u16(vmovl_u8(bytes)))
-}
-
-/// head * 256 + tail.
-#[target_feature(enable = "neon")]
-#[inline]
-fn join(head: uint32x4_t, tail: uint32x4_t) -> uint32x4_t {
-    vsliq_n_u32::<8>(tail, head)
-}
-
-/// The first `count` lanes, then zeros.
-#[target_feature(enable = "neon")]
-#[inline]
-fn first(lanes: float32x4_t, count: usize) -> float32x4_t {
-    // SAFETY: an array of as many integers as the register has.
-    let lane = unsafe { vld1q_u32([0, 1, 2, 3].as_ptr()) };
-    let mask = vcltq_u32(lane, vdupq_n_u32(count as u32));
-    vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(lanes), mask))
 }
 
 /// Number of different bits. Safe to call as `HammingKernel` says.

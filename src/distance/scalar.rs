@@ -8,9 +8,9 @@ use std::array;
 
 use super::dispatch::Kernels;
 use super::fastscan;
-use super::quantized::Quantized;
+use super::packed;
 
-const LANES: usize = 32;
+pub(super) const LANES: usize = 32;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -19,8 +19,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     negative_inner_product,
     l1,
     cosine_terms,
-    l2_squared_quantized,
-    inner_product_quantized,
+    packed: packed::scalar::KERNELS,
     fastscan: fastscan::scalar::fastscan,
     estimate: fastscan::scalar::estimate,
     hamming,
@@ -52,52 +51,14 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
     unsafe { [inner_product(a, b, n), inner_product(a, a, n), inner_product(b, b, n)] }
 }
 
-/// Squared Euclidean distance to a decoded vector. Safe to call as `QuantizedKernel` says, as the next.
-unsafe fn l2_squared_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |x, y| (x - y) * (x - y)) }
-}
-
-unsafe fn inner_product_quantized(q: &[f32], x: &Quantized) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { sum_quantized(q, x, |x, y| x * y) }
-}
-
-/// The sum over all dimensions of what `term` makes of a query and a decoded vector.
-///
-/// # Safety
-/// Query, heads and tails have one length.
-#[inline(always)]
-unsafe fn sum_quantized(q: &[f32], x: &Quantized, term: impl Fn(f32, f32) -> f32) -> f32 {
-    let decode = |integer: i32| x.lo + integer as f32 * x.step;
-    // SAFETY: i is below the length that all arrays have.
-    unsafe {
-        let head = |i| i32::from(*x.heads.get_unchecked(i));
-        match x.tails {
-            None => fold(q.len(), |i| term(*q.get_unchecked(i), decode(head(i)))),
-            Some(tails) => fold(q.len(), |i| {
-                let integer = head(i) << 8 | i32::from(*tails.get_unchecked(i));
-                term(*q.get_unchecked(i), decode(integer))
-            }),
-        }
-    }
-}
-
 /// The sum over all pairs of what `term` makes of a pair.
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` floats, at any alignment.
 #[inline(always)]
 unsafe fn sum(a: *const f32, b: *const f32, n: usize, term: impl Fn(f32, f32) -> f32) -> f32 {
-    // SAFETY: i < n.
-    fold(n, |i| unsafe {
-        term(a.add(i).read_unaligned(), b.add(i).read_unaligned())
-    })
-}
-
-/// The sum of `term(i)` for all i below `n`.
-#[inline(always)]
-fn fold(n: usize, term: impl Fn(usize) -> f32) -> f32 {
+    // SAFETY: called with i below n only.
+    let term = |i| unsafe { term(a.add(i).read_unaligned(), b.add(i).read_unaligned()) };
     let mut lanes = [0.0f32; LANES];
     let whole = n - n % LANES;
     for start in (0..whole).step_by(LANES) {
@@ -110,7 +71,7 @@ fn fold(n: usize, term: impl Fn(usize) -> f32) -> f32 {
 }
 
 /// The sum of all lanes, pairwise, so that rounding errors grow with the logarithm of their number.
-fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
+pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for i in 0..width {

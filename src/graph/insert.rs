@@ -4,73 +4,99 @@ use super::Graph;
 use super::level::level;
 use super::link::Linker;
 use super::search::Search;
-use super::select::Choice;
+use super::select::{Choice, Located};
+use super::space::{Point, Query};
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK};
 use crate::storage::record::State;
 use crate::storage::store::place;
 use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
 
+/// A coded search for neighbours is so many times as wide as ef_construction: then it finds what a plain one finds (measured).
+const CODED_WIDTH: usize = 2;
+
+/// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
+/// it would be lost with the few links that they have for it (measured).
+pub(super) const FEWEST_LINKS_BACK: usize = 8;
+
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
 pub struct Inserter {
     pub(super) search: Search,
     pub(super) linker: Linker,
-    bytes: Vec<u8>,
+    point: Point,
+    query: Query,
+    /// Whether new nodes are offered as fills to what they chose as fills: a build does so, for whom a changed page costs little.
+    offers_fills: bool,
+}
+
+impl Inserter {
+    /// The inserter of a build.
+    pub fn of_build() -> Inserter {
+        Inserter {
+            offers_fills: true,
+            ..Inserter::default()
+        }
+    }
 }
 
 impl<S: PageStore> Graph<'_, S> {
     /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
     /// otherwise there is a new node.
     pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], tid: HeapTid) -> Result<()> {
-        let Inserter { search, bytes, .. } = &mut *inserter;
-        bytes.clear();
-        bytes.extend(vector.iter().flat_map(|value| value.to_ne_bytes()));
-        let node_level = level(self.parameters.seed, tid, self.parameters.m);
+        // They are lent to what uses the rest of the inserter.
+        let mut point = std::mem::take(&mut inserter.point);
+        let mut query = std::mem::take(&mut inserter.query);
+        self.space.set_point(vector, &mut point);
+        self.space.set_query(&point, &mut query);
+        let inserted = self.insert_point(inserter, &point, &query, tid);
+        (inserter.point, inserter.query) = (point, query);
+        inserted
+    }
 
-        let width = usize::from(self.parameters.ef_construction);
-        let entry = self.search_down_to(search, vector, |level| level.min(node_level), width)?;
-        let levels = entry.map_or(0, |entry| usize::from(node_level.min(entry.level)) + 1);
-        let mut choices: Vec<Vec<Choice>> = vec![Vec::new(); levels];
-        if let Some(entry) = entry {
-            for level in (0..levels).rev() {
-                if level + 1 < levels {
-                    self.search_level(search, vector, &entry, level as u8, width)?;
-                }
-                choices[level] = live_choices(search);
-            }
-            if choices[0].is_empty() {
-                choices[0] = self.live_around(search, vector, 0)?;
-            }
-            let itself = self.kernel.distance(vector, vector);
-            for equal in choices[0].iter().filter(|choice| choice.distance == itself) {
-                if self.add_tid(equal.link, bytes, tid)? {
-                    return Ok(());
-                }
+    fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, tid: HeapTid) -> Result<()> {
+        let parameters = &self.space.parameters;
+        let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
+        let choices = self.choices_from(inserter, query, node_level)?;
+        let itself = self.space.whole_distance(query, &point.stored);
+        let nearest = choices.first().map_or(&[][..], |choices| choices);
+        for equal in nearest.iter().filter(|choice| choice.distance == itself) {
+            if self.add_tid(equal.link, &point.stored, tid)? {
+                return Ok(());
             }
         }
 
         let mut node: Option<Link> = None;
         let mut below = NodeRef::NONE;
+        let mut tails = Vec::new();
         for level in 0..=node_level {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
-            let capacity = self.layout.link_capacity(level);
-            let linker = &mut inserter.linker;
-            let links = self.select(choices.iter().copied(), capacity, level, &mut linker.chosen)?;
+            let chosen = &mut inserter.linker.chosen;
+            self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
+            let neighbours = self.neighbours(&point.coordinates, chosen);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
-            let record = place(self.store, &self.layout, |nodes, slot| {
+            let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
                 let mut record = nodes.record(slot)?;
-                record.set_vector(vector);
-                record.set_links(&links);
+                record.set_vector(&point.stored);
+                neighbours.write(&mut record);
                 if level == 0 {
                     record.push_tid(tid)?;
+                } else {
+                    record.set_tails(tails.iter().copied());
                 }
                 Ok(link)
             })?;
-            let linked = self.link_all_back(linker, &links, record, level)?;
+            if level == 0 {
+                tails = self.place_tails(record, &point.stored)?;
+            }
+            let at = Located {
+                link: record,
+                at: &point.coordinates,
+            };
+            let linked = self.link_all_back(inserter, at, level)?;
             if level == 0 && !linked {
-                self.find_a_place(inserter, vector, record)?;
+                self.find_a_place(inserter, query, at)?;
             }
             node = node.or(Some(record));
             below = record.node;
@@ -81,65 +107,116 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
+    /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
+    fn choices_from(&self, inserter: &mut Inserter, query: &Query, node_level: u8) -> Result<Vec<Vec<Choice>>> {
+        let search = &mut inserter.search;
+        let width = self.construction_width();
+        let entry = self.search_down_to(search, query, |level| level.min(node_level), width)?;
+        let Some(entry) = entry else { return Ok(Vec::new()) };
+        let levels = usize::from(node_level.min(entry.level)) + 1;
+        let mut choices = vec![Vec::new(); levels];
+        for level in (0..levels).rev() {
+            if level + 1 < levels {
+                self.search_below(search, query, level as u8, width)?;
+            }
+            choices[level] = live_choices(search, width);
+        }
+        if choices[0].is_empty() {
+            choices[0] = self.live_around(search, query, 0)?;
+        }
+        Ok(choices)
+    }
+
     /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
     /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
-    fn find_a_place(&self, inserter: &mut Inserter, vector: &[f32], record: Link) -> Result<()> {
-        while !self.connect(inserter, vector, record, 0)? {
+    fn find_a_place(&self, inserter: &mut Inserter, query: &Query, record: Located<'_>) -> Result<()> {
+        while !self.connect(inserter, query, record, 0)? {
             self.store.check_interrupts();
             let entry = self.entry()?;
             if let Some(entry) = entry {
                 // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
                 let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
                 let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
-                if node == record.node || self.force_link(Link { node, generation }, record, 0)? {
+                if node == record.link.node || self.force_link(Link { node, generation }, record, 0)? {
                     return Ok(());
                 }
             }
-            if self.replace_entry(entry, Some(EntryPoint { link: record, level: 0 }))? {
+            let this = EntryPoint {
+                link: record.link,
+                level: 0,
+            };
+            if self.replace_entry(entry, Some(this))? {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// Links the chosen back to a record, and makes sure that one of them does; says whether one does.
-    fn link_all_back(&self, linker: &mut Linker, chosen: &[Link], record: Link, level: u8) -> Result<bool> {
-        let mut linked = false;
-        for &at in chosen {
-            linked |= self.link_back(linker, at, record, level)?;
+    /// Links what a record chose back to it, and makes sure that one of them does; says whether one does.
+    fn link_all_back(&self, inserter: &mut Inserter, record: Located<'_>, level: u8) -> Result<bool> {
+        let linker = &mut inserter.linker;
+        let chosen = std::mem::take(&mut linker.chosen);
+        let coded = self.space.layout.is_coded();
+        let mut links = 0;
+        for (at, fill) in chosen.all() {
+            if !fill || !coded || links < FEWEST_LINKS_BACK {
+                links += usize::from(self.link_back(linker, at, record, level)?);
+            } else if inserter.offers_fills {
+                self.offer_fill(linker, at, record, level)?;
+            }
         }
-        for &at in chosen {
-            linked = linked || self.force_link(at, record, level)?;
+        let mut linked = links > 0;
+        for (at, _) in chosen.all() {
+            linked = linked || self.force_link(at.link, record, level)?;
         }
+        linker.chosen = chosen;
         Ok(linked)
     }
 
     /// Chooses neighbours for a record anew by a search, and links them back; says whether one of them links to it.
-    pub(super) fn connect(&self, inserter: &mut Inserter, vector: &[f32], record: Link, level: u8) -> Result<bool> {
-        let Inserter { search, linker, .. } = inserter;
-        let choices = self.live_around(search, vector, level)?;
-        let others = choices.into_iter().filter(|choice| choice.link.node != record.node);
-        let links = self.select(others, self.layout.link_capacity(level), level, &mut linker.chosen)?;
-        let before = self.read(record.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
-        if links.is_empty() || !self.replace_links(record, level, &before, &links)? {
+    pub(super) fn connect(
+        &self,
+        inserter: &mut Inserter,
+        query: &Query,
+        record: Located<'_>,
+        level: u8,
+    ) -> Result<bool> {
+        let choices = self.live_around(&mut inserter.search, query, level)?;
+        let others = choices
+            .into_iter()
+            .filter(|choice| choice.link.node != record.link.node);
+        let chosen = &mut inserter.linker.chosen;
+        self.select(others, level, self.fill_to(level), chosen)?;
+        let before = self.read(record.link.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
+        if chosen.survivors.is_empty() || !self.replace_links(record, level, &before, chosen)? {
             return Ok(false);
         }
-        self.link_all_back(linker, &links, record, level)
+        self.link_all_back(inserter, record, level)
+    }
+
+    /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
+    pub(super) fn construction_width(&self) -> usize {
+        let width = usize::from(self.space.parameters.ef_construction);
+        if self.space.layout.is_coded() {
+            CODED_WIDTH * width
+        } else {
+            width
+        }
     }
 
     /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones, the level is walked from there
     /// until some turn up.
-    pub(super) fn live_around(&self, search: &mut Search, vector: &[f32], level: u8) -> Result<Vec<Choice>> {
-        let width = usize::from(self.parameters.ef_construction);
-        match self.search_down_to(search, vector, |_| level, width)? {
+    pub(super) fn live_around(&self, search: &mut Search, query: &Query, level: u8) -> Result<Vec<Choice>> {
+        let width = self.construction_width();
+        match self.search_down_to(search, query, |_| level, width)? {
             Some(entry) if entry.level >= level => {}
             _ => return Ok(Vec::new()),
         }
-        let choices = live_choices(search);
+        let choices = live_choices(search, width);
         if !choices.is_empty() || !search.is_full() {
             return Ok(choices);
         }
-        self.walk_to_live(search, vector, level, width)
+        self.walk_to_live(search, query, level, width)
     }
 
     /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM
@@ -173,12 +250,13 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// What a search found that may be linked to, nearest first.
-fn live_choices(search: &Search) -> Vec<Choice> {
+/// What a search found that may be linked to, nearest first, at most `most`.
+fn live_choices(search: &Search, most: usize) -> Vec<Choice> {
     let live = search.beam().iter().filter(|candidate| candidate.live);
-    live.map(|candidate| Choice {
-        distance: candidate.distance,
-        link: candidate.link,
-    })
-    .collect()
+    live.take(most)
+        .map(|candidate| Choice {
+            distance: candidate.distance,
+            link: candidate.link,
+        })
+        .collect()
 }

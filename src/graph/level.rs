@@ -1,4 +1,4 @@
-//! The level of a new node: geometric with ratio 1/m, drawn from a generator seeded by the index and the row, so that a build is
+//! The level of a new node: geometric, drawn from a generator seeded by the index and the row, so that a build is
 //! the same whatever the order in which nodes are made.
 
 use rand::rngs::SmallRng;
@@ -7,12 +7,12 @@ use rand::{Rng, SeedableRng};
 use crate::storage::HeapTid;
 use crate::storage::record::MAX_LEVEL;
 
-/// The level of the node made for a row: `floor(-ln(u) / ln(m))`, u uniform in (0, 1].
-pub fn level(seed: u64, tid: HeapTid, m: u16) -> u8 {
+/// The level of the node made for a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; of `ratio` nodes of a level one is on the next.
+pub fn level(seed: u64, tid: HeapTid, ratio: usize) -> u8 {
     let row = u64::from(tid.block) << 16 | u64::from(tid.offset);
     let mut generator = SmallRng::seed_from_u64(seed ^ row.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let uniform = 1.0 - generator.random::<f64>();
-    let level = -uniform.ln() / f64::from(m).ln();
+    let level = -uniform.ln() / (ratio as f64).ln();
     level.min(f64::from(MAX_LEVEL)) as u8
 }
 
@@ -27,7 +27,7 @@ mod tests {
             let levels: Vec<_> = tids().map(|tid| level(7, tid, m)).collect();
             assert_eq!(levels, tids().map(|tid| level(7, tid, m)).collect::<Vec<_>>());
             for least in 1..3u8 {
-                let expected = levels.len() as f64 * f64::from(m).powi(-i32::from(least));
+                let expected = levels.len() as f64 * (m as f64).powi(-i32::from(least));
                 let found = levels.iter().filter(|&&level| level >= least).count() as f64;
                 assert!(
                     (found - expected).abs() < 5.0 * expected.sqrt() + 1.0,

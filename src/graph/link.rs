@@ -1,14 +1,18 @@
-//! Links back: a node that others were chosen for becomes their neighbour too.
+//! Links to a new record: a node that it chose becomes its neighbour's neighbour too.
 
 use super::Graph;
-use super::select::{Choice, Chosen, decode};
+use super::lanes;
+use super::select::{Choice, Chosen, Located};
+use super::space::Point;
 use crate::error::Result;
-use crate::storage::record::State;
+use crate::quantize::code::Factors;
+use crate::storage::record::{Code, RecordMut, State};
 use crate::storage::{Edit, Link, PageStore};
 
 /// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
 const RETRIES: usize = 8;
 
+/// What became of a link that was to be added.
 enum Added {
     /// The record is no live node any more.
     Gone,
@@ -22,50 +26,113 @@ enum Added {
 #[derive(Default)]
 pub struct Linker {
     pub(super) chosen: Chosen,
-    vector: Vec<f32>,
+    words: Vec<u32>,
+    lanes: lanes::Memory,
+    point: Point,
     links: Vec<Link>,
     choices: Vec<Choice>,
 }
 
+/// The codes of a record's links to be.
+pub(super) struct Neighbours {
+    links: Vec<(Link, Factors, bool)>,
+    words: Vec<u32>,
+    each: usize,
+}
+
+impl Neighbours {
+    /// Writes them in place of a record's links.
+    pub(super) fn write(&self, record: &mut RecordMut<'_>) {
+        record.clear_links();
+        for (i, &(link, factors, fill)) in self.links.iter().enumerate() {
+            let words = &self.words[i * self.each..(i + 1) * self.each];
+            record.push_link(link, Code { words, factors }, fill);
+        }
+    }
+}
+
+/// Whether a record is the live one that a link means.
+fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
+    let view = record.view();
+    view.is(link.generation, level) && view.state() == State::Node
+}
+
 impl<S: PageStore> Graph<'_, S> {
+    /// The links that a record with these coordinates has to what was chosen for it.
+    pub(super) fn neighbours(&self, at: &[f32], chosen: &Chosen) -> Neighbours {
+        let each = self.space.layout.code_words();
+        let mut links = Vec::new();
+        let mut words = vec![0; each * (chosen.survivors.len() + chosen.fills.len())];
+        for (i, (other, fill)) in chosen.all().enumerate() {
+            let factors = self.space.encode(other.at, at, &mut words[i * each..(i + 1) * each]);
+            links.push((other.link, factors, fill));
+        }
+        Neighbours { links, words, each }
+    }
+
     /// Adds a link to the record `at`; when it is full, lets it choose anew among its links and the new one. Says whether
     /// the record links to `new` afterwards.
-    ///
-    /// The choice reads other pages, so it is made without a lock and holds only if the record's links are then still the same.
-    pub(super) fn link_back(&self, linker: &mut Linker, at: Link, new: Link, level: u8) -> Result<bool> {
+    pub(super) fn link_back(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<bool> {
+        if self.space.layout.is_coded() {
+            return self.add_coded(linker, at, new, level, false);
+        }
         for _ in 0..RETRIES {
-            match self.add_link(linker, at, new, level)? {
+            match self.add_plain(linker, at.link, new.link, level)? {
                 Added::Gone => return Ok(false),
                 Added::Linked => return Ok(true),
                 Added::Full => {}
             }
+            // The choice reads other pages, so it is made without a lock and holds only if the record's links are then still the same.
             let before = linker.links.clone();
-            let candidates = before.iter().copied().chain([new]);
-            let Some(selected) = self.choose(linker, candidates, level)? else {
+            if !self.choose(linker, at, &before, new.link, level)? {
                 return Ok(false);
-            };
-            if self.replace_links(at, level, &before, &selected)? {
-                return Ok(selected.contains(&new));
+            }
+            if self.replace_links(at, level, &before, &linker.chosen)? {
+                return Ok(linker.chosen.all().any(|(other, _)| other.link == new.link));
             }
         }
         Ok(false)
     }
 
-    /// Adds a link if there is room; if not, leaves the record's vector and links in `linker`.
-    fn add_link(&self, linker: &mut Linker, at: Link, new: Link, level: u8) -> Result<Added> {
+    /// Offers a record of a coded index a neighbour for a lane that is empty, or holds a fill farther away.
+    pub(super) fn offer_fill(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<()> {
+        self.add_coded(linker, at, new, level, true).map(drop)
+    }
+
+    fn add_coded(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8, fill: bool) -> Result<bool> {
+        linker.words.resize(self.space.layout.code_words(), 0);
+        let factors = self.space.encode(new.at, at.at, &mut linker.words);
+        let code = Code {
+            words: &linker.words,
+            factors,
+        };
+        let memory = &mut linker.lanes;
+        self.write(at.link.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !is_live(&record, at.link, level) {
+                return Ok(Edit::Unchanged(false));
+            }
+            Ok(if fill {
+                lanes::fill(&mut record, new.link, code)
+            } else {
+                lanes::add(memory, &mut record, new.link, code)
+            })
+        })
+    }
+
+    /// Adds a link if there is room; if not, leaves the record's links in `linker`.
+    fn add_plain(&self, linker: &mut Linker, at: Link, new: Link, level: u8) -> Result<Added> {
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
-            let view = record.view();
-            if !view.is(at.generation, level) || view.state() != State::Node {
+            if !is_live(&record, at, level) {
                 return Ok(Edit::Unchanged(Added::Gone));
             }
             linker.links.clear();
-            linker.links.extend(view.links());
+            linker.links.extend(record.view().links());
             if linker.links.contains(&new) {
                 return Ok(Edit::Unchanged(Added::Linked));
             }
-            decode(view.vector(), &mut linker.vector);
-            Ok(if record.push_link(new) {
+            Ok(if record.push_link(new, Code::default(), false) {
                 Edit::Changed(Added::Linked)
             } else {
                 Edit::Unchanged(Added::Full)
@@ -73,56 +140,54 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Chooses among `candidates` for the record whose vector is in `linker`; not if one of them is dead, since the VACUUM that is
+    /// Chooses anew for a record among its links and a new one, into `linker`; not if one of them is dead, since the VACUUM that is
     /// removing it lets the record choose among what lies beyond it too.
-    fn choose(
-        &self,
-        linker: &mut Linker,
-        candidates: impl IntoIterator<Item = Link>,
-        level: u8,
-    ) -> Result<Option<Vec<Link>>> {
-        linker.choices.clear();
-        for link in candidates {
-            let met = self.read(link.node, |record| {
-                let judge = || (record.state(), self.distance(&linker.vector, &record));
-                Ok(record.is(link.generation, level).then(judge))
-            })?;
-            match met {
-                Some((State::Dead, _)) => return Ok(None),
-                Some((_, distance)) => linker.choices.push(Choice { distance, link }),
+    fn choose(&self, linker: &mut Linker, at: Located<'_>, links: &[Link], new: Link, level: u8) -> Result<bool> {
+        let Linker {
+            choices, point, chosen, ..
+        } = linker;
+        choices.clear();
+        for link in links.iter().copied().chain([new]) {
+            match self.read_point(link, level, point)? {
+                Some(State::Dead) => return Ok(false),
+                Some(_) => choices.push(Choice {
+                    distance: self.space.between(at.at, &point.coordinates),
+                    link,
+                }),
                 None => {}
             }
         }
-        linker.choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        let choices = linker.choices.iter().copied();
-        let capacity = self.layout.link_capacity(level);
-        self.select(choices, capacity, level, &mut linker.chosen).map(Some)
+        choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
+        Ok(true)
     }
 
     /// Replaces the links of a live record if they are still `before`; says whether it did.
-    pub(super) fn replace_links(&self, at: Link, level: u8, before: &[Link], links: &[Link]) -> Result<bool> {
-        self.write(at.node, |nodes, slot| {
+    pub(super) fn replace_links(&self, at: Located<'_>, level: u8, before: &[Link], chosen: &Chosen) -> Result<bool> {
+        let neighbours = self.neighbours(at.at, chosen);
+        self.write(at.link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
-            let view = record.view();
-            let same = view.is(at.generation, level) && view.state() == State::Node;
-            if !same || !view.links().eq(before.iter().copied()) {
+            if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {
                 return Ok(Edit::Unchanged(false));
             }
-            record.set_links(links);
+            neighbours.write(&mut record);
             Ok(Edit::Changed(true))
         })
     }
 
     /// Adds a link if there is room; says whether the record links to `new` now.
-    pub(super) fn link_if_room(&self, at: Link, new: Link, level: u8) -> Result<bool> {
+    pub(super) fn link_if_room(&self, at: Link, new: Located<'_>, level: u8) -> Result<bool> {
+        let mut point = Point::default();
+        if self.read_point(at, level, &mut point)? != Some(State::Node) {
+            return Ok(false);
+        }
+        let mut words = vec![0; self.space.layout.code_words()];
+        let factors = self.space.encode(new.at, &point.coordinates, &mut words);
+        let code = Code { words: &words, factors };
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
-            let live = record.view().is(at.generation, level) && record.view().state() == State::Node;
-            if live && record.view().links().any(|link| link == new) {
-                return Ok(Edit::Unchanged(true));
-            }
-            Ok(if live && record.push_link(new) {
-                Edit::Changed(true)
+            Ok(if is_live(&record, at, level) {
+                lanes::add_if_room(&mut record, new.link, code)
             } else {
                 Edit::Unchanged(false)
             })
@@ -132,33 +197,41 @@ impl<S: PageStore> Graph<'_, S> {
     /// Adds a link even where the heuristic would not: a record that nothing links to is never found. If there is no room the
     /// link replaces the last one, which the new record takes over first, so that what it leads to is found at any moment. Says
     /// whether the record could be linked.
-    pub(super) fn force_link(&self, at: Link, new: Link, level: u8) -> Result<bool> {
+    pub(super) fn force_link(&self, at: Link, new: Located<'_>, level: u8) -> Result<bool> {
+        let (mut here, mut other) = (Point::default(), Point::default());
+        let mut words = vec![0; self.space.layout.code_words()];
         for _ in 0..RETRIES {
             if self.link_if_room(at, new, level)? {
                 return Ok(true);
             }
-            let last = self.read(at.node, |record| {
-                let live = record.is(at.generation, level) && record.state() == State::Node;
-                Ok(record.links().last().filter(|_| live))
-            })?;
-            let Some(last) = last else { return Ok(false) };
-            self.write(new.node, |nodes, slot| {
-                let mut record = nodes.record(slot)?;
-                let view = record.view();
-                if !view.is(new.generation, level) || last == new || view.links().any(|link| link == last) {
-                    return Ok(Edit::Unchanged(()));
-                }
-                record.push_or_replace_link(last);
-                Ok(Edit::Changed(()))
-            })?;
+            if self.read_point(at, level, &mut here)? != Some(State::Node) {
+                return Ok(false);
+            }
+            let Some(last) = self.read(at.node, |record| Ok(record.links().last()))? else {
+                continue;
+            };
+            if self.read_point(last, level, &mut other)?.is_some() && last != new.link {
+                let factors = self.space.encode(&other.coordinates, new.at, &mut words);
+                let code = Code { words: &words, factors };
+                self.write(new.link.node, |nodes, slot| {
+                    let mut record = nodes.record(slot)?;
+                    let view = record.view();
+                    if !view.is(new.link.generation, level) || view.links().any(|link| link == last) {
+                        return Ok(Edit::Unchanged(()));
+                    }
+                    lanes::add_or_replace_last(&mut record, last, code);
+                    Ok(Edit::Changed(()))
+                })?;
+            }
+            let factors = self.space.encode(new.at, &here.coordinates, &mut words);
+            let code = Code { words: &words, factors };
             let replaced = self.write(at.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
-                let view = record.view();
-                let live = view.is(at.generation, level) && view.state() == State::Node;
-                if !live || view.links().last() != Some(last) || view.links().any(|link| link == new) {
+                let same = is_live(&record, at, level) && record.view().links().last() == Some(last);
+                if !same || record.view().links().any(|link| link == new.link) {
                     return Ok(Edit::Unchanged(false));
                 }
-                record.push_or_replace_link(new);
+                lanes::add_or_replace_last(&mut record, new.link, code);
                 Ok(Edit::Changed(true))
             })?;
             if replaced {

@@ -13,28 +13,33 @@
 //! - one page is locked at a time, two only where a node and its TID extension change together, in block order.
 
 pub mod insert;
+mod lanes;
 pub mod level;
-pub mod link;
+mod link;
 pub mod reconnect;
 pub mod repair;
 pub mod scan;
 pub mod search;
 mod select;
+pub mod space;
 mod tids;
+mod vectors;
 mod visited;
 
-use crate::distance::Kernel;
+use std::sync::Arc;
+
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK, Parameters};
-use crate::storage::record::{NodePage, NodePageMut, Record, State};
-use crate::storage::{BlockNumber, Edit, Layout, Link, NodeRef, PageStore, page};
+use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, page};
+
+use space::Space;
 
 /// A graph in a page store: what every operation on it needs.
 pub struct Graph<'s, S> {
     store: &'s S,
-    layout: Layout,
-    kernel: Kernel,
-    parameters: Parameters,
+    space: Arc<Space>,
 }
 
 impl<'s, S: PageStore> Graph<'s, S> {
@@ -43,29 +48,23 @@ impl<'s, S: PageStore> Graph<'s, S> {
         let block = store.extend()?;
         debug_assert_eq!(block, META_BLOCK);
         store.write(META_BLOCK, |page| meta::init(page, &parameters).map(Edit::Changed))?;
-        Self::with(store, parameters)
+        Ok(Self::with(store, Arc::new(Space::new(parameters)?)))
     }
 
     /// Opens the graph of an index.
     pub fn open(store: &'s S) -> Result<Self> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        Self::with(store, meta.parameters)
+        Ok(Self::with(store, Arc::new(Space::new(meta.parameters)?)))
     }
 
-    /// The graph with known parameters.
-    pub fn with(store: &'s S, parameters: Parameters) -> Result<Self> {
-        let layout = Layout::plan(parameters.dimensions as usize, usize::from(parameters.m))?;
-        Ok(Graph {
-            store,
-            layout,
-            kernel: parameters.metric.kernel(),
-            parameters,
-        })
+    /// The graph of an index whose space is known.
+    pub fn with(store: &'s S, space: Arc<Space>) -> Self {
+        Graph { store, space }
     }
 
-    /// What the index is.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
+    /// The space of its vectors.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
     }
 
     /// Where a search enters.
@@ -76,21 +75,21 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Reads a record under its page's share lock.
     #[inline]
     fn read<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
-        let block = self.layout.block(node);
+        let block = self.space.layout.block(node);
         self.store.read(block, |page| {
-            f(NodePage::new(page, block, &self.layout)?.record(self.layout.slot(node))?)
+            f(NodePage::new(page, block, &self.space.layout)?.record(self.space.layout.slot(node))?)
         })
     }
 
-    /// Shows `f` every live level-0 record of a page, under the page's share lock.
+    /// Shows `f` every live, complete level-0 record of a page, under the page's share lock.
     fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
         self.store.read(block, |page| {
             if page::is_new(page) {
                 return Ok(());
             }
-            for record in NodePage::new(page, block, &self.layout)?.records() {
+            for record in NodePage::new(page, block, &self.space.layout)?.records() {
                 let (node, record) = record?;
-                if record.state() == State::Node && record.level() == 0 {
+                if record.state() == State::Node && record.level() == 0 && record.is_complete() {
                     let generation = record.generation();
                     f(Link { node, generation }, &record);
                 }
@@ -101,11 +100,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
 
     /// Changes the page of a record under its exclusive lock; `f` also gets the record's slot.
     fn write<T>(&self, node: NodeRef, f: impl FnOnce(&mut NodePageMut<'_>, u32) -> Result<Edit<T>>) -> Result<T> {
-        let block = self.layout.block(node);
+        let block = self.space.layout.block(node);
         self.store.write(block, |page| {
             f(
-                &mut NodePageMut::new(page, block, &self.layout)?,
-                self.layout.slot(node),
+                &mut NodePageMut::new(page, block, &self.space.layout)?,
+                self.space.layout.slot(node),
             )
         })
     }
@@ -113,11 +112,18 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Hints that a record is read soon.
     #[inline]
     fn prefetch(&self, node: NodeRef) {
-        self.store.prefetch(
-            self.layout.block(node),
-            self.layout.offset(self.layout.slot(node)),
-            self.layout.stride,
-        );
+        let layout = &self.space.layout;
+        let at = layout.offset(layout.slot(node));
+        self.store.prefetch(layout.block(node), at, layout.visited_len());
+    }
+
+    /// Hints that a record on a pinned page is read soon.
+    #[inline]
+    fn hint(&self, pin: &S::Pin<'_>, node: NodeRef) {
+        let layout = &self.space.layout;
+        self.store.hint(pin, 0, 1);
+        self.store
+            .hint(pin, layout.offset(layout.slot(node)), layout.visited_len());
     }
 }
 

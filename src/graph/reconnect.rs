@@ -2,14 +2,18 @@
 //!
 //! The heuristic keeps a link only where no kept neighbour is nearer, which in data with outliers and hubs (vectors of very different
 //! length, say) leaves some nodes with links but none to them; so may removals. After a build and after a removal a
-//! walk over level 0 finds them, and each gets a link from a node near it that the walk did reach. The walk goes hop by hop, and
+//! walk over level 0 finds them, and each gets links from nodes near it that the walk did reach. The walk goes hop by hop, and
 //! each hop in block order, so that it is a few passes over the file and not as many random reads as there are nodes.
 
 use super::Graph;
 use super::insert::Inserter;
-use super::select::decode;
+use super::select::Located;
+use super::space::{Point, Query};
 use crate::error::Result;
 use crate::storage::{BlockNumber, Layout, Link, NodeRef, PageStore};
+
+/// Links that an unreached node gets where there is room: as few lead to the others that are hard to reach.
+const LINKS: usize = 4;
 
 /// One bit for each slot of the index.
 struct Reached(Vec<u64>);
@@ -50,7 +54,7 @@ impl<S: PageStore> Graph<'_, S> {
             node: start,
             generation,
         };
-        let mut reached = Reached::new(self.store.blocks()?, &self.layout);
+        let mut reached = Reached::new(self.store.blocks()?, &self.space.layout);
         self.walk(&mut reached, start)?;
         let mut connected = 0;
         for block in 1..self.store.blocks()? {
@@ -98,15 +102,19 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(unreached)
     }
 
-    /// Links the nearest reached node with room to an unreached one, or the nearest at all in place of its last link.
+    /// Links the nearest reached nodes with room to an unreached one, or the nearest at all in place of its last link.
     fn attach(&self, inserter: &mut Inserter, reached: &Reached, start: Link, node: Link) -> Result<bool> {
-        let mut vector = Vec::new();
-        let is_dead_end = self.read(node.node, |record| {
-            decode(record.vector(), &mut vector);
-            Ok(record.link_count() == 0)
-        })?;
-        if is_dead_end {
-            self.connect(inserter, &vector, node, 0)?;
+        let (mut point, mut query) = (Point::default(), Query::default());
+        if self.read_point(node, 0, &mut point)?.is_none() {
+            return Ok(false);
+        }
+        self.space.set_query(&point, &mut query);
+        let at = Located {
+            link: node,
+            at: &point.coordinates,
+        };
+        if self.read(node.node, |record| Ok(record.link_count() == 0))? {
+            self.connect(inserter, &query, at, 0)?;
         }
         let near = |links: Vec<Link>| {
             links
@@ -114,27 +122,28 @@ impl<S: PageStore> Graph<'_, S> {
                 .filter(|link| reached.contains(link.node))
                 .collect::<Vec<_>>()
         };
-        let around = self.live_around(&mut inserter.search, &vector, 0)?;
+        let around = self.live_around(&mut inserter.search, &query, 0)?;
         let mut reached_near = near(around.into_iter().map(|choice| choice.link).collect());
         if reached_near.is_empty() {
             // What is nearest is cut off as a whole.
             let search = &mut inserter.search;
-            self.search_from(
-                search,
-                &vector,
-                start.node,
-                usize::from(self.parameters.ef_construction),
-            )?;
+            let width = self.construction_width();
+            self.search_from(search, &query, start.node, width)?;
             let live = search.beam().iter().filter(|candidate| candidate.live);
             reached_near = near(live.map(|candidate| candidate.link).collect());
         }
-        for &at in &reached_near {
-            if self.link_if_room(at, node, 0)? {
-                return Ok(true);
+        let mut links = 0;
+        for &other in &reached_near {
+            links += usize::from(self.link_if_room(other, at, 0)?);
+            if links == LINKS {
+                break;
             }
         }
-        for &at in &reached_near {
-            if self.force_link(at, node, 0)? {
+        if links > 0 {
+            return Ok(true);
+        }
+        for &other in &reached_near {
+            if self.force_link(other, at, 0)? {
                 return Ok(true);
             }
         }

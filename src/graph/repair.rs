@@ -8,11 +8,13 @@
 use std::collections::HashSet;
 
 use super::Graph;
-use super::insert::Inserter;
-use super::select::{Choice, decode};
+use super::insert::{FEWEST_LINKS_BACK, Inserter};
+use super::select::{Choice, Located};
+use super::space::{Point, Query};
 use crate::error::Result;
 use crate::storage::meta::EntryPoint;
-use crate::storage::record::{MAX_LEVEL, NodePage, NodePageMut, Record, State};
+use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::record::{MAX_LEVEL, Record, State};
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, page};
 
 /// What a removal did.
@@ -40,6 +42,8 @@ struct Survey {
     chained: Vec<NodeRef>,
     /// A live level-0 record.
     live: Option<Link>,
+    /// Tails, with their owner.
+    tails: Vec<(NodeRef, Link)>,
 }
 
 impl<S: PageStore> Graph<'_, S> {
@@ -55,6 +59,7 @@ impl<S: PageStore> Graph<'_, S> {
         }
         self.settle_chains(&mut survey)?;
         if survey.dead.is_empty() {
+            self.free_tails(&survey)?;
             return Ok(removal);
         }
         removal.nodes_removed = survey.dead.len() as u64;
@@ -71,6 +76,9 @@ impl<S: PageStore> Graph<'_, S> {
         }
 
         let mut inserter = Inserter::default();
+        if self.space.layout.is_coded() {
+            self.secure(&survey.dead, &mut inserter)?;
+        }
         for block in 1..blocks {
             self.store.check_interrupts();
             removal.records_mended += self.mend_page(block, &survey.dead, &mut inserter)?;
@@ -83,6 +91,7 @@ impl<S: PageStore> Graph<'_, S> {
             self.free(on_level.map(|(record, _)| record.link.node).collect())?;
         }
         self.free(dead_nodes)?;
+        self.free_tails(&survey)?;
         removal.records_mended += self.reconnect(&mut inserter)?;
         Ok(removal)
     }
@@ -100,8 +109,8 @@ impl<S: PageStore> Graph<'_, S> {
             if page::is_new(page) {
                 return Ok(true);
             }
-            let nodes = NodePage::new(page, block, &self.layout)?;
-            let mut room = nodes.len() < self.layout.slots;
+            let nodes = NodePage::new(page, block, &self.space.layout)?;
+            let mut room = nodes.len() < self.space.layout.slots;
             for record in nodes.records() {
                 let (node, record) = record?;
                 room |= record.state() == State::Free;
@@ -121,13 +130,13 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(());
         }
         self.store.write(block, |page| {
-            let mut nodes = NodePageMut::new(page, block, &self.layout)?;
+            let mut nodes = NodePageMut::new(page, block, &self.space.layout)?;
             for slot in 0..nodes.view().len() {
                 let mut record = nodes.record(slot)?;
                 let removed = record.retain_tids(|tid| !dead.contains(&tid));
                 if removed > 0 && is_empty_node(&record.view()) {
                     record.set_dead();
-                    survey.dead.insert(self.layout.node(block, slot)?);
+                    survey.dead.insert(self.space.layout.node(block, slot)?);
                 }
             }
             Ok(Edit::Changed(()))
@@ -144,7 +153,7 @@ impl<S: PageStore> Graph<'_, S> {
                 if !self.drop_empty_extension(node, extension)? {
                     break false;
                 }
-                self.store.note_free(self.layout.block(extension));
+                self.store.note_free(self.space.layout.block(extension));
             };
             let died = empty
                 && self.write(node, |nodes, slot| {
@@ -173,6 +182,52 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
+    /// Gives every live record that a dead one leads to links from neighbours of its own, before anything stops leading to the dead: in
+    /// a coded index, where many links go one way, it may have had no other.
+    fn secure(&self, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
+        let mut led_to = HashSet::new();
+        for &node in dead {
+            self.store.check_interrupts();
+            self.read(node, |record| {
+                let lanes = (0..record.link_count()).filter(|&i| !record.is_fill(i));
+                let links = lanes.map(|i| record.link(i)).filter(|link| !dead.contains(&link.node));
+                led_to.extend(links.map(|link| (link, record.level())));
+                Ok(())
+            })?;
+        }
+        let mut led_to: Vec<_> = led_to.into_iter().collect();
+        led_to.sort_unstable_by_key(|(link, _)| link.node);
+        let (mut point, mut other) = (Point::default(), Point::default());
+        for (link, level) in led_to {
+            self.store.check_interrupts();
+            if self.read_point(link, level, &mut point)? != Some(State::Node) {
+                continue;
+            }
+            let at = Located {
+                link,
+                at: &point.coordinates,
+            };
+            let links = self.read(link.node, |record| {
+                let lanes = (0..record.link_count()).filter(|&i| !record.is_fill(i));
+                Ok(lanes.map(|i| record.link(i)).collect::<Vec<_>>())
+            })?;
+            let mut secured = 0;
+            for link in links.into_iter().filter(|link| !dead.contains(&link.node)) {
+                if secured == FEWEST_LINKS_BACK {
+                    break;
+                }
+                if self.read_point(link, level, &mut other)? == Some(State::Node) {
+                    let other = Located {
+                        link,
+                        at: &other.coordinates,
+                    };
+                    secured += usize::from(self.link_back(&mut inserter.linker, other, at, level)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Lets every live record of a page that links to a dead one choose anew; says how many did.
     fn mend_page(&self, block: BlockNumber, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<u64> {
         let broken = self.store.read(block, |page| {
@@ -180,7 +235,7 @@ impl<S: PageStore> Graph<'_, S> {
             if page::is_new(page) {
                 return Ok(broken);
             }
-            for record in NodePage::new(page, block, &self.layout)?.records() {
+            for record in NodePage::new(page, block, &self.space.layout)?.records() {
                 let (node, record) = record?;
                 if record.state() == State::Node && record.links().any(|link| dead.contains(&link.node)) {
                     broken.push((
@@ -200,34 +255,51 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(broken.len() as u64)
     }
 
-    fn mend(&self, at: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
-        let mut vector = Vec::new();
+    fn mend(&self, link: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
+        let mut point = Point::default();
         loop {
             self.store.check_interrupts();
-            let before = self.read(at.node, |record| {
-                decode(record.vector(), &mut vector);
-                Ok(record
-                    .is(at.generation, level)
-                    .then(|| record.links().collect::<Vec<_>>()))
-            })?;
-            let Some(before) = before else { return Ok(()) };
-            let choices = self.choices_around(&before, at, &vector, level, dead)?;
-            let capacity = self.layout.link_capacity(level);
-            let mut links = self.select(choices.iter().copied(), capacity, level, &mut inserter.linker.chosen)?;
-            // As many links as before: a record that has lost half of them would be reached, and lead on, half as often.
-            let nearest = choices.iter().map(|choice| choice.link);
-            let others: Vec<_> = nearest.filter(|link| !links.contains(link)).collect();
-            links.extend(others.into_iter().take(before.len().saturating_sub(links.len())));
-            if links.is_empty() {
-                // All around it is gone: start again from the entry point, which is replaced only afterwards.
-                self.replace_links(at, level, &before, &[])?;
-                self.connect(inserter, &vector, at, level)?;
+            if self.read_point(link, level, &mut point)?.is_none() {
                 return Ok(());
             }
-            if self.replace_links(at, level, &before, &links)? {
-                for &link in links.iter().filter(|link| !before.contains(link)) {
-                    self.link_back(&mut inserter.linker, link, at, level)?;
+            let at = Located {
+                link,
+                at: &point.coordinates,
+            };
+            let (before, survivors) = self.read(link.node, |record| {
+                let survivors = (0..record.link_count()).filter(|&i| !record.is_fill(i));
+                let survivors = survivors
+                    .map(|i| record.link(i))
+                    .filter(|link| !dead.contains(&link.node));
+                let survivors: Vec<_> = survivors.collect();
+                Ok((record.links().collect::<Vec<_>>(), survivors))
+            })?;
+            // Lanes are many: what was linked once stays, since it may have no other link.
+            let kept = if self.space.layout.is_coded() {
+                &survivors[..]
+            } else {
+                &[]
+            };
+            let choices = self.choices_around(&before, at, level, dead)?;
+            let chosen = &mut inserter.linker.chosen;
+            // As many links as before: a record that has lost half of them would be reached, and lead on, half as often.
+            let fill_to = self.fill_to(level).max(before.len());
+            self.select_beside(kept, choices, level, fill_to, chosen)?;
+            if chosen.survivors.is_empty() {
+                // All around it is gone: start again from the entry point, which is replaced only afterwards.
+                let mut query = Query::default();
+                self.space.set_query(&point, &mut query);
+                self.replace_links(at, level, &before, chosen)?;
+                self.connect(inserter, &query, at, level)?;
+                return Ok(());
+            }
+            if self.replace_links(at, level, &before, chosen)? {
+                let chosen = std::mem::take(chosen);
+                let new = |other: &Located<'_>| !before.contains(&other.link);
+                for other in chosen.survivors.iter().filter(new) {
+                    self.link_back(&mut inserter.linker, other, at, level)?;
                 }
+                inserter.linker.chosen = chosen;
                 return Ok(());
             }
         }
@@ -237,12 +309,11 @@ impl<S: PageStore> Graph<'_, S> {
     fn choices_around(
         &self,
         links: &[Link],
-        at: Link,
-        vector: &[f32],
+        at: Located<'_>,
         level: u8,
         dead: &HashSet<NodeRef>,
     ) -> Result<Vec<Choice>> {
-        let mut met = HashSet::from([at.node]);
+        let mut met = HashSet::from([at.link.node]);
         let mut around = Vec::new();
         for link in links {
             if !dead.contains(&link.node) {
@@ -256,14 +327,12 @@ impl<S: PageStore> Graph<'_, S> {
                 Ok(())
             })?;
         }
+        let mut point = Point::default();
         let mut choices = Vec::new();
         for link in around {
-            if met.insert(link.node) {
-                let distance = self.read(link.node, |record| {
-                    let live = record.is(link.generation, level) && record.state() == State::Node;
-                    Ok(live.then(|| self.distance(vector, &record)))
-                })?;
-                choices.extend(distance.map(|distance| Choice { distance, link }));
+            if met.insert(link.node) && self.read_point(link, level, &mut point)? == Some(State::Node) {
+                let distance = self.space.between(at.at, &point.coordinates);
+                choices.push(Choice { distance, link });
             }
         }
         choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
@@ -313,16 +382,40 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(None)
     }
 
+    /// Frees the tails whose owner is gone: with this removal, or before a crash. An owner is always there before its tails.
+    fn free_tails(&self, survey: &Survey) -> Result<()> {
+        for &(tail, owner) in &survey.tails {
+            self.store.check_interrupts();
+            if self.read(owner.node, |record| Ok(record.is(owner.generation, 0)))? {
+                continue;
+            }
+            self.write(tail, |nodes, slot| {
+                let view = nodes.record(slot)?;
+                let view = view.view();
+                if view.state() != State::Tail
+                    || view.owner() != owner.node
+                    || view.owner_generation() != owner.generation
+                {
+                    return Ok(Edit::Unchanged(()));
+                }
+                nodes.free(slot)?;
+                Ok(Edit::Changed(()))
+            })?;
+            self.store.note_free(self.space.layout.block(tail));
+        }
+        Ok(())
+    }
+
     /// Frees slots, page by page.
     fn free(&self, mut nodes: Vec<NodeRef>) -> Result<()> {
         nodes.sort_unstable();
-        for here in nodes.chunk_by(|a, b| self.layout.block(*a) == self.layout.block(*b)) {
+        for here in nodes.chunk_by(|a, b| self.space.layout.block(*a) == self.space.layout.block(*b)) {
             self.store.check_interrupts();
-            let block = self.layout.block(here[0]);
+            let block = self.space.layout.block(here[0]);
             self.write(here[0], |nodes, _| {
                 for &node in here {
-                    if nodes.record(self.layout.slot(node))?.view().state() == State::Dead {
-                        nodes.free(self.layout.slot(node))?;
+                    if nodes.record(self.space.layout.slot(node))?.view().state() == State::Dead {
+                        nodes.free(self.space.layout.slot(node))?;
                     }
                 }
                 Ok(Edit::Changed(()))
@@ -354,6 +447,7 @@ impl Survey {
                     record.owner(),
                 ));
             }
+            State::Node if !record.is_complete() && record.tid_count() > 0 => {}
             State::Node => {
                 // One without any TID is what a crash left of a chain that was being settled.
                 if record.below() != NodeRef::NONE || record.tid_count() == 0 {
@@ -363,6 +457,13 @@ impl Survey {
             }
             State::Dead => {
                 self.dead.insert(node);
+            }
+            State::Tail => {
+                let owner = Link {
+                    node: record.owner(),
+                    generation: record.owner_generation(),
+                };
+                self.tails.push((node, owner));
             }
             State::Free | State::Extension => {}
         }

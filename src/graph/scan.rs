@@ -12,6 +12,7 @@ use std::collections::HashSet;
 
 use super::Graph;
 use super::search::{Candidate, Search};
+use super::space::Query;
 use crate::error::Result;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
@@ -39,16 +40,15 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a graph
-/// whose nodes have all their links (measured; and still visits fewer pages).
-const BEAM: (usize, usize) = (5, 4);
+/// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
+/// whose nodes have all their links (measured; and still visits fewer pages). A coded search visits fewer records than it is wide,
+/// and by estimates, which err more where codes leave coordinates out.
+const PLAIN_BEAM: (usize, usize) = (5, 4);
+const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
+const CODED_BEAM: (usize, usize) = (5, 1);
 
-/// A later round is at least as wide as this part of the nodes met before it.
-const ROUND_SHARE: usize = 16;
-
-fn beam_width(width: usize) -> usize {
-    (width * BEAM.0).div_ceil(BEAM.1)
-}
+/// A later round returns at least this part of the nodes met before it.
+const ROUND_SHARE: usize = 64;
 
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,10 @@ impl Node {
         match next {
             Some(next) => self.next = next,
             None if self.restarts == RESTARTS => {
-                return corrupted(graph.layout.block(extension), "a node's TID extension is not its own");
+                return corrupted(
+                    graph.space.layout.block(extension),
+                    "a node's TID extension is not its own",
+                );
             }
             None => {
                 self.restarts += 1;
@@ -153,12 +156,14 @@ enum Phase {
 
 /// A scan under way.
 pub struct Scan {
-    query: Vec<f32>,
+    query: Query,
     limits: Limits,
     search: Search,
     phase: Phase,
     /// Nodes to be returned, nearest last.
     ready: Vec<Found>,
+    /// Nodes that were found farther away than those: there may be others before them.
+    farther: Vec<Found>,
     /// The node being returned.
     node: Node,
     /// Its rows that were read, next last.
@@ -173,8 +178,8 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// A scan for the neighbours of `query` (normalised where the metric wants it).
-    pub fn new(query: Vec<f32>, limits: Limits) -> Scan {
+    /// A scan for the neighbours of a query.
+    pub fn new(query: Query, limits: Limits) -> Scan {
         Scan {
             query,
             limits,
@@ -185,6 +190,7 @@ impl Scan {
             },
             phase: Phase::Start,
             ready: Vec::new(),
+            farther: Vec::new(),
             node: Node::none(),
             tids: Vec::new(),
             late: Vec::new(),
@@ -206,7 +212,7 @@ impl Scan {
 
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
-        graph.layout.block(self.node.link.node)
+        graph.space.layout.block(self.node.link.node)
     }
 
     /// The next row, or none.
@@ -238,12 +244,17 @@ impl Scan {
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
             Phase::Start => {
-                graph.search(&mut self.search, &self.query, beam_width(self.limits.width))?;
-                self.take_beam();
-                if self.limits.iteration == Iteration::Off {
-                    let beyond = self.ready.len().saturating_sub(self.limits.width);
-                    self.ready.drain(..beyond);
+                let width = graph.beam_width(self.limits.width);
+                graph.search(&mut self.search, &self.query, width)?;
+                self.collect();
+                // What many lead to may have crowded out what few do.
+                while self.farther.len() < self.limits.width
+                    && self.search.met().len() < self.limits.nodes
+                    && graph.resume(&mut self.search, &self.query, width)?
+                {
+                    self.collect();
                 }
+                self.take_nearest(self.limits.width);
                 self.phase = if self.limits.iteration == Iteration::Off {
                     Phase::End
                 } else {
@@ -252,16 +263,20 @@ impl Scan {
             }
             Phase::Rounds if self.search.met().len() >= self.limits.nodes || self.bytes() >= self.limits.bytes => {
                 self.bounded = true;
-                let rest = self.search.take_rest();
-                self.make_ready(rest.iter().filter_map(Found::of).collect());
+                let mut rest = std::mem::take(&mut self.farther);
+                rest.extend(self.search.take_rest().iter().filter_map(Found::of));
+                self.make_ready(rest);
                 self.phase = Phase::Late;
             }
             Phase::Rounds => {
                 // Rounds grow with what was met, so that a scan of everything takes time in proportion.
-                let width = beam_width(self.limits.width).max(self.search.met().len() / ROUND_SHARE);
-                if graph.resume(&mut self.search, &self.query, width)? {
-                    self.take_beam();
+                let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
+                if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
+                    self.collect();
+                    self.take_nearest(count);
                 } else {
+                    let farther = std::mem::take(&mut self.farther);
+                    self.make_ready(farther);
                     self.phase = Phase::Sweep;
                 }
             }
@@ -287,8 +302,19 @@ impl Scan {
         Ok(())
     }
 
-    fn take_beam(&mut self) {
-        self.ready.extend(self.search.beam().iter().rev().filter_map(Found::of));
+    /// Takes over what a round found.
+    fn collect(&mut self) {
+        self.farther.extend(self.search.beam().iter().filter_map(Found::of));
+    }
+
+    /// Makes the nearest `count` of what was found ready.
+    fn take_nearest(&mut self, count: usize) {
+        let mut found = std::mem::take(&mut self.farther);
+        if found.len() > count {
+            found.select_nth_unstable_by(count, |a, b| a.distance.total_cmp(&b.distance));
+            self.farther = found.split_off(count);
+        }
+        self.make_ready(found);
     }
 
     fn make_ready(&mut self, mut found: Vec<Found>) {
@@ -297,25 +323,41 @@ impl Scan {
     }
 
     fn bytes(&self) -> usize {
-        self.search.bytes() + (self.late.capacity() + self.ready.capacity()) * size_of::<Found>()
+        self.search.bytes()
+            + (self.late.capacity() + self.ready.capacity() + self.farther.capacity()) * size_of::<Found>()
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
+    /// How wide the search of a scan is whose setting is `width`.
+    fn beam_width(&self, width: usize) -> usize {
+        let shape = self.space.layout.shape;
+        let (times, of) = match usize::from(shape.code_bits) {
+            0 => PLAIN_BEAM,
+            bits if bits == shape.coordinates() => WHOLE_CODES_BEAM,
+            _ => CODED_BEAM,
+        };
+        (width * times).div_ceil(of)
+    }
+
     /// The nodes that a search which has followed every link did not meet, but no more than about `most`.
-    fn unreached(&self, search: &Search, query: &[f32], most: usize) -> Result<Vec<Found>> {
+    fn unreached(&self, search: &Search, query: &Query, most: usize) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         for block in 1..self.store.blocks()? {
             if found.len() >= most {
                 break;
             }
             self.store.check_interrupts();
-            self.live_on(block, |link, record| {
+            let mut unmet = Vec::new();
+            self.live_on(block, |link, _| {
                 if !search.met().contains(link.node) {
-                    let distance = self.distance(query, record);
-                    found.push(Found { distance, link });
+                    unmet.push(link);
                 }
             })?;
+            for link in unmet {
+                let distance = self.read_distance(query, link.node, |_, distance| Ok(distance))?;
+                found.push(Found { distance, link });
+            }
         }
         Ok(found)
     }

@@ -1,6 +1,11 @@
 //! The choice of neighbours: the paper's SELECT-NEIGHBORS-HEURISTIC.
+//!
+//! A candidate survives only if it is nearer to the choosing node than to any survivor before it, so that links point in different
+//! directions and equal vectors do not take several. The nearest of the others fill up: in a plain index half of the
+//! links, since more of them cost more than they find; in a coded one, where a link costs no page, every lane.
 
 use super::Graph;
+use super::space::Point;
 use crate::error::Result;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
@@ -14,71 +19,145 @@ pub struct Choice {
     pub link: Link,
 }
 
-/// The vectors of the chosen, side by side.
-#[derive(Default)]
-pub struct Chosen {
-    links: Vec<Link>,
-    others: Vec<Link>,
-    vectors: Vec<f32>,
-    candidate: Vec<f32>,
+/// A record and its coordinates.
+#[derive(Debug, Clone, Copy)]
+pub struct Located<'a> {
+    /// The record.
+    pub link: Link,
+    /// Its coordinates.
+    pub at: &'a [f32],
 }
 
-/// Reads a stored vector.
-pub(super) fn decode(bytes: &[u8], vector: &mut Vec<f32>) {
-    vector.clear();
-    vector.extend(
-        bytes
-            .chunks_exact(4)
-            .map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])),
-    );
+/// Records with their coordinates side by side; memory that is reused.
+#[derive(Default)]
+pub struct Places {
+    links: Vec<Link>,
+    coordinates: Vec<f32>,
+}
+
+impl Places {
+    fn clear(&mut self) {
+        self.links.clear();
+        self.coordinates.clear();
+    }
+
+    fn push(&mut self, link: Link, coordinates: &[f32]) {
+        self.links.push(link);
+        self.coordinates.extend_from_slice(coordinates);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if len < self.links.len() {
+            let dimensions = self.coordinates.len() / self.links.len();
+            self.links.truncate(len);
+            self.coordinates.truncate(len * dimensions);
+        }
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The records.
+    pub fn iter(&self) -> impl Iterator<Item = Located<'_>> {
+        let dimensions = self.coordinates.len() / self.links.len().max(1);
+        let each = self.coordinates.chunks_exact(dimensions.max(1));
+        self.links.iter().zip(each).map(|(&link, at)| Located { link, at })
+    }
+}
+
+/// What was chosen.
+#[derive(Default)]
+pub struct Chosen {
+    /// Those that survived the heuristic, nearest first.
+    pub survivors: Places,
+    /// Those that fill up, nearest first.
+    pub fills: Places,
+    candidate: Point,
+}
+
+impl Chosen {
+    /// All that were chosen, survivors first; whether each is a fill.
+    pub fn all(&self) -> impl Iterator<Item = (Located<'_>, bool)> {
+        let survivors = self.survivors.iter().map(|survivor| (survivor, false));
+        survivors.chain(self.fills.iter().map(|fill| (fill, true)))
+    }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Chooses at most `capacity` of `choices`, which are in order of distance: a candidate is kept only if it is nearer to the choosing
-    /// node than to any kept one, so that links point in different directions and equal vectors do not take several. Where that keeps
-    /// less than half of the capacity, the nearest others fill it up so far; more of them cost more than they find.
-    ///
-    /// Dead nodes and stale links are not chosen.
+    /// Survivors that a record of a level may have.
+    pub(super) fn survivor_limit(&self, level: u8) -> usize {
+        let m = usize::from(self.space.parameters.shape.m);
+        if level == 0 { 2 * m } else { m }
+    }
+
+    /// The links that fills complete a record of a level to.
+    pub(super) fn fill_to(&self, level: u8) -> usize {
+        let capacity = self.space.layout.link_capacity(level);
+        if self.space.layout.is_coded() {
+            capacity
+        } else {
+            capacity / 2
+        }
+    }
+
+    /// Chooses among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with fills. Dead nodes and stale links are not chosen.
     pub(super) fn select(
         &self,
         choices: impl IntoIterator<Item = Choice>,
-        capacity: usize,
         level: u8,
+        fill_to: usize,
         chosen: &mut Chosen,
-    ) -> Result<Vec<Link>> {
+    ) -> Result<()> {
+        self.select_beside(&[], choices, level, fill_to, chosen)
+    }
+
+    /// As [`Graph::select`], but what is in `kept` survives whatever is nearer.
+    pub(super) fn select_beside(
+        &self,
+        kept: &[Link],
+        choices: impl IntoIterator<Item = Choice>,
+        level: u8,
+        fill_to: usize,
+        chosen: &mut Chosen,
+    ) -> Result<()> {
         let Chosen {
-            links,
-            others,
-            vectors,
+            survivors,
+            fills,
             candidate,
         } = chosen;
-        links.clear();
-        others.clear();
-        vectors.clear();
+        survivors.clear();
+        fills.clear();
+        let limit = self.survivor_limit(level).max(kept.len());
+        // Of what is kept, those that are still to come.
+        let mut others_kept = kept.len();
         for choice in choices {
-            if links.len() == capacity {
+            if survivors.len() == limit {
                 break;
             }
-            let live = self.read(choice.link.node, |record| {
-                let live = record.is(choice.link.generation, level) && record.state() == State::Node;
-                if live {
-                    decode(record.vector(), candidate);
-                }
-                Ok(live)
-            })?;
-            if !live {
+            if self.read_point(choice.link, level, candidate)? != Some(State::Node) {
                 continue;
             }
-            let nearer = |kept: &[f32]| self.kernel.distance(candidate, kept) <= choice.distance;
-            if vectors.chunks_exact(self.layout.dimensions).any(nearer) {
-                others.push(choice.link);
+            let at = &candidate.coordinates;
+            let is_nearer = |survivor: Located<'_>| self.space.between(at, survivor.at) <= choice.distance;
+            let stays = kept.contains(&choice.link);
+            let has_room = survivors.len() + others_kept < limit;
+            if !stays && (!has_room || survivors.iter().any(is_nearer)) {
+                if fills.len() < fill_to {
+                    fills.push(choice.link, at);
+                }
             } else {
-                links.push(choice.link);
-                vectors.extend_from_slice(candidate);
+                survivors.push(choice.link, at);
+                others_kept -= usize::from(stays);
             }
         }
-        let room = (capacity / 2).saturating_sub(links.len());
-        links.extend(others.iter().take(room));
-        Ok(links.clone())
+        fills.truncate(fill_to.saturating_sub(survivors.len()));
+        Ok(())
     }
 }

@@ -1,6 +1,10 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
-use std::cell::Cell;
+mod damage;
+mod input;
+mod interrupted;
+mod long;
+
 use std::collections::HashSet;
 
 use super::insert::Inserter;
@@ -10,16 +14,20 @@ use crate::distance::Metric;
 use crate::storage::memory::MemoryStore;
 use crate::storage::meta::Element;
 use crate::storage::page::Page;
-use crate::storage::{HeapTid, Link};
+use crate::storage::record::Code;
+use crate::storage::{HeapTid, Layout, Link};
 use crate::test_data::{WORD_DIMENSIONS, words};
 
 fn parameters(metric: Metric) -> Parameters {
-    let dimensions = WORD_DIMENSIONS as u32;
+    parameters_of(metric, WORD_DIMENSIONS)
+}
+
+/// As the access method chooses them: plain for L1, coded for the others.
+fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
     Parameters {
-        dimensions,
+        shape: Layout::plan(dimensions, 16, metric != Metric::L1).unwrap().shape,
         element: Element::Vector,
         metric,
-        m: 16,
         ef_construction: 64,
         seed: 42,
     }
@@ -41,10 +49,18 @@ fn store() -> MemoryStore {
 }
 
 fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
-    let graph = Graph::create(store, parameters(metric)).unwrap();
-    let mut inserter = Inserter::default();
+    build_by(&mut Inserter::default(), store, metric, vectors)
+}
+
+fn build_by<'s>(
+    inserter: &mut Inserter,
+    store: &'s MemoryStore,
+    metric: Metric,
+    vectors: &[Vec<f32>],
+) -> Graph<'s, MemoryStore> {
+    let graph = Graph::create(store, parameters_of(metric, vectors[0].len())).unwrap();
     for (i, vector) in vectors.iter().enumerate() {
-        graph.insert(&mut inserter, vector, tid(i)).unwrap();
+        graph.insert(inserter, vector, tid(i)).unwrap();
     }
     graph
 }
@@ -64,7 +80,7 @@ fn limits(width: usize) -> Limits {
 }
 
 fn first(graph: &Graph<'_, MemoryStore>, query: &[f32], count: usize, limits: Limits) -> Vec<usize> {
-    let mut scan = Scan::new(query.to_vec(), limits);
+    let mut scan = Scan::new(graph.space.query(query), limits);
     std::iter::from_fn(|| scan.next(graph).unwrap())
         .take(count)
         .map(row)
@@ -73,7 +89,9 @@ fn first(graph: &Graph<'_, MemoryStore>, query: &[f32], count: usize, limits: Li
 
 fn exact(metric: Metric, vectors: &[Vec<f32>], rows: impl Iterator<Item = usize>, query: &[f32]) -> Vec<(f32, usize)> {
     let kernel = metric.kernel();
-    let mut all: Vec<_> = rows.map(|row| (kernel.distance(query, &vectors[row]), row)).collect();
+    let mut all: Vec<_> = rows
+        .map(|row| (space::ordered(kernel.distance(query, &vectors[row])), row))
+        .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     all
 }
@@ -86,7 +104,7 @@ fn recall(
     queries: &[Vec<f32>],
     width: usize,
 ) -> f64 {
-    let metric = graph.parameters().metric;
+    let metric = graph.space.parameters.metric;
     let mut hits = 0;
     for query in queries {
         let farthest = exact(metric, vectors, rows.iter().copied(), query)[9].0;
@@ -95,7 +113,7 @@ fn recall(
         assert!(found.iter().all(|row| rows.contains(row)), "a row that is not there");
         hits += found
             .iter()
-            .filter(|&&row| metric.kernel().distance(query, &vectors[row]) <= farthest)
+            .filter(|&&row| space::ordered(metric.kernel().distance(query, &vectors[row])) <= farthest)
             .count();
     }
     hits as f64 / (10 * queries.len()) as f64
@@ -103,7 +121,8 @@ fn recall(
 
 /// Records of live nodes on level 0 that a search cannot reach.
 fn unreachable(graph: &Graph<'_, MemoryStore>) -> usize {
-    let mut scan = Scan::new(vec![0.0; WORD_DIMENSIONS], limits(100));
+    let origin = vec![0.0; graph.space.parameters.shape.dimensions as usize];
+    let mut scan = Scan::new(graph.space.query(&origin), limits(100));
     while scan.next(graph).unwrap().is_some() {}
     scan.swept()
 }
@@ -161,7 +180,7 @@ fn a_bound_ends_a_scan_and_says_so() {
             ..limits(20)
         },
     ] {
-        let mut scan = Scan::new(vectors[3].clone(), limits);
+        let mut scan = Scan::new(graph.space.query(&vectors[3]), limits);
         let mut found = 0;
         while scan.next(&graph).unwrap().is_some() {
             found += 1;
@@ -288,144 +307,16 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
 }
 
-/// A store that lets something happen once, between two steps of an operation on it.
-struct Interrupted<'m, F> {
-    store: &'m MemoryStore,
-    steps: Cell<usize>,
-    event: Cell<Option<F>>,
-}
-
-impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
-    fn blocks(&self) -> Result<u32> {
-        self.store.blocks()
-    }
-    fn read<T>(&self, block: u32, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
-        self.store.read(block, f)
-    }
-    fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
-        self.store.write(block, f)
-    }
-    fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
-        self.store.write_two(a, b, f)
-    }
-    fn extend(&self) -> Result<u32> {
-        self.store.extend()
-    }
-    fn target(&self, full: Option<u32>) -> Result<Option<u32>> {
-        self.store.target(full)
-    }
-    fn note_free(&self, block: u32) {
-        self.store.note_free(block);
-    }
-    fn check_interrupts(&self) {
-        let left = self.steps.get();
-        self.steps.set(left.saturating_sub(1));
-        if left == 0
-            && let Some(event) = self.event.take()
-        {
-            event();
-        }
-    }
-}
-
-/// Removes `dead` of `vectors`, and inserts every third of them again in the midst of it; returns what cannot be reached.
-fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usize) -> usize {
-    let store = store();
-    let graph = build(&store, Metric::L2, vectors);
-    let again: Vec<usize> = dead.iter().copied().filter(|row| row % 3 == 0).collect();
-    let insert_again = || {
-        for &row in &again {
-            graph
-                .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
-                .unwrap();
-        }
-    };
-    let interrupted = Interrupted {
-        store: &store,
-        steps: Cell::new(store.blocks().unwrap() as usize * share / 4),
-        event: Cell::new(Some(insert_again)),
-    };
-    Graph::open(&interrupted)
-        .unwrap()
-        .remove(each(|tid| dead.contains(&row(tid))))
-        .unwrap();
-    assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
-    let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
-    let expected: HashSet<_> = expected.chain(again.iter().map(|row| 10_000 + row)).collect();
-    let found = first(&graph, &vectors[17], usize::MAX, limits(40));
-    assert_eq!(
-        (found.len(), found.into_iter().collect::<HashSet<_>>()),
-        (expected.len(), expected)
-    );
-    for &row in &again {
-        assert_eq!(
-            first(&graph, &vectors[row], 1, limits(40)),
-            [10_000 + row],
-            "at {share}/4"
-        );
-    }
-    assert!(graph.entry().unwrap().unwrap().level >= 1);
-    unreachable(&graph)
-}
-
-#[test]
-fn rows_inserted_while_their_surroundings_are_removed_are_found() {
-    let vectors = words(3000);
-    let around = exact(Metric::L2, &vectors, 0..vectors.len(), &vectors[17]);
-    let dead = around[..900].iter().map(|&(_, row)| row).collect();
-    for share in 1..=8 {
-        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
-    }
-}
-
-#[test]
-fn rows_inserted_while_everything_is_removed_are_found() {
-    let vectors = words(1000);
-    let dead = (0..vectors.len()).collect();
-    for share in 1..=6 {
-        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
-    }
-}
-
-#[test]
-fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
-    let vectors = words(600);
-    let store = store();
-    let graph = build(&store, Metric::L2, &vectors);
-    for block in 1..store.blocks().unwrap() {
-        let mark_lowest = |page: &mut Page| {
-            let mut nodes = NodePageMut::new(page, block, &graph.layout)?;
-            for slot in 0..nodes.view().len() {
-                let mut record = nodes.record(slot)?;
-                if record.view().level() == 0 {
-                    record.retain_tids(|_| false);
-                    record.set_dead();
-                }
-            }
-            Ok(Edit::Changed(()))
-        };
-        store.write(block, mark_lowest).unwrap();
-    }
-    let mut inserter = Inserter::default();
-    for (row, vector) in vectors[..50].iter().enumerate() {
-        graph.insert(&mut inserter, vector, tid(row)).unwrap();
-        assert_eq!(first(&graph, vector, 1, limits(40)), [row]);
-    }
-    graph.remove(each(|_| false)).unwrap();
-    let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
-    assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
-}
-
 #[test]
 fn a_stale_link_does_not_hide_what_uses_the_slot_today() {
     let vectors = words(60);
     let store = store();
-    let graph = build(&store, Metric::L2, &vectors);
+    let graph = build(&store, Metric::L1, &vectors);
     // Every record gets stale links in front of its links: to the same records, of the generation before.
     for block in 1..store.blocks().unwrap() {
         store
             .write(block, |page| {
-                let mut nodes = NodePageMut::new(page, block, &graph.layout)?;
+                let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
                 for slot in 0..nodes.view().len() {
                     let mut record = nodes.record(slot)?;
                     let links: Vec<_> = record.view().links().collect();
@@ -433,9 +324,12 @@ fn a_stale_link_does_not_hide_what_uses_the_slot_today() {
                         generation: link.generation.wrapping_sub(1),
                         ..*link
                     };
-                    let room = graph.layout.link_capacity(record.view().level()) - links.len();
+                    let room = graph.space.layout.link_capacity(record.view().level()) - links.len();
                     let stale: Vec<_> = links.iter().map(stale).take(room).collect();
-                    record.set_links(&[stale, links].concat());
+                    record.clear_links();
+                    for link in stale.into_iter().chain(links) {
+                        record.push_link(link, Code::default(), false);
+                    }
                 }
                 Ok(Edit::Changed(()))
             })
@@ -451,7 +345,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
     let store = store();
     let graph = build(&store, Metric::L2, &vec![vector.clone(); 3000]);
     for stop in [5, 50, 500, 1500] {
-        let mut scan = Scan::new(vector.clone(), limits(40));
+        let mut scan = Scan::new(graph.space.query(&vector), limits(40));
         let mut found: Vec<usize> = (0..stop).map(|_| row(scan.next(&graph).unwrap().unwrap())).collect();
         // The newest rows are in the first extension: it goes while the scan is about to read it, or has.
         let youngest: HashSet<usize> = (0..3000).rev().filter(|row| !found.contains(row)).take(400).collect();
@@ -475,7 +369,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
 fn cut_off(graph: &Graph<'_, MemoryStore>, rows: &HashSet<usize>) {
     for block in 1..graph.store.blocks().unwrap() {
         let nodes = graph.store.read(block, |page| {
-            let page = NodePage::new(page, block, &graph.layout)?;
+            let page = NodePage::new(page, block, &graph.space.layout)?;
             page.records()
                 .map(|record| record.map(|(node, _)| node))
                 .collect::<Result<Vec<_>>>()
@@ -493,7 +387,11 @@ fn cut_off(graph: &Graph<'_, MemoryStore>, rows: &HashSet<usize>) {
             };
             let links: Vec<_> = links.into_iter().filter(|link| !leads_there(link)).collect();
             let cut = |nodes: &mut NodePageMut<'_>, slot| {
-                nodes.record(slot)?.set_links(&links);
+                let mut record = nodes.record(slot)?;
+                record.clear_links();
+                for &link in &links {
+                    record.push_link(link, Code::default(), false);
+                }
                 Ok(Edit::Changed(()))
             };
             graph.write(node, cut).unwrap();
@@ -505,7 +403,7 @@ fn cut_off(graph: &Graph<'_, MemoryStore>, rows: &HashSet<usize>) {
 fn nodes_that_nothing_links_to_are_connected_again() {
     let vectors = words(2000);
     let store = store();
-    let graph = build(&store, Metric::L2, &vectors);
+    let graph = build(&store, Metric::L1, &vectors);
     let rows: HashSet<usize> = (0..2000).step_by(19).collect();
     cut_off(&graph, &rows);
     assert!(unreachable(&graph) > rows.len() / 2);

@@ -6,8 +6,9 @@
 
 use super::Graph;
 use crate::error::Result;
+use crate::storage::node_page::NodePageMut;
 use crate::storage::page::Page;
-use crate::storage::record::{NodePageMut, State};
+use crate::storage::record::State;
 use crate::storage::store::target_block;
 use crate::storage::{BlockNumber, Edit, HeapTid, Layout, Link, NodeRef, PageStore, corrupted};
 
@@ -49,7 +50,7 @@ impl<S: PageStore> Graph<'_, S> {
         second: BlockNumber,
         f: impl FnOnce(&mut Pages<'_>) -> Result<Edit<T>>,
     ) -> Result<T> {
-        let layout = &self.layout;
+        let layout = &self.space.layout;
         if first == second {
             return self.store.write(first, |page| {
                 f(&mut Pages {
@@ -69,7 +70,11 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Adds a TID to the node `at` if it is live and its stored vector is `vector`, byte for byte; says whether it was.
-    pub(super) fn add_tid(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<bool> {
+    pub(super) fn add_tid(&self, at: Link, stored: &[u8], tid: HeapTid) -> Result<bool> {
+        if !self.has_tails_of(at, stored)? {
+            return Ok(false);
+        }
+        let vector = &stored[..self.space.layout.inline_len];
         loop {
             let first = match self.add_tid_inline(at, vector, tid)? {
                 Outcome::Full(first) => first,
@@ -109,8 +114,8 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// Whether the node's chain still starts with `first`.
     fn is_chain(&self, pages: &mut Pages<'_>, at: Link, first: NodeRef) -> Result<Option<Outcome>> {
-        let mut nodes = pages.nodes(self.layout.block(at.node))?;
-        let record = nodes.record(self.layout.slot(at.node))?;
+        let mut nodes = pages.nodes(self.space.layout.block(at.node))?;
+        let record = nodes.record(self.space.layout.slot(at.node))?;
         let view = record.view();
         Ok(if !view.is(at.generation, 0) || view.state() != State::Node {
             Some(Outcome::Gone)
@@ -122,13 +127,13 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     fn add_tid_to(&self, at: Link, extension: NodeRef, tid: HeapTid) -> Result<Outcome> {
-        let block = self.layout.block(extension);
-        self.write_pair(self.layout.block(at.node), block, |pages| {
+        let block = self.space.layout.block(extension);
+        self.write_pair(self.space.layout.block(at.node), block, |pages| {
             if let Some(changed) = self.is_chain(pages, at, extension)? {
                 return Ok(Edit::Unchanged(changed));
             }
             let mut nodes = pages.nodes(block)?;
-            let mut record = nodes.record(self.layout.slot(extension))?;
+            let mut record = nodes.record(self.space.layout.slot(extension))?;
             if record.view().state() != State::Extension || record.view().owner() != at.node {
                 return corrupted(block, "a node's TID extension is not its own");
             }
@@ -145,7 +150,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut full = None;
         loop {
             let block = target_block(self.store, full)?;
-            let added = self.write_pair(self.layout.block(at.node), block, |pages| {
+            let added = self.write_pair(self.space.layout.block(at.node), block, |pages| {
                 if let Some(changed) = self.is_chain(pages, at, first)? {
                     return Ok(Edit::Unchanged(changed));
                 }
@@ -155,8 +160,8 @@ impl<S: PageStore> Graph<'_, S> {
                 };
                 let extension = nodes.occupy(slot, State::Extension, 0, at.node, first)?;
                 nodes.record(slot)?.push_tid(tid)?;
-                let mut nodes = pages.nodes(self.layout.block(at.node))?;
-                nodes.record(self.layout.slot(at.node))?.set_below(extension.node);
+                let mut nodes = pages.nodes(self.space.layout.block(at.node))?;
+                nodes.record(self.space.layout.slot(at.node))?.set_below(extension.node);
                 Ok(Edit::Changed(Outcome::Added))
             })?;
             match added {
@@ -197,19 +202,19 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// Unlinks and frees the first extension of a node's chain if it has no TIDs; says whether it did.
     pub(super) fn drop_empty_extension(&self, node: NodeRef, extension: NodeRef) -> Result<bool> {
-        let (head, block) = (self.layout.block(node), self.layout.block(extension));
+        let (head, block) = (self.space.layout.block(node), self.space.layout.block(extension));
         self.write_pair(head, block, |pages| {
             let mut nodes = pages.nodes(head)?;
-            let first = nodes.record(self.layout.slot(node))?.view().below();
+            let first = nodes.record(self.space.layout.slot(node))?.view().below();
             let mut nodes = pages.nodes(block)?;
-            let record = nodes.record(self.layout.slot(extension))?;
+            let record = nodes.record(self.space.layout.slot(extension))?;
             let view = record.view();
             if first != extension || view.state() != State::Extension || view.owner() != node || view.tid_count() > 0 {
                 return Ok(Edit::Unchanged(false));
             }
             let next = view.below();
-            nodes.free(self.layout.slot(extension))?;
-            pages.nodes(head)?.record(self.layout.slot(node))?.set_below(next);
+            nodes.free(self.space.layout.slot(extension))?;
+            pages.nodes(head)?.record(self.space.layout.slot(node))?.set_below(next);
             Ok(Edit::Changed(true))
         })
     }

@@ -11,34 +11,30 @@
 //! Both have the form `distance to y + offset - scale * <q[0..L], s>`, and [`Factors`] holds `offset` and `scale`. Over random
 //! rotations the estimates are unbiased, and their error falls as 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
 //!
-//! A code alone is packed: bit i (of byte i/8, from the least significant) is set if s[i] = +1. The codes of a node are
-//! transposed, so that a register holds the same four dimensions of [`LANES`] neighbours: 16 bytes for each group of four
-//! dimensions, where the low half of byte j has the bits of lane j and the high half those of lane 16 + j, the group's first
-//! dimension lowest (André et al., arXiv 1812.09162).
+//! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant) is set if s[i] = +1. A node
+//! keeps the codes of [`LANES`] neighbours word by word: word w of lane j is the four bytes, little-endian, at 4 (32 w + j). So
+//! a lane is one run of four bytes in every 128: PostgreSQL's generic WAL logs the runs of bytes that changed, and another
+//! neighbour in one lane costs little more than its own code. The kernels ([`crate::distance::fastscan()`]) take the bytes
+//! of a word apart in registers.
 
 use super::bfloat16::Bf16;
-use super::vectorized;
+pub use crate::distance::fastscan::LANES;
 
-/// Codes that a node keeps side by side.
-pub const LANES: usize = 32;
+/// Bits of a word; the length of every code is a multiple.
+pub const WORD_BITS: usize = u32::BITS as usize;
 
-/// Dimensions whose bits share a nibble.
-pub const GROUP: usize = 4;
+/// Bytes of a word of one lane.
+const WORD_BYTES: usize = size_of::<u32>();
 
-/// Bytes of a group: a nibble for each lane.
-pub const GROUP_BYTES: usize = LANES / 2;
+/// Bytes of a word of all lanes.
+const ROW_BYTES: usize = LANES * WORD_BYTES;
 
 /// The longest code, in bits: the query's table fits the 16-bit sums of codes up to here.
 pub const MAX_BITS: usize = 16_384;
 
-/// Bytes of one packed code.
-pub const fn packed_len(bits: usize) -> usize {
-    bits / 8
-}
-
-/// Bytes of the transposed codes of a node.
-pub const fn transposed_len(bits: usize) -> usize {
-    bits / GROUP * GROUP_BYTES
+/// Bytes of the codes of a node.
+pub const fn codes_len(bits: usize) -> usize {
+    bits / WORD_BITS * ROW_BYTES
 }
 
 /// Which distance the factors of a code serve.
@@ -61,17 +57,17 @@ pub struct Factors {
     pub length: Bf16,
 }
 
-/// Writes the packed code of `x` relative to `y`, both rotated, and returns its factors.
+/// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
 ///
 /// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x = y. What exceeds the range of
 /// the factors is limited to it.
 ///
 /// # Panics
 /// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].
-pub fn encode(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u8]) -> Factors {
-    let bits = code.len() * 8;
+pub fn encode(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> Factors {
+    let bits = code.len() * WORD_BITS;
     assert!(x.len() == y.len() && bits > 0 && bits <= x.len().min(MAX_BITS));
-    let sums = vectorized(|| signs_and_sums(x, y, code));
+    let sums = vectorized!(signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums>);
     factors(sums.unwrap_or_else(|| precise_sums(x, y, bits)), estimated)
 }
 
@@ -90,31 +86,25 @@ type Partial = [f32; 16];
 
 /// Writes the code, and sums in f32; `None` if that was not precise because the numbers are huge or tiny.
 #[inline(always)]
-fn signs_and_sums(x: &[f32], y: &[f32], code: &mut [u8]) -> Option<Sums> {
-    let bits = code.len() * 8;
+fn signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums> {
+    let bits = code.len() * WORD_BITS;
     let (mut square, mut absolute, mut along): (Partial, Partial, Partial) = Default::default();
-    let (xs, x_rest) = x[..bits].as_chunks::<16>();
-    let (ys, y_rest) = y[..bits].as_chunks::<16>();
-    let (pairs, last) = code.as_chunks_mut::<2>();
-    for ((x, y), bytes) in xs.iter().zip(ys).zip(pairs) {
-        let mut word = 0u16;
-        for i in 0..16 {
-            let r = x[i] - y[i];
-            let sign = r.to_bits() & 0x8000_0000;
-            square[i] += r * r;
-            absolute[i] += r.abs();
-            along[i] += f32::from_bits(y[i].to_bits() ^ sign);
-            word |= u16::from(sign == 0) << i;
+    let xs = x[..bits].as_chunks::<WORD_BITS>().0;
+    let ys = y[..bits].as_chunks::<WORD_BITS>().0;
+    for ((x, y), word) in xs.iter().zip(ys).zip(code) {
+        *word = 0;
+        for start in [0, 16] {
+            let mut half = 0u16;
+            for i in 0..16 {
+                let r = x[start + i] - y[start + i];
+                let sign = r.to_bits() & 0x8000_0000;
+                square[i] += r * r;
+                absolute[i] += r.abs();
+                along[i] += f32::from_bits(y[start + i].to_bits() ^ sign);
+                half |= u16::from(sign == 0) << i;
+            }
+            *word |= u32::from(half) << start;
         }
-        *bytes = word.to_le_bytes();
-    }
-    for (i, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
-        let r = x - y;
-        let sign = r.to_bits() & 0x8000_0000;
-        square[i] += r * r;
-        absolute[i] += r.abs();
-        along[i] += f32::from_bits(y.to_bits() ^ sign);
-        last[0] = (last[0] & !(1 << i)) | (u8::from(sign == 0) << i);
     }
     let (xs, x_rest) = x[bits..].as_chunks::<16>();
     let (ys, y_rest) = y[bits..].as_chunks::<16>();
@@ -182,78 +172,40 @@ fn factors(sums: Sums, estimated: Estimated) -> Factors {
     }
 }
 
-/// The estimated distance from a query to the neighbour, where `distance` is the query's to the node, in the same metric, and
-/// `dot` its inner product with the signs of the code, <q[0..L], s>.
-///
-/// Always finite. Where the terms have no sum (infinity less infinity) it is the least there is, so that the neighbour gets
-/// visited rather than lost. This is the reference of the vectorised form.
-#[inline]
-pub fn estimate(distance: f32, factors: Factors, dot: f32) -> f32 {
-    let estimate = distance + (factors.offset.to_f32() - factors.scale.to_f32() * dot);
-    if estimate.is_nan() {
-        f32::MIN
-    } else {
-        estimate.clamp(f32::MIN, f32::MAX)
-    }
-}
-
-/// Puts a packed code into a lane of the transposed codes.
+/// Puts a code into a lane of a node's codes.
 ///
 /// # Panics
 /// If `lane` is not below [`LANES`] or the lengths are not those of the same number of bits.
-pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u8]) {
-    let (byte, shift) = place(codes, lane, code.len());
-    for (two_groups, packed) in codes.chunks_exact_mut(2 * GROUP_BYTES).zip(code) {
-        for (group, nibble) in [(0, packed & 0xF), (GROUP_BYTES, packed >> 4)] {
-            let target = &mut two_groups[group + byte];
-            *target = (*target & !(0xF << shift)) | (nibble << shift);
-        }
+pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
+    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
+    for (row, word) in codes.as_chunks_mut::<ROW_BYTES>().0.iter_mut().zip(code) {
+        row.as_chunks_mut::<WORD_BYTES>().0[lane] = word.to_le_bytes();
     }
 }
 
-/// Sets all bits of a lane to zero.
+/// Reads the code of a lane.
 ///
 /// # Panics
 /// As [`set_lane`].
-pub fn clear_lane(codes: &mut [u8], lane: usize) {
-    let (byte, shift) = place(codes, lane, codes.len() / (2 * GROUP_BYTES));
-    for group in codes.chunks_exact_mut(GROUP_BYTES) {
-        group[byte] &= !(0xF << shift);
+pub fn read_lane(codes: &[u8], lane: usize, code: &mut [u32]) {
+    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
+    for (row, word) in codes.as_chunks::<ROW_BYTES>().0.iter().zip(code) {
+        *word = u32::from_le_bytes(row.as_chunks::<WORD_BYTES>().0[lane]);
     }
 }
 
-/// Reads the packed code of a lane.
-///
-/// # Panics
-/// As [`set_lane`].
-pub fn read_lane(codes: &[u8], lane: usize, code: &mut [u8]) {
-    let (byte, shift) = place(codes, lane, code.len());
-    for (two_groups, packed) in codes.chunks_exact(2 * GROUP_BYTES).zip(code) {
-        let nibble = |group: usize| (two_groups[group + byte] >> shift) & 0xF;
-        *packed = nibble(0) | (nibble(GROUP_BYTES) << 4);
-    }
-}
-
-/// The byte of each group, and the shift within it, that hold a lane.
-fn place(codes: &[u8], lane: usize, packed: usize) -> (usize, u32) {
-    assert!(lane < LANES && codes.len() == packed * 2 * GROUP_BYTES);
-    (lane % GROUP_BYTES, if lane < GROUP_BYTES { 0 } else { 4 })
-}
-
-/// Number of bits in which two packed codes differ.
+/// Number of bits in which two codes differ.
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
+pub fn hamming(a: &[u32], b: &[u32]) -> u32 {
     assert_eq!(a.len(), b.len(), "codes of unequal length");
-    let (a_words, a_rest) = a.as_chunks::<8>();
-    let (b_words, b_rest) = b.as_chunks::<8>();
-    let words = a_words.iter().zip(b_words);
-    let rest = a_rest.iter().zip(b_rest);
-    words
-        .map(|(a, b)| (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)).count_ones())
-        .sum::<u32>()
-        + rest.map(|(a, b)| (a ^ b).count_ones()).sum::<u32>()
+    vectorized!(hamming_any(a: &[u32], b: &[u32]) -> u32)
+}
+
+#[inline(always)]
+fn hamming_any(a: &[u32], b: &[u32]) -> u32 {
+    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
 }
 
 /// The estimated cosine of the angle between two neighbours as seen from the node: two random hyperplanes' worth of sides agree

@@ -3,12 +3,11 @@
 //! The input is padded with zeros to n and goes through [`ROUNDS`] rounds. Each flips signs at random and applies the
 //! Walsh-Hadamard transform of the largest power of two P <= n, to the first P coordinates and to the last P in turn; where
 //! these are not all, each round ends with one step of Kac's walk, which turns every pair of coordinates half of n apart by 45
-//! degrees, one of them with a random sign again (else what Hadamard made alike would stay together). All steps are orthogonal. (Fast transform: Ailon and Chazelle, DOI 10.1145/1132516.1132597; with overlapping halves
-//! and Kac's walk: the RaBitQ library.)
+//! degrees, one of them with a random sign again (else what Hadamard made alike would stay together). All steps are
+//! orthogonal. (Fast transform: Ailon and Chazelle, DOI 10.1145/1132516.1132597; with overlapping halves and Kac's walk: the
+//! RaBitQ library.)
 //!
 //! Part of the file format, so frozen: the bit generator (SplitMix64), the order of the steps.
-
-use super::vectorized;
 
 /// Rounds of signs and transforms.
 const ROUNDS: usize = 4;
@@ -70,38 +69,39 @@ impl Rotation {
     /// If the input has not `dimensions` numbers or the output has not room for `padded`.
     pub fn rotate(&self, input: &[f32], output: &mut [f32]) {
         assert!(input.len() == self.dimensions && output.len() == self.padded);
-        vectorized(|| self.rotate_any(input, output));
+        let rotation = self;
+        vectorized!(rotate_any(rotation: &Rotation, input: &[f32], output: &mut [f32]));
     }
+}
 
-    #[inline(always)]
-    fn rotate_any(&self, input: &[f32], output: &mut [f32]) {
-        let (used, padding) = output.split_at_mut(input.len());
-        used.copy_from_slice(input);
-        padding.fill(0.0);
-        let large = used.iter().fold(false, |large, v| large | (v.abs() > SAFE_MAGNITUDE));
-        if large {
-            used.iter_mut().for_each(|v| *v /= 1024.0);
-        }
-        self.turn(output);
-        if large {
-            output
-                .iter_mut()
-                .for_each(|v| *v = (*v * 1024.0).clamp(f32::MIN, f32::MAX));
-        }
+#[inline(always)]
+fn rotate_any(rotation: &Rotation, input: &[f32], output: &mut [f32]) {
+    let (used, padding) = output.split_at_mut(input.len());
+    used.copy_from_slice(input);
+    padding.fill(0.0);
+    let large = used.iter().fold(false, |large, v| large | (v.abs() > SAFE_MAGNITUDE));
+    if large {
+        used.iter_mut().for_each(|v| *v /= 1024.0);
     }
+    turn(rotation, output);
+    if large {
+        output
+            .iter_mut()
+            .for_each(|v| *v = (*v * 1024.0).clamp(f32::MIN, f32::MAX));
+    }
+}
 
-    #[inline(always)]
-    fn turn(&self, data: &mut [f32]) {
-        let n = data.len();
-        let scale = 1.0 / (self.power as f32).sqrt();
-        let (words, pair_words) = (n.div_ceil(32), (n / 2).div_ceil(32));
-        for round in 0..ROUNDS {
-            flip(data, &self.flips[round * words..][..words]);
-            let first = if round % 2 == 0 { 0 } else { n - self.power };
-            hadamard(&mut data[first..first + self.power], scale);
-            if self.power < n {
-                kac_step(data, &self.pair_flips[round * pair_words..][..pair_words]);
-            }
+#[inline(always)]
+fn turn(rotation: &Rotation, data: &mut [f32]) {
+    let n = data.len();
+    let scale = 1.0 / (rotation.power as f32).sqrt();
+    let (words, pair_words) = (n.div_ceil(32), (n / 2).div_ceil(32));
+    for round in 0..ROUNDS {
+        flip(data, &rotation.flips[round * words..][..words]);
+        let first = if round % 2 == 0 { 0 } else { n - rotation.power };
+        hadamard(&mut data[first..first + rotation.power], scale);
+        if rotation.power < n {
+            kac_step(data, &rotation.pair_flips[round * pair_words..][..pair_words]);
         }
     }
 }
@@ -330,7 +330,7 @@ mod tests {
             let rotation = Rotation::new(d, d, 5);
             let input = &phrases(1, d)[0];
             let mut plain = vec![0.0; d];
-            rotation.rotate_any(input, &mut plain);
+            rotate_any(&rotation, input, &mut plain);
             let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&plain), bits(&rotated(&rotation, input)));
         }

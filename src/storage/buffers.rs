@@ -4,13 +4,22 @@
 //! library being loaded; a build writes unlogged and logs all pages at its end. Locks and pins are guards. While PostgreSQL
 //! unwinds from an error they are left to it: aborting the (sub)transaction releases them, and its error handling
 //! has already reset the counters that a release would count down.
+//!
+//! A search reads hot pages at random, and finding the buffer of each in the shared table costs more than reading it. So the
+//! backend remembers in which buffer it last saw a block ([`recent`]) and takes that one again if it still holds the block.
+
+pub mod recent;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 
 use pgrx::{check_for_interrupts, pg_sys};
 
 use super::page::{self, PAGE_SIZE, Page};
+use super::prefetch::prefetch;
 use super::store::{Edit, PageStore};
 use super::{BlockNumber, corrupted};
 use crate::error::Result;
@@ -24,6 +33,8 @@ pub struct BufferStore {
     /// The relation's length when it was last asked for.
     blocks: Cell<BlockNumber>,
     mode: Mode,
+    /// Whether its pages are in the backend's own buffers, whose numbers are negative.
+    temporary: bool,
 }
 
 /// What an operation on an index is, as far as its pages are concerned.
@@ -129,18 +140,62 @@ impl BufferStore {
     /// # Safety
     /// `relation` stays open and locked, with a lock that suits the mode, as long as the store lives.
     pub unsafe fn new(relation: pg_sys::Relation, mode: Mode) -> BufferStore {
+        // SAFETY: an open relation has its pg_class row.
+        let persistence = unsafe { (*(*relation).rd_rel).relpersistence } as u8;
         BufferStore {
             relation,
             blocks: Cell::new(0),
             mode,
+            temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
         }
     }
 
-    fn pin(&self, block: BlockNumber) -> Result<Pinned> {
+    #[inline]
+    fn check(&self, block: BlockNumber) -> Result<()> {
         if block >= self.blocks.get() && block >= self.blocks()? {
             return corrupted(block, "a reference points beyond the end of the index");
         }
-        Ok(Pinned::read(self.relation, block))
+        Ok(())
+    }
+
+    /// Pins a buffer if it holds the block.
+    #[inline]
+    fn take(&self, block: BlockNumber, buffer: pg_sys::Buffer) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the buffer's number is from PostgreSQL. VACUUM's delays need ReadBuffer's accounts.
+        let taken = self.mode != Mode::Vacuum && unsafe { recent::pin(self.relation, self.temporary, block, buffer) };
+        taken.then(|| Pinned { buffer, locked: false })
+    }
+
+    /// Pins a block where this backend last saw it, if it still is there.
+    #[inline]
+    fn recall(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open.
+        self.take(block, unsafe { recent::get(self.relation, block) })
+    }
+
+    /// Pins a block that is in a buffer that we do not know, or asks the operating system to read it.
+    #[inline(never)]
+    fn look_up(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the block is one of its.
+        let buffer = unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, block) }.recent_buffer;
+        let pinned = self.take(block, buffer)?;
+        // SAFETY: the relation is open.
+        unsafe { recent::set(self.relation, block, buffer) };
+        Some(pinned)
+    }
+
+    #[inline(never)]
+    fn read_in(&self, block: BlockNumber) -> Pinned {
+        let pinned = Pinned::read(self.relation, block);
+        // SAFETY: the relation is open.
+        unsafe { recent::set(self.relation, block, pinned.buffer) };
+        pinned
+    }
+
+    #[inline]
+    fn fetch(&self, block: BlockNumber) -> Result<Pinned> {
+        self.check(block)?;
+        Ok(self.recall(block).unwrap_or_else(|| self.read_in(block)))
     }
 
     /// Runs a change of locked pages, and logs it.
@@ -184,7 +239,16 @@ impl BufferStore {
     }
 }
 
+/// A page that was asked for ahead of its use; pinned if it was in a buffer.
+pub struct Pin<'a> {
+    block: BlockNumber,
+    pinned: Option<Pinned>,
+    store: PhantomData<&'a BufferStore>,
+}
+
 impl PageStore for BufferStore {
+    type Pin<'a> = Pin<'a>;
+
     fn blocks(&self) -> Result<BlockNumber> {
         // SAFETY: the relation is open.
         self.blocks
@@ -193,14 +257,39 @@ impl PageStore for BufferStore {
     }
 
     #[inline]
+    fn pin(&self, block: BlockNumber) -> Result<Pin<'_>> {
+        self.check(block)?;
+        Ok(Pin {
+            block,
+            pinned: self.recall(block).or_else(|| self.look_up(block)),
+            store: PhantomData,
+        })
+    }
+
+    #[inline]
+    fn hint(&self, pin: &Pin<'_>, offset: usize, len: usize) {
+        if let Some(pinned) = &pin.pinned {
+            prefetch(pinned.page().cast_const().cast(), offset, len);
+        }
+    }
+
+    #[inline]
+    fn read_pinned<T>(&self, pin: Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        let pinned = pin.pinned.unwrap_or_else(|| self.read_in(pin.block));
+        let buffer = pinned.lock(pg_sys::BUFFER_LOCK_SHARE);
+        // SAFETY: the buffer is pinned and locked; nobody changes the page.
+        f(unsafe { &*buffer.page() })
+    }
+
+    #[inline]
     fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
-        let buffer = self.pin(block)?.lock(pg_sys::BUFFER_LOCK_SHARE);
+        let buffer = self.fetch(block)?.lock(pg_sys::BUFFER_LOCK_SHARE);
         // SAFETY: the buffer is pinned and locked; nobody changes the page.
         f(unsafe { &*buffer.page() })
     }
 
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
-        let buffer = self.pin(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let buffer = self.fetch(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         self.change([&buffer], |[page]| f(page))
     }
 
@@ -212,7 +301,7 @@ impl PageStore for BufferStore {
     ) -> Result<T> {
         assert_ne!(first, second, "two different pages");
         // Both are read in before the first lock is taken.
-        let (low, high) = (self.pin(first.min(second))?, self.pin(first.max(second))?);
+        let (low, high) = (self.fetch(first.min(second))?, self.fetch(first.max(second))?);
         let low = low.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let high = high.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers = if first < second { [&low, &high] } else { [&high, &low] };

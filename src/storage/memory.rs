@@ -3,6 +3,7 @@
 //! A page goes to the relation byte for byte as it stands here. The number of pages is bounded when the store is made; the build
 //! looks at [`MemoryStore::is_full`] before each insert and goes on elsewhere.
 
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,17 +15,19 @@ use super::store::{Edit, PageStore};
 use super::{BlockNumber, corrupted};
 use crate::error::{Error, Result};
 
-/// Pages that one insert may add: a record on every level, an extension, and one to spare.
-const HEADROOM: usize = 40;
+/// Pages that one insert may add: a record on every level, a few tails, an extension.
+const HEADROOM: usize = 48;
 
-/// Pages that are allocated together.
-const SEGMENT: usize = 64;
+/// Pages that are allocated together: enough for huge pages of the processor, so that a random read rarely misses its TLB.
+const SEGMENT: usize = 1024;
 
 type Segment = Box<[RwLock<Page>]>;
 
 /// Page images in memory.
 pub struct MemoryStore {
     segments: Box<[OnceLock<Segment>]>,
+    /// Pages that there may be.
+    capacity: usize,
     len: AtomicU32,
     extending: Mutex<()>,
     /// Pages with free slots, for an index that is changed where it was built.
@@ -34,18 +37,19 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// A store of at most `bytes` bytes of pages (and a few pages at the least).
     pub fn new(bytes: usize) -> MemoryStore {
-        let pages = (bytes / PAGE_SIZE).max(2 * HEADROOM).min(u32::MAX as usize);
+        let capacity = (bytes / PAGE_SIZE).max(2 * HEADROOM).min(u32::MAX as usize);
         MemoryStore {
-            segments: (0..pages.div_ceil(SEGMENT)).map(|_| OnceLock::new()).collect(),
+            segments: (0..capacity.div_ceil(SEGMENT)).map(|_| OnceLock::new()).collect(),
+            capacity,
             len: AtomicU32::new(0),
             extending: Mutex::new(()),
             free: Mutex::new(Vec::new()),
         }
     }
 
-    /// Whether the next insert might not fit, with `waiting` others still to come.
+    /// Whether the next insert might not fit, with those under way adding `waiting` pages.
     pub fn is_full(&self, waiting: usize) -> bool {
-        self.len.load(Ordering::Acquire) as usize + HEADROOM + 2 * waiting > self.segments.len() * SEGMENT
+        self.len.load(Ordering::Acquire) as usize + HEADROOM + waiting > self.capacity
     }
 
     #[inline]
@@ -59,8 +63,30 @@ impl MemoryStore {
     #[inline]
     fn find(&self, block: BlockNumber) -> Option<&RwLock<Page>> {
         let segment = self.segments.get(block as usize / SEGMENT)?.get()?;
-        Some(&segment[block as usize % SEGMENT])
+        segment.get(block as usize % SEGMENT)
     }
+}
+
+/// Asks the system to back memory with huge pages where it can: a hint, whose failure does not matter.
+fn huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
+    #[cfg(target_os = "linux")]
+    {
+        const SMALL_PAGE: usize = 4096;
+        let start = memory.as_mut_ptr().addr().next_multiple_of(SMALL_PAGE);
+        let end = memory.as_mut_ptr_range().end.addr() / SMALL_PAGE * SMALL_PAGE;
+        if start < end {
+            // SAFETY: the range is part of `memory`, and the advice changes nothing that a program can see.
+            unsafe {
+                libc::madvise(
+                    std::ptr::without_provenance_mut(start),
+                    end - start,
+                    libc::MADV_HUGEPAGE,
+                )
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
 }
 
 fn done<T>(edit: Edit<T>) -> T {
@@ -72,6 +98,24 @@ fn done<T>(edit: Edit<T>) -> T {
 impl PageStore for MemoryStore {
     fn blocks(&self) -> Result<BlockNumber> {
         Ok(self.len.load(Ordering::Acquire))
+    }
+
+    type Pin<'a> = &'a RwLock<Page>;
+
+    #[inline]
+    fn pin(&self, block: BlockNumber) -> Result<&RwLock<Page>> {
+        self.page(block)
+    }
+
+    #[inline]
+    fn hint(&self, pin: &&RwLock<Page>, offset: usize, len: usize) {
+        // The lock is left alone: only the address is needed.
+        prefetch(pin.data_ptr().cast_const().cast(), offset, len);
+    }
+
+    #[inline]
+    fn read_pinned<T>(&self, pin: &RwLock<Page>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        f(&pin.read())
     }
 
     #[inline]
@@ -103,11 +147,16 @@ impl PageStore for MemoryStore {
     fn extend(&self) -> Result<BlockNumber> {
         let _one_at_a_time = self.extending.lock();
         let block = self.len.load(Ordering::Acquire);
-        let segment = self.segments.get(block as usize / SEGMENT).ok_or(Error::IndexFull)?;
+        if block as usize >= self.capacity {
+            return Err(Error::IndexFull);
+        }
+        let segment = &self.segments[block as usize / SEGMENT];
         if segment.get().is_none() {
             let mut pages = Vec::new();
-            pages.try_reserve_exact(SEGMENT).map_err(|_| Error::OutOfMemory)?;
-            pages.resize_with(SEGMENT, || RwLock::new([0; PAGE_SIZE]));
+            let len = SEGMENT.min(self.capacity - block as usize);
+            pages.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
+            huge_pages(pages.spare_capacity_mut());
+            pages.resize_with(len, || RwLock::new([0; PAGE_SIZE]));
             segment.get_or_init(|| pages.into_boxed_slice());
         }
         self.len.store(block + 1, Ordering::Release);
@@ -135,8 +184,40 @@ impl PageStore for MemoryStore {
     #[inline]
     fn prefetch(&self, block: BlockNumber, offset: usize, len: usize) {
         if let Some(page) = self.find(block) {
-            // The lock is left alone: only the address is needed.
-            prefetch(page.data_ptr().cast_const().cast(), offset, len);
+            self.hint(&page, offset, len);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_no_lock_and_reads_what_is_there_when_it_is_read() {
+        let store = MemoryStore::new(0);
+        let block = store.extend().unwrap();
+        let pin = store.pin(block).unwrap();
+        store
+            .write(block, |page| {
+                page[100] = 7;
+                Ok(Edit::Changed(()))
+            })
+            .unwrap();
+        // Any hint is allowed, also one beyond the page.
+        store.hint(&pin, PAGE_SIZE - 1, 2);
+        assert_eq!(store.read_pinned(pin, |page| Ok(page[100])).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_block_beyond_the_end_cannot_be_pinned() {
+        let store = MemoryStore::new(0);
+        assert!(matches!(store.pin(0), Err(Error::Corrupted { .. })));
+        store.extend().unwrap();
+        assert!(store.pin(0).is_ok());
+        assert!(matches!(
+            store.pin(SEGMENT as BlockNumber),
+            Err(Error::Corrupted { .. })
+        ));
     }
 }

@@ -6,11 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::{Encoding, MAX_DIMENSIONS, Shape};
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::record::MAX_LEVEL;
 use super::{Layout, Link, NodeRef, corrupted};
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::quantize::code::{MAX_BITS, WORD_BITS};
 
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
@@ -31,17 +33,15 @@ pub enum Element {
 /// What is fixed when the index is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// Dimensions of every vector.
-    pub dimensions: u32,
+    /// Dimensions, links, and the form of vectors and codes.
+    pub shape: Shape,
     /// Type of the values.
     pub element: Element,
     /// The distance.
     pub metric: Metric,
-    /// Links on an upper level, half of those on level 0.
-    pub m: u16,
     /// Width of the search for a new node's neighbours.
     pub ef_construction: u16,
-    /// Seed of the levels.
+    /// Seed of the levels and of the rotation.
     pub seed: u64,
 }
 
@@ -105,10 +105,20 @@ pub fn read(page: &Page) -> Result<Meta> {
         (Some(bytes), Some(Ok((parameters, used)))) if used == bytes.len() => parameters,
         _ => return corrupted(META_BLOCK, "invalid parameters on the meta page"),
     };
-    if parameters.dimensions == 0
-        || !(2..=100).contains(&parameters.m)
+    let Shape {
+        dimensions,
+        m,
+        encoding,
+        code_bits,
+    } = parameters.shape;
+    let coded = code_bits > 0;
+    if !(1..=MAX_DIMENSIONS as u32).contains(&dimensions)
+        || !(2..=100).contains(&m)
         || !(4..=1000).contains(&parameters.ef_construction)
-        || Layout::plan(parameters.dimensions as usize, usize::from(parameters.m)).is_err()
+        || (!coded && encoding != Encoding::Float32)
+        || !usize::from(code_bits).is_multiple_of(WORD_BITS)
+        || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
+        || Layout::of(parameters.shape).is_err()
     {
         return corrupted(META_BLOCK, "parameters on the meta page out of range");
     }
@@ -140,10 +150,14 @@ mod tests {
     use crate::storage::page::PAGE_SIZE;
 
     const PARAMETERS: Parameters = Parameters {
-        dimensions: 384,
+        shape: Shape {
+            dimensions: 384,
+            m: 16,
+            encoding: Encoding::Scalar12,
+            code_bits: 256,
+        },
         element: Element::Vector,
         metric: Metric::Cosine,
-        m: 16,
         ef_construction: 64,
         seed: 0x1234_5678_9abc_def0,
     };
@@ -182,9 +196,11 @@ mod tests {
         init(&mut page, &PARAMETERS).unwrap();
         let mut expected = vec![];
         expected.extend(384u32.to_le_bytes());
+        expected.extend(16u16.to_le_bytes());
+        expected.extend(1u32.to_le_bytes()); // Encoding::Scalar12
+        expected.extend(256u16.to_le_bytes());
         expected.extend(0u32.to_le_bytes()); // Element::Vector
         expected.extend(2u32.to_le_bytes()); // Metric::Cosine
-        expected.extend(16u16.to_le_bytes());
         expected.extend(64u16.to_le_bytes());
         expected.extend(PARAMETERS.seed.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
@@ -204,6 +220,11 @@ mod tests {
             let mut page = good;
             put_u32(&mut page, PARAMETERS_AT, value);
             assert!(read(&page).is_err(), "{value} dimensions");
+        }
+        for bits in [0u16, 255, 416, u16::MAX] {
+            let mut page = good;
+            page[PARAMETERS_AT + 10..PARAMETERS_AT + 12].copy_from_slice(&bits.to_le_bytes());
+            assert!(read(&page).is_err(), "{bits} bits");
         }
     }
 }

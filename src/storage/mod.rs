@@ -16,8 +16,10 @@
 //! Only [`buffers`] knows PostgreSQL.
 
 pub mod buffers;
+pub mod layout;
 pub mod memory;
 pub mod meta;
+pub mod node_page;
 pub mod page;
 mod prefetch;
 pub mod record;
@@ -86,7 +88,7 @@ pub(crate) fn corrupted<T>(block: BlockNumber, reason: &'static str) -> Result<T
     Err(Error::corrupted(block, reason))
 }
 
-pub use record::Layout;
+pub use layout::Layout;
 pub use store::{Edit, PageStore};
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 /// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 
 const PD_LOWER: usize = 12;
 const PD_UPPER: usize = 14;
@@ -96,7 +96,7 @@ pub fn set_lower(page: &mut Page, lower: usize) {
 /// Checks that the page is an initialised one of this kind and stride and that its header is sane.
 #[inline]
 pub fn check(page: &Page, block: BlockNumber, kind: PageKind, stride: usize) -> Result<()> {
-    if get_u16(page, SPECIAL + 14) != PAGE_ID || get_u16(page, PD_SPECIAL) as usize != SPECIAL {
+    if get_u16(page, SPECIAL + 14) != PAGE_ID {
         return corrupted(block, "not a page of an hnsw index");
     }
     if get_u16(page, SPECIAL) != kind as u16 {
@@ -107,6 +107,15 @@ pub fn check(page: &Page, block: BlockNumber, kind: PageKind, stride: usize) -> 
     }
     if get_u32(page, SPECIAL + 4) as usize != stride {
         return corrupted(block, "records of another size than the index has");
+    }
+    check_header(page, block)
+}
+
+/// Checks the header alone.
+#[inline]
+pub fn check_header(page: &Page, block: BlockNumber) -> Result<()> {
+    if get_u16(page, PD_SPECIAL) as usize != SPECIAL {
+        return corrupted(block, "not a page of an hnsw index");
     }
     if lower(page) < HEADER_SIZE || lower(page) > SPECIAL || get_u16(page, PD_UPPER) as usize != SPECIAL {
         return corrupted(block, "invalid page header");

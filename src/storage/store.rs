@@ -1,6 +1,7 @@
 //! What the graph needs of the place that holds the pages.
 
-use super::record::{Layout, NodePageMut};
+use super::layout::Layout;
+use super::node_page::NodePageMut;
 use super::{BlockNumber, page::Page};
 use crate::error::Result;
 
@@ -20,6 +21,21 @@ pub enum Edit<T> {
 pub trait PageStore {
     /// The number of pages, the meta page included.
     fn blocks(&self) -> Result<BlockNumber>;
+
+    /// A page that was asked for ahead of its use; it holds no lock. A store gives out a few at a time, for a short while: none
+    /// is kept across calls of the index.
+    type Pin<'a>
+    where
+        Self: 'a;
+
+    /// Asks for a page that is read soon. Does not wait for input, nor for a lock.
+    fn pin(&self, block: BlockNumber) -> Result<Self::Pin<'_>>;
+
+    /// Hints that `len` bytes at `offset` of a pinned page are read soon.
+    fn hint(&self, pin: &Self::Pin<'_>, offset: usize, len: usize);
+
+    /// Reads a page that was asked for, and lets it go. Waits for input if it has to.
+    fn read_pinned<T>(&self, pin: Self::Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;
 
     /// Reads a page.
     fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;

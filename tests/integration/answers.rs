@@ -43,11 +43,14 @@ pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Re
         .collect())
 }
 
+/// How far an answer may be out of order: an index of more than 64 dimensions orders by vectors of 12 bits a coordinate.
+const ROUNDING: f64 = 1e-3;
+
 /// Checks that an answer is in order and names no row twice.
 pub fn assert_plausible(answer: &[Neighbour]) {
     for pair in answer.windows(2) {
         assert!(
-            pair[0].distance <= pair[1].distance,
+            pair[0].distance <= pair[1].distance * (1.0 + ROUNDING),
             "out of order: {:?} before {:?}",
             pair[0],
             pair[1]
@@ -87,8 +90,9 @@ pub fn assert_agree(client: &mut Client, table: &str, targets: &[&str]) {
         hits += found.iter().filter(|neighbour| neighbour.distance <= farthest).count();
         all += exact.len();
     }
+    // An empty table has nothing to miss.
     #[allow(clippy::cast_precision_loss)]
-    let recall = hits as f64 / all.max(1) as f64;
+    let recall = if all == 0 { 1.0 } else { hits as f64 / all as f64 };
     assert!(recall >= 0.95, "recall@10 is {recall} on {} queries", targets.len());
 }
 

@@ -87,7 +87,12 @@ fn write_until_killed(round: &Round, client_number: u64) {
         killed,
     } = round;
     let mut random = SmallRng::seed_from_u64(client_number);
-    let mut client = cluster.client();
+    let mut client = match cluster.try_client() {
+        Ok(client) => client,
+        // The others were quicker.
+        Err(_) if killed.load(Ordering::Acquire) => return,
+        Err(error) => panic!("no connection: {error:?}"),
+    };
     loop {
         let deletes = client_number == 4;
         let ids = match client_number {

@@ -59,7 +59,7 @@ SELECT id FROM empty ORDER BY val <-> '[1,2,3]' LIMIT 5;
 INSERT INTO empty VALUES (4, '[1,1,2]');
 SELECT id FROM empty ORDER BY val <-> '[1,2,3]' LIMIT 5;
 
--- One dimension, and as many as there may be in an index of 4-byte floats that fit a page.
+-- One dimension, and many.
 CREATE TABLE narrow (val vector(1));
 INSERT INTO narrow SELECT array_fill(n, ARRAY[1])::vector FROM generate_series(1, 50) n;
 CREATE INDEX ON narrow USING hnsw (val vector_l2_ops);

@@ -33,7 +33,7 @@ WHERE o.id IN (1, 2500, 5000) GROUP BY o.id ORDER BY o.id;
 PREPARE nearest(vector) AS SELECT id FROM t ORDER BY val <-> $1 LIMIT 1;
 SET plan_cache_mode = force_generic_plan;
 EXPLAIN (COSTS OFF) EXECUTE nearest('[1,2,3]');
-EXECUTE nearest('[50,30,4]');
+EXECUTE nearest('[50,30,5]');
 EXECUTE nearest('[0,50,2]');
 RESET plan_cache_mode;
 DEALLOCATE nearest;

@@ -2,9 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{GROUP_BYTES, LANES, Scan, Terms};
-
-const GROUPS: usize = 2;
+use super::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Lanes whose sums fill a register of 16 bits each, and of floats after widening.
 const BLOCK: usize = 8;
@@ -38,8 +36,8 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
         let estimate = _mm256_fnmadd_ps(f, product, _mm256_add_ps(base, a));
         // SAFETY: `out` holds BLOCK floats from i * BLOCK on.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(i * BLOCK), estimate) };
-        let below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(estimate, worst));
-        mask |= below.cast_unsigned() << (i * BLOCK);
+        let kept = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGE_UQ>(estimate, worst));
+        mask |= kept.cast_unsigned() << (i * BLOCK);
     }
     mask
 }
@@ -52,37 +50,54 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 #[inline]
 unsafe fn sums(scan: Scan) -> [__m128i; LANES / BLOCK] {
     let nibble = _mm256_set1_epi8(0xf);
-    let mut low = Bytes::zero();
-    let mut high = Bytes::zero();
-    let mut add = |table, codes| {
-        low.add(_mm256_shuffle_epi8(table, _mm256_and_si256(codes, nibble)));
-        let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
-        high.add(_mm256_shuffle_epi8(table, upper));
-    };
-    let whole = scan.groups - scan.groups % GROUPS;
-    for group in (0..whole).step_by(GROUPS) {
-        let at = group * GROUP_BYTES;
-        // SAFETY: GROUPS groups remain.
-        unsafe {
-            add(
-                _mm256_loadu_si256(scan.table.add(at).cast()),
-                _mm256_loadu_si256(scan.codes.add(at).cast()),
+    let mut halves = [Bytes::zero(), Bytes::zero()];
+    for block in 0..scan.blocks {
+        // SAFETY: `block` is one of the blocks the caller promises, of four registers each.
+        let (table, codes) = unsafe {
+            (
+                load(scan.table.add(block * BLOCK_BYTES)),
+                load(scan.codes.add(block * BLOCK_BYTES)),
             )
         };
+        for (half, words) in halves.iter_mut().zip(codes.as_chunks().0) {
+            for (i, bytes) in transpose(*words).into_iter().enumerate() {
+                half.add(_mm256_shuffle_epi8(table[i], _mm256_and_si256(bytes, nibble)));
+                let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
+                half.add(_mm256_shuffle_epi8(table[2 + i], upper));
+            }
+        }
     }
-    if whole < scan.groups {
-        let at = whole * GROUP_BYTES;
-        // The table past the last group is zero and adds nothing.
-        // SAFETY: one group remains.
-        unsafe {
-            add(
-                _mm256_zextsi128_si256(_mm_loadu_si128(scan.table.add(at).cast())),
-                _mm256_zextsi128_si256(_mm_loadu_si128(scan.codes.add(at).cast())),
-            )
-        };
-    }
-    let ([a, b], [c, d]) = (low.total(), high.total());
+    let [[a, b], [c, d]] = halves.map(|half| half.total());
     [a, b, c, d]
+}
+
+/// A block.
+///
+/// # Safety
+/// `from` is readable for `BLOCK_BYTES`, at any alignment.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn load(from: *const u8) -> [__m256i; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        [
+            _mm256_loadu_si256(from.cast()),
+            _mm256_loadu_si256(from.add(32).cast()),
+            _mm256_loadu_si256(from.add(64).cast()),
+            _mm256_loadu_si256(from.add(96).cast()),
+        ]
+    }
+}
+
+/// The words of 16 lanes, to their bytes 0 and 1, 16 lanes of either, and their bytes 2 and 3.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose(words: [__m256i; 2]) -> [__m256i; 2] {
+    // Byte k of 4 lanes to word k of each half of a register, and from there byte k of 8 lanes to quarter 0, 2, 1, 3.
+    let gather = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    let spread = _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7);
+    let [a, b] = words.map(|words| _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, gather), spread));
+    [_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)]
 }
 
 /// Sums of bytes in 16 bits, over 2 groups side by side.

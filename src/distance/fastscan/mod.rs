@@ -1,8 +1,11 @@
 //! FastScan: the sums of 32 short codes at once, and from them the estimated distances of a node's 32 neighbours.
 //!
 //! A code is cut into groups of 4 bits. A group has a table of what each of its 16 values adds to the sum, so that a
-//! byte shuffle looks up the term of all lanes. Both arrays hold 16 bytes a group: the 16 entries of its table; the
-//! values of its 32 lanes, byte j with that of lane j in its low half and that of lane 16 + j in its high half.
+//! byte shuffle looks up the terms of many lanes. Both arrays are made of blocks of 128 bytes for each 32 bits of a code:
+//! - codes: a word of 32 bits of every lane, little-endian, so that one lane's is four bytes side by side. Byte b of a word
+//!   is group 2b in its low half and group 2b + 1 in its high half.
+//! - table: 16 entries for each of the 8 groups, in the order 0, 2, 4, 6, 1, 3, 5, 7: those of the low halves of the
+//!   word's bytes are 64 bytes side by side, a register, and so are those of the high halves.
 //!
 //! Invariant: unlike the sums of floats, the results are the same in every version to the last bit (NaN for NaN). The
 //! sums are integers modulo 2^16. An estimate is one addition and two fused multiply-adds, in a fixed order.
@@ -11,6 +14,8 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512_vbmi;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
 pub(super) mod scalar;
@@ -23,21 +28,21 @@ use super::dispatch::kernels;
 /// Codes that are summed at once.
 pub const LANES: usize = 32;
 
-/// Bytes of a group, both of its table and of its codes.
-pub const GROUP_BYTES: usize = 16;
+/// Bytes of a block of 32 bits of all codes, and of their tables.
+pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
 
 /// Bytes of one factor of every lane, a bfloat16 each.
 pub const FACTOR_BYTES: usize = LANES * 2;
 
 /// What to scan: a table and the codes to look up in it.
 ///
-/// To call a kernel with it: both pointers are readable for `groups * GROUP_BYTES` bytes, at any alignment, and the
+/// To call a kernel with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at any alignment, and the
 /// machine has the instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Scan {
     table: *const u8,
     codes: *const u8,
-    groups: usize,
+    blocks: usize,
 }
 
 /// The factors of the lanes, and the numbers all lanes share. See [`estimate`].
@@ -56,17 +61,18 @@ pub(super) struct Terms {
 /// The sum of every lane. To call one: as [`Scan`] says.
 pub(super) type SumKernel = unsafe fn(scan: Scan) -> [u16; LANES];
 
-/// The estimate of every lane, and the mask of those below the worst. To call one: as [`Scan`] and [`Terms`] say.
+/// The estimate of every lane, and the mask of those not known to be as bad as the worst. To call one: as [`Scan`] and
+/// [`Terms`] say.
 pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32;
 
 impl Scan {
     fn new(table: &[u8], codes: &[u8]) -> Self {
         assert_eq!(table.len(), codes.len(), "table and codes of unequal length");
-        assert_eq!(codes.len() % GROUP_BYTES, 0, "codes end within a group");
+        assert_eq!(codes.len() % BLOCK_BYTES, 0, "codes end within a block");
         Self {
             table: table.as_ptr(),
             codes: codes.as_ptr(),
-            groups: codes.len() / GROUP_BYTES,
+            blocks: codes.len() / BLOCK_BYTES,
         }
     }
 }
@@ -74,7 +80,7 @@ impl Scan {
 /// The sum of every lane: over all groups, the entry of the group's table at the lane's value, modulo 2^16.
 ///
 /// # Panics
-/// If the lengths differ or are not whole groups.
+/// If the lengths differ or are not whole blocks.
 #[inline]
 #[must_use]
 pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
@@ -83,17 +89,21 @@ pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
     unsafe { (kernels().fastscan)(scan) }
 }
 
-/// The estimate of every lane, and a mask with bit i set where that of lane i is below `worst` (which NaN never is):
+/// The estimate of every lane, and a mask of the lanes worth keeping:
 ///
 /// ```text
 /// out[i] = base + a[i] - f[i] (sum[i] scale + offset)
+/// bit i  = not (out[i] >= worst)
 /// ```
+///
+/// So a lane whose estimate is NaN, the difference of two infinities, is kept rather than lost; and if `worst` is NaN,
+/// all are.
 ///
 /// `factors_a` and `factors_f` hold a bfloat16 for every lane, little-endian, at any alignment. The sum of lane i is that
 /// of [`fastscan`]; `scale` and `offset` turn it back into an inner product.
 ///
 /// # Panics
-/// If the lengths of `table` and `codes` differ or are not whole groups, or those of the factors are not
+/// If the lengths of `table` and `codes` differ or are not whole blocks, or those of the factors are not
 /// [`FACTOR_BYTES`].
 #[inline]
 #[expect(

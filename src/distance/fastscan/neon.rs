@@ -1,12 +1,15 @@
-//! NEON: a table lookup finds 16 lanes in 1 group.
+//! NEON: a load takes the bytes of 16 lanes' words apart, and a table lookup finds them in 1 group.
 
 use std::arch::aarch64::*;
 
-use super::{GROUP_BYTES, LANES, Scan, Terms};
+use super::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Lanes whose sums fill a register of 16 bits each; of floats after widening, they fill two.
 const BLOCK: usize = 8;
 const FLOATS: usize = 4;
+
+/// Bytes of four registers: a word of 16 lanes, the entries of 4 groups.
+const REGISTERS: usize = BLOCK_BYTES / 2;
 
 /// Safe to call as `SumKernel` says.
 #[target_feature(enable = "neon")]
@@ -41,7 +44,7 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
             let estimate = vfmsq_f32(vaddq_f32(base, a[j]), f[j], product);
             // SAFETY: `out` holds FLOATS floats from `lane` on.
             unsafe { vst1q_f32(out.as_mut_ptr().add(lane), estimate) };
-            mask |= vaddvq_u32(vandq_u32(vcltq_f32(estimate, worst), bits)) << lane;
+            mask |= vaddvq_u32(vbicq_u32(bits, vcgeq_f32(estimate, worst))) << lane;
         }
     }
     mask
@@ -56,18 +59,26 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 unsafe fn sums(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
     let nibble = vdupq_n_u8(0xf);
     let mut sums = [vdupq_n_u16(0); LANES / BLOCK];
-    for group in 0..scan.groups {
-        let at = group * GROUP_BYTES;
-        // SAFETY: `group` is one of the groups the caller promises; loads of bytes have no alignment.
-        let (table, codes) = unsafe { (vld1q_u8(scan.table.add(at)), vld1q_u8(scan.codes.add(at))) };
-        let low = vqtbl1q_u8(table, vandq_u8(codes, nibble));
-        let high = vqtbl1q_u8(table, vshrq_n_u8::<4>(codes));
-        sums = [
-            vaddw_u8(sums[0], vget_low_u8(low)),
-            vaddw_high_u8(sums[1], low),
-            vaddw_u8(sums[2], vget_low_u8(high)),
-            vaddw_high_u8(sums[3], high),
-        ];
+    for block in 0..scan.blocks {
+        let at = block * BLOCK_BYTES;
+        // SAFETY: `block` is one of the blocks the caller promises; loads of bytes have no alignment.
+        let (even, odd) = unsafe {
+            (
+                vld1q_u8_x4(scan.table.add(at)),
+                vld1q_u8_x4(scan.table.add(at + REGISTERS)),
+            )
+        };
+        let (even, odd) = ([even.0, even.1, even.2, even.3], [odd.0, odd.1, odd.2, odd.3]);
+        for (i, sums) in sums.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            // SAFETY: likewise. Register k gets byte k of 16 lanes.
+            let codes = unsafe { vld4q_u8(scan.codes.add(at + i * REGISTERS)) };
+            for (k, codes) in [codes.0, codes.1, codes.2, codes.3].into_iter().enumerate() {
+                let low = vqtbl1q_u8(even[k], vandq_u8(codes, nibble));
+                let high = vqtbl1q_u8(odd[k], vshrq_n_u8::<4>(codes));
+                sums[0] = vaddq_u16(sums[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
+                sums[1] = vaddq_u16(sums[1], vaddl_high_u8(low, high));
+            }
+        }
     }
     sums
 }

@@ -2,25 +2,29 @@
 
 use std::array;
 
-use super::{GROUP_BYTES, LANES, Scan, Terms};
+use super::{BLOCK_BYTES, LANES, Scan, Terms};
 
-const HALF: usize = LANES / 2;
+/// The entries of a group, and the groups of a block.
+const ENTRIES: usize = 16;
+const GROUPS: usize = BLOCK_BYTES / ENTRIES;
 
 /// Safe to call as `SumKernel` says.
 pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
     let mut sums = [0u16; LANES];
-    for group in 0..scan.groups {
-        // SAFETY: `group` is one of the groups the caller promises, and an array of bytes has no alignment.
+    for block in 0..scan.blocks {
+        // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no alignment.
         let (table, codes) = unsafe {
             (
-                &*scan.table.cast::<[u8; GROUP_BYTES]>().add(group),
-                &*scan.codes.cast::<[u8; GROUP_BYTES]>().add(group),
+                &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block),
+                &*scan.codes.cast::<[[u8; 4]; LANES]>().add(block),
             )
         };
-        for (j, &pair) in codes.iter().enumerate() {
-            let (low, high) = (pair & 0xf, pair >> 4);
-            sums[j] = sums[j].wrapping_add(table[usize::from(low)].into());
-            sums[HALF + j] = sums[HALF + j].wrapping_add(table[usize::from(high)].into());
+        let (even, odd) = table.split_at(GROUPS / 2);
+        for (sum, word) in sums.iter_mut().zip(codes) {
+            for ((byte, even), odd) in word.iter().zip(even).zip(odd) {
+                let (low, high) = (even[usize::from(byte & 0xf)], odd[usize::from(byte >> 4)]);
+                *sum = sum.wrapping_add(u16::from(low) + u16::from(high));
+            }
         }
     }
     sums
@@ -34,7 +38,11 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
         let product = f32::from(sums[i]).mul_add(terms.scale, terms.offset);
         (-f[i]).mul_add(product, terms.base + a[i])
     });
-    (0..LANES).fold(0, |mask, i| mask | u32::from(out[i] < terms.worst) << i)
+    #[expect(
+        clippy::neg_cmp_op_on_partial_ord,
+        reason = "NaN is not known to be as bad as the worst"
+    )]
+    (0..LANES).fold(0, |mask, i| mask | u32::from(!(out[i] >= terms.worst)) << i)
 }
 
 /// The factors at `from`, widened: a bfloat16 is the upper half of an f32.

@@ -6,20 +6,21 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::distance::dispatch::{Kernels, available};
 
-fn group_counts() -> impl Iterator<Item = usize> {
-    (0..=100).chain([4096])
+fn block_counts() -> impl Iterator<Item = usize> {
+    (0..=26).chain([50, 512])
 }
 
 /// What the sums of 16 bits are, one lane and one group at a time.
 fn expected_sums(table: &[u8], codes: &[u8]) -> [u16; LANES] {
     std::array::from_fn(|lane| {
-        let sum: usize = (0..codes.len() / GROUP_BYTES)
-            .map(|group| {
-                let pair = codes[group * GROUP_BYTES + lane % 16];
-                let value = if lane < 16 { pair & 0xf } else { pair >> 4 };
-                usize::from(table[group * GROUP_BYTES + usize::from(value)])
-            })
-            .sum();
+        let entry = |group: usize| {
+            let (block, group) = (group / 8 * BLOCK_BYTES, group % 8);
+            let byte = codes[block + 4 * lane + group / 2];
+            let value = if group % 2 == 0 { byte & 0xf } else { byte >> 4 };
+            let place = group % 2 * 4 + group / 2;
+            usize::from(table[block + 16 * place + usize::from(value)])
+        };
+        let sum: usize = (0..codes.len() / 16).map(entry).sum();
         (sum % (1 << 16)) as u16
     })
 }
@@ -60,15 +61,15 @@ impl Placed {
 fn sums_are_exact_in_every_version() {
     let mut rng = SmallRng::seed_from_u64(1);
     for (input, draw_table, draw_code) in BYTES {
-        for groups in group_counts() {
-            let table = Placed::new(groups * GROUP_BYTES, &mut rng, draw_table);
-            let codes = Placed::new(groups * GROUP_BYTES, &mut rng, draw_code);
+        for blocks in block_counts() {
+            let table = Placed::new(blocks * BLOCK_BYTES, &mut rng, draw_table);
+            let codes = Placed::new(blocks * BLOCK_BYTES, &mut rng, draw_code);
             let (table, codes) = (table.get(), codes.get());
             let expected = expected_sums(table, codes);
             for kernels in available() {
                 // SAFETY: the slices have the length they promise, and the kernels come from `available`.
                 let sums = unsafe { (kernels.fastscan)(Scan::new(table, codes)) };
-                assert_eq!(sums, expected, "{} of {groups} groups ({input})", kernels.name);
+                assert_eq!(sums, expected, "{} of {blocks} blocks ({input})", kernels.name);
             }
             assert_eq!(fastscan(table, codes), expected);
         }
@@ -77,18 +78,25 @@ fn sums_are_exact_in_every_version() {
 
 #[test]
 fn each_value_of_each_lane_counts_once() {
-    let table: Vec<u8> = (0..3 * GROUP_BYTES as u8).map(|i| i + 1).collect();
+    let (blocks, groups) = (2, 16);
+    let table: Vec<u8> = (0..blocks * BLOCK_BYTES).map(|i| i as u8).collect();
+    let zeros: u16 = table.chunks(16).map(|group| u16::from(group[0])).sum();
     for lane in 0..LANES {
-        for group in 0..3 {
+        for group in 0..groups {
             for value in 0..16 {
                 let mut codes = vec![0; table.len()];
-                codes[group * GROUP_BYTES + lane % 16] = if lane < 16 { value } else { value << 4 };
-                let mut expected = [u16::from(table[0]) + u16::from(table[16]) + u16::from(table[32]); LANES];
+                let (block, byte) = (group / 8, group % 8 / 2);
+                codes[block * BLOCK_BYTES + 4 * lane + byte] = if group % 2 == 0 { value } else { value << 4 };
+                let mut expected = [zeros; LANES];
                 expected[lane] += u16::from(value);
                 for kernels in available() {
                     // SAFETY: as above.
                     let sums = unsafe { (kernels.fastscan)(Scan::new(&table, &codes)) };
-                    assert_eq!(sums, expected, "{} lane {lane} group {group}", kernels.name);
+                    assert_eq!(
+                        sums, expected,
+                        "{} lane {lane} group {group} value {value}",
+                        kernels.name
+                    );
                 }
             }
         }
@@ -125,9 +133,9 @@ fn estimates_are_the_same_bits_in_every_version() {
     let mut rng = SmallRng::seed_from_u64(2);
     let [mut nans, mut below, mut finite] = [0; 3];
     for draw in [any_float, near_one] {
-        for groups in (0..4).flat_map(|_| group_counts()) {
-            let table = Placed::new(groups * GROUP_BYTES, &mut rng, SmallRng::random);
-            let codes = Placed::new(groups * GROUP_BYTES, &mut rng, SmallRng::random);
+        for blocks in (0..16).flat_map(|_| block_counts()) {
+            let table = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
+            let codes = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
             let scan = Scan::new(table.get(), codes.get());
             let mut factors = vec![0; rng.random_range(0..64)];
             let start = factors.len();
@@ -151,11 +159,11 @@ fn estimates_are_the_same_bits_in_every_version() {
                     let same = x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan();
                     assert!(
                         same,
-                        "{} lane {lane} of {groups} groups: {x:e}, not {y:e}",
+                        "{} lane {lane} of {blocks} blocks: {x:e}, not {y:e}",
                         kernels.name
                     );
                 }
-                assert_eq!(mask, expected_mask, "{} of {groups} groups", kernels.name);
+                assert_eq!(mask, expected_mask, "{} of {blocks} blocks", kernels.name);
             }
             let mut out = [0.0; LANES];
             let mask = estimate(table.get(), codes.get(), a, f, base, scale, offset, worst, &mut out);
@@ -171,9 +179,9 @@ fn estimates_are_the_same_bits_in_every_version() {
 #[test]
 fn estimates_follow_the_formula() {
     let mut rng = SmallRng::seed_from_u64(3);
-    for groups in group_counts().filter(|groups| groups * 255 <= usize::from(u16::MAX)) {
-        let table: Vec<u8> = (0..groups * GROUP_BYTES).map(|_| rng.random()).collect();
-        let codes: Vec<u8> = (0..groups * GROUP_BYTES).map(|_| rng.random()).collect();
+    for blocks in block_counts().filter(|blocks| blocks * 8 * 255 <= usize::from(u16::MAX)) {
+        let table: Vec<u8> = (0..blocks * BLOCK_BYTES).map(|_| rng.random()).collect();
+        let codes: Vec<u8> = (0..blocks * BLOCK_BYTES).map(|_| rng.random()).collect();
         let [a, f]: [Vec<u8>; 2] =
             std::array::from_fn(|_| (0..LANES).flat_map(|_| bfloat16(near_one(&mut rng))).collect());
         let widen = |factors: &[u8], lane: usize| {
@@ -194,45 +202,69 @@ fn estimates_follow_the_formula() {
             let error = (f64::from(out[lane]) - exact).abs();
             assert!(
                 error <= size * f64::from(f32::EPSILON),
-                "lane {lane} of {groups}: off by {error:e}"
+                "lane {lane} of {blocks}: off by {error:e}"
             );
-            assert_eq!(mask >> lane & 1 == 1, out[lane] < worst, "lane {lane} of {groups}");
+            assert_eq!(mask >> lane & 1 == 1, out[lane] < worst, "lane {lane} of {blocks}");
         }
     }
 }
 
 #[test]
-fn an_estimate_equal_to_the_worst_is_not_below_it() {
-    let codes = [0x10; GROUP_BYTES];
-    let mut table = [0; GROUP_BYTES];
+fn a_lane_is_kept_unless_it_is_as_bad_as_the_worst() {
+    let mut codes = [0; BLOCK_BYTES];
+    codes[BLOCK_BYTES / 2..].fill(1);
+    let mut table = [0; BLOCK_BYTES];
     table[1] = 3;
-    let (a, f) = (bfloat16(0.5).repeat(LANES), bfloat16(-2.0).repeat(LANES));
-    let mut out = [0.0; LANES];
-    // Lanes 0 to 15: 1 + .5 + 2 * (0 - 4); lanes 16 to 31: 1 + .5 + 2 * (3 - 4).
-    let below = |worst, out: &mut _| estimate(&table, &codes, &a, &f, 1.0, 1.0, -4.0, worst, out);
-    assert_eq!(below(-0.5, &mut out), 0xffff);
-    assert_eq!(out[..16], [-6.5; 16]);
-    assert_eq!(out[16..], [-0.5; 16]);
-    assert_eq!(below(-6.5, &mut out), 0);
-    assert_eq!(below(f32::INFINITY, &mut out), u32::MAX);
-    assert_eq!(below(f32::NAN, &mut out), 0);
+    let (a, mut f) = (bfloat16(0.5).repeat(LANES), bfloat16(-2.0).repeat(LANES));
+    f[..2].copy_from_slice(&bfloat16(f32::INFINITY));
+    let run = |kernels: &Kernels, base, worst| {
+        let terms = Terms {
+            a: a.as_ptr(),
+            f: f.as_ptr(),
+            base,
+            scale: 1.0,
+            offset: -4.0,
+            worst,
+        };
+        run(kernels, Scan::new(&table, &codes), terms)
+    };
+    for kernels in available() {
+        let kept = |worst| run(kernels, 1.0, worst).0;
+        // Lane 0: infinity. Lanes 1 to 15: 1 + .5 + 2 * (0 - 4). Lanes 16 to 31: 1 + .5 + 2 * (3 - 4).
+        let (_, out) = run(kernels, 1.0, 0.0);
+        assert_eq!(
+            (out[0], &out[1..16], &out[16..]),
+            (f32::INFINITY, &[-6.5; 15][..], &[-0.5; 16][..])
+        );
+        assert_eq!(kept(0.0), !1, "{}", kernels.name);
+        assert_eq!(kept(-0.5), 0xfffe, "{}", kernels.name);
+        assert_eq!(kept(-6.5), 0, "{}", kernels.name);
+        assert_eq!(kept(f32::INFINITY), !1, "{}", kernels.name);
+        assert_eq!(kept(f32::NAN), u32::MAX, "{}", kernels.name);
+        // Infinity less infinity in lane 0, else less than anything.
+        let (mask, out) = run(kernels, f32::NEG_INFINITY, f32::MIN);
+        assert!(out[0].is_nan() && out[1..] == [f32::NEG_INFINITY; 31]);
+        assert_eq!(mask, u32::MAX, "{}", kernels.name);
+        let (mask, _) = run(kernels, f32::NEG_INFINITY, f32::NEG_INFINITY);
+        assert_eq!(mask, 1, "{}", kernels.name);
+    }
 }
 
 #[test]
 #[should_panic(expected = "unequal length")]
 fn a_table_of_another_length_is_refused() {
-    let _ = fastscan(&[0; 32], &[0; 16]);
+    let _ = fastscan(&[0; 2 * BLOCK_BYTES], &[0; BLOCK_BYTES]);
 }
 
 #[test]
-#[should_panic(expected = "within a group")]
-fn a_part_of_a_group_is_refused() {
-    let _ = fastscan(&[0; 24], &[0; 24]);
+#[should_panic(expected = "within a block")]
+fn a_part_of_a_block_is_refused() {
+    let _ = fastscan(&[0; 64], &[0; 64]);
 }
 
 #[test]
 #[should_panic(expected = "one factor for every lane")]
 fn missing_factors_are_refused() {
     let mut out = [0.0; LANES];
-    estimate(&[0; 16], &[0; 16], &[0; 64], &[0; 62], 0.0, 0.0, 0.0, 0.0, &mut out);
+    estimate(&[0; 128], &[0; 128], &[0; 64], &[0; 62], 0.0, 0.0, 0.0, 0.0, &mut out);
 }

@@ -1,0 +1,129 @@
+//! The lanes of a record that get a new link, chosen on the record's own page.
+//!
+//! An empty lane is taken first, then that of the farthest fill. Where all lanes hold survivors they choose again, and one has to go:
+//! distances between two neighbours are estimated from their codes (`quantize::code::cosine`), so that no other page is read, and
+//! the choice can be made under the page's lock.
+
+use crate::quantize::code::{self, Factors, WORD_BITS};
+use crate::storage::record::{Code, RecordMut};
+use crate::storage::{Edit, Link};
+
+/// Memory for choosing, reused.
+#[derive(Default)]
+pub(super) struct Memory {
+    words: Vec<u32>,
+    /// Lanes by length: the lane (that of the new link is the number of lanes), its length.
+    order: Vec<(usize, f32)>,
+    kept: Vec<(usize, f32)>,
+}
+
+/// The lane of the farthest fill, and its length.
+fn farthest_fill(record: &RecordMut<'_>) -> Option<(usize, f32)> {
+    let view = record.view();
+    let fills = (0..view.link_count()).filter(|&i| view.is_fill(i));
+    fills.map(|i| (i, view.length(i))).max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// The lane of a link.
+fn lane_of(record: &RecordMut<'_>, link: Link) -> Option<usize> {
+    record.view().links().position(|other| other == link)
+}
+
+/// Adds a survivor if there is a lane without one; says whether the link is there.
+pub(super) fn add_if_room(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
+    if let Some(lane) = lane_of(record, link) {
+        if record.view().is_fill(lane) {
+            record.set_fill(lane, false);
+            return Edit::Changed(true);
+        }
+        return Edit::Unchanged(true);
+    }
+    if record.push_link(link, code, false) {
+        return Edit::Changed(true);
+    }
+    match farthest_fill(record) {
+        Some((lane, _)) => {
+            record.put_link(lane, link, code, false);
+            Edit::Changed(true)
+        }
+        None => Edit::Unchanged(false),
+    }
+}
+
+/// Adds a survivor; where there is no room it replaces the last link.
+pub(super) fn add_or_replace_last(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) {
+    if let Edit::Unchanged(false) = add_if_room(record, link, code) {
+        let last = record.view().link_count() - 1;
+        record.put_link(last, link, code, false);
+    }
+}
+
+/// Adds a fill if there is an empty lane, or a fill farther away to replace; says whether the link is there.
+pub(super) fn fill(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
+    if lane_of(record, link).is_some() {
+        return Edit::Unchanged(true);
+    }
+    if record.push_link(link, code, true) {
+        return Edit::Changed(true);
+    }
+    match farthest_fill(record) {
+        Some((lane, length)) if code.factors.length.to_f32() < length => {
+            record.put_link(lane, link, code, true);
+            Edit::Changed(true)
+        }
+        _ => Edit::Unchanged(false),
+    }
+}
+
+/// Adds a link to a record of a coded index, whose lanes choose again if all have survivors; says whether the link is there.
+pub(super) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
+    match add_if_room(record, link, code) {
+        Edit::Unchanged(false) => {}
+        added => return added,
+    }
+    let lanes = record.view().link_count();
+    match most_dispensable(memory, record, code) {
+        lane if lane < lanes => {
+            record.put_link(lane, link, code, false);
+            Edit::Changed(true)
+        }
+        _ => Edit::Unchanged(false),
+    }
+}
+
+/// The lane that the record can best do without, the number of lanes meaning the new link: the one that is nearest to a survivor
+/// of the heuristic, compared with its distance to the record, since estimates that are off do not change that; or the farthest,
+/// if all survive.
+fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) -> usize {
+    let Memory { words, order, kept } = memory;
+    let (view, each) = (record.view(), new.words.len());
+    let lanes = view.link_count();
+    words.resize((lanes + 1) * each, 0);
+    order.clear();
+    for lane in 0..lanes {
+        let Factors { length, .. } = view.read_code(lane, &mut words[lane * each..(lane + 1) * each]);
+        order.push((lane, length.to_f32()));
+    }
+    words[lanes * each..].copy_from_slice(new.words);
+    order.push((lanes, new.factors.length.to_f32()));
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    kept.clear();
+    let word = |lane: usize| &words[lane * each..(lane + 1) * each];
+    let mut least = (lanes, f32::INFINITY);
+    for &(lane, length) in order.iter() {
+        let share = kept.iter().map(|&(other, other_length)| {
+            let cosine = code::cosine(code::hamming(word(lane), word(other)), each * WORD_BITS);
+            code::between(length, other_length, cosine) / (length * length).max(f32::MIN_POSITIVE)
+        });
+        let share = share.fold(f32::INFINITY, f32::min);
+        if share >= 1.0 {
+            kept.push((lane, length));
+        } else if share < least.1 {
+            least = (lane, share);
+        }
+    }
+    match kept.last() {
+        Some(&(farthest, _)) if least.1 == f32::INFINITY => farthest,
+        _ => least.0,
+    }
+}

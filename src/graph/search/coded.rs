@@ -1,0 +1,234 @@
+//! Best-first search of a level whose records have codes of their neighbours.
+//!
+//! A visit reads one record: its own distance is exact, those of its neighbours are estimated from their codes, all in one pass, and
+//! the estimates that beat the front's worst enter it. The next visits are popped a few ahead of their turn, so that their pages are
+//! pinned, and on their way into the processor's cache, when it comes.
+//!
+//! What a search visited are its results. What it only estimated is forgotten; a search that is to go on reads the codes of what it visited
+//! once more, and from then on puts aside all estimates that do not enter the front.
+
+use std::collections::VecDeque;
+
+use super::front::{Estimate, Front};
+use super::{Candidate, DEAD_BOUND, Search};
+use crate::distance;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::graph::space::{Query, Space};
+use crate::quantize::code::LANES;
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Record, State};
+use crate::storage::{Link, PageStore};
+
+/// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
+const AHEAD: usize = 4;
+
+/// What a coded search knows besides its results.
+#[derive(Default)]
+pub struct Coded {
+    pub(super) front: Front,
+    /// Estimates that did not enter the front, once they are kept.
+    aside: Vec<Estimate>,
+    keeps_aside: bool,
+    /// Estimates put aside when the same record was last sought among them.
+    settled: usize,
+}
+
+impl Coded {
+    pub(super) fn reset(&mut self) {
+        self.aside.clear();
+        self.keeps_aside = false;
+        self.settled = 0;
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.front.bytes() + self.aside.capacity() * size_of::<Estimate>()
+    }
+
+    /// Adds a record to the front.
+    #[inline]
+    pub(super) fn push(&mut self, estimate: Estimate) {
+        let out = self.front.push(estimate);
+        if self.keeps_aside {
+            self.aside.extend(out);
+        }
+    }
+
+    /// Takes the nearest of what was put aside into a new front; says whether there was anything.
+    fn take_aside(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> bool {
+        let mut aside = std::mem::take(&mut self.aside);
+        aside.retain(|estimate| is_new(estimate.link));
+        if aside.len() > 2 * self.settled {
+            aside.sort_unstable_by(|a, b| {
+                (a.link.node, a.distance)
+                    .partial_cmp(&(b.link.node, b.distance))
+                    .unwrap_or(std::cmp::Ordering::Equal)
+            });
+            aside.dedup_by_key(|estimate| estimate.link);
+            self.settled = aside.len().max(LANES * width);
+        }
+        let by_distance = |a: &Estimate, b: &Estimate| a.distance.total_cmp(&b.distance);
+        if aside.len() > width {
+            aside.select_nth_unstable_by(width, by_distance);
+            self.aside = aside.split_off(width);
+        }
+        aside.sort_unstable_by(by_distance);
+        self.front.start(width);
+        self.front.load(&aside);
+        !aside.is_empty()
+    }
+}
+
+/// Estimates the distances of a record's neighbours, and shows `f` those that are not at or above `worst` (all, if that is not a
+/// number).
+#[inline]
+fn estimate_neighbours(
+    space: &Space,
+    query: &Query,
+    record: &Record<'_>,
+    distance: f32,
+    worst: f32,
+    mut f: impl FnMut(Estimate),
+) {
+    let table = &query.table;
+    let mut estimates = [0.0; LANES];
+    let count = record.link_count();
+    for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
+        let (codes, offsets, scales) = record.codes(block);
+        let mut lanes = distance::estimate(
+            table.entries(),
+            codes,
+            offsets,
+            scales,
+            distance,
+            table.scale(),
+            table.offset(),
+            worst,
+            &mut estimates,
+        );
+        let used = count - block * LANES;
+        if used < LANES {
+            lanes &= (1 << used) - 1;
+        }
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            f(Estimate::new(estimates[lane], record.link(block * LANES + lane)));
+        }
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Visits records, nearest first, until all of the front are.
+    pub(super) fn visit_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
+        let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+        loop {
+            while ahead.len() < AHEAD.min(search.width) {
+                let Some(next) = search.coded.front.pop() else { break };
+                if search.visited.contains(next.link.node) || ahead.iter().any(|(link, _)| *link == next.link) {
+                    search.coded.front.note_repeated();
+                    continue;
+                }
+                let pin = self.store.pin(self.space.layout.block(next.link.node))?;
+                self.hint(&pin, next.link.node);
+                ahead.push_back((next.link, pin));
+            }
+            let Some((link, pin)) = ahead.pop_front() else { break };
+            self.visit(search, query, level, link, pin)?;
+            self.store.check_interrupts();
+        }
+        search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+        Ok(())
+    }
+
+    /// Reads a record and pushes its neighbours; a stale link to it is nothing.
+    fn visit(&self, search: &mut Search, query: &Query, level: u8, link: Link, pin: S::Pin<'_>) -> Result<()> {
+        let block = self.space.layout.block(link.node);
+        let slot = self.space.layout.slot(link.node);
+        if self.space.layout.tails > 0 {
+            drop(pin);
+            return self.read_distance(query, link.node, |record, distance| {
+                self.take(search, query, level, link, &record, || distance);
+                Ok(())
+            });
+        }
+        self.store.read_pinned(pin, |page| {
+            let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
+            self.take(search, query, level, link, &record, || self.distance(query, &record));
+            Ok(())
+        })
+    }
+
+    /// Takes a record that was just read among the results; a stale link to it is nothing.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+        link: Link,
+        record: &Record<'_>,
+        distance: impl FnOnce() -> f32,
+    ) {
+        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        if !record.is(link.generation, level) || !search.visited.insert(link.node) {
+            return;
+        }
+        let distance = distance();
+        let live = record.state() == State::Node;
+        search.beam.push(Candidate {
+            distance,
+            link,
+            live,
+            below: record.below(),
+            expanded: true,
+            links: None,
+        });
+        if live {
+            search.live += 1;
+        } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
+            search.coded.front.widen(); // Dead nodes are ways, not results.
+        }
+        let worst = if search.coded.keeps_aside {
+            f32::NAN
+        } else {
+            search.coded.front.worst()
+        };
+        let (visited, coded) = (&search.visited, &mut search.coded);
+        estimate_neighbours(&self.space, query, record, distance, worst, |estimate| {
+            if !visited.contains(estimate.link.node) {
+                coded.push(estimate);
+            }
+        });
+    }
+
+    /// Goes on where a search of level 0 ended. Says whether there was anything left.
+    pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
+        if !search.coded.keeps_aside {
+            search.coded.keeps_aside = true;
+            for candidate in std::mem::take(&mut search.beam) {
+                self.put_neighbours_aside(search, query, &candidate)?;
+                self.store.check_interrupts();
+            }
+        }
+        search.start(width);
+        let visited = &search.visited;
+        let found = search.coded.take_aside(width, |link| !visited.contains(link.node));
+        self.visit_all(search, query, 0)?;
+        Ok(found)
+    }
+
+    fn put_neighbours_aside(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
+        self.read(candidate.link.node, |record| {
+            if record.is(candidate.link.generation, 0) {
+                let (visited, aside) = (&search.visited, &mut search.coded.aside);
+                estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {
+                    if !visited.contains(estimate.link.node) {
+                        aside.push(estimate);
+                    }
+                });
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! Best-first search of one level, and the descent to it.
+//!
+//! In a coded index ([`coded`]) what is met is estimated, and what is visited is the result. In a plain one ([`plain`]) everything
+//! that is met is read.
+
+mod coded;
+mod front;
+mod plain;
+
+use std::collections::VecDeque;
+
+use coded::Coded;
+
+use super::Graph;
+use super::select::Choice;
+use super::space::Query;
+use super::visited::Visited;
+use crate::error::Result;
+use crate::storage::meta::{EntryPoint, META_BLOCK};
+use crate::storage::record::State;
+use crate::storage::{Link, NodeRef, PageStore, corrupted};
+
+/// How often a search starts again because its way was freed, before the index counts as corrupted.
+const RETRIES: usize = 1000;
+
+/// The beam never holds more than this many times its width, dead nodes included.
+const DEAD_BOUND: usize = 4;
+
+/// A record that a search has met.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// The search's order key: smaller is nearer.
+    pub distance: f32,
+    /// The record.
+    pub link: Link,
+    /// Whether it is a live node, one that may be linked to.
+    pub live: bool,
+    /// The node's record one level down.
+    below: NodeRef,
+    /// Whether its links were followed.
+    expanded: bool,
+    /// Where its links start in [`Search::links`], and how many they are; `None` if they have to be read again.
+    links: Option<(u32, u8)>,
+}
+
+/// The state of a search; its memory is reused from one search to the next.
+pub struct Search {
+    visited: Visited,
+    /// Plain: the nearest records met; coded: the records visited.
+    beam: Vec<Candidate>,
+    width: usize,
+    /// Live candidates in the beam.
+    live: usize,
+    /// Plain: no candidate before this one is unexpanded.
+    next: usize,
+    /// Plain: links of candidates in the beam, copied while their page was read anyway.
+    links: Vec<Link>,
+    /// Plain: links under expansion.
+    pending: Vec<Link>,
+    /// Plain: what did not fit the beam.
+    rest: Vec<Candidate>,
+    keep_rest: bool,
+    coded: Coded,
+}
+
+impl Search {
+    /// A search that drops what does not fit the beam.
+    pub fn new() -> Search {
+        Search {
+            visited: Visited::new(),
+            beam: Vec::new(),
+            width: 1,
+            live: 0,
+            next: 0,
+            links: Vec::new(),
+            pending: Vec::new(),
+            rest: Vec::new(),
+            keep_rest: false,
+            coded: Coded::default(),
+        }
+    }
+
+    /// A search that can go on: see [`Graph::resume`].
+    pub fn resumable() -> Search {
+        Search {
+            keep_rest: true,
+            ..Search::new()
+        }
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        self.visited.clear();
+        self.rest.clear();
+        self.coded.reset();
+        self.start(1);
+    }
+
+    /// Empties the beam for a search of the next level or round, `width` wide.
+    fn start(&mut self, width: usize) {
+        self.beam.clear();
+        self.links.clear();
+        self.live = 0;
+        self.next = 0;
+        self.width = width;
+        self.coded.front.start(width);
+    }
+
+    /// The records found, nearest first: after a plain search at most as many live ones as it was wide, after a coded one all that it
+    /// visited.
+    pub fn beam(&self) -> &[Candidate] {
+        &self.beam
+    }
+
+    /// Records met so far, on all levels.
+    pub fn met(&self) -> &Visited {
+        &self.visited
+    }
+
+    /// Bytes of memory in use.
+    pub fn bytes(&self) -> usize {
+        self.visited.bytes()
+            + self.coded.bytes()
+            + self.rest.capacity() * size_of::<Candidate>()
+            + self.links.capacity() * size_of::<Link>()
+            + self.beam.capacity() * size_of::<Candidate>()
+    }
+
+    /// Takes everything that was met and did not fit the beam.
+    pub fn take_rest(&mut self) -> Vec<Candidate> {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Whether there may be more around than the search was wide enough for.
+    pub(super) fn is_full(&self) -> bool {
+        self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width || !self.coded.front.worst().is_nan()
+    }
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Searches from the entry point down to level 0, whose beam is `width` wide; an empty index leaves it empty.
+    pub fn search(&self, search: &mut Search, query: &Query, width: usize) -> Result<()> {
+        self.search_down_to(search, query, |_| 0, width).map(drop)
+    }
+
+    /// Searches from the entry point down to a level, which `target` gets to choose when it knows that of the entry point, and whose
+    /// beam is `width` wide. Says where it entered; nowhere in an empty index.
+    ///
+    /// What the way leads over may be freed while we are on it; then we start again, from another entry point if there is one.
+    pub(super) fn search_down_to(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        target: impl Fn(u8) -> u8,
+        width: usize,
+    ) -> Result<Option<EntryPoint>> {
+        for _ in 0..RETRIES {
+            search.reset();
+            let Some(entry) = self.entry()? else { return Ok(None) };
+            let target = target(entry.level).min(entry.level);
+            let width_on = |level| if level == target { width } else { 1 };
+            search.start(width_on(entry.level));
+            self.meet(search, query, entry.link.node, Some(entry.link.generation), entry.level)?;
+            self.expand(search, query, entry.level)?;
+            for level in (target..entry.level).rev() {
+                search.rest.clear();
+                self.search_below(search, query, level, width_on(level))?;
+            }
+            if !search.beam.is_empty() {
+                return Ok(Some(entry));
+            }
+            self.store.check_interrupts();
+        }
+        corrupted(
+            META_BLOCK,
+            "the entry point does not lead to the records of the lower levels",
+        )
+    }
+
+    /// Searches a level with a beam of `width`, from the one left by the level above.
+    pub(super) fn search_below(&self, search: &mut Search, query: &Query, level: u8, width: usize) -> Result<()> {
+        let above = std::mem::take(&mut search.beam);
+        search.start(width);
+        for node in above.iter().filter_map(|candidate| candidate.below.some()) {
+            self.meet(search, query, node, None, level)?;
+            // A coded search reaches what is around the nearest one at the price of what is read anyway.
+            if self.space.layout.is_coded() && search.live > 0 {
+                break;
+            }
+        }
+        self.expand(search, query, level)
+    }
+
+    /// Searches level 0 from one record on it.
+    pub(super) fn search_from(&self, search: &mut Search, query: &Query, start: NodeRef, width: usize) -> Result<()> {
+        search.reset();
+        search.start(width);
+        self.meet(search, query, start, None, 0)?;
+        self.expand(search, query, 0)
+    }
+
+    fn expand(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
+        if self.space.layout.is_coded() {
+            self.visit_all(search, query, level)
+        } else {
+            self.expand_all(search, query, level)
+        }
+    }
+
+    /// Reads a record, of a generation if it is known, and puts it into the beam if it is one of this level.
+    fn meet(&self, search: &mut Search, query: &Query, node: NodeRef, generation: Option<u8>, level: u8) -> Result<()> {
+        self.read_distance(query, node, |record, distance| {
+            let generation = generation.unwrap_or(record.generation());
+            let link = Link { node, generation };
+            if self.space.layout.is_coded() {
+                self.take(search, query, level, link, &record, || distance);
+            } else {
+                search.judge(link, level, &record, distance);
+            }
+            Ok(())
+        })
+    }
+
+    /// From the dead records in the beam, follows links hop by hop until `enough` live records have turned up, or nothing is left.
+    /// They come in order of distance. Takes time in proportion to the dead records around, which a wider beam would not.
+    pub(super) fn walk_to_live(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+        enough: usize,
+    ) -> Result<Vec<Choice>> {
+        search.visited.clear();
+        let mut open: VecDeque<Link> = search.beam.iter().map(|candidate| candidate.link).collect();
+        let mut live = Vec::new();
+        while let Some(link) = open.pop_front() {
+            if live.len() >= enough {
+                break;
+            }
+            self.read_distance(query, link.node, |record, distance| {
+                if record.is(link.generation, level) && search.visited.insert(link.node) {
+                    if record.state() == State::Node {
+                        live.push(Choice { distance, link });
+                    }
+                    open.extend(record.links().filter(|link| !search.visited.contains(link.node)));
+                }
+                Ok(())
+            })?;
+            self.store.check_interrupts();
+        }
+        live.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        Ok(live)
+    }
+
+    /// Goes on where a resumable search of level 0 ended: the beam becomes the nearest `width` of what is left. Says whether there was
+    /// anything.
+    pub fn resume(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
+        if self.space.layout.is_coded() {
+            self.visit_on(search, query, width)
+        } else {
+            self.expand_on(search, query, width)
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The space of an index: how its vectors are stored, compared and coded.
+//!
+//! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates, which codes and the
+//! choice of neighbours are computed from. In a coded index coordinates are rotated, and what quantized ones are decoded to; a
+//! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector.
+//! A search compares a [`Query`] with the stored bytes.
+
+use crate::distance::{self, Kernel, Metric};
+use crate::error::Result;
+use crate::quantize::code::{self, Estimated, Factors};
+use crate::quantize::lut::Table;
+use crate::quantize::rotation::Rotation;
+use crate::quantize::scalar::{BLOCK, Scalar, Width};
+use crate::storage::Layout;
+use crate::storage::meta::Parameters;
+
+/// What follows from the parameters of an index.
+pub struct Space {
+    pub(super) parameters: Parameters,
+    pub(super) layout: Layout,
+    kernel: Kernel,
+    rotation: Option<Rotation>,
+}
+
+/// A vector as an index keeps it. Its memory is reused.
+#[derive(Debug, Clone, Default)]
+pub struct Point {
+    /// The bytes that are stored, in the record and its tails.
+    pub stored: Vec<u8>,
+    /// The coordinates.
+    pub coordinates: Vec<f32>,
+}
+
+/// A vector to search for.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// In the form that stored vectors are compared with.
+    value: Vec<f32>,
+    /// What codes are looked up in; unused in a plain index.
+    pub(super) table: Table,
+}
+
+impl Space {
+    /// The space that belongs to parameters.
+    pub fn new(parameters: Parameters) -> Result<Space> {
+        let layout = Layout::of(parameters.shape)?;
+        let dimensions = parameters.shape.dimensions as usize;
+        let rotation = || Rotation::new(dimensions, parameters.shape.coordinates(), parameters.seed);
+        Ok(Space {
+            parameters,
+            layout,
+            kernel: parameters.metric.kernel(),
+            rotation: layout.is_coded().then(rotation),
+        })
+    }
+
+    /// What the index is.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Makes the query for a vector (normalised where the metric wants it).
+    pub fn query(&self, vector: &[f32]) -> Query {
+        let mut query = Query::default();
+        let mut coordinates = Vec::new();
+        self.rotate(vector, &mut coordinates);
+        match self.parameters.shape.encoding.width() {
+            None => query.value.extend_from_slice(vector),
+            Some(_) => query.value.clone_from(&coordinates),
+        }
+        self.prepare(&coordinates, &mut query);
+        query
+    }
+
+    /// Makes the point of a vector.
+    pub(super) fn set_point(&self, vector: &[f32], point: &mut Point) {
+        let Point { stored, coordinates } = point;
+        self.rotate(vector, coordinates);
+        stored.clear();
+        match self.parameters.shape.encoding.width() {
+            None => stored.extend(vector.iter().flat_map(|value| value.to_ne_bytes())),
+            Some(width) => {
+                stored.resize(self.layout.vector_len, 0);
+                let (head, bytes) = stored.split_at_mut(self.head());
+                let scalar = Scalar::encode(coordinates, width, bytes);
+                head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
+                head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
+                scalar.decode(bytes, coordinates);
+            }
+        }
+    }
+
+    /// The coordinates of a stored vector, all of its bytes.
+    pub(super) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
+        match self.parameters.shape.encoding.width() {
+            None if self.layout.is_coded() => self.rotate(&floats(stored), coordinates),
+            None => {
+                coordinates.clear();
+                coordinates.extend(stored.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+            }
+            Some(width) => {
+                coordinates.resize(self.parameters.shape.coordinates(), 0.0);
+                scalar(stored, width).decode(&stored[self.head()..], coordinates);
+            }
+        }
+    }
+
+    /// Makes the query for the vector of a point.
+    pub(super) fn set_query(&self, point: &Point, query: &mut Query) {
+        match self.parameters.shape.encoding.width() {
+            None => query.value = floats(&point.stored),
+            Some(_) => query.value.clone_from(&point.coordinates),
+        }
+        self.prepare(&point.coordinates, query);
+    }
+
+    fn prepare(&self, coordinates: &[f32], query: &mut Query) {
+        if self.layout.is_coded() {
+            query
+                .table
+                .prepare(&coordinates[..usize::from(self.parameters.shape.code_bits)]);
+        }
+    }
+
+    fn rotate(&self, vector: &[f32], coordinates: &mut Vec<f32>) {
+        match &self.rotation {
+            Some(rotation) => {
+                coordinates.resize(rotation.padded(), 0.0);
+                rotation.rotate(vector, coordinates);
+            }
+            None => {
+                coordinates.clear();
+                coordinates.extend_from_slice(vector);
+            }
+        }
+    }
+
+    /// The search's order key of a query and a stored vector, of which `stored` is the start, as long as a record keeps.
+    #[inline]
+    pub(super) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
+        match self.parameters.shape.encoding.width() {
+            None => self
+                .kernel
+                .distance_bytes(&query.value[..stored.len() / size_of::<f32>()], stored),
+            Some(width) => {
+                let bytes = &stored[self.head()..];
+                let coordinates = bytes.len() / width.block_bytes() * BLOCK;
+                self.quantized(&query.value[..coordinates], bytes, scalar(stored, width))
+            }
+        }
+    }
+
+    /// What tail `i` adds to the order key; `start` is the start of the stored vector, `bytes` those of the tail.
+    pub(super) fn tail_distance(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f32 {
+        let range = self.layout.tail_range(i);
+        let bytes = &bytes[..range.len()];
+        match self.parameters.shape.encoding.width() {
+            None => self
+                .kernel
+                .distance_bytes(&query.value[range.start / 4..range.end / 4], bytes),
+            Some(width) => {
+                let coordinate = |at: usize| (at - self.head()) / width.block_bytes() * BLOCK;
+                let value = &query.value[coordinate(range.start)..coordinate(range.end)];
+                self.quantized(value, bytes, scalar(start, width))
+            }
+        }
+    }
+
+    /// Bytes of a stored vector before those of its coordinates.
+    fn head(&self) -> usize {
+        self.parameters.shape.encoding.head()
+    }
+
+    fn quantized(&self, value: &[f32], bytes: &[u8], scalar: Scalar) -> f32 {
+        let packed = scalar.packed(bytes);
+        match self.parameters.metric {
+            Metric::InnerProduct => -distance::inner_product_packed(value, &packed),
+            _ => distance::l2_squared_packed(value, &packed),
+        }
+    }
+
+    /// The order key of a query and a stored vector, all of its bytes.
+    pub(super) fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
+        let start = &stored[..self.layout.inline_len];
+        let tails =
+            (0..self.layout.tails).map(|i| self.tail_distance(query, start, i, &stored[self.layout.tail_range(i)]));
+        ordered(tails.fold(self.distance(query, start), |sum, piece| sum + piece))
+    }
+
+    /// The order key of two points, from their coordinates.
+    #[inline]
+    pub(super) fn between(&self, a: &[f32], b: &[f32]) -> f32 {
+        ordered(self.kernel.distance(a, b))
+    }
+
+    /// The code of `x` as a neighbour of `y`, from their coordinates; none in a plain index. `words` has the layout's number of them.
+    pub(super) fn encode(&self, x: &[f32], y: &[f32], words: &mut [u32]) -> Factors {
+        if !self.layout.is_coded() {
+            return Factors::default();
+        }
+        let estimated = match self.parameters.metric {
+            Metric::InnerProduct => Estimated::NegativeInnerProduct,
+            _ => Estimated::L2Squared,
+        };
+        code::encode(x, y, estimated, words)
+    }
+}
+
+/// What is not a number (a damaged vector, or one so large that sums overflow) is farthest, so that there is always an order.
+#[inline]
+pub(super) fn ordered(distance: f32) -> f32 {
+    if distance.is_nan() { f32::INFINITY } else { distance }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let values = bytes.as_chunks::<4>().0.iter();
+    values.map(|bytes| f32::from_ne_bytes(*bytes)).collect()
+}
+
+/// The offset and the scale of a stored vector. A damaged page may hold anything; what is not finite is read as zero.
+#[inline]
+fn scalar(stored: &[u8], width: Width) -> Scalar {
+    let number = |at: usize| {
+        let value = f32::from_ne_bytes([stored[at], stored[at + 1], stored[at + 2], stored[at + 3]]);
+        if value.is_finite() { value } else { 0.0 }
+    };
+    Scalar {
+        offset: number(0),
+        scale: number(4),
+        width,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::meta::Element;
+    use crate::test_data::phrases;
+
+    #[test]
+    fn a_point_is_at_distance_zero_from_itself_however_it_is_stored() {
+        for encoding in [Encoding::Float32, Encoding::Scalar12, Encoding::Scalar10] {
+            for dimensions in [3, 100, 1536, 16_000] {
+                let shape = Shape {
+                    dimensions,
+                    m: 16,
+                    encoding,
+                    code_bits: 128,
+                };
+                let space = Space::new(Parameters {
+                    shape,
+                    element: Element::Vector,
+                    metric: Metric::L2,
+                    ef_construction: 64,
+                    seed: 5,
+                })
+                .unwrap();
+                let [a, b] = [0, 1].map(|i| {
+                    let mut point = Point::default();
+                    space.set_point(&phrases(2, dimensions as usize)[i], &mut point);
+                    point
+                });
+                let mut query = Query::default();
+                space.set_query(&a, &mut query);
+                assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
+                let (distance, expected) = (
+                    space.whole_distance(&query, &b.stored),
+                    space.between(&a.coordinates, &b.coordinates),
+                );
+                assert!(
+                    (distance - expected).abs() <= 1e-4 * expected,
+                    "{shape:?}: {distance} {expected}"
+                );
+                let mut coordinates = Vec::new();
+                space.decode(&b.stored, &mut coordinates);
+                assert_eq!(coordinates, b.coordinates, "{shape:?}");
+            }
+        }
+    }
+}

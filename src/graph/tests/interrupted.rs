@@ -1,0 +1,150 @@
+//! What happens between two steps of a removal.
+
+use std::cell::Cell;
+
+use super::*;
+
+/// A store that lets something happen once, between two steps of an operation on it.
+struct Interrupted<'m, F> {
+    store: &'m MemoryStore,
+    steps: Cell<usize>,
+    event: Cell<Option<F>>,
+}
+
+type MemoryPin<'a> = <MemoryStore as PageStore>::Pin<'a>;
+
+impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
+    type Pin<'a>
+        = MemoryPin<'a>
+    where
+        Self: 'a;
+
+    fn pin(&self, block: u32) -> Result<MemoryPin<'_>> {
+        self.store.pin(block)
+    }
+    fn hint(&self, pin: &MemoryPin<'_>, offset: usize, len: usize) {
+        self.store.hint(pin, offset, len);
+    }
+    fn read_pinned<T>(&self, pin: MemoryPin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.store.read_pinned(pin, f)
+    }
+    fn blocks(&self) -> Result<u32> {
+        self.store.blocks()
+    }
+    fn read<T>(&self, block: u32, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.store.read(block, f)
+    }
+    fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.store.write(block, f)
+    }
+    fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.store.write_two(a, b, f)
+    }
+    fn extend(&self) -> Result<u32> {
+        self.store.extend()
+    }
+    fn target(&self, full: Option<u32>) -> Result<Option<u32>> {
+        self.store.target(full)
+    }
+    fn note_free(&self, block: u32) {
+        self.store.note_free(block);
+    }
+    fn check_interrupts(&self) {
+        let left = self.steps.get();
+        self.steps.set(left.saturating_sub(1));
+        if left == 0
+            && let Some(event) = self.event.take()
+        {
+            event();
+        }
+    }
+}
+
+/// Removes `dead` of `vectors`, and inserts every third of them again in the midst of it; returns what cannot be reached.
+fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usize) -> usize {
+    let store = store();
+    let graph = build(&store, Metric::L2, vectors);
+    let mut again: Vec<usize> = dead.iter().copied().filter(|row| row % 3 == 0).collect();
+    again.sort_unstable();
+    let insert_again = || {
+        for &row in &again {
+            graph
+                .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
+                .unwrap();
+        }
+    };
+    let interrupted = Interrupted {
+        store: &store,
+        steps: Cell::new(store.blocks().unwrap() as usize * share / 4),
+        event: Cell::new(Some(insert_again)),
+    };
+    Graph::open(&interrupted)
+        .unwrap()
+        .remove(each(|tid| dead.contains(&row(tid))))
+        .unwrap();
+    assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
+    let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
+    let expected: HashSet<_> = expected.chain(again.iter().map(|row| 10_000 + row)).collect();
+    let found = first(&graph, &vectors[17], usize::MAX, limits(40));
+    assert_eq!(
+        (found.len(), found.into_iter().collect::<HashSet<_>>()),
+        (expected.len(), expected)
+    );
+    for &row in &again {
+        assert_eq!(
+            first(&graph, &vectors[row], 1, limits(100)),
+            [10_000 + row],
+            "at {share}/4"
+        );
+    }
+    assert!(graph.entry().unwrap().unwrap().level >= 1);
+    unreachable(&graph)
+}
+
+#[test]
+fn rows_inserted_while_their_surroundings_are_removed_are_found() {
+    let vectors = words(3000);
+    let around = exact(Metric::L2, &vectors, 0..vectors.len(), &vectors[17]);
+    let dead = around[..900].iter().map(|&(_, row)| row).collect();
+    for share in 1..=8 {
+        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
+    }
+}
+
+#[test]
+fn rows_inserted_while_everything_is_removed_are_found() {
+    let vectors = words(1000);
+    let dead = (0..vectors.len()).collect();
+    for share in 1..=6 {
+        assert_eq!(insert_while_removing(&vectors, &dead, share), 0, "at {share}/4");
+    }
+}
+
+#[test]
+fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
+    let vectors = words(600);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    for block in 1..store.blocks().unwrap() {
+        let mark_lowest = |page: &mut Page| {
+            let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
+            for slot in 0..nodes.view().len() {
+                let mut record = nodes.record(slot)?;
+                if record.view().level() == 0 {
+                    record.retain_tids(|_| false);
+                    record.set_dead();
+                }
+            }
+            Ok(Edit::Changed(()))
+        };
+        store.write(block, mark_lowest).unwrap();
+    }
+    let mut inserter = Inserter::default();
+    for (row, vector) in vectors[..50].iter().enumerate() {
+        graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        assert_eq!(first(&graph, vector, 1, limits(40)), [row]);
+    }
+    graph.remove(each(|_| false)).unwrap();
+    let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
+    assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
+}

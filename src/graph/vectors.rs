@@ -1,0 +1,168 @@
+//! Stored vectors, where they are: in the record, and long ones on in its tails.
+//!
+//! A tail is a slot of its own, which belongs to a level-0 record; the upper records of a node point to the same ones. Vectors never
+//! change, so they are read one page at a time. A record is placed before its tails, which name it, and points to them when all are
+//! there: nothing links to it until then, and VACUUM frees tails whose owner is gone, so that none is lost in a crash.
+
+use super::Graph;
+use super::space::{Point, Query, ordered};
+use crate::error::Result;
+use crate::storage::record::{Record, State};
+use crate::storage::store::place;
+use crate::storage::{Edit, Link, NodeRef, PageStore};
+
+/// Whose tails are read.
+struct Owner {
+    node: NodeRef,
+    /// Known of a level-0 record only.
+    generation: Option<u8>,
+    tails: Vec<NodeRef>,
+}
+
+impl Owner {
+    /// A stale link may have led to something else than a node, which has no tails.
+    fn of(record: &Record<'_>) -> Owner {
+        let is_node = matches!(record.state(), State::Node | State::Dead);
+        Owner {
+            node: record.owner(),
+            generation: (record.level() == 0).then_some(record.generation()),
+            tails: record.tails().filter(|_| is_node).collect(),
+        }
+    }
+
+    /// Whether a record is a tail of this owner.
+    fn has(&self, tail: &Record<'_>) -> bool {
+        let same = |generation| generation == tail.owner_generation();
+        tail.state() == State::Tail && tail.owner() == self.node && self.generation.is_none_or(same)
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reads a record under its page's share lock, with its distance to a query.
+    #[inline]
+    pub(super) fn read_distance<T>(
+        &self,
+        query: &Query,
+        node: NodeRef,
+        f: impl FnOnce(Record<'_>, f32) -> Result<T>,
+    ) -> Result<T> {
+        if self.space.layout.tails > 0 {
+            let (generation, distance) = self.read(node, |record| {
+                Ok((record.generation(), self.long_distance(query, &record)))
+            })?;
+            let distance = distance.sum(self, query)?;
+            return self.read(node, |record| {
+                let same = record.generation() == generation;
+                f(record, if same { distance } else { f32::INFINITY })
+            });
+        }
+        self.read(node, |record| f(record, self.distance(query, &record)))
+    }
+
+    /// The distance to a vector that is all in its record.
+    #[inline]
+    pub(super) fn distance(&self, query: &Query, record: &Record<'_>) -> f32 {
+        ordered(self.space.distance(query, record.vector()))
+    }
+
+    /// The start of the distance to a vector with tails.
+    fn long_distance(&self, query: &Query, record: &Record<'_>) -> LongDistance {
+        LongDistance {
+            owner: Owner::of(record),
+            start: record.vector().to_vec(),
+            sum: self.space.distance(query, record.vector()),
+        }
+    }
+
+    /// Reads a node's point if the link is not stale; returns the record's state then.
+    pub(super) fn read_point(&self, link: Link, level: u8, point: &mut Point) -> Result<Option<State>> {
+        let read = self.read(link.node, |record| {
+            point.stored.clear();
+            point.stored.extend_from_slice(record.vector());
+            let owner = (self.space.layout.tails > 0).then(|| Owner::of(&record));
+            Ok(record.is(link.generation, level).then_some((record.state(), owner)))
+        })?;
+        let Some((state, owner)) = read else { return Ok(None) };
+        if let Some(owner) = owner {
+            for (i, &tail) in owner.tails.iter().enumerate() {
+                let len = self.space.layout.tail_range(i).len();
+                let found = tail != NodeRef::NONE
+                    && self.read(tail, |tail| {
+                        point.stored.extend_from_slice(&tail.tail_bytes()[..len]);
+                        Ok(owner.has(&tail))
+                    })?;
+                if !found {
+                    return Ok(None);
+                }
+            }
+        }
+        self.space.decode(&point.stored, &mut point.coordinates);
+        Ok(Some(state))
+    }
+
+    /// Whether the vector of a level-0 record continues as a stored one does; what is in the record itself is not compared.
+    pub(super) fn has_tails_of(&self, link: Link, stored: &[u8]) -> Result<bool> {
+        if self.space.layout.tails == 0 {
+            return Ok(true);
+        }
+        let owner = self.read(link.node, |record| Ok(Owner::of(&record)))?;
+        for (i, &tail) in owner.tails.iter().enumerate() {
+            let range = self.space.layout.tail_range(i);
+            let same = tail != NodeRef::NONE
+                && self.read(tail, |tail| {
+                    Ok(owner.has(&tail) && tail.tail_bytes()[..range.len()] == stored[range])
+                })?;
+            if !same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives a level-0 record its tails.
+    pub(super) fn place_tails(&self, node: Link, stored: &[u8]) -> Result<Vec<NodeRef>> {
+        let layout = &self.space.layout;
+        let mut tails = Vec::with_capacity(layout.tails);
+        for i in 0..layout.tails {
+            tails.push(place(self.store, layout, |nodes, slot| {
+                let tail = nodes.occupy(slot, State::Tail, 0, node.node, NodeRef::NONE)?;
+                nodes
+                    .record(slot)?
+                    .set_tail(node.generation, &stored[layout.tail_range(i)]);
+                Ok(tail.node)
+            })?);
+        }
+        if !tails.is_empty() {
+            self.write(node.node, |nodes, slot| {
+                nodes.record(slot)?.set_tails(tails.iter().copied());
+                Ok(Edit::Changed(()))
+            })?;
+        }
+        Ok(tails)
+    }
+}
+
+/// A distance whose tails are still to be added.
+pub(super) struct LongDistance {
+    owner: Owner,
+    start: Vec<u8>,
+    sum: f32,
+}
+
+impl LongDistance {
+    /// Adds the tails; a vector that is not there any more is infinitely far.
+    fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
+        let mut sum = self.sum;
+        for (i, &tail) in self.owner.tails.iter().enumerate() {
+            if tail == NodeRef::NONE {
+                return Ok(f32::INFINITY);
+            }
+            sum += graph.read(tail, |tail| {
+                let bytes = tail.tail_bytes();
+                let piece = || graph.space.tail_distance(query, &self.start, i, bytes);
+                Ok(if self.owner.has(&tail) { piece() } else { f32::INFINITY })
+            })?;
+        }
+        Ok(ordered(sum))
+    }
+}

@@ -1,0 +1,253 @@
+//! Scalar quantization: vectors as 12 or 10 bits per dimension.
+//!
+//! Every component is one of 4,096 or 1,024 equal steps from the least to the greatest of its vector:
+//!
+//! ```text
+//! value = offset + scale * v        v in 0..=4095 or 0..=1023, error at most scale / 2
+//! ```
+//!
+//! and, over that, roundings of f32 at the magnitude of the vector. A constant vector has scale 0 and is exact. Components
+//! beyond +-2^126, of which no distance in f32 is finite, are limited to that; components that differ by less than 2^-137 may
+//! become equal.
+//!
+//! `scale` has 12 significant bits, or 14 beside the `v` of 10, so its product with `v` is exact and a decoded component is rounded once, whether or not
+//! the machine fuses the multiplication with the addition. So it is the same number everywhere, and the distance kernels
+//! ([`Packed`]) find a decoded vector at distance 0 from its stored form.
+//!
+//! The bytes are those of [`crate::distance::packed`]: 48 or 40 for each 32 dimensions.
+
+use crate::distance::packed::pack;
+pub use crate::distance::packed::{BLOCK, Width};
+use crate::distance::{Packed, decode_packed};
+
+/// What turns the bytes of a vector into numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scalar {
+    /// The number that zero stands for: the least component.
+    pub offset: f32,
+    /// What a step stands for.
+    pub scale: f32,
+    /// The bits of the steps.
+    pub width: Width,
+}
+
+/// The greatest magnitude, so that the range of a vector and its last step are finite.
+const LIMIT: f32 = f32::from_bits((127 + 126) << 23);
+
+impl Scalar {
+    /// Encodes a vector. All results are finite.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of [`BLOCK`], or `bytes` not [`Width::block_bytes`] for each.
+    pub fn encode(vector: &[f32], width: Width, bytes: &mut [u8]) -> Self {
+        assert!(vector.len().is_multiple_of(BLOCK) && bytes.len() == vector.len() / BLOCK * width.block_bytes());
+        vectorized!(encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar)
+    }
+
+    /// Decodes a vector.
+    ///
+    /// # Panics
+    /// As [`Scalar::encode`].
+    pub fn decode(self, bytes: &[u8], vector: &mut [f32]) {
+        decode_packed(&self.packed(bytes), vector);
+    }
+
+    /// The vector that these bytes hold, as the distance kernels take it.
+    pub fn packed(self, bytes: &[u8]) -> Packed<'_> {
+        let Scalar { offset, scale, width } = self;
+        Packed {
+            bytes,
+            offset,
+            scale,
+            width,
+        }
+    }
+}
+
+#[inline(always)]
+fn encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
+    match width {
+        Width::Twelve => encode_as::<4>(vector, width, bytes),
+        Width::Ten => encode_as::<2>(vector, width, bytes),
+    }
+}
+
+/// `LOW` as [`crate::distance::packed`] has it.
+#[inline(always)]
+fn encode_as<const LOW: usize>(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
+    let (offset, greatest) = range(vector);
+    let steps = ((1 << width.bits()) - 1) as f32;
+    let scale = round_up((greatest - offset) / steps, width.bits());
+    if scale == 0.0 {
+        bytes.fill(0);
+        return Scalar { offset, scale, width };
+    }
+    let blocks = bytes.chunks_exact_mut(width.block_bytes());
+    for (values, block) in vector.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+        let numbers = values.map(|v| {
+            let step = ((limit(v) - offset) / scale).min(steps);
+            (step + ROUND).to_bits() as u16
+        });
+        pack::<LOW>(numbers, block);
+    }
+    Scalar { offset, scale, width }
+}
+
+/// The next number, not below this one, whose last `bits` bits, of the 24 significant ones that f32 has, are zeros.
+#[inline(always)]
+fn round_up(value: f32, bits: u32) -> f32 {
+    let last = (1 << bits) - 1;
+    f32::from_bits((value.to_bits() + last) & !last)
+}
+
+/// Added to a small number, it leaves that number, rounded to nearest, in the low bits.
+const ROUND: f32 = (1 << 23) as f32;
+
+#[inline(always)]
+fn limit(value: f32) -> f32 {
+    value.clamp(-LIMIT, LIMIT)
+}
+
+/// The least and the greatest component.
+#[inline(always)]
+fn range(vector: &[f32]) -> (f32, f32) {
+    let Some(&first) = vector.first() else {
+        return (0.0, 0.0);
+    };
+    let (mut least, mut greatest) = ([first; BLOCK], [first; BLOCK]);
+    for block in vector.as_chunks::<BLOCK>().0 {
+        for i in 0..BLOCK {
+            least[i] = if block[i] < least[i] { block[i] } else { least[i] };
+            greatest[i] = if block[i] > greatest[i] { block[i] } else { greatest[i] };
+        }
+    }
+    let least = least.into_iter().fold(first, f32::min);
+    let greatest = greatest.into_iter().fold(first, f32::max);
+    // One zero: which of two the minimum is, is not defined.
+    (limit(least) + 0.0, limit(greatest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance;
+    use crate::quantize::rotation::Rotation;
+    use crate::test_data::phrases;
+
+    /// Encodes, checks the bound of every error, that the vector decoded is at distance 0, and returns the greatest error, in
+    /// units of the scale.
+    fn error(vector: &[f32], width: Width) -> f64 {
+        let d = vector.len();
+        let (mut bytes, mut back) = (vec![0xA5; d / BLOCK * width.block_bytes()], vec![f32::NAN; d]);
+        let parameters = Scalar::encode(vector, width, &mut bytes);
+        parameters.decode(&bytes, &mut back);
+        assert!(back.iter().all(|v| v.is_finite()), "{parameters:?}");
+        assert_eq!(distance::l2_squared_packed(&back, &parameters.packed(&bytes)), 0.0);
+        let magnitude = f64::from(vector.iter().fold(0.0f32, |m, v| m.max(limit(*v).abs())));
+        let scale = f64::from(parameters.scale);
+        // Differences from the offset, their quotients and the decoded number are each rounded.
+        let bound = scale / 2.0 + 4.0 * magnitude * f64::from(f32::EPSILON) + 2f64.powi(-137);
+        let errors = vector.iter().zip(&back);
+        let greatest = errors.fold(0.0, |greatest: f64, (&v, &b)| {
+            let error = (f64::from(limit(v)) - f64::from(b)).abs();
+            assert!(error <= bound, "{v:e} became {b:e}: {parameters:?}");
+            greatest.max(error)
+        });
+        if scale > 0.0 { greatest / scale } else { 0.0 }
+    }
+
+    #[test]
+    fn real_vectors_within_bounds() {
+        for d in [32, 64, 384, 992, 16_000] {
+            let rotation = Rotation::new(d, d, 2);
+            for vector in phrases(20, d) {
+                let mut rotated = vec![0.0; d];
+                rotation.rotate(&vector, &mut rotated);
+                for width in Width::ALL {
+                    error(&vector, width);
+                    let greatest = error(&rotated, width);
+                    assert!(greatest > 0.4 || d < 384, "the bound is no looser than need be");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        let values = [
+            0.0,
+            1e-45,
+            1e-42,
+            1e-40,
+            1e-38,
+            1e-35,
+            1e-30,
+            1.0,
+            1e19,
+            1e30,
+            4e37,
+            1e38,
+            f32::MAX,
+        ];
+        for d in [32usize, 96, 1024] {
+            for value in values {
+                let alternating = |i: usize| if i.is_multiple_of(2) { value } else { -value };
+                for vector in [
+                    vec![value; d],
+                    vec![-value; d],
+                    (0..d).map(alternating).collect(),
+                    (0..d).map(|i| value * (i as f32 / d as f32)).collect(),
+                    (0..d).map(|i| if i == 0 { value } else { 1.0 }).collect(),
+                ] {
+                    for width in Width::ALL {
+                        error(&vector, width);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_scale_times_the_greatest_step_is_exact_and_reaches_the_greatest() {
+        for (width, steps, rounding) in [(Width::Twelve, 4095.0, 2048.0), (Width::Ten, 1023.0, 8192.0)] {
+            let mut range = 1e-38f32;
+            while range < 1e38 {
+                let vector: Vec<f32> = (0..32).map(|i| range * (i as f32 / 31.0)).collect();
+                let mut bytes = vec![0; width.block_bytes()];
+                let scale = Scalar::encode(&vector, width, &mut bytes).scale;
+                assert_eq!(scale.to_bits() % (1 << width.bits()), 0);
+                let greatest = f64::from(scale) * steps;
+                assert_eq!(f64::from(greatest as f32), greatest);
+                let reach = greatest / f64::from(range);
+                assert!(
+                    (1.0 - 1e-7..=1.0 + 1.0 / rounding).contains(&reach) || range < 1e-33,
+                    "{range:e}: {reach}"
+                );
+                range *= 1.7;
+            }
+        }
+    }
+
+    #[test]
+    fn constants_are_exact() {
+        for width in Width::ALL {
+            for value in [0.0, 1.0, -0.1, 1e-45, LIMIT, -LIMIT] {
+                let (mut bytes, mut back) = (vec![1; width.block_bytes()], [f32::NAN; BLOCK]);
+                let parameters = Scalar::encode(&[value; BLOCK], width, &mut bytes);
+                parameters.decode(&bytes, &mut back);
+                assert_eq!((back, parameters.scale), ([value; BLOCK], 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bytes() {
+        let vector = &phrases(1, 992)[0];
+        for width in Width::ALL {
+            let mut bytes = [vec![0; 31 * width.block_bytes()], vec![1; 31 * width.block_bytes()]];
+            let a = Scalar::encode(vector, width, &mut bytes[0]);
+            let b = encode_any(vector, width, &mut bytes[1]);
+            assert_eq!((&bytes[0], a), (&bytes[1], b));
+        }
+    }
+}

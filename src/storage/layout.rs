@@ -1,0 +1,380 @@
+//! The layout of records: which form vectors and neighbours are stored in, and where each field is.
+//!
+//! [`Layout::plan`] chooses for a new index; the choice (encoding and code length) is kept with the index's parameters, so that a
+//! later version may choose otherwise. [`Layout::of`] computes the places of the fields from them. Nothing of it is on the pages
+//! but the stride.
+//!
+//! A search that estimates distances from codes pays for the bytes of a record, and for each visit that a longer code would
+//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::code`): a code
+//! of every coordinate has about a third of the variance of one of two thirds of them. So short vectors get such codes. Of longer ones, the plan
+//! puts as many on a page as leave [`ENOUGH_BITS`] each, and gives what is then left over to the codes and to TIDs.
+
+use serde::{Deserialize, Serialize};
+
+use super::page::{HEADER_SIZE, SPECIAL};
+use super::{BlockNumber, HeapTid, NodeRef};
+use crate::error::{Error, Result};
+use crate::quantize::code::{self, LANES, WORD_BITS};
+use crate::quantize::scalar::{BLOCK, Width};
+
+/// The most dimensions that a vector of an index may have.
+pub const MAX_DIMENSIONS: usize = 16_000;
+
+/// TIDs in a level-0 record, where there is room for more than [`FEWEST_TIDS`]: duplicates and versions of a row with an
+/// unchanged vector.
+const TIDS: usize = 10;
+const FEWEST_TIDS: usize = 4;
+
+/// The code length that records leave room for, if the vectors have as many coordinates.
+const ENOUGH_BITS: usize = 256;
+
+/// Codes have a bit for every coordinate where so many records fit a page nevertheless.
+const SLOTS_FOR_WHOLE_CODES: u32 = 3;
+
+/// Where the codes of [`LONG`] vectors would have fewer bits, two bits of every coordinate are worth more in them than in the vector.
+const SCARCE_BITS: u16 = 384;
+
+/// The error of a distance falls with the square root of the dimensions: from here on 10 bits a coordinate decide the order of
+/// neighbours (measured: recall .9998 at 1,536 dimensions, where .997 is the most that they give at 784).
+const LONG: usize = 1024;
+
+/// Below this, a vector rather continues in tails.
+const FEWEST_BITS: usize = 128;
+
+/// Coordinates that a short vector is spread to, so that its codes have as many bits.
+const FEWEST_COORDINATES: usize = 128;
+
+/// Vectors of up to so many dimensions are stored as they are: they take little room anyway.
+const SHORT: usize = 64;
+
+/// Bytes of a record before its first field of variable size.
+pub(super) const BODY: usize = 16;
+
+/// How a vector is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encoding {
+    /// As f32.
+    Float32,
+    /// Rotated, in 12 bits a coordinate (`quantize::scalar`), after an offset and a scale, f32 each.
+    Scalar12,
+    /// Likewise, in 10 bits.
+    Scalar10,
+}
+
+impl Encoding {
+    /// The width of quantized coordinates.
+    #[inline]
+    pub fn width(self) -> Option<Width> {
+        match self {
+            Encoding::Float32 => None,
+            Encoding::Scalar12 => Some(Width::Twelve),
+            Encoding::Scalar10 => Some(Width::Ten),
+        }
+    }
+
+    /// Bytes that a vector can be divided after, beyond its first ones.
+    fn unit(self) -> usize {
+        self.width().map_or(size_of::<f32>(), Width::block_bytes)
+    }
+
+    /// Bytes before the first unit.
+    pub fn head(self) -> usize {
+        self.width().map_or(0, |_| 2 * size_of::<f32>())
+    }
+}
+
+/// What decides a layout. Its serialised form is part of the file format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Dimensions of the vectors.
+    pub dimensions: u32,
+    /// Links on an upper level, half of those on level 0.
+    pub m: u16,
+    /// How vectors are stored.
+    pub encoding: Encoding,
+    /// Bits of a neighbour's code, a multiple of 32; 0 in the plain layout, which has no codes.
+    pub code_bits: u16,
+}
+
+impl Shape {
+    /// Coordinates of a rotated vector.
+    pub fn coordinates(&self) -> usize {
+        (self.dimensions as usize)
+            .max(FEWEST_COORDINATES)
+            .next_multiple_of(WORD_BITS)
+    }
+}
+
+/// Where the fields of a record are, in bytes from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// What the layout follows from.
+    pub shape: Shape,
+    /// Bytes of a slot.
+    pub stride: usize,
+    /// Slots of a page.
+    pub slots: u32,
+    /// Bytes of a stored vector.
+    pub vector_len: usize,
+    /// Its bytes in the record itself; the others are in tails.
+    pub inline_len: usize,
+    /// Tails of a node.
+    pub tails: usize,
+    /// Bytes of a vector in a tail, but for the last one.
+    pub tail_len: usize,
+    /// Links that a record has room for, in the coded layout a multiple of [`LANES`].
+    pub lanes: usize,
+    pub(super) links_at: usize,
+    pub(super) generations_at: usize,
+    pub(super) fills_at: usize,
+    pub(super) offsets_at: usize,
+    pub(super) scales_at: usize,
+    pub(super) codes_at: usize,
+    pub(super) vector_at: usize,
+    pub(super) tails_at: usize,
+    pub(super) lengths_at: usize,
+    pub(super) tids_at: usize,
+    pub(super) tids: usize,
+}
+
+impl Layout {
+    /// Bytes of a page that slots can fill.
+    const ROOM: usize = SPECIAL - HEADER_SIZE;
+
+    /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensionsForIndex`] beyond [`MAX_DIMENSIONS`].
+    pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
+        let shape = |encoding, code_bits: usize| Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: code_bits as u16,
+        };
+        if dimensions > MAX_DIMENSIONS {
+            let maximum = MAX_DIMENSIONS;
+            return Err(Error::TooManyDimensionsForIndex { maximum });
+        }
+        if !coded {
+            return Layout::of(shape(Encoding::Float32, 0));
+        }
+        if dimensions <= SHORT {
+            return Layout::with_codes(shape(Encoding::Float32, 0));
+        }
+        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0))?;
+        if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
+            return Ok(twelve);
+        }
+        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
+        let is_as_small = (ten.slots, ten.tails) == (twelve.slots, twelve.tails);
+        let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
+        Ok(if is_as_small && gains { ten } else { twelve })
+    }
+
+    /// Chooses the code length of a coded layout.
+    fn with_codes(shape: Shape) -> Result<Layout> {
+        let coordinates = shape.coordinates().min(code::MAX_BITS);
+        let with = |bits: usize| {
+            Layout::of(Shape {
+                code_bits: bits as u16,
+                ..shape
+            })
+        };
+        // Codes of every coordinate err least for their length: the coordinates that a shorter one leaves out err most.
+        if let Ok(whole) = with(coordinates)
+            && whole.slots >= SLOTS_FOR_WHOLE_CODES
+        {
+            return Ok(whole);
+        }
+        // Many links of long vectors leave less room: shorter codes then, and only then tails.
+        let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
+        let without_tails = lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.tails == 0));
+        let with_tails = || lengths().find(|&bits| with(bits).is_ok());
+        let bits = without_tails.or_else(with_tails).unwrap_or(WORD_BITS);
+        // Longer codes for the same number of records on a page, and of tails.
+        let mut best = with(bits)?;
+        for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
+            match with(longer) {
+                Ok(longer) if (longer.slots, longer.tails) == (best.slots, best.tails) => best = longer,
+                _ => break,
+            }
+        }
+        Ok(best)
+    }
+
+    /// The layout of a shape.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensionsForIndex`] when a record without its vector would not fit a page.
+    pub fn of(shape: Shape) -> Result<Layout> {
+        let m = usize::from(shape.m);
+        let bits = usize::from(shape.code_bits);
+        let coded = bits > 0;
+        let lanes = if coded { (2 * m).next_multiple_of(LANES) } else { 2 * m };
+        let of_lanes = |bytes: usize| if coded { lanes * bytes } else { 0 };
+        let links_at = BODY;
+        let generations_at = links_at + 4 * lanes;
+        let fills_at = generations_at + lanes;
+        let offsets_at = fills_at + of_lanes(1) / 8;
+        let scales_at = offsets_at + of_lanes(2);
+        let codes_at = scales_at + of_lanes(2);
+        let vector_at = codes_at + lanes / LANES * code::codes_len(bits);
+
+        let encoding = shape.encoding;
+        let vector_len = match encoding.width() {
+            None => size_of::<f32>() * shape.dimensions as usize,
+            Some(width) => encoding.head() + shape.coordinates() / BLOCK * width.block_bytes(),
+        };
+        let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
+        let beside = vector_at + of_lanes(2) + fewest_tids;
+        let (inline_len, tails) = if beside + vector_len <= Self::ROOM {
+            (vector_len, 0)
+        } else {
+            Self::spill(beside, vector_len, encoding)?
+        };
+        let tails_at = vector_at + inline_len;
+        let lengths_at = tails_at + tails * size_of::<NodeRef>();
+        let tids_at = lengths_at + of_lanes(2);
+        let slots = if tails > 0 {
+            1
+        } else {
+            Self::ROOM / (tids_at + fewest_tids).next_multiple_of(8)
+        };
+        let room = Self::ROOM / slots / 8 * 8;
+        let tids = ((room - tids_at) / HeapTid::SIZE).min(TIDS);
+        // A tail has a page of its own.
+        let stride = if tails > 0 {
+            room
+        } else {
+            (tids_at + tids * HeapTid::SIZE).next_multiple_of(8)
+        };
+        Ok(Layout {
+            shape,
+            stride,
+            slots: (Self::ROOM / stride) as u32,
+            vector_len,
+            inline_len,
+            tails,
+            tail_len: Self::tail_len(stride, encoding),
+            lanes,
+            links_at,
+            generations_at,
+            fills_at,
+            offsets_at,
+            scales_at,
+            codes_at,
+            vector_at,
+            tails_at,
+            lengths_at,
+            tids_at,
+            tids,
+        })
+    }
+
+    /// Bytes of a vector that a tail of this stride holds.
+    fn tail_len(stride: usize, encoding: Encoding) -> usize {
+        stride.saturating_sub(BODY) / encoding.unit() * encoding.unit()
+    }
+
+    /// Divides a vector that does not fit a page between the record, which has `taken` bytes beside it, and as few tails as possible, each
+    /// a page of its own.
+    fn spill(taken: usize, vector_len: usize, encoding: Encoding) -> Result<(usize, usize)> {
+        let tail = Self::tail_len(Self::ROOM / 8 * 8, encoding);
+        let (head, unit) = (encoding.head(), encoding.unit());
+        for tails in 1..=vector_len.div_ceil(tail) {
+            let room = Self::ROOM.saturating_sub(taken + tails * size_of::<NodeRef>() + 8);
+            if room < head + unit {
+                break;
+            }
+            let inline = head + (room - head) / unit * unit;
+            if inline + tails * tail >= vector_len {
+                return Ok((vector_len.saturating_sub(tails * tail).max(head + unit), tails));
+            }
+        }
+        Err(Error::TooManyDimensionsForIndex {
+            maximum: MAX_DIMENSIONS,
+        })
+    }
+
+    /// The most links a record of a level holds.
+    #[inline]
+    pub fn link_capacity(&self, level: u8) -> usize {
+        if level == 0 || self.is_coded() {
+            self.lanes
+        } else {
+            self.lanes / 2
+        }
+    }
+
+    /// Of so many nodes of a level one is on the next: as many as an upper record has links, which is what a step down chooses from.
+    #[inline]
+    pub fn level_ratio(&self) -> usize {
+        self.link_capacity(1)
+    }
+
+    /// Whether records have codes of their neighbours.
+    #[inline]
+    pub fn is_coded(&self) -> bool {
+        self.shape.code_bits > 0
+    }
+
+    /// Words of a neighbour's code.
+    #[inline]
+    pub fn code_words(&self) -> usize {
+        usize::from(self.shape.code_bits) / WORD_BITS
+    }
+
+    /// The block that holds a record.
+    #[inline]
+    pub fn block(&self, node: NodeRef) -> BlockNumber {
+        node.0 / self.slots
+    }
+
+    /// The slot of a record on its page.
+    #[inline]
+    pub fn slot(&self, node: NodeRef) -> u32 {
+        node.0 % self.slots
+    }
+
+    /// The record in a slot of a block.
+    ///
+    /// # Errors
+    /// [`Error::IndexFull`] when references of 32 bits cannot name it.
+    pub fn node(&self, block: BlockNumber, slot: u32) -> Result<NodeRef> {
+        let node = u64::from(block) * u64::from(self.slots) + u64::from(slot);
+        match u32::try_from(node) {
+            Ok(node) if node != u32::MAX => Ok(NodeRef(node)),
+            _ => Err(Error::IndexFull),
+        }
+    }
+
+    /// Where a slot starts on its page.
+    #[inline]
+    pub fn offset(&self, slot: u32) -> usize {
+        HEADER_SIZE + slot as usize * self.stride
+    }
+
+    /// Where the codes of a block of lanes are in a record.
+    #[inline]
+    pub(super) fn codes_of(&self, block: usize) -> std::ops::Range<usize> {
+        let len = code::codes_len(usize::from(self.shape.code_bits));
+        self.codes_at + block * len..self.codes_at + (block + 1) * len
+    }
+
+    /// Bytes of a record that a visit reads.
+    #[inline]
+    pub fn visited_len(&self) -> usize {
+        self.lengths_at
+    }
+
+    /// The bytes of a stored vector that its tail `i` holds.
+    pub fn tail_range(&self, i: usize) -> std::ops::Range<usize> {
+        let start = self.inline_len + i * self.tail_len;
+        start..(start + self.tail_len).min(self.vector_len)
+    }
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

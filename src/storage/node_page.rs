@@ -1,0 +1,132 @@
+//! Node pages: slots of the index's stride, filled from the first one on; the used ones are those below `pd_lower`.
+
+use super::page::{self, HEADER_SIZE, Page, PageKind};
+use super::record::{Record, RecordMut, State};
+use super::{BlockNumber, Layout, Link, NodeRef, corrupted};
+use crate::error::Result;
+
+/// A node page: its used slots are those below `pd_lower`.
+pub struct NodePage<'a> {
+    page: &'a Page,
+    block: BlockNumber,
+    layout: &'a Layout,
+}
+
+/// Checks a node page and counts its used slots.
+#[inline]
+fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
+    page::check(page, block, PageKind::Node, layout.stride)?;
+    let used = page::lower(page) - HEADER_SIZE;
+    if !used.is_multiple_of(layout.stride) {
+        return corrupted(block, "contents do not end with a record");
+    }
+    Ok((used / layout.stride) as u32)
+}
+
+impl<'a> NodePage<'a> {
+    /// Reads `page` as a node page.
+    #[inline]
+    pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
+        used_slots(page, block, layout)?;
+        Ok(NodePage { page, block, layout })
+    }
+
+    /// Reads a page that a reference leads to, with no look at its special space: that is another cache line, and whatever is there
+    /// instead of a record is judged as one.
+    #[inline]
+    pub fn visited(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
+        page::check_header(page, block)?;
+        Ok(NodePage { page, block, layout })
+    }
+
+    /// Slots in use or freed; those from here to the layout's `slots` were never used.
+    pub fn len(&self) -> u32 {
+        ((page::lower(self.page) - HEADER_SIZE) / self.layout.stride) as u32
+    }
+
+    /// Whether no slot was ever used.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The record in a slot.
+    #[inline]
+    pub fn record(&self, slot: u32) -> Result<Record<'a>> {
+        let start = self.layout.offset(slot);
+        if start + self.layout.stride > page::lower(self.page) {
+            return corrupted(self.block, "a reference names a slot that was never used");
+        }
+        Record::new(&self.page[start..start + self.layout.stride], self.block, self.layout)
+    }
+
+    /// All records with their addresses, free slots included.
+    pub fn records(&self) -> impl Iterator<Item = Result<(NodeRef, Record<'a>)>> + '_ {
+        (0..self.len()).map(|slot| Ok((self.layout.node(self.block, slot)?, self.record(slot)?)))
+    }
+}
+
+/// A node page under change.
+pub struct NodePageMut<'a> {
+    page: &'a mut Page,
+    block: BlockNumber,
+    layout: &'a Layout,
+}
+
+impl<'a> NodePageMut<'a> {
+    /// Reads `page` as a node page that is going to be changed; a page that was never initialised becomes an empty one.
+    pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
+        if page::is_new(page) {
+            page::init(page, PageKind::Node, layout.stride);
+        }
+        used_slots(page, block, layout)?;
+        Ok(NodePageMut { page, block, layout })
+    }
+
+    /// The read view.
+    pub fn view(&self) -> NodePage<'_> {
+        NodePage {
+            page: self.page,
+            block: self.block,
+            layout: self.layout,
+        }
+    }
+
+    /// A slot that is free, or was never used, if there is one.
+    pub fn free_slot(&self) -> Result<Option<u32>> {
+        let view = self.view();
+        for slot in 0..view.len() {
+            if view.record(slot)?.state() == State::Free {
+                return Ok(Some(slot));
+            }
+        }
+        Ok((view.len() < self.layout.slots).then_some(view.len()))
+    }
+
+    /// Puts an empty record of a state and level into a free slot: `owner` is itself unless given.
+    ///
+    /// Returns the link to it.
+    pub fn occupy(&mut self, slot: u32, state: State, level: u8, owner: NodeRef, below: NodeRef) -> Result<Link> {
+        let node = self.layout.node(self.block, slot)?;
+        let end = self.layout.offset(slot) + self.layout.stride;
+        if page::lower(self.page) < end {
+            page::set_lower(self.page, end);
+        }
+        Ok(self.record(slot)?.occupy(node, state, level, owner, below))
+    }
+
+    /// Frees a slot: links to it become stale.
+    pub fn free(&mut self, slot: u32) -> Result<()> {
+        self.record(slot)?.free();
+        Ok(())
+    }
+
+    /// The record in a slot.
+    pub fn record(&mut self, slot: u32) -> Result<RecordMut<'_>> {
+        let start = self.layout.offset(slot);
+        let end = start + self.layout.stride;
+        if end > page::lower(self.page) {
+            return corrupted(self.block, "a reference names a slot that was never used");
+        }
+        RecordMut::new(&mut self.page[start..end], self.block, self.layout)
+    }
+}
