@@ -153,7 +153,7 @@ impl Build {
             return Ok(());
         };
         // A row is a record, sometimes another on an upper level, and its tails.
-        let each = 2 + Layout::of(self.space.parameters().shape)?.tails;
+        let each = 2 + self.space.layout().tails;
         let waiting = self
             .workers
             .as_ref()

@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::graph::scan::Scan;
 use crate::graph::space::Space;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode};
+use crate::storage::buffers::{BufferStore, Mode, recent};
 use crate::storage::meta::Parameters;
 use crate::types::vector::{TYPE_NAME, VectorDatum};
 
@@ -189,17 +189,14 @@ unsafe fn count_scan(descriptor: pg_sys::IndexScanDesc) {
     // SAFETY: as the caller promises; the counters, where there are any, belong to this backend.
     unsafe {
         let index = (*descriptor).indexRelation;
-        if (*index).pgstat_enabled && (*index).pgstat_info.is_null() {
-            pg_sys::pgstat_assoc_relation(index);
-        }
-        if let Some(counters) = (*index).pgstat_info.as_mut() {
+        if let Some(counts) = recent::counts(index) {
             #[cfg(feature = "pg15")]
             {
-                counters.t_counts.t_numscans += 1;
+                counts.t_numscans += 1;
             }
             #[cfg(not(feature = "pg15"))]
             {
-                counters.counts.numscans += 1;
+                counts.numscans += 1;
             }
         }
         #[cfg(feature = "pg18")]

@@ -189,8 +189,7 @@ impl<S: PageStore> Graph<'_, S> {
         for &node in dead {
             self.store.check_interrupts();
             self.read(node, |record| {
-                let lanes = (0..record.link_count()).filter(|&i| !record.is_fill(i));
-                let links = lanes.map(|i| record.link(i)).filter(|link| !dead.contains(&link.node));
+                let links = record.survivors().filter(|link| !dead.contains(&link.node));
                 led_to.extend(links.map(|link| (link, record.level())));
                 Ok(())
             })?;
@@ -207,10 +206,7 @@ impl<S: PageStore> Graph<'_, S> {
                 link,
                 at: &point.coordinates,
             };
-            let links = self.read(link.node, |record| {
-                let lanes = (0..record.link_count()).filter(|&i| !record.is_fill(i));
-                Ok(lanes.map(|i| record.link(i)).collect::<Vec<_>>())
-            })?;
+            let links = self.read(link.node, |record| Ok(record.survivors().collect::<Vec<_>>()))?;
             let mut secured = 0;
             for link in links.into_iter().filter(|link| !dead.contains(&link.node)) {
                 if secured == FEWEST_LINKS_BACK {
@@ -267,12 +263,8 @@ impl<S: PageStore> Graph<'_, S> {
                 at: &point.coordinates,
             };
             let (before, survivors) = self.read(link.node, |record| {
-                let survivors = (0..record.link_count()).filter(|&i| !record.is_fill(i));
-                let survivors = survivors
-                    .map(|i| record.link(i))
-                    .filter(|link| !dead.contains(&link.node));
-                let survivors: Vec<_> = survivors.collect();
-                Ok((record.links().collect::<Vec<_>>(), survivors))
+                let survivors = record.survivors().filter(|link| !dead.contains(&link.node));
+                Ok((record.links().collect::<Vec<_>>(), survivors.collect::<Vec<_>>()))
             })?;
             // Lanes are many: what was linked once stays, since it may have no other link.
             let kept = if self.space.layout.is_coded() {

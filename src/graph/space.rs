@@ -59,6 +59,11 @@ impl Space {
         &self.parameters
     }
 
+    /// Where things are in its records.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// Makes the query for a vector (normalised where the metric wants it).
     pub fn query(&self, vector: &[f32]) -> Query {
         let mut query = Query::default();
@@ -93,10 +98,10 @@ impl Space {
     /// The coordinates of a stored vector, all of its bytes.
     pub(super) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
         match self.parameters.shape.encoding.width() {
-            None if self.layout.is_coded() => self.rotate(&floats(stored), coordinates),
+            None if self.layout.is_coded() => self.rotate(&floats(stored).collect::<Vec<_>>(), coordinates),
             None => {
                 coordinates.clear();
-                coordinates.extend(stored.as_chunks::<4>().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)));
+                coordinates.extend(floats(stored));
             }
             Some(width) => {
                 coordinates.resize(self.parameters.shape.coordinates(), 0.0);
@@ -108,7 +113,10 @@ impl Space {
     /// Makes the query for the vector of a point.
     pub(super) fn set_query(&self, point: &Point, query: &mut Query) {
         match self.parameters.shape.encoding.width() {
-            None => query.value = floats(&point.stored),
+            None => {
+                query.value.clear();
+                query.value.extend(floats(&point.stored));
+            }
             Some(_) => query.value.clone_from(&point.coordinates),
         }
         self.prepare(&point.coordinates, query);
@@ -212,9 +220,9 @@ pub(super) fn ordered(distance: f32) -> f32 {
     if distance.is_nan() { f32::INFINITY } else { distance }
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let values = bytes.as_chunks::<4>().0.iter();
-    values.map(|bytes| f32::from_ne_bytes(*bytes)).collect()
+    values.map(|bytes| f32::from_ne_bytes(*bytes))
 }
 
 /// The offset and the scale of a stored vector. A damaged page may hold anything; what is not finite is read as zero.

@@ -84,16 +84,12 @@ impl<S: PageStore> Graph<'_, S> {
         })?;
         let Some((state, owner)) = read else { return Ok(None) };
         if let Some(owner) = owner {
-            for (i, &tail) in owner.tails.iter().enumerate() {
-                let len = self.space.layout.tail_range(i).len();
-                let found = tail != NodeRef::NONE
-                    && self.read(tail, |tail| {
-                        point.stored.extend_from_slice(&tail.tail_bytes()[..len]);
-                        Ok(owner.has(&tail))
-                    })?;
-                if !found {
-                    return Ok(None);
-                }
+            let complete = self.read_tails(&owner, |_, bytes| {
+                point.stored.extend_from_slice(bytes);
+                true
+            })?;
+            if !complete {
+                return Ok(None);
             }
         }
         self.space.decode(&point.stored, &mut point.coordinates);
@@ -106,13 +102,18 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(true);
         }
         let owner = self.read(link.node, |record| Ok(Owner::of(&record)))?;
+        let layout = &self.space.layout;
+        self.read_tails(&owner, |i, bytes| *bytes == stored[layout.tail_range(i)])
+    }
+
+    /// Shows `f` each tail's part of a vector, under its page's share lock, until it says no; says whether all were there and none was
+    /// refused.
+    fn read_tails(&self, owner: &Owner, mut f: impl FnMut(usize, &[u8]) -> bool) -> Result<bool> {
         for (i, &tail) in owner.tails.iter().enumerate() {
-            let range = self.space.layout.tail_range(i);
-            let same = tail != NodeRef::NONE
-                && self.read(tail, |tail| {
-                    Ok(owner.has(&tail) && tail.tail_bytes()[..range.len()] == stored[range])
-                })?;
-            if !same {
+            let len = self.space.layout.tail_range(i).len();
+            let accepted = tail != NodeRef::NONE
+                && self.read(tail, |tail| Ok(owner.has(&tail) && f(i, &tail.tail_bytes()[..len])))?;
+            if !accepted {
                 return Ok(false);
             }
         }
@@ -153,16 +154,10 @@ impl LongDistance {
     /// Adds the tails; a vector that is not there any more is infinitely far.
     fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
         let mut sum = self.sum;
-        for (i, &tail) in self.owner.tails.iter().enumerate() {
-            if tail == NodeRef::NONE {
-                return Ok(f32::INFINITY);
-            }
-            sum += graph.read(tail, |tail| {
-                let bytes = tail.tail_bytes();
-                let piece = || graph.space.tail_distance(query, &self.start, i, bytes);
-                Ok(if self.owner.has(&tail) { piece() } else { f32::INFINITY })
-            })?;
-        }
-        Ok(ordered(sum))
+        let complete = graph.read_tails(&self.owner, |i, bytes| {
+            sum += graph.space.tail_distance(query, &self.start, i, bytes);
+            true
+        })?;
+        Ok(if complete { ordered(sum) } else { f32::INFINITY })
     }
 }

@@ -185,6 +185,14 @@ impl<'a> Record<'a> {
         (0..self.link_count()).map(move |i| record.link(i))
     }
 
+    /// The links that survived the heuristic.
+    pub fn survivors(&self) -> impl Iterator<Item = Link> + use<'a> {
+        let record = *self;
+        (0..self.link_count())
+            .filter(move |&i| !record.is_fill(i))
+            .map(move |i| record.link(i))
+    }
+
     /// Whether lane `i` is a fill. In the plain layout none is.
     #[inline]
     pub fn is_fill(&self, i: usize) -> bool {
