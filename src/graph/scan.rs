@@ -210,6 +210,11 @@ impl Scan {
         self.swept
     }
 
+    /// Records that it read, on all levels.
+    pub fn met(&self) -> usize {
+        self.search.met().len()
+    }
+
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
         graph.space.layout.block(self.node.link.node)

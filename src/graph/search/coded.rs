@@ -27,55 +27,30 @@ const AHEAD: usize = 4;
 #[derive(Default)]
 pub struct Coded {
     pub(super) front: Front,
-    /// Estimates that did not enter the front, once they are kept.
-    aside: Vec<Estimate>,
-    keeps_aside: bool,
     /// Estimates put aside when the same record was last sought among them.
     settled: usize,
 }
 
 impl Coded {
     pub(super) fn reset(&mut self) {
-        self.aside.clear();
-        self.keeps_aside = false;
+        self.front.reset();
         self.settled = 0;
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.front.bytes() + self.aside.capacity() * size_of::<Estimate>()
-    }
-
-    /// Adds a record to the front.
-    #[inline]
-    pub(super) fn push(&mut self, estimate: Estimate) {
-        let out = self.front.push(estimate);
-        if self.keeps_aside {
-            self.aside.extend(out);
+    /// Takes the nearest of what was kept, as many as a front of this width holds.
+    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Vec<Estimate> {
+        let mut estimates = self.front.take();
+        estimates.retain(|estimate| is_new(estimate.link()));
+        if estimates.len() > 2 * self.settled {
+            estimates.sort_unstable_by_key(|estimate| estimate.by_record());
+            estimates.dedup_by_key(|estimate| estimate.link());
+            self.settled = estimates.len().max(LANES * width);
         }
-    }
-
-    /// Takes the nearest of what was put aside into a new front; says whether there was anything.
-    fn take_aside(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> bool {
-        let mut aside = std::mem::take(&mut self.aside);
-        aside.retain(|estimate| is_new(estimate.link));
-        if aside.len() > 2 * self.settled {
-            aside.sort_unstable_by(|a, b| {
-                (a.link.node, a.distance)
-                    .partial_cmp(&(b.link.node, b.distance))
-                    .unwrap_or(std::cmp::Ordering::Equal)
-            });
-            aside.dedup_by_key(|estimate| estimate.link);
-            self.settled = aside.len().max(LANES * width);
+        if estimates.len() > width {
+            estimates.select_nth_unstable(width);
+            *self.front.keep() = estimates.split_off(width);
         }
-        let by_distance = |a: &Estimate, b: &Estimate| a.distance.total_cmp(&b.distance);
-        if aside.len() > width {
-            aside.select_nth_unstable_by(width, by_distance);
-            self.aside = aside.split_off(width);
-        }
-        aside.sort_unstable_by(by_distance);
-        self.front.start(width);
-        self.front.load(&aside);
-        !aside.is_empty()
+        estimates
     }
 }
 
@@ -124,14 +99,16 @@ impl<S: PageStore> Graph<'_, S> {
         let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
         loop {
             while ahead.len() < AHEAD.min(search.width) {
-                let Some(next) = search.coded.front.pop() else { break };
-                if search.visited.contains(next.link.node) || ahead.iter().any(|(link, _)| *link == next.link) {
+                let Some(next) = search.coded.front.pop().map(Estimate::link) else {
+                    break;
+                };
+                if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
                     search.coded.front.note_repeated();
                     continue;
                 }
-                let pin = self.store.pin(self.space.layout.block(next.link.node))?;
-                self.hint(&pin, next.link.node);
-                ahead.push_back((next.link, pin));
+                let pin = self.store.pin(self.space.layout.block(next.node))?;
+                self.hint(&pin, next.node);
+                ahead.push_back((next, pin));
             }
             let Some((link, pin)) = ahead.pop_front() else { break };
             self.visit(search, query, level, link, pin)?;
@@ -189,31 +166,28 @@ impl<S: PageStore> Graph<'_, S> {
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
             search.coded.front.widen(); // Dead nodes are ways, not results.
         }
-        let worst = if search.coded.keeps_aside {
-            f32::NAN
-        } else {
-            search.coded.front.worst()
-        };
-        let (visited, coded) = (&search.visited, &mut search.coded);
-        estimate_neighbours(&self.space, query, record, distance, worst, |estimate| {
-            if !visited.contains(estimate.link.node) {
-                coded.push(estimate);
+        let (visited, front) = (&search.visited, &mut search.coded.front);
+        estimate_neighbours(&self.space, query, record, distance, front.worst(), |estimate| {
+            if !visited.contains(estimate.link().node) {
+                front.push(estimate);
             }
         });
     }
 
     /// Goes on where a search of level 0 ended. Says whether there was anything left.
     pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-        if !search.coded.keeps_aside {
-            search.coded.keeps_aside = true;
+        if !search.coded.front.keeps() {
+            search.coded.front.keep();
             for candidate in std::mem::take(&mut search.beam) {
                 self.put_neighbours_aside(search, query, &candidate)?;
                 self.store.check_interrupts();
             }
         }
-        search.start(width);
         let visited = &search.visited;
-        let found = search.coded.take_aside(width, |link| !visited.contains(link.node));
+        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node));
+        let found = !nearest.is_empty();
+        search.start(width);
+        search.coded.front.load(nearest);
         self.visit_all(search, query, 0)?;
         Ok(found)
     }
@@ -221,9 +195,9 @@ impl<S: PageStore> Graph<'_, S> {
     fn put_neighbours_aside(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
         self.read(candidate.link.node, |record| {
             if record.is(candidate.link.generation, 0) {
-                let (visited, aside) = (&search.visited, &mut search.coded.aside);
+                let (visited, aside) = (&search.visited, search.coded.front.keep());
                 estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {
-                    if !visited.contains(estimate.link.node) {
+                    if !visited.contains(estimate.link().node) {
                         aside.push(estimate);
                     }
                 });

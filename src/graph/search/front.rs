@@ -1,97 +1,222 @@
-//! The front of a coded search: records that codes tell of and that were not read yet, in order of their estimated distance.
+//! The front of a coded search: the nearest of what codes tell of, as many as the search is wide, visited or still to be.
 //!
 //! One record may be in it several times, estimated from several neighbours: the least estimate counts, since whoever pops it looks
-//! whether it was visited since (measured better than to look when it is pushed). Popped entries stay, so that the front's width bounds
+//! whether it was visited since (measured better than to look when it is pushed). What was popped stays, so that the front's width bounds
 //! how many a search visits. That holds for repeated ones too, since what many lead to is settled (measured), but
 //! they get no more than half of the front: where vectors come in groups whose members all lead to each other, little else would be in it.
+//!
+//! A search pushes many estimates and pops few, so only the nearest few are kept in order. Of the others it is enough to know
+//! a bound that the front's worst is not beyond; it is found anew when half as many as the front is wide have come. Whether
+//! what is popped is among the `width` nearest is decided when it is popped: all that is nearer was popped before.
 
-use crate::storage::Link;
+use crate::storage::{Link, NodeRef};
 
-/// An estimated record.
-#[derive(Debug, Clone, Copy)]
-pub struct Estimate {
-    /// The estimate of the search's order key.
-    pub distance: f32,
-    /// The record.
-    pub link: Link,
-    popped: bool,
-}
+/// Estimates that are kept in order: a few visits' worth.
+const HEAD: usize = 32;
+
+/// An estimated record in one word, which orders as the estimate does: in 24 bits of it, which err far less than it does itself. Then come the
+/// generation (8 bits) and the record (32).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Estimate(u64);
 
 impl Estimate {
     /// A record to be visited; what is not a number comes first, so that it is visited rather than lost.
+    #[inline]
     pub fn new(distance: f32, link: Link) -> Estimate {
-        Estimate {
-            distance: if distance.is_nan() { f32::NEG_INFINITY } else { distance },
-            link,
-            popped: false,
+        let key = u64::from(key(distance) | u32::from(link.generation));
+        Estimate(key << 32 | u64::from(link.node.0))
+    }
+
+    /// The record.
+    #[inline]
+    pub fn link(self) -> Link {
+        Link {
+            node: NodeRef(self.0 as u32),
+            generation: (self.0 >> 32) as u8,
         }
+    }
+
+    /// What the estimate orders by.
+    #[inline]
+    fn key(self) -> u32 {
+        (self.0 >> 32) as u32 & KEY
+    }
+
+    /// Orders by record, and the estimates of a record by distance.
+    pub fn by_record(self) -> u64 {
+        self.0.rotate_left(32)
     }
 }
 
-/// The nearest estimates, nearest first.
+/// The bits of an estimate that count.
+const KEY: u32 = !0xff;
+
+/// Orders as the distance does.
+#[inline]
+fn key(distance: f32) -> u32 {
+    let bits = distance.to_bits();
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+    if distance.is_nan() { 0 } else { ordered & KEY }
+}
+
+/// The distance of a key that is nearest to zero; not a number for that of what is none.
+fn distance(key: u32) -> f32 {
+    f32::from_bits(match key {
+        0 => f32::NAN.to_bits(),
+        _ if key >> 31 == 1 => key & !(1 << 31),
+        _ => !(key | !KEY),
+    })
+}
+
+/// How many come before it is worth while to sort out those that are of no use.
+fn half_more(count: usize) -> usize {
+    count + (count / 2).max(HEAD / 2)
+}
+
+/// The nearest estimates.
 #[derive(Default)]
 pub struct Front {
-    entries: Vec<Estimate>,
+    /// The nearest of those not popped yet, nearest last.
+    head: Vec<Estimate>,
+    /// The others, in no order.
+    rest: Vec<Estimate>,
+    /// The keys of those popped, in no order but for the last one.
+    popped: Vec<u32>,
     width: usize,
-    /// No entry before this one is still to be popped.
-    next: usize,
-    /// Entries that turned out to be repeated.
+    /// What is at or above it is not among the nearest; not a number while that may be anything.
+    bound: f32,
+    /// The number of estimates at which the bound is found anew.
+    shrink_at: usize,
+    /// Popped ones that turned out to be repeated.
     repeated: usize,
+    /// What fell out of the front without being popped, if it is kept.
+    aside: Option<Vec<Estimate>>,
+    keys: Vec<u32>,
 }
 
 impl Front {
     /// Empties the front.
     pub fn start(&mut self, width: usize) {
-        self.entries.clear();
-        self.entries.reserve(width + 1);
+        self.head.clear();
+        self.rest.clear();
+        self.popped.clear();
         self.width = width;
-        self.next = 0;
+        self.bound = f32::NAN;
+        self.shrink_at = half_more(width);
         self.repeated = 0;
+    }
+
+    /// Forgets what was put aside, and puts nothing aside from here on.
+    pub fn reset(&mut self) {
+        self.aside = None;
+    }
+
+    /// From here on nothing is lost: says where to put what the front cannot hold.
+    pub fn keep(&mut self) -> &mut Vec<Estimate> {
+        self.aside.get_or_insert_default()
+    }
+
+    /// Whether nothing is lost.
+    #[inline]
+    pub fn keeps(&self) -> bool {
+        self.aside.is_some()
+    }
+
+    /// Takes all that was kept and is not popped.
+    pub fn take(&mut self) -> Vec<Estimate> {
+        let mut all = self.aside.replace(Vec::new()).unwrap_or_default();
+        all.append(&mut self.head);
+        all.append(&mut self.rest);
+        all
     }
 
     /// Makes room for one more.
     pub fn widen(&mut self) {
         self.width += 1;
+        self.bound = f32::NAN;
     }
 
-    /// What an estimate has to be below to be of use; not a number, and so above nothing, while there is room.
+    /// Whether there was more than the front can hold, or may have been.
+    pub fn is_full(&self) -> bool {
+        !self.bound.is_nan() || self.len() >= self.width
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.rest.len() + self.popped.len()
+    }
+
+    /// What an estimate has to be below to be of use; not a number if any may be, or is to be put aside.
     #[inline]
     pub fn worst(&self) -> f32 {
-        if self.entries.len() < self.width {
-            return f32::NAN;
-        }
-        self.entries.last().map_or(f32::NAN, |worst| worst.distance)
+        if self.keeps() { f32::NAN } else { self.bound }
     }
 
-    /// Adds an estimate; returns one that is not among the nearest for it, which may be itself.
+    /// Adds an estimate.
     #[inline]
-    pub fn push(&mut self, estimate: Estimate) -> Option<Estimate> {
-        let mut out = None;
-        if self.entries.len() >= self.width {
-            match self.entries.last() {
-                Some(worst) if estimate.distance < worst.distance => out = self.entries.pop(),
-                _ => return Some(estimate),
+    pub fn push(&mut self, estimate: Estimate) {
+        match self.head.first() {
+            Some(&farthest) if estimate < farthest => {
+                let at = self.head.partition_point(|&other| other > estimate);
+                self.head.insert(at, estimate);
+                if self.head.len() > HEAD {
+                    self.rest.push(farthest);
+                    self.head.remove(0);
+                }
             }
+            _ => self.rest.push(estimate),
         }
-        let at = self
-            .entries
-            .partition_point(|entry| entry.distance <= estimate.distance);
-        self.entries.insert(at, estimate);
-        self.next = self.next.min(at);
-        out.filter(|out| !out.popped)
+        if self.len() >= self.shrink_at {
+            self.shrink();
+        }
     }
 
-    /// The nearest estimate that was not popped before.
+    /// Finds the bound, and lets go of what is beyond it.
+    #[inline(never)]
+    fn shrink(&mut self) {
+        self.keys.clear();
+        self.keys.extend_from_slice(&self.popped);
+        self.keys
+            .extend(self.head.iter().chain(&self.rest).map(|estimate| estimate.key()));
+        let (_, &mut worst, _) = self.keys.select_nth_unstable(self.width - 1);
+        self.bound = distance(worst);
+        self.popped.retain(|&key| key <= worst);
+        let mut beyond = self.aside.as_mut();
+        self.rest.retain(|&estimate| {
+            let stays = estimate.key() <= worst;
+            if let (false, Some(aside)) = (stays, &mut beyond) {
+                aside.push(estimate);
+            }
+            stays
+        });
+        // Many may be as far as the worst.
+        self.shrink_at = half_more(self.len().max(self.width));
+    }
+
+    /// The nearest estimate that was not popped before, if it is among as many as the front is wide.
     #[inline]
     pub fn pop(&mut self) -> Option<Estimate> {
-        while let Some(entry) = self.entries.get_mut(self.next) {
-            self.next += 1;
-            if !entry.popped {
-                entry.popped = true;
-                return Some(*entry);
+        if self.head.is_empty() {
+            self.refill();
+        }
+        let key = self.head.last()?.key();
+        if self.popped.len() >= self.width {
+            // Repeated estimates may come nearer than what was popped before.
+            let nearer = self.popped.iter().filter(|&&popped| popped <= key).count();
+            if nearer >= self.width {
+                return None;
             }
         }
-        None
+        self.popped.push(key);
+        self.head.pop()
+    }
+
+    fn refill(&mut self) {
+        let others = self.rest.len().saturating_sub(HEAD);
+        if others > 0 {
+            self.rest.select_nth_unstable_by(others, |a, b| b.cmp(a));
+        }
+        self.head.extend(self.rest.drain(others..));
+        self.head.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// Says that what was popped last, with nothing pushed since, had been visited before.
@@ -100,65 +225,152 @@ impl Front {
         if 2 * self.repeated < self.width {
             self.repeated += 1;
         } else {
-            self.next -= 1;
-            self.entries.remove(self.next);
+            self.popped.pop();
         }
     }
 
-    /// Replaces what is in the front; `sorted` is nearest first, and no longer than the front is wide.
-    pub fn load(&mut self, sorted: &[Estimate]) {
-        self.entries.clear();
-        self.entries.extend_from_slice(sorted);
-        self.next = 0;
+    /// Adds estimates to an empty front.
+    pub fn load(&mut self, estimates: Vec<Estimate>) {
+        self.rest = estimates;
     }
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Estimate>()
+        let aside = self.aside.as_ref().map_or(0, Vec::capacity);
+        (self.head.capacity() + self.rest.capacity() + aside) * size_of::<Estimate>()
+            + (self.popped.capacity() + self.keys.capacity()) * size_of::<u32>()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
-    use crate::storage::NodeRef;
 
     fn estimate(distance: f32, node: u32) -> Estimate {
         let link = Link {
             node: NodeRef(node),
-            generation: 0,
+            generation: (node % 251) as u8,
         };
         Estimate::new(distance, link)
     }
 
     #[test]
-    fn it_keeps_the_nearest_and_pops_them_in_order() {
-        let mut front = Front::default();
-        front.start(3);
-        assert!(front.worst().is_nan());
-        for (node, distance) in [5.0, 1.0, f32::NAN].into_iter().enumerate() {
-            assert!(front.push(estimate(distance, node as u32)).is_none());
+    fn an_estimate_orders_by_distance_and_keeps_its_record() {
+        let distances = [
+            f32::NAN,
+            f32::NEG_INFINITY,
+            f32::MIN,
+            -1.0,
+            -1e-38,
+            0.0,
+            1e-38,
+            1.0,
+            1.001,
+            f32::MAX,
+            f32::INFINITY,
+        ];
+        for pair in distances.windows(2) {
+            assert!(estimate(pair[0], 7) < estimate(pair[1], 3), "{pair:?}");
         }
-        assert_eq!(front.worst(), 5.0);
-        assert_eq!(front.pop().unwrap().link.node, NodeRef(2));
-        assert_eq!(front.push(estimate(9.0, 3)).unwrap().link.node, NodeRef(3));
-        assert_eq!(front.push(estimate(0.5, 4)).unwrap().link.node, NodeRef(0));
-        assert_eq!(front.pop().unwrap().link.node, NodeRef(4));
-        assert_eq!(front.pop().unwrap().link.node, NodeRef(1));
-        assert!(front.pop().is_none());
-        // What was popped makes room, but was visited.
-        assert!(front.push(estimate(0.1, 5)).is_none());
-        assert_eq!(front.pop().unwrap().link.node, NodeRef(5));
+        for distance_of in distances.into_iter().skip(1) {
+            let near = distance(key(distance_of));
+            assert!(
+                near == distance_of || (near - distance_of).abs() <= 1e-4 * distance_of.abs(),
+                "{near}"
+            );
+        }
+        assert!(distance(key(f32::NAN)).is_nan());
+        let link = Link {
+            node: NodeRef(0xfedc_ba98),
+            generation: 255,
+        };
+        assert_eq!(Estimate::new(-3.5, link).link(), link);
+    }
+
+    /// The rule in its plainest form: all estimates in order, and the nearest that is not popped among the first `width`.
+    struct Plain(Vec<(Estimate, bool)>, usize);
+
+    impl Plain {
+        fn push(&mut self, estimate: Estimate) {
+            let at = self.0.partition_point(|(other, _)| *other < estimate);
+            self.0.insert(at, (estimate, false));
+        }
+
+        fn pop(&mut self) -> Option<Estimate> {
+            let (estimate, popped) = self.0.iter_mut().take(self.1).find(|(_, popped)| !popped)?;
+            *popped = true;
+            Some(*estimate)
+        }
+    }
+
+    #[test]
+    fn it_pops_what_is_nearest_among_as_many_as_it_is_wide() {
+        let mut random = SmallRng::seed_from_u64(11);
+        for width in [1, 2, 7, 40, 160, 400] {
+            let mut front = Front::default();
+            front.start(width);
+            let mut plain = Plain(Vec::new(), width);
+            let (mut node, mut ends) = (0, 0);
+            for step in 0..400 + 4 * width {
+                for _ in 0..random.random_range(0..33) {
+                    // Ever fewer are near, as in a search.
+                    let distance = random.random::<f32>() * 1000.0 + step as f32;
+                    node += 1;
+                    let estimate = estimate(distance, node);
+                    plain.push(estimate);
+                    if front.worst().is_nan() || distance < front.worst() {
+                        front.push(estimate);
+                    }
+                }
+                let expected = plain.pop();
+                assert_eq!(
+                    front.pop().map(Estimate::key),
+                    expected.map(Estimate::key),
+                    "width {width}"
+                );
+                ends += usize::from(expected.is_none());
+            }
+            assert!(ends > 0, "the search of width {width} never ended");
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_where_all_is_kept() {
+        let mut random = SmallRng::seed_from_u64(12);
+        let mut front = Front::default();
+        front.start(20);
+        front.keep();
+        let mut popped = 0;
+        for node in 0..1000 {
+            assert!(front.worst().is_nan());
+            front.push(estimate(random.random(), node));
+            popped += usize::from(node % 30 == 0 && front.pop().is_some());
+        }
+        assert_eq!(front.take().len() + popped, 1000);
+        assert!(front.keeps() && front.take().is_empty());
+        front.reset();
+        assert!(!front.keeps());
+    }
+
+    #[test]
+    fn repeated_ones_count_up_to_half_of_the_width() {
+        let mut front = Front::default();
+        front.start(4);
+        let mut pop = |front: &mut Front, distance: f32| {
+            front.push(estimate(distance, 1));
+            front.pop().is_some()
+        };
+        for i in 0..8 {
+            assert!(pop(&mut front, i as f32));
+            front.note_repeated();
+        }
+        assert!(!front.is_full(), "two of eight count");
+        assert!(pop(&mut front, 8.0) && pop(&mut front, 9.0));
+        assert!(front.is_full() && !pop(&mut front, 10.0));
         front.widen();
-        assert!(front.worst().is_nan());
-        front.push(estimate(0.2, 5));
-        assert_eq!(front.pop().unwrap().distance, 0.2);
-        front.note_repeated();
-        front.note_repeated();
-        assert!(!front.worst().is_nan(), "half of four may be repeated ones");
-        front.push(estimate(0.05, 5));
-        front.pop();
-        front.note_repeated();
-        assert!(front.worst().is_nan() && front.pop().is_none());
+        assert!(front.pop().is_some());
     }
 }

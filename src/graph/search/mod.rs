@@ -120,7 +120,7 @@ impl Search {
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.visited.bytes()
-            + self.coded.bytes()
+            + self.coded.front.bytes()
             + self.rest.capacity() * size_of::<Candidate>()
             + self.links.capacity() * size_of::<Link>()
             + self.beam.capacity() * size_of::<Candidate>()
@@ -133,7 +133,7 @@ impl Search {
 
     /// Whether there may be more around than the search was wide enough for.
     pub(super) fn is_full(&self) -> bool {
-        self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width || !self.coded.front.worst().is_nan()
+        self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width || self.coded.front.is_full()
     }
 }
 
