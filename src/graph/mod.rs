@@ -54,7 +54,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Opens the graph of an index.
     pub fn open(store: &'s S) -> Result<Self> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        Ok(Self::with(store, Arc::new(Space::new(meta.parameters)?)))
+        Ok(Self::with(store, Space::shared(meta.parameters)?))
     }
 
     /// The graph of an index whose space is known.
@@ -112,9 +112,15 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Hints that a record is read soon.
     #[inline]
     fn prefetch(&self, node: NodeRef) {
+        self.prefetch_start(node, self.space.layout.visited_len());
+    }
+
+    /// Hints that the first bytes of a record are read soon.
+    #[inline]
+    fn prefetch_start(&self, node: NodeRef, len: usize) {
         let layout = &self.space.layout;
-        let at = layout.offset(layout.slot(node));
-        self.store.prefetch(layout.block(node), at, layout.visited_len());
+        self.store
+            .prefetch(layout.block(node), layout.offset(layout.slot(node)), len);
     }
 
     /// Hints that a record on a pinned page is read soon.

@@ -55,15 +55,21 @@ const ROUND_SHARE: usize = 64;
 struct Found {
     distance: f32,
     link: Link,
+    /// Its only row, if that is known.
+    row: Option<HeapTid>,
 }
 
 impl Found {
     /// What a search met, if it is a live node.
     fn of(candidate: &Candidate) -> Option<Found> {
         let &Candidate {
-            distance, link, live, ..
+            distance,
+            link,
+            live,
+            row,
+            ..
         } = candidate;
-        live.then_some(Found { distance, link })
+        live.then_some(Found { distance, link, row })
     }
 }
 
@@ -82,12 +88,10 @@ struct Node {
 const RESTARTS: usize = 1000;
 
 impl Node {
-    fn none() -> Node {
+    /// A node whose first rows were read, and that has no others.
+    fn of(link: Link) -> Node {
         Node {
-            link: Link {
-                node: NodeRef::NONE,
-                generation: 0,
-            },
+            link,
             next: NodeRef::NONE,
             met: HashSet::new(),
             returned: HashSet::new(),
@@ -97,11 +101,7 @@ impl Node {
 
     fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Vec<HeapTid>) -> Result<Node> {
         let next = graph.first_tids(link, tids)?;
-        let mut node = Node {
-            link,
-            next,
-            ..Node::none()
-        };
+        let mut node = Node { next, ..Node::of(link) };
         node.keep_new(tids);
         Ok(node)
     }
@@ -191,7 +191,10 @@ impl Scan {
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
-            node: Node::none(),
+            node: Node::of(Link {
+                node: NodeRef::NONE,
+                generation: 0,
+            }),
             tids: Vec::new(),
             late: Vec::new(),
             last: f32::NEG_INFINITY,
@@ -236,7 +239,13 @@ impl Scan {
                     continue;
                 }
                 self.last = found.distance;
-                self.node = Node::read(graph, found.link, &mut self.tids)?;
+                self.node = match found.row {
+                    Some(tid) => {
+                        self.tids.push(tid);
+                        Node::of(found.link)
+                    }
+                    None => Node::read(graph, found.link, &mut self.tids)?,
+                };
             } else if self.phase == Phase::End {
                 return Ok(None);
             } else {
@@ -361,7 +370,11 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             for link in unmet {
                 let distance = self.read_distance(query, link.node, |_, distance| Ok(distance))?;
-                found.push(Found { distance, link });
+                found.push(Found {
+                    distance,
+                    link,
+                    row: None,
+                });
             }
         }
         Ok(found)

@@ -5,6 +5,9 @@
 //! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector.
 //! A search compares a [`Query`] with the stored bytes.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
 use crate::quantize::code::{self, Estimated, Factors};
@@ -20,6 +23,14 @@ pub struct Space {
     pub(super) layout: Layout,
     kernel: Kernel,
     rotation: Option<Rotation>,
+}
+
+/// Spaces that are kept for the next scans.
+const MOST_SHARED: usize = 8;
+
+thread_local! {
+    /// The spaces asked for last, the last one first.
+    static SHARED: RefCell<Vec<Arc<Space>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A vector as an index keeps it. Its memory is reused.
@@ -51,6 +62,20 @@ impl Space {
             layout,
             kernel: parameters.metric.kernel(),
             rotation: layout.is_coded().then(rotation),
+        })
+    }
+
+    /// The space that belongs to parameters, shared with whoever asked for it lately in this thread: each scan does.
+    pub fn shared(parameters: Parameters) -> Result<Arc<Space>> {
+        SHARED.with_borrow_mut(|spaces| {
+            match spaces.iter().position(|space| space.parameters == parameters) {
+                Some(at) => spaces[..=at].rotate_right(1),
+                None => {
+                    spaces.truncate(MOST_SHARED - 1);
+                    spaces.insert(0, Arc::new(Space::new(parameters)?));
+                }
+            }
+            Ok(Arc::clone(&spaces[0]))
         })
     }
 
@@ -242,6 +267,26 @@ fn scalar(stored: &[u8], width: Width) -> Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spaces_are_shared_and_few_are_kept() {
+        let parameters = |seed| Parameters {
+            shape: Layout::plan(70, 16, true).unwrap().shape,
+            element: Element::Vector,
+            metric: Metric::L2,
+            ef_construction: 64,
+            seed,
+        };
+        let first = Space::shared(parameters(0)).unwrap();
+        for seed in 1..MOST_SHARED as u64 {
+            assert_eq!(Space::shared(parameters(seed)).unwrap().parameters.seed, seed);
+        }
+        assert!(Arc::ptr_eq(&first, &Space::shared(parameters(0)).unwrap()));
+        for seed in 1..=MOST_SHARED as u64 {
+            Space::shared(parameters(seed)).unwrap();
+        }
+        assert!(!Arc::ptr_eq(&first, &Space::shared(parameters(0)).unwrap()));
+    }
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::meta::Element;
     use crate::test_data::phrases;

@@ -274,6 +274,12 @@ impl PageStore for BufferStore {
     }
 
     #[inline]
+    fn prefetch(&self, block: BlockNumber, offset: usize, len: usize) {
+        // SAFETY: the relation is open.
+        unsafe { recent::prefetch_at(self.relation, block, offset, len) };
+    }
+
+    #[inline]
     fn read_pinned<T>(&self, pin: Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
         let pinned = pin.pinned.unwrap_or_else(|| self.read_in(pin.block));
         let buffer = pinned.lock(pg_sys::BUFFER_LOCK_SHARE);

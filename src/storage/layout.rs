@@ -132,9 +132,9 @@ pub struct Layout {
     pub(super) codes_at: usize,
     pub(super) vector_at: usize,
     pub(super) tails_at: usize,
-    pub(super) lengths_at: usize,
     pub(super) tids_at: usize,
     pub(super) tids: usize,
+    pub(super) lengths_at: usize,
 }
 
 impl Layout {
@@ -234,20 +234,21 @@ impl Layout {
             Self::spill(beside, vector_len, encoding)?
         };
         let tails_at = vector_at + inline_len;
-        let lengths_at = tails_at + tails * size_of::<NodeRef>();
-        let tids_at = lengths_at + of_lanes(2);
+        let tids_at = tails_at + tails * size_of::<NodeRef>();
+        let without_tids = tids_at + of_lanes(2);
         let slots = if tails > 0 {
             1
         } else {
-            Self::ROOM / (tids_at + fewest_tids).next_multiple_of(8)
+            Self::ROOM / (without_tids + fewest_tids).next_multiple_of(8)
         };
         let room = Self::ROOM / slots / 8 * 8;
-        let tids = ((room - tids_at) / HeapTid::SIZE).min(TIDS);
+        let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
+        let lengths_at = tids_at + tids * HeapTid::SIZE;
         // A tail has a page of its own.
         let stride = if tails > 0 {
             room
         } else {
-            (tids_at + tids * HeapTid::SIZE).next_multiple_of(8)
+            (lengths_at + of_lanes(2)).next_multiple_of(8)
         };
         Ok(Layout {
             shape,
@@ -266,9 +267,9 @@ impl Layout {
             codes_at,
             vector_at,
             tails_at,
-            lengths_at,
             tids_at,
             tids,
+            lengths_at,
         })
     }
 
@@ -362,10 +363,10 @@ impl Layout {
         self.codes_at + block * len..self.codes_at + (block + 1) * len
     }
 
-    /// Bytes of a record that a visit reads.
+    /// Bytes of a record that a visit reads: up to its first TID.
     #[inline]
     pub fn visited_len(&self) -> usize {
-        self.lengths_at
+        self.tids_at + HeapTid::SIZE
     }
 
     /// The bytes of a stored vector that its tail `i` holds.

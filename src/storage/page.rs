@@ -16,7 +16,7 @@ pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 /// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 
 const PD_LOWER: usize = 12;
 const PD_UPPER: usize = 14;

@@ -18,8 +18,8 @@
 //! | .. | n b/8 | coded: the codes of b bits, 32 lanes side by side (`quantize::code`) |
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
 //! | .. | 4 t | the node's tails |
-//! | .. | 2 n | coded: the lengths of the lanes' codes, bfloat16 |
 //! | .. | 6 k | heap TIDs (level 0 only) |
+//! | .. | 2 n | coded: the lengths of the lanes' codes, bfloat16 |
 //!
 //! A TID extension has the same 16 bytes and then as many TIDs as fit in the stride; a tail has them and then the bytes of its part of the
 //! vector. `layout` has the sizes.
@@ -148,7 +148,7 @@ impl<'a> Record<'a> {
 
     /// The node's tails.
     pub fn tails(&self) -> impl Iterator<Item = NodeRef> + use<'a> {
-        let tails = &self.bytes[self.layout.tails_at..self.layout.lengths_at];
+        let tails = &self.bytes[self.layout.tails_at..self.layout.tids_at];
         tails.chunks_exact(4).map(|tail| NodeRef(get_u32(tail, 0)))
     }
 
@@ -245,6 +245,14 @@ impl<'a> Record<'a> {
             .map(HeapTid::read)
     }
 
+    /// The TID of a level-0 record whose node has no other.
+    #[inline]
+    pub fn only_tid(&self) -> Option<HeapTid> {
+        let only = self.tid_count() == 1 && self.below() == NodeRef::NONE;
+        let at = self.layout.tids_at;
+        only.then(|| HeapTid::read(&self.bytes[at..at + HeapTid::SIZE]))
+    }
+
     /// Whether another TID fits.
     pub fn has_room_for_tid(&self) -> bool {
         self.tid_count() < self.tid_capacity()
@@ -339,7 +347,7 @@ impl<'a> RecordMut<'a> {
 
     /// Points to the tails.
     pub fn set_tails(&mut self, tails: impl Iterator<Item = NodeRef>) {
-        let places = self.bytes[self.layout.tails_at..self.layout.lengths_at].chunks_exact_mut(4);
+        let places = self.bytes[self.layout.tails_at..self.layout.tids_at].chunks_exact_mut(4);
         for (place, tail) in places.zip(tails) {
             put_u32(place, 0, tail.0);
         }

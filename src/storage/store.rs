@@ -63,7 +63,7 @@ pub trait PageStore {
     /// Ends the statement here if the user cancelled it.
     fn check_interrupts(&self);
 
-    /// Hints that `len` bytes at `offset` of a page are read soon.
+    /// Hints that a page is asked for soon, and `len` bytes at `offset` of it are read.
     #[inline]
     fn prefetch(&self, _block: BlockNumber, _offset: usize, _len: usize) {}
 }

@@ -110,6 +110,9 @@ impl<S: PageStore> Graph<'_, S> {
                 self.hint(&pin, next.node);
                 ahead.push_back((next, pin));
             }
+            for soon in search.coded.front.next(AHEAD) {
+                self.prefetch_start(soon.link().node, 1);
+            }
             let Some((link, pin)) = ahead.pop_front() else { break };
             self.visit(search, query, level, link, pin)?;
             self.store.check_interrupts();
@@ -157,6 +160,7 @@ impl<S: PageStore> Graph<'_, S> {
             distance,
             link,
             live,
+            row: record.only_tid(),
             below: record.below(),
             expanded: true,
             links: None,

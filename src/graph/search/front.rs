@@ -210,6 +210,12 @@ impl Front {
         self.head.pop()
     }
 
+    /// Those that are popped next, if nothing nearer comes, as far as they are in order.
+    #[inline]
+    pub fn next(&self, count: usize) -> impl Iterator<Item = Estimate> + '_ {
+        self.head.iter().rev().take(count).copied()
+    }
+
     fn refill(&mut self) {
         let others = self.rest.len().saturating_sub(HEAD);
         if others > 0 {

@@ -18,7 +18,7 @@ use super::visited::Visited;
 use crate::error::Result;
 use crate::storage::meta::{EntryPoint, META_BLOCK};
 use crate::storage::record::State;
-use crate::storage::{Link, NodeRef, PageStore, corrupted};
+use crate::storage::{HeapTid, Link, NodeRef, PageStore, corrupted};
 
 /// How often a search starts again because its way was freed, before the index counts as corrupted.
 const RETRIES: usize = 1000;
@@ -35,6 +35,8 @@ pub struct Candidate {
     pub link: Link,
     /// Whether it is a live node, one that may be linked to.
     pub live: bool,
+    /// Its row, if it is a level-0 record of a node that has one only. A snapshot that sees the row may hold its TID for any time.
+    pub row: Option<HeapTid>,
     /// The node's record one level down.
     below: NodeRef,
     /// Whether its links were followed.

@@ -61,6 +61,7 @@ impl Search {
             distance,
             link,
             live: record.state() == State::Node,
+            row: record.only_tid(),
             below: record.below(),
             expanded: false,
             links: None,

@@ -9,6 +9,8 @@ use pgrx::pg_sys;
 
 use super::MAIN;
 use crate::storage::BlockNumber;
+use crate::storage::page::PAGE_SIZE;
+use crate::storage::prefetch::prefetch;
 
 /// Buffers of blocks, of whatever index; 0 (`InvalidBuffer`) where none was seen. A backend is a process of one thread, so the
 /// atomics cost nothing. Memory is used where it is written.
@@ -49,6 +51,23 @@ pub unsafe fn get(relation: pg_sys::Relation, block: BlockNumber) -> pg_sys::Buf
 pub unsafe fn set(relation: pg_sys::Relation, block: BlockNumber, buffer: pg_sys::Buffer) {
     // SAFETY: as the caller promises.
     unsafe { entry(relation, block) }.store(buffer, Ordering::Relaxed);
+}
+
+/// Hints to the processor that a block is pinned soon and bytes of its page are read, if it is where it was last seen: the buffer's header
+/// and the way to the page in the tables of virtual memory are as far away as the page itself.
+///
+/// # Safety
+/// `relation` is open.
+#[inline]
+pub unsafe fn prefetch_at(relation: pg_sys::Relation, block: BlockNumber, offset: usize, len: usize) {
+    // SAFETY: as the caller promises.
+    let Ok(buffer @ 1..) = usize::try_from(unsafe { get(relation, block) }) else {
+        return; // Not seen yet, or in the backend's own buffers.
+    };
+    // SAFETY: PostgreSQL sets both when it starts. Nothing is read there.
+    let (headers, pages) = unsafe { (pg_sys::BufferDescriptors, pg_sys::BufferBlocks) };
+    prefetch(headers.wrapping_add(buffer - 1).cast(), 0, 1);
+    prefetch(pages.wrapping_add((buffer - 1) * PAGE_SIZE).cast(), offset, len);
 }
 
 /// Pins a buffer if it holds the block of the main fork, and counts that as ReadBuffer counts a hit.
