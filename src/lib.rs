@@ -26,6 +26,7 @@ pgrx::extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["vector"
 pub extern "C-unwind" fn _PG_init() {
     check_block_size();
     am::options::register();
+    am::plan::register();
 }
 
 /// Refuses a server whose pages are of another size than ours: its module magic does not.

@@ -9,6 +9,7 @@ mod handler;
 mod insert;
 mod opclass;
 pub mod options;
+pub mod plan;
 mod scan;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
