@@ -71,9 +71,9 @@ impl<S: PageStore> Graph<'_, S> {
         let mut tails = Vec::new();
         for level in 0..=node_level {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
-            let chosen = &mut inserter.linker.chosen;
+            let Linker { chosen, neighbours, .. } = &mut inserter.linker;
             self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
-            let neighbours = self.neighbours(&point.coordinates, chosen);
+            self.set_neighbours(&point.coordinates, chosen, neighbours);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
@@ -152,19 +152,27 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Links what a record chose back to it, and makes sure that one of them does; says whether one does.
+    /// Links what a record chose, and has as its neighbours, back to it, and makes sure that one of them does; says whether one does.
     fn link_all_back(&self, inserter: &mut Inserter, record: Located<'_>, level: u8) -> Result<bool> {
         let linker = &mut inserter.linker;
         let chosen = std::mem::take(&mut linker.chosen);
         let coded = self.space.layout.is_coded();
+        linker.neighbours.turn();
         let mut links = 0;
-        for (at, fill) in chosen.all() {
-            if !fill || !coded || links < FEWEST_LINKS_BACK {
+        let mut all = chosen.all().enumerate().peekable();
+        while let Some((i, (at, fill))) = all.next() {
+            if let Some((_, (next, _))) = all.peek() {
+                self.prefetch_to_change(next.link.node);
+            }
+            if !coded {
                 links += usize::from(self.link_back(linker, at, record, level)?);
+            } else if !fill || links < FEWEST_LINKS_BACK {
+                links += usize::from(self.link_neighbour_back(linker, i, record.link, level, false)?);
             } else if inserter.offers_fills {
-                self.offer_fill(linker, at, record, level)?;
+                self.link_neighbour_back(linker, i, record.link, level, true)?;
             }
         }
+        drop(all);
         let mut linked = links > 0;
         for (at, _) in chosen.all() {
             linked = linked || self.force_link(at.link, record, level)?;
@@ -188,7 +196,7 @@ impl<S: PageStore> Graph<'_, S> {
         let chosen = &mut inserter.linker.chosen;
         self.select(others, level, self.fill_to(level), chosen)?;
         let before = self.read(record.link.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
-        if chosen.survivors.is_empty() || !self.replace_links(record, level, &before, chosen)? {
+        if chosen.survivors.is_empty() || !self.replace_links(&mut inserter.linker, record, level, &before)? {
             return Ok(false);
         }
         self.link_all_back(inserter, record, level)

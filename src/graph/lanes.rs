@@ -11,6 +11,8 @@ use crate::storage::{Edit, Link};
 /// Memory for choosing, reused.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// The cosine that belongs to each number of different bits, of codes of one length.
+    cosines: Vec<f32>,
     words: Vec<u32>,
     /// Lanes by length: the lane (that of the new link is the number of lanes), its length.
     order: Vec<(usize, f32)>,
@@ -95,8 +97,17 @@ pub(super) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, c
 /// of the heuristic, compared with its distance to the record, since estimates that are off do not change that; or the farthest,
 /// if all survive.
 fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) -> usize {
-    let Memory { words, order, kept } = memory;
+    let Memory {
+        cosines,
+        words,
+        order,
+        kept,
+    } = memory;
     let (view, each) = (record.view(), new.words.len());
+    let bits = each * WORD_BITS;
+    if cosines.len() != bits + 1 {
+        *cosines = (0..=bits as u32).map(|hamming| code::cosine(hamming, bits)).collect();
+    }
     let lanes = view.link_count();
     words.resize((lanes + 1) * each, 0);
     order.clear();
@@ -111,11 +122,13 @@ fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) 
     let word = |lane: usize| &words[lane * each..(lane + 1) * each];
     let mut least = (lanes, f32::INFINITY);
     for &(lane, length) in order.iter() {
-        let share = kept.iter().map(|&(other, other_length)| {
-            let cosine = code::cosine(code::hamming(word(lane), word(other)), each * WORD_BITS);
-            code::between(length, other_length, cosine) / (length * length).max(f32::MIN_POSITIVE)
-        });
-        let share = share.fold(f32::INFINITY, f32::min);
+        let mut nearest = f32::INFINITY;
+        for &(other, other_length) in kept.iter() {
+            let cosine = cosines[code::hamming(word(lane), word(other)) as usize];
+            let distance = code::between(length, other_length, cosine);
+            nearest = if distance < nearest { distance } else { nearest };
+        }
+        let share = nearest / (length * length).max(f32::MIN_POSITIVE);
         if share >= 1.0 {
             kept.push((lane, length));
         } else if share < least.1 {

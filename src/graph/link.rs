@@ -26,6 +26,7 @@ enum Added {
 #[derive(Default)]
 pub struct Linker {
     pub(super) chosen: Chosen,
+    pub(super) neighbours: Neighbours,
     words: Vec<u32>,
     lanes: lanes::Memory,
     point: Point,
@@ -33,20 +34,44 @@ pub struct Linker {
     choices: Vec<Choice>,
 }
 
-/// The codes of a record's links to be.
+/// A record's links to be, and those back to it.
+#[derive(Default)]
 pub(super) struct Neighbours {
-    links: Vec<(Link, Factors, bool)>,
+    links: Vec<Neighbour>,
     words: Vec<u32>,
     each: usize,
+}
+
+struct Neighbour {
+    link: Link,
+    fill: bool,
+    factors: Factors,
+    /// Of the link back.
+    back: Factors,
 }
 
 impl Neighbours {
     /// Writes them in place of a record's links.
     pub(super) fn write(&self, record: &mut RecordMut<'_>) {
         record.clear_links();
-        for (i, &(link, factors, fill)) in self.links.iter().enumerate() {
-            let words = &self.words[i * self.each..(i + 1) * self.each];
-            record.push_link(link, Code { words, factors }, fill);
+        for (i, neighbour) in self.links.iter().enumerate() {
+            record.push_link(neighbour.link, self.code(i), neighbour.fill);
+        }
+    }
+
+    /// Turns the codes into those of the links back.
+    pub(super) fn turn(&mut self) {
+        for neighbour in &mut self.links {
+            std::mem::swap(&mut neighbour.factors, &mut neighbour.back);
+        }
+        self.words.iter_mut().for_each(|word| *word = !*word);
+    }
+
+    /// The code of neighbour `i`.
+    fn code(&self, i: usize) -> Code<'_> {
+        Code {
+            words: &self.words[i * self.each..(i + 1) * self.each],
+            factors: self.links[i].factors,
         }
     }
 }
@@ -59,65 +84,89 @@ fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
 
 impl<S: PageStore> Graph<'_, S> {
     /// The links that a record with these coordinates has to what was chosen for it.
-    pub(super) fn neighbours(&self, at: &[f32], chosen: &Chosen) -> Neighbours {
+    pub(super) fn set_neighbours(&self, at: &[f32], chosen: &Chosen, neighbours: &mut Neighbours) {
         let each = self.space.layout.code_words();
-        let mut links = Vec::new();
-        let mut words = vec![0; each * (chosen.survivors.len() + chosen.fills.len())];
+        let Neighbours { links, words, each: of } = neighbours;
+        *of = each;
+        links.clear();
+        words.resize(each * (chosen.survivors.len() + chosen.fills.len()), 0);
         for (i, (other, fill)) in chosen.all().enumerate() {
-            let factors = self.space.encode(other.at, at, &mut words[i * each..(i + 1) * each]);
-            links.push((other.link, factors, fill));
+            let words = &mut words[i * each..(i + 1) * each];
+            let (factors, back) = self.space.encode_both(other.at, at, words);
+            links.push(Neighbour {
+                link: other.link,
+                fill,
+                factors,
+                back,
+            });
         }
-        Neighbours { links, words, each }
     }
 
     /// Adds a link to the record `at`; when it is full, lets it choose anew among its links and the new one. Says whether
     /// the record links to `new` afterwards.
     pub(super) fn link_back(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<bool> {
-        if self.space.layout.is_coded() {
-            return self.add_coded(linker, at, new, level, false);
+        if !self.space.layout.is_coded() {
+            return self.link_back_plain(linker, at, new.link, level);
         }
+        let Linker { words, lanes, .. } = linker;
+        words.resize(self.space.layout.code_words(), 0);
+        let factors = self.space.encode(new.at, at.at, words);
+        self.add_coded(lanes, at.link, new.link, Code { words, factors }, level, false)
+    }
+
+    /// As [`Graph::link_back`], in a coded index, to neighbour `i` of the record `new`, whose codes were turned. As a `fill` the link only gets
+    /// a lane that is empty, or holds a fill farther away.
+    pub(super) fn link_neighbour_back(
+        &self,
+        linker: &mut Linker,
+        i: usize,
+        new: Link,
+        level: u8,
+        fill: bool,
+    ) -> Result<bool> {
+        let Linker { neighbours, lanes, .. } = linker;
+        self.add_coded(lanes, neighbours.links[i].link, new, neighbours.code(i), level, fill)
+    }
+
+    fn add_coded(
+        &self,
+        memory: &mut lanes::Memory,
+        at: Link,
+        new: Link,
+        code: Code<'_>,
+        level: u8,
+        fill: bool,
+    ) -> Result<bool> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !is_live(&record, at, level) {
+                return Ok(Edit::Unchanged(false));
+            }
+            Ok(if fill {
+                lanes::fill(&mut record, new, code)
+            } else {
+                lanes::add(memory, &mut record, new, code)
+            })
+        })
+    }
+
+    fn link_back_plain(&self, linker: &mut Linker, at: Located<'_>, new: Link, level: u8) -> Result<bool> {
         for _ in 0..RETRIES {
-            match self.add_plain(linker, at.link, new.link, level)? {
+            match self.add_plain(linker, at.link, new, level)? {
                 Added::Gone => return Ok(false),
                 Added::Linked => return Ok(true),
                 Added::Full => {}
             }
             // The choice reads other pages, so it is made without a lock and holds only if the record's links are then still the same.
             let before = linker.links.clone();
-            if !self.choose(linker, at, &before, new.link, level)? {
+            if !self.choose(linker, at, &before, new, level)? {
                 return Ok(false);
             }
-            if self.replace_links(at, level, &before, &linker.chosen)? {
-                return Ok(linker.chosen.all().any(|(other, _)| other.link == new.link));
+            if self.replace_links(linker, at, level, &before)? {
+                return Ok(linker.chosen.all().any(|(other, _)| other.link == new));
             }
         }
         Ok(false)
-    }
-
-    /// Offers a record of a coded index a neighbour for a lane that is empty, or holds a fill farther away.
-    pub(super) fn offer_fill(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<()> {
-        self.add_coded(linker, at, new, level, true).map(drop)
-    }
-
-    fn add_coded(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8, fill: bool) -> Result<bool> {
-        linker.words.resize(self.space.layout.code_words(), 0);
-        let factors = self.space.encode(new.at, at.at, &mut linker.words);
-        let code = Code {
-            words: &linker.words,
-            factors,
-        };
-        let memory = &mut linker.lanes;
-        self.write(at.link.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_live(&record, at.link, level) {
-                return Ok(Edit::Unchanged(false));
-            }
-            Ok(if fill {
-                lanes::fill(&mut record, new.link, code)
-            } else {
-                lanes::add(memory, &mut record, new.link, code)
-            })
-        })
     }
 
     /// Adds a link if there is room; if not, leaves the record's links in `linker`.
@@ -162,9 +211,16 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(true)
     }
 
-    /// Replaces the links of a live record if they are still `before`; says whether it did.
-    pub(super) fn replace_links(&self, at: Located<'_>, level: u8, before: &[Link], chosen: &Chosen) -> Result<bool> {
-        let neighbours = self.neighbours(at.at, chosen);
+    /// Replaces the links of a live record by what was chosen if they are still `before`; says whether it did.
+    pub(super) fn replace_links(
+        &self,
+        linker: &mut Linker,
+        at: Located<'_>,
+        level: u8,
+        before: &[Link],
+    ) -> Result<bool> {
+        let Linker { chosen, neighbours, .. } = linker;
+        self.set_neighbours(at.at, chosen, neighbours);
         self.write(at.link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {

@@ -81,6 +81,15 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
+    /// As [`Graph::read`], for a record that links lead to; see [`NodePage::visited`].
+    #[inline]
+    fn read_visited<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
+        let block = self.space.layout.block(node);
+        self.store.read(block, |page| {
+            f(NodePage::visited(page, block, &self.space.layout)?.record(self.space.layout.slot(node))?)
+        })
+    }
+
     /// Shows `f` every live, complete level-0 record of a page, under the page's share lock.
     fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
         self.store.read(block, |page| {
@@ -121,6 +130,12 @@ impl<'s, S: PageStore> Graph<'s, S> {
         let layout = &self.space.layout;
         self.store
             .prefetch(layout.block(node), layout.offset(layout.slot(node)), len);
+    }
+
+    /// Hints that a record is changed soon, for which its page is checked as a whole.
+    fn prefetch_to_change(&self, node: NodeRef) {
+        self.prefetch(node);
+        self.store.prefetch(self.space.layout.block(node), page::SPECIAL, 1);
     }
 
     /// Hints that a record on a pinned page is read soon.

@@ -281,12 +281,12 @@ impl<S: PageStore> Graph<'_, S> {
                 // All around it is gone: start again from the entry point, which is replaced only afterwards.
                 let mut query = Query::default();
                 self.space.set_query(&point, &mut query);
-                self.replace_links(at, level, &before, chosen)?;
+                self.replace_links(&mut inserter.linker, at, level, &before)?;
                 self.connect(inserter, &query, at, level)?;
                 return Ok(());
             }
-            if self.replace_links(at, level, &before, chosen)? {
-                let chosen = std::mem::take(chosen);
+            if self.replace_links(&mut inserter.linker, at, level, &before)? {
+                let chosen = std::mem::take(&mut inserter.linker.chosen);
                 let new = |other: &Located<'_>| !before.contains(&other.link);
                 for other in chosen.survivors.iter().filter(new) {
                     self.link_back(&mut inserter.linker, other, at, level)?;

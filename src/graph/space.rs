@@ -231,11 +231,22 @@ impl Space {
         if !self.layout.is_coded() {
             return Factors::default();
         }
-        let estimated = match self.parameters.metric {
+        code::encode(x, y, self.estimated(), words)
+    }
+
+    /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has the other bits.
+    pub(super) fn encode_both(&self, x: &[f32], y: &[f32], words: &mut [u32]) -> (Factors, Factors) {
+        if !self.layout.is_coded() {
+            return Default::default();
+        }
+        code::encode_both(x, y, self.estimated(), words)
+    }
+
+    fn estimated(&self) -> Estimated {
+        match self.parameters.metric {
             Metric::InnerProduct => Estimated::NegativeInnerProduct,
             _ => Estimated::L2Squared,
-        };
-        code::encode(x, y, estimated, words)
+        }
     }
 }
 

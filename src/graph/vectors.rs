@@ -76,7 +76,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// Reads a node's point if the link is not stale; returns the record's state then.
     pub(super) fn read_point(&self, link: Link, level: u8, point: &mut Point) -> Result<Option<State>> {
-        let read = self.read(link.node, |record| {
+        let read = self.read_visited(link.node, |record| {
             point.stored.clear();
             point.stored.extend_from_slice(record.vector());
             let owner = (self.space.layout.tails > 0).then(|| Owner::of(&record));

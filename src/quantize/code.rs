@@ -65,13 +65,33 @@ pub struct Factors {
 /// # Panics
 /// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].
 pub fn encode(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> Factors {
+    factors(&sums(x, y, code), estimated)
+}
+
+/// As [`encode`], and also returns the factors of the code of `y` relative to `x`, which is made of the other bits: r is the
+/// other way round.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_both(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> (Factors, Factors) {
+    let sums = sums(x, y, code);
+    let back = Sums {
+        // <x, -s> = -<y + r, s>
+        along: -(sums.along + sums.absolute),
+        ..sums
+    };
+    (factors(&sums, estimated), factors(&back, estimated))
+}
+
+fn sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Sums {
     let bits = code.len() * WORD_BITS;
     assert!(x.len() == y.len() && bits > 0 && bits <= x.len().min(MAX_BITS));
     let sums = vectorized!(signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums>);
-    factors(sums.unwrap_or_else(|| precise_sums(x, y, bits)), estimated)
+    sums.unwrap_or_else(|| precise_sums(x, y, bits))
 }
 
 /// The sums that factors are made of.
+#[derive(Clone, Copy)]
 struct Sums {
     /// |r|^2
     square: f64,
@@ -146,7 +166,7 @@ fn precise_sums(x: &[f32], y: &[f32], bits: usize) -> Sums {
     sums
 }
 
-fn factors(sums: Sums, estimated: Estimated) -> Factors {
+fn factors(sums: &Sums, estimated: Estimated) -> Factors {
     let f = if sums.absolute > 0.0 {
         sums.square / sums.absolute
     } else {
