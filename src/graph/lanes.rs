@@ -128,11 +128,11 @@ fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) 
             let distance = code::between(length, other_length, cosine);
             nearest = if distance < nearest { distance } else { nearest };
         }
-        let share = nearest / (length * length).max(f32::MIN_POSITIVE);
-        if share >= 1.0 {
+        let own = (length * length).max(f32::MIN_POSITIVE);
+        if nearest >= own {
             kept.push((lane, length));
-        } else if share < least.1 {
-            least = (lane, share);
+        } else if nearest / own < least.1 {
+            least = (lane, nearest / own);
         }
     }
     match kept.last() {
