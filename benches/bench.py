@@ -19,7 +19,7 @@ import report
 from engines import Engine, Extension, Graph, Hnswlib
 from server import Server, memory_mb
 
-EF_SEARCH = [20, 40, 60, 80, 120, 200, 400]
+EF_SEARCH = [10, 20, 40, 60, 80, 120, 200, 400]
 EF_CLIENTS = [40, 120, 400]
 EF_COLD = 40
 COLD_QUERIES = 20

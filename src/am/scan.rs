@@ -19,6 +19,8 @@ use crate::types::vector::{TYPE_NAME, VectorDatum};
 #[derive(Default)]
 struct State {
     scan: Option<(BufferStore, Arc<Space>, Scan)>,
+    /// What the index is, for all rescans: its file is the same as long as it is open.
+    space: Option<Arc<Space>>,
     /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
     warned: bool,
     /// The table's length when it was last asked for.
@@ -80,7 +82,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
-        let space = Arc::clone(Graph::open(&store)?.space());
+        let space = match &state.space {
+            Some(space) => Arc::clone(space),
+            None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
+        };
         // SAFETY: as the caller promises.
         let query = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
