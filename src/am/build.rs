@@ -1,5 +1,6 @@
-//! `ambuild`: the graph is made in memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the
-//! leader goes on alone in shared buffers. Either way the pages are logged once, when they are complete, and an abort leaves
+//! `ambuild`: the first rows are kept until it is known what vectors have in common (the index's centre); then the graph is made in
+//! memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the leader goes on alone in shared
+//! buffers. Either way the pages are logged once, when they are complete, and an abort leaves
 //! nothing but a file that PostgreSQL removes.
 
 use std::ffi::{c_char, c_void};
@@ -9,7 +10,7 @@ use pgrx::{PgBox, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::Options;
-use super::workers::{QUEUE, Workers};
+use super::workers::{QUEUE, Row, Workers};
 use super::{heap_tid, indexed_form, or_raise, relation_name};
 use crate::distance::Metric;
 use crate::error::{Error, Result};
@@ -21,7 +22,7 @@ use crate::storage::layout::Layout;
 use crate::storage::memory::MemoryStore;
 use crate::storage::meta::{self, Parameters};
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::{HeapTid, PageStore};
+use crate::storage::{HeapTid, PageStore, centre};
 use crate::types::vector::VectorDatum;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
@@ -34,8 +35,27 @@ const INIT: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::INIT_FORKNUM;
 const PHASE_LOAD: i64 = 2;
 const PHASE_WRITE: i64 = 3;
 
+/// Rows that the centre is computed from: the median of so many errs by a twenty-fifth of their spread.
+const SAMPLE: usize = 1024;
+
 /// A build under way.
 struct Build {
+    index: pg_sys::Relation,
+    parameters: Parameters,
+    /// Threads besides the leader.
+    threads: usize,
+    /// Memory for its pages.
+    bytes: usize,
+    /// The first rows, until there are enough.
+    sample: Vec<Row>,
+    /// What is built, once they are there.
+    growing: Option<Growing>,
+    /// Rows that were taken.
+    indexed: i64,
+}
+
+/// A graph that rows are inserted into.
+struct Growing {
     index: pg_sys::Relation,
     space: Arc<Space>,
     inserter: Inserter,
@@ -43,8 +63,6 @@ struct Build {
     workers: Option<Workers>,
     /// The pages, while they fit.
     memory: Option<Arc<MemoryStore>>,
-    /// Rows that were indexed.
-    indexed: i64,
 }
 
 #[pg_guard]
@@ -60,10 +78,11 @@ pub unsafe extern "C-unwind" fn ambuild(
         let state = std::ptr::from_mut(&mut build).cast();
         let rows =
             pg_sys::table_index_build_scan(heap, index, info, true, true, Some(add), state, std::ptr::null_mut());
-        or_raise(index, build.finish_inserts());
-        or_raise(index, build.reconnect());
+        let growing = or_raise(index, build.growing());
+        or_raise(index, growing.finish_inserts());
+        or_raise(index, growing.reconnect());
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-        or_raise(index, build.write_out());
+        or_raise(index, growing.write_out());
         if buffers::needs_wal(index) {
             buffers::log_all(index, MAIN);
         }
@@ -121,6 +140,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         metric: opclass.metric,
         ef_construction: options.ef_construction as u16,
         seed: SEED,
+        centre: 0,
     })
 }
 
@@ -136,22 +156,82 @@ impl Build {
             }
             (parameters(index)?, thread_count(heap), pg_sys::maintenance_work_mem)
         };
-        let memory = Arc::new(MemoryStore::new(kilobytes as usize * 1024));
-        let space = Arc::clone(Graph::create(&*memory, parameters)?.space());
         Ok(Build {
             index,
-            inserter: Inserter::of_build(),
-            workers: (threads > 0).then(|| Workers::start(threads, &memory, &space)),
-            space,
-            memory: Some(memory),
+            parameters,
+            threads,
+            bytes: kilobytes as usize * 1024,
+            sample: Vec::new(),
+            growing: None,
             indexed: 0,
         })
     }
 
     fn insert(&mut self, value: &VectorDatum, tid: HeapTid) -> Result<()> {
-        let Some(vector) = indexed_form(value, self.space.parameters())? else {
+        let Some(vector) = indexed_form(value, &self.parameters)? else {
             return Ok(());
         };
+        self.indexed += 1;
+        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed);
+        if let Some(growing) = &mut self.growing {
+            return growing.insert((vector, tid));
+        }
+        self.sample.push((vector, tid));
+        if self.sample.len() >= self.most_sampled() {
+            self.growing()?;
+        }
+        Ok(())
+    }
+
+    /// Rows to keep at most: none where there is no centre, and no more than a quarter of the memory holds.
+    fn most_sampled(&self) -> usize {
+        if !centre::is_allowed(&self.parameters) {
+            return 0;
+        }
+        let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
+        SAMPLE.min(self.bytes / 4 / each)
+    }
+
+    /// The graph; it begins with the rows sampled so far.
+    fn growing(&mut self) -> Result<&mut Growing> {
+        let growing = match self.growing.take() {
+            Some(growing) => growing,
+            None => {
+                let sample = std::mem::take(&mut self.sample);
+                let mut growing = Growing::start(self, &sample)?;
+                for row in sample {
+                    pgrx::check_for_interrupts!();
+                    growing.insert(row)?;
+                }
+                growing
+            }
+        };
+        Ok(self.growing.insert(growing))
+    }
+}
+
+impl Growing {
+    /// Begins the graph of a build, whose centre is that of the sample.
+    fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
+        let centre = if centre::is_allowed(&build.parameters) {
+            let vectors = sample.iter().map(|(vector, _)| &vector[..]);
+            centre::of(vectors, build.parameters.shape.dimensions as usize)
+        } else {
+            Vec::new()
+        };
+        let memory = Arc::new(MemoryStore::new(build.bytes));
+        let space = Arc::clone(Graph::create(&*memory, build.parameters, centre)?.space());
+        let threads = build.threads;
+        Ok(Growing {
+            index: build.index,
+            inserter: Inserter::of_build(),
+            workers: (threads > 0).then(|| Workers::start(threads, &memory, &space)),
+            space,
+            memory: Some(memory),
+        })
+    }
+
+    fn insert(&mut self, row: Row) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its tails.
         let each = 2 + self.space.layout().tails;
         let waiting = self
@@ -162,11 +242,9 @@ impl Build {
             self.finish_inserts()?;
             self.write_out()?;
         }
-        self.indexed += 1;
-        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed);
         let row = match &self.workers {
-            Some(workers) => workers.offer((vector, tid))?,
-            None => Some((vector, tid)),
+            Some(workers) => workers.offer(row)?,
+            None => Some(row),
         };
         let Some((vector, tid)) = row else { return Ok(()) };
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));

@@ -2,8 +2,11 @@
 
 #[pgrx::pg_schema]
 mod tests {
-    use pgrx::PgSqlErrorCode;
     use pgrx::prelude::*;
+    use pgrx::{PgRelation, PgSqlErrorCode};
+
+    use crate::graph::Graph;
+    use crate::storage::buffers::{BufferStore, Mode};
 
     /// Rows of 8 dimensions in a table whose builds take threads however small it is.
     fn table(rows: i32) {
@@ -83,5 +86,101 @@ mod tests {
         let all =
             "SELECT count(DISTINCT id) FROM (SELECT id FROM built ORDER BY val <-> '[0,0,0,0,0,0,0,0]' LIMIT 20000) n";
         assert_eq!(one::<i64>(all), 12_000);
+    }
+
+    /// Components of the centre of an index.
+    fn centre(index: &str) -> Vec<f32> {
+        let index = PgRelation::open_with_name_and_share_lock(index).unwrap();
+        // SAFETY: the index stays open and locked while the store lives.
+        let store = unsafe { BufferStore::new(index.as_ptr(), Mode::Normal) };
+        Graph::open(&store).unwrap().space().centre().to_vec()
+    }
+
+    /// Rows whose components are all about 1000 and differ by 1.
+    fn far_table(rows: i32, dimensions: i32) {
+        Spi::run(&format!(
+            "CREATE TABLE far (id int PRIMARY KEY, val vector({dimensions})) WITH (parallel_workers = 2)"
+        ))
+        .unwrap();
+        Spi::run("SELECT setseed(.5)").unwrap();
+        Spi::run_with_args(
+            "INSERT INTO far SELECT n, (SELECT array_agg(1000 + random() + 0 * n) FROM generate_series(1, $2))::vector
+             FROM generate_series(1, $1) n",
+            &[rows.into(), dimensions.into()],
+        )
+        .unwrap();
+    }
+
+    fn recall_of_far() -> f64 {
+        Spi::run("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL hnsw.ef_search = 200")
+            .unwrap();
+        let nearest = "SELECT q.id AS query, n.id FROM (SELECT * FROM far WHERE id <= 20) q
+             CROSS JOIN LATERAL (SELECT id FROM far ORDER BY val <-> q.val LIMIT 10) n";
+        Spi::run(&format!("CREATE TEMP TABLE found AS {nearest}")).unwrap();
+        Spi::run("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on; SET LOCAL enable_sort = on")
+            .unwrap();
+        let hits: i64 = one(&format!(
+            "SELECT count(*) FROM found JOIN ({nearest}) exact USING (query, id)"
+        ));
+        Spi::run("DROP TABLE found; SET LOCAL enable_indexscan = on").unwrap();
+        hits as f64 / 200.0
+    }
+
+    #[pg_test]
+    fn a_build_subtracts_what_its_rows_have_in_common() {
+        far_table(2000, 70);
+        for workers in [0, 2] {
+            Spi::run(&format!("SET LOCAL max_parallel_maintenance_workers = {workers}")).unwrap();
+            Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
+            let centre = centre("far_l2");
+            assert_eq!(centre.len(), 70);
+            assert!(
+                centre.iter().all(|value| (1000.4..1000.6).contains(value)),
+                "{centre:?}"
+            );
+            let recall = recall_of_far();
+            assert!(recall >= 0.97, "{recall}");
+            assert_eq!(
+                one::<f32>("SELECT reltuples FROM pg_class WHERE relname = 'far_l2'"),
+                2000.0
+            );
+            Spi::run("DROP INDEX far_l2").unwrap();
+        }
+        Spi::run("CREATE INDEX far_cosine ON far USING hnsw (val vector_cosine_ops)").unwrap();
+        assert_eq!(centre("far_cosine").len(), 70);
+        Spi::run("CREATE INDEX far_ip ON far USING hnsw (val vector_ip_ops)").unwrap();
+        Spi::run("CREATE INDEX far_l1 ON far USING hnsw (val vector_l1_ops)").unwrap();
+        assert!(centre("far_ip").is_empty() && centre("far_l1").is_empty());
+    }
+
+    #[pg_test]
+    fn an_index_that_begins_empty_gets_its_centre_from_reindex() {
+        Spi::run("CREATE TABLE far (id int PRIMARY KEY, val vector(70))").unwrap();
+        Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
+        assert!(centre("far_l2").is_empty());
+        Spi::run("DROP TABLE far").unwrap();
+        far_table(3, 70);
+        Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
+        assert_eq!(centre("far_l2").len(), 70);
+        Spi::run("DELETE FROM far; REINDEX INDEX far_l2").unwrap();
+        assert!(centre("far_l2").is_empty());
+        Spi::run("INSERT INTO far SELECT n, array_fill(n, ARRAY[70])::vector FROM generate_series(100, 300) n")
+            .unwrap();
+        Spi::run("REINDEX INDEX far_l2").unwrap();
+        assert_eq!(centre("far_l2"), [200.0; 70]);
+    }
+
+    #[pg_test]
+    fn a_build_with_a_centre_beyond_its_memory_goes_on_in_shared_buffers() {
+        far_table(3000, 200);
+        Spi::run("SET LOCAL maintenance_work_mem = '1MB'").unwrap();
+        Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
+        assert_eq!(centre("far_l2").len(), 200);
+        Spi::run("INSERT INTO far SELECT 3000 + id, val FROM far WHERE id <= 100").unwrap();
+        Spi::run("SET LOCAL enable_seqscan = off; SET LOCAL hnsw.max_scan_tuples = 1000000").unwrap();
+        Spi::run("SET LOCAL hnsw.scan_mem_multiplier = 100").unwrap();
+        let all = "SELECT count(DISTINCT id) FROM
+             (SELECT id FROM far ORDER BY val <-> (SELECT val FROM far WHERE id = 5) LIMIT 20000) n";
+        assert_eq!(one::<i64>(all), 3100);
     }
 }

@@ -148,6 +148,7 @@ mod tests {
         metric: Metric::L2,
         ef_construction: 32,
         seed: 1,
+        centre: 0,
     };
 
     fn rows(count: u32) -> impl Iterator<Item = Row> {
@@ -158,7 +159,7 @@ mod tests {
     fn every_row_is_inserted_whoever_inserts_it() {
         for count in [0, 1, 4] {
             let memory = Arc::new(MemoryStore::new(64 << 20));
-            let graph = Graph::create(&*memory, PARAMETERS).unwrap();
+            let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
             let workers = Workers::start(count, &memory, graph.space());
             let mut inserter = Inserter::default();
             for row in rows(3000) {
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn a_failure_in_a_thread_reaches_the_leader() {
         let memory = Arc::new(MemoryStore::new(0)); // Room for a few pages only.
-        let graph = Graph::create(&*memory, PARAMETERS).unwrap();
+        let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
         let workers = Workers::start(2, &memory, graph.space());
         let refused = rows(100_000).find_map(|mut row| {
             loop {

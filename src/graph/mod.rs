@@ -26,13 +26,14 @@ mod tids;
 mod vectors;
 mod visited;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK, Parameters};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::record::{Record, State};
-use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centre, page};
 
 use space::Space;
 
@@ -43,18 +44,27 @@ pub struct Graph<'s, S> {
 }
 
 impl<'s, S: PageStore> Graph<'s, S> {
-    /// Makes the graph of a new, empty index: its meta page.
-    pub fn create(store: &'s S, parameters: Parameters) -> Result<Self> {
+    /// Makes the graph of a new, empty index: the pages before its records. `centre` is empty if it has none; the parameters get its
+    /// hash.
+    pub fn create(store: &'s S, parameters: Parameters, centre: Vec<f32>) -> Result<Self> {
+        let parameters = Parameters {
+            centre: if centre.is_empty() { 0 } else { centre::hash(&centre) },
+            ..parameters
+        };
         let block = store.extend()?;
         debug_assert_eq!(block, META_BLOCK);
         store.write(META_BLOCK, |page| meta::init(page, &parameters).map(Edit::Changed))?;
-        Ok(Self::with(store, Arc::new(Space::new(parameters)?)))
+        centre::write(store, &centre)?;
+        Ok(Self::with(store, Arc::new(Space::new(parameters, centre)?)))
     }
 
     /// Opens the graph of an index.
     pub fn open(store: &'s S) -> Result<Self> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        Ok(Self::with(store, Space::shared(meta.parameters)?))
+        Ok(Self::with(
+            store,
+            Space::shared(meta.parameters, || centre::read(store, &meta.parameters))?,
+        ))
     }
 
     /// The graph of an index whose space is known.
@@ -65,6 +75,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// The space of its vectors.
     pub fn space(&self) -> &Arc<Space> {
         &self.space
+    }
+
+    /// The blocks that may hold records, as many as there are now.
+    fn node_blocks(&self) -> Result<Range<BlockNumber>> {
+        Ok(self.space.layout.first_block..self.store.blocks()?)
     }
 
     /// Where a search enters.

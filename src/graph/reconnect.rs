@@ -57,7 +57,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut reached = Reached::new(self.store.blocks()?, &self.space.layout);
         self.walk(&mut reached, start)?;
         let mut connected = 0;
-        for block in 1..self.store.blocks()? {
+        for block in self.node_blocks()? {
             self.store.check_interrupts();
             for node in self.unreached_on(block, &reached)? {
                 // It may have been reached through one before it.

@@ -52,8 +52,8 @@ impl<S: PageStore> Graph<'_, S> {
     pub fn remove(&self, mut find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>) -> Result<Removal> {
         let mut removal = Removal::default();
         let mut survey = Survey::default();
-        let blocks = self.store.blocks()?;
-        for block in 1..blocks {
+        let blocks = self.node_blocks()?;
+        for block in blocks.clone() {
             self.store.check_interrupts();
             self.remove_tids(block, &mut find_dead, &mut survey, &mut removal)?;
         }
@@ -79,7 +79,7 @@ impl<S: PageStore> Graph<'_, S> {
         if self.space.layout.is_coded() {
             self.secure(&survey.dead, &mut inserter)?;
         }
-        for block in 1..blocks {
+        for block in blocks {
             self.store.check_interrupts();
             removal.records_mended += self.mend_page(block, &survey.dead, &mut inserter)?;
         }
@@ -363,7 +363,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
     fn find_live(&self) -> Result<Option<Link>> {
-        for block in 1..self.store.blocks()? {
+        for block in self.node_blocks()? {
             self.store.check_interrupts();
             let mut live = None;
             self.live_on(block, |link, _| live = live.or(Some(link)))?;

@@ -357,7 +357,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// The nodes that a search which has followed every link did not meet, but no more than about `most`.
     fn unreached(&self, search: &Search, query: &Query, most: usize) -> Result<Vec<Found>> {
         let mut found = Vec::new();
-        for block in 1..self.store.blocks()? {
+        for block in self.node_blocks()? {
             if found.len() >= most {
                 break;
             }

@@ -3,6 +3,7 @@
 //! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates, which codes and the
 //! choice of neighbours are computed from. In a coded index coordinates are rotated, and what quantized ones are decoded to; a
 //! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector.
+//! What all vectors of an index have in common, its centre, is subtracted before they are rotated: distances do not change.
 //! A search compares a [`Query`] with the stored bytes.
 
 use std::cell::RefCell;
@@ -23,6 +24,8 @@ pub struct Space {
     pub(super) layout: Layout,
     kernel: Kernel,
     rotation: Option<Rotation>,
+    /// What is subtracted before the rotation; empty if nothing is.
+    centre: Vec<f32>,
 }
 
 /// Spaces that are kept for the next scans.
@@ -52,9 +55,9 @@ pub struct Query {
 }
 
 impl Space {
-    /// The space that belongs to parameters.
-    pub fn new(parameters: Parameters) -> Result<Space> {
-        let layout = Layout::of(parameters.shape)?;
+    /// The space that belongs to parameters and the centre that they have the hash of, empty if they have none.
+    pub fn new(parameters: Parameters, centre: Vec<f32>) -> Result<Space> {
+        let layout = parameters.layout()?;
         let dimensions = parameters.shape.dimensions as usize;
         let rotation = || Rotation::new(dimensions, parameters.shape.coordinates(), parameters.seed);
         Ok(Space {
@@ -62,26 +65,37 @@ impl Space {
             layout,
             kernel: parameters.metric.kernel(),
             rotation: layout.is_coded().then(rotation),
+            centre,
         })
     }
 
-    /// The space that belongs to parameters, shared with whoever asked for it lately in this thread: each scan does.
-    pub fn shared(parameters: Parameters) -> Result<Arc<Space>> {
+    /// The space that belongs to parameters, shared with whoever asked for it lately in this thread: each scan does. `centre` reads the
+    /// centre for a new one.
+    pub fn shared(parameters: Parameters, centre: impl FnOnce() -> Result<Vec<f32>>) -> Result<Arc<Space>> {
+        let known = SHARED.with_borrow_mut(|spaces| {
+            let at = spaces.iter().position(|space| space.parameters == parameters)?;
+            spaces[..=at].rotate_right(1);
+            Some(Arc::clone(&spaces[0]))
+        });
+        if let Some(space) = known {
+            return Ok(space);
+        }
+        let space = Arc::new(Space::new(parameters, centre()?)?);
         SHARED.with_borrow_mut(|spaces| {
-            match spaces.iter().position(|space| space.parameters == parameters) {
-                Some(at) => spaces[..=at].rotate_right(1),
-                None => {
-                    spaces.truncate(MOST_SHARED - 1);
-                    spaces.insert(0, Arc::new(Space::new(parameters)?));
-                }
-            }
-            Ok(Arc::clone(&spaces[0]))
-        })
+            spaces.truncate(MOST_SHARED - 1);
+            spaces.insert(0, Arc::clone(&space));
+        });
+        Ok(space)
     }
 
     /// What the index is.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// What is subtracted from its vectors, in their own dimensions; empty if nothing is.
+    pub fn centre(&self) -> &[f32] {
+        &self.centre
     }
 
     /// Where things are in its records.
@@ -93,7 +107,7 @@ impl Space {
     pub fn query(&self, vector: &[f32]) -> Query {
         let mut query = Query::default();
         let mut coordinates = Vec::new();
-        self.rotate(vector, &mut coordinates);
+        self.locate(vector.iter().copied(), &mut coordinates);
         match self.parameters.shape.encoding.width() {
             None => query.value.extend_from_slice(vector),
             Some(_) => query.value.clone_from(&coordinates),
@@ -105,7 +119,7 @@ impl Space {
     /// Makes the point of a vector.
     pub(super) fn set_point(&self, vector: &[f32], point: &mut Point) {
         let Point { stored, coordinates } = point;
-        self.rotate(vector, coordinates);
+        self.locate(vector.iter().copied(), coordinates);
         stored.clear();
         match self.parameters.shape.encoding.width() {
             None => stored.extend(vector.iter().flat_map(|value| value.to_ne_bytes())),
@@ -123,11 +137,7 @@ impl Space {
     /// The coordinates of a stored vector, all of its bytes.
     pub(super) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
         match self.parameters.shape.encoding.width() {
-            None if self.layout.is_coded() => self.rotate(&floats(stored).collect::<Vec<_>>(), coordinates),
-            None => {
-                coordinates.clear();
-                coordinates.extend(floats(stored));
-            }
+            None => self.locate(floats(stored), coordinates),
             Some(width) => {
                 coordinates.resize(self.parameters.shape.coordinates(), 0.0);
                 scalar(stored, width).decode(&stored[self.head()..], coordinates);
@@ -155,16 +165,19 @@ impl Space {
         }
     }
 
-    fn rotate(&self, vector: &[f32], coordinates: &mut Vec<f32>) {
-        match &self.rotation {
-            Some(rotation) => {
-                coordinates.resize(rotation.padded(), 0.0);
-                rotation.rotate(vector, coordinates);
-            }
-            None => {
-                coordinates.clear();
-                coordinates.extend_from_slice(vector);
-            }
+    /// The coordinates of a vector, before they are quantized.
+    fn locate(&self, vector: impl Iterator<Item = f32>, coordinates: &mut Vec<f32>) {
+        coordinates.clear();
+        if self.centre.is_empty() {
+            coordinates.extend(vector);
+        } else {
+            // Of two finite numbers the difference may be beyond f32.
+            let differences = vector.zip(&self.centre).map(|(v, c)| (v - c).clamp(f32::MIN, f32::MAX));
+            coordinates.extend(differences);
+        }
+        if let Some(rotation) = &self.rotation {
+            coordinates.resize(rotation.padded(), 0.0);
+            rotation.rotate_in_place(coordinates);
         }
     }
 
@@ -278,29 +291,51 @@ fn scalar(stored: &[u8], width: Width) -> Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use crate::storage::centre;
+    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::meta::Element;
+    use crate::test_data::phrases;
 
-    #[test]
-    fn spaces_are_shared_and_few_are_kept() {
-        let parameters = |seed| Parameters {
-            shape: Layout::plan(70, 16, true).unwrap().shape,
+    /// Parameters with the hash of a centre.
+    fn parameters(shape: Shape, seed: u64, centre: &[f32]) -> Parameters {
+        Parameters {
+            shape,
             element: Element::Vector,
             metric: Metric::L2,
             ef_construction: 64,
             seed,
-        };
-        let first = Space::shared(parameters(0)).unwrap();
-        for seed in 1..MOST_SHARED as u64 {
-            assert_eq!(Space::shared(parameters(seed)).unwrap().parameters.seed, seed);
+            centre: if centre.is_empty() { 0 } else { centre::hash(centre) },
         }
-        assert!(Arc::ptr_eq(&first, &Space::shared(parameters(0)).unwrap()));
-        for seed in 1..=MOST_SHARED as u64 {
-            Space::shared(parameters(seed)).unwrap();
-        }
-        assert!(!Arc::ptr_eq(&first, &Space::shared(parameters(0)).unwrap()));
     }
-    use crate::storage::layout::{Encoding, Shape};
-    use crate::storage::meta::Element;
-    use crate::test_data::phrases;
+
+    #[test]
+    fn spaces_are_shared_and_few_are_kept() {
+        let shape = Layout::plan(70, 16, true).unwrap().shape;
+        let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Vec::new())).unwrap();
+        let first = shared(0);
+        for seed in 1..MOST_SHARED as u64 {
+            assert_eq!(shared(seed).parameters.seed, seed);
+        }
+        assert!(Arc::ptr_eq(&first, &shared(0)));
+        for seed in 1..=MOST_SHARED as u64 {
+            shared(seed);
+        }
+        assert!(!Arc::ptr_eq(&first, &shared(0)));
+    }
+
+    #[test]
+    fn a_centre_is_read_once_and_belongs_to_its_parameters() {
+        let shape = Layout::plan(70, 16, true).unwrap().shape;
+        let [a, b] = [[1.0; 70], [2.0; 70]].map(|centre| parameters(shape, 0, &centre));
+        let corrupted = || Err(Error::corrupted(1, "damaged"));
+        assert!(Space::shared(a, corrupted).is_err());
+        let space = Space::shared(a, || Ok(vec![1.0; 70])).unwrap();
+        assert!(Arc::ptr_eq(&space, &Space::shared(a, corrupted).unwrap()));
+        assert!(Space::shared(b, corrupted).is_err());
+        assert_eq!(Space::shared(b, || Ok(vec![2.0; 70])).unwrap().centre, [2.0; 70]);
+        assert_eq!(space.layout.first_block, 2);
+    }
 
     #[test]
     fn a_point_is_at_distance_zero_from_itself_however_it_is_stored() {
@@ -312,33 +347,49 @@ mod tests {
                     encoding,
                     code_bits: 128,
                 };
-                let space = Space::new(Parameters {
-                    shape,
-                    element: Element::Vector,
-                    metric: Metric::L2,
-                    ef_construction: 64,
-                    seed: 5,
-                })
-                .unwrap();
-                let [a, b] = [0, 1].map(|i| {
-                    let mut point = Point::default();
-                    space.set_point(&phrases(2, dimensions as usize)[i], &mut point);
-                    point
-                });
-                let mut query = Query::default();
-                space.set_query(&a, &mut query);
-                assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
-                let (distance, expected) = (
-                    space.whole_distance(&query, &b.stored),
-                    space.between(&a.coordinates, &b.coordinates),
-                );
-                assert!(
-                    (distance - expected).abs() <= 1e-4 * expected,
-                    "{shape:?}: {distance} {expected}"
-                );
-                let mut coordinates = Vec::new();
-                space.decode(&b.stored, &mut coordinates);
-                assert_eq!(coordinates, b.coordinates, "{shape:?}");
+                let [first, second, third] = phrases(3, dimensions as usize).try_into().unwrap();
+                for centre in [Vec::new(), third] {
+                    let space = Space::new(parameters(shape, 5, &centre), centre).unwrap();
+                    let [a, b] = [&first, &second].map(|vector| {
+                        let mut point = Point::default();
+                        space.set_point(vector, &mut point);
+                        point
+                    });
+                    let mut query = Query::default();
+                    space.set_query(&a, &mut query);
+                    assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
+                    let (distance, expected) = (
+                        space.whole_distance(&query, &b.stored),
+                        space.between(&a.coordinates, &b.coordinates),
+                    );
+                    assert!(
+                        (distance - expected).abs() <= 1e-4 * expected,
+                        "{shape:?}: {distance} {expected}"
+                    );
+                    let mut coordinates = Vec::new();
+                    space.decode(&b.stored, &mut coordinates);
+                    assert_eq!(coordinates, b.coordinates, "{shape:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn coordinates_are_finite_whatever_the_centre_is() {
+        for (dimensions, encoding) in [(50, Encoding::Float32), (100, Encoding::Scalar12)] {
+            let shape = Layout::plan(dimensions, 16, true).unwrap().shape;
+            assert_eq!(shape.encoding, encoding);
+            for (value, centre) in [
+                (f32::MAX, f32::MIN),
+                (f32::MIN, f32::MAX),
+                (f32::MAX, 1.0),
+                (0.0, f32::MAX),
+            ] {
+                let centre = vec![centre; dimensions];
+                let space = Space::new(parameters(shape, 5, &centre), centre).unwrap();
+                let mut point = Point::default();
+                space.set_point(&vec![value; dimensions], &mut point);
+                assert!(point.coordinates.iter().all(|value| value.is_finite()));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
+mod centre;
 mod damage;
 mod input;
 mod interrupted;
@@ -30,6 +31,7 @@ fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
         metric,
         ef_construction: 64,
         seed: 42,
+        centre: 0,
     }
 }
 
@@ -58,11 +60,30 @@ fn build_by<'s>(
     metric: Metric,
     vectors: &[Vec<f32>],
 ) -> Graph<'s, MemoryStore> {
-    let graph = Graph::create(store, parameters_of(metric, vectors[0].len())).unwrap();
+    build_around(Vec::new(), inserter, store, metric, vectors)
+}
+
+/// Builds an index with a centre, unless that is empty.
+fn build_around<'s>(
+    centre: Vec<f32>,
+    inserter: &mut Inserter,
+    store: &'s MemoryStore,
+    metric: Metric,
+    vectors: &[Vec<f32>],
+) -> Graph<'s, MemoryStore> {
+    let graph = Graph::create(store, parameters_of(metric, vectors[0].len()), centre).unwrap();
     for (i, vector) in vectors.iter().enumerate() {
         graph.insert(inserter, vector, tid(i)).unwrap();
     }
     graph
+}
+
+/// The centre that a build over these rows gives its index; empty under metrics without one.
+fn centre_of(metric: Metric, vectors: &[Vec<f32>]) -> Vec<f32> {
+    match metric {
+        Metric::L2 | Metric::Cosine => crate::storage::centre::of(vectors.iter().map(|v| &v[..]), vectors[0].len()),
+        _ => Vec::new(),
+    }
 }
 
 /// Asks about one TID after the other.
@@ -236,7 +257,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     assert_eq!(unreachable(&graph), 0);
 
     let fresh_store = self::store();
-    let fresh = Graph::create(&fresh_store, parameters(Metric::L2)).unwrap();
+    let fresh = Graph::create(&fresh_store, parameters(Metric::L2), Vec::new()).unwrap();
     for &row in &rows {
         fresh.insert(&mut Inserter::default(), &base[row], tid(row)).unwrap();
     }
@@ -417,7 +438,7 @@ fn many_threads_insert_into_an_empty_index() {
     let vectors = words(240);
     for _ in 0..60 {
         let store = store();
-        let graph = Graph::create(&store, parameters(Metric::Cosine)).unwrap();
+        let graph = Graph::create(&store, parameters(Metric::Cosine), Vec::new()).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let (graph, vectors) = (&graph, &vectors);

@@ -149,7 +149,7 @@ impl<S: PageStore> Graph<'_, S> {
     fn add_extension(&self, at: Link, first: NodeRef, tid: HeapTid) -> Result<Outcome> {
         let mut full = None;
         loop {
-            let block = target_block(self.store, full)?;
+            let block = target_block(self.store, &self.space.layout, full)?;
             let added = self.write_pair(self.space.layout.block(at.node), block, |pages| {
                 if let Some(changed) = self.is_chain(pages, at, first)? {
                     return Ok(Edit::Unchanged(changed));

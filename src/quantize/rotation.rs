@@ -69,24 +69,32 @@ impl Rotation {
     /// If the input has not `dimensions` numbers or the output has not room for `padded`.
     pub fn rotate(&self, input: &[f32], output: &mut [f32]) {
         assert!(input.len() == self.dimensions && output.len() == self.padded);
+        let (used, padding) = output.split_at_mut(input.len());
+        used.copy_from_slice(input);
+        padding.fill(0.0);
+        self.rotate_in_place(output);
+    }
+
+    /// Likewise, of a vector that is padded with zeros already.
+    ///
+    /// # Panics
+    /// If there are not `padded` numbers.
+    pub fn rotate_in_place(&self, data: &mut [f32]) {
+        assert!(data.len() == self.padded);
         let rotation = self;
-        vectorized!(rotate_any(rotation: &Rotation, input: &[f32], output: &mut [f32]));
+        vectorized!(rotate_any(rotation: &Rotation, data: &mut [f32]));
     }
 }
 
 #[inline(always)]
-fn rotate_any(rotation: &Rotation, input: &[f32], output: &mut [f32]) {
-    let (used, padding) = output.split_at_mut(input.len());
-    used.copy_from_slice(input);
-    padding.fill(0.0);
-    let large = used.iter().fold(false, |large, v| large | (v.abs() > SAFE_MAGNITUDE));
+fn rotate_any(rotation: &Rotation, data: &mut [f32]) {
+    let large = data.iter().fold(false, |large, v| large | (v.abs() > SAFE_MAGNITUDE));
     if large {
-        used.iter_mut().for_each(|v| *v /= 1024.0);
+        data.iter_mut().for_each(|v| *v /= 1024.0);
     }
-    turn(rotation, output);
+    turn(rotation, data);
     if large {
-        output
-            .iter_mut()
+        data.iter_mut()
             .for_each(|v| *v = (*v * 1024.0).clamp(f32::MIN, f32::MAX));
     }
 }
@@ -329,8 +337,8 @@ mod tests {
         for d in AWKWARD {
             let rotation = Rotation::new(d, d, 5);
             let input = &phrases(1, d)[0];
-            let mut plain = vec![0.0; d];
-            rotate_any(&rotation, input, &mut plain);
+            let mut plain = input.clone();
+            rotate_any(&rotation, &mut plain);
             let bits = |v: &[f32]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&plain), bits(&rotated(&rotation, input)));
         }

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::meta::META_BLOCK;
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef};
 use crate::error::{Error, Result};
@@ -110,6 +111,8 @@ impl Shape {
 pub struct Layout {
     /// What the layout follows from.
     pub shape: Shape,
+    /// The first block of records.
+    pub first_block: BlockNumber,
     /// Bytes of a slot.
     pub stride: usize,
     /// Slots of a page.
@@ -203,7 +206,7 @@ impl Layout {
         Ok(best)
     }
 
-    /// The layout of a shape.
+    /// The layout of a shape, in an index without a centre (see `Parameters::layout`).
     ///
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] when a record without its vector would not fit a page.
@@ -252,6 +255,7 @@ impl Layout {
         };
         Ok(Layout {
             shape,
+            first_block: META_BLOCK + 1,
             stride,
             slots: (Self::ROOM / stride) as u32,
             vector_len,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Encoding, MAX_DIMENSIONS, Shape};
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::record::MAX_LEVEL;
-use super::{Layout, Link, NodeRef, corrupted};
+use super::{BlockNumber, Layout, Link, NodeRef, centre, corrupted};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::quantize::code::{MAX_BITS, WORD_BITS};
@@ -43,6 +43,30 @@ pub struct Parameters {
     pub ef_construction: u16,
     /// Seed of the levels and of the rotation.
     pub seed: u64,
+    /// The hash of the centre ([`centre::hash`]), which is on the pages after this one; 0 if there is none.
+    pub centre: u64,
+}
+
+impl Parameters {
+    /// The first block that may hold records.
+    pub fn first_node_block(&self) -> BlockNumber {
+        let centre = match self.centre {
+            0 => 0,
+            _ => centre::pages(self.shape.dimensions),
+        };
+        META_BLOCK + 1 + centre
+    }
+
+    /// Where things are in the records of the index, and where these begin.
+    ///
+    /// # Errors
+    /// As [`Layout::of`].
+    pub fn layout(&self) -> Result<Layout> {
+        Ok(Layout {
+            first_block: self.first_node_block(),
+            ..Layout::of(self.shape)?
+        })
+    }
 }
 
 /// Where a search starts: a record on the highest level.
@@ -116,6 +140,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || !(2..=100).contains(&m)
         || !(4..=1000).contains(&parameters.ef_construction)
         || (!coded && encoding != Encoding::Float32)
+        || (parameters.centre != 0 && !centre::is_allowed(&parameters))
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
         || Layout::of(parameters.shape).is_err()
@@ -160,6 +185,7 @@ mod tests {
         metric: Metric::Cosine,
         ef_construction: 64,
         seed: 0x1234_5678_9abc_def0,
+        centre: 0x0fed_cba9_8765_4321,
     };
 
     #[test]
@@ -203,6 +229,7 @@ mod tests {
         expected.extend(2u32.to_le_bytes()); // Metric::Cosine
         expected.extend(64u16.to_le_bytes());
         expected.extend(PARAMETERS.seed.to_le_bytes());
+        expected.extend(PARAMETERS.centre.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
         assert_eq!(page::lower(&page), PARAMETERS_AT + expected.len());
     }
@@ -225,6 +252,11 @@ mod tests {
             let mut page = good;
             page[PARAMETERS_AT + 10..PARAMETERS_AT + 12].copy_from_slice(&bits.to_le_bytes());
             assert!(read(&page).is_err(), "{bits} bits");
+        }
+        for metric in [Metric::InnerProduct, Metric::L1] {
+            let mut page = [0; PAGE_SIZE];
+            init(&mut page, &Parameters { metric, ..PARAMETERS }).unwrap();
+            assert!(read(&page).is_err(), "a centre under {metric:?}");
         }
     }
 }

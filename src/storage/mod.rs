@@ -16,6 +16,7 @@
 //! Only [`buffers`] knows PostgreSQL.
 
 pub mod buffers;
+pub mod centre;
 pub mod layout;
 pub mod memory;
 pub mod meta;

@@ -37,6 +37,8 @@ pub enum PageKind {
     Meta = 1,
     /// Record slots.
     Node = 2,
+    /// Numbers of the centre, between the meta page and the first records.
+    Centre = 3,
 }
 
 /// Reads a u16 at `at`.
@@ -63,7 +65,7 @@ pub fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
 }
 
-/// Makes an empty page of a kind; `stride` is that of its records (0 on the meta page).
+/// Makes an empty page of a kind; `stride` is that of its records (0 on a page without any).
 pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
     page.fill(0);
     put_u16(page, PD_LOWER, HEADER_SIZE as u16);

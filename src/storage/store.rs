@@ -19,7 +19,7 @@ pub enum Edit<T> {
 /// long. A change is all or nothing: what a closure returns `Changed` for becomes one WAL record, and after an error
 /// the pages are what they were (but for the memory store, whose build ends with an error).
 pub trait PageStore {
-    /// The number of pages, the meta page included.
+    /// The number of pages, those before the first records included.
     fn blocks(&self) -> Result<BlockNumber>;
 
     /// A page that was asked for ahead of its use; it holds no lock. A store gives out a few at a time, for a short while: none
@@ -69,10 +69,14 @@ pub trait PageStore {
 }
 
 /// A block that has, or may still have, a free slot when it is locked: an existing one, or a new one.
-pub fn target_block<S: PageStore>(store: &S, full: Option<BlockNumber>) -> Result<BlockNumber> {
-    match store.target(full)? {
-        Some(block) => Ok(block),
-        None => store.extend(),
+pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<BlockNumber>) -> Result<BlockNumber> {
+    loop {
+        match store.target(full)? {
+            // The last page, or what a damaged free space map names, may be one of the centre's.
+            Some(block) if block < layout.first_block => full = Some(block),
+            Some(block) => return Ok(block),
+            None => return store.extend(),
+        }
     }
 }
 
@@ -84,7 +88,7 @@ pub fn place<S: PageStore, T>(
 ) -> Result<T> {
     let mut full = None;
     loop {
-        let block = target_block(store, full)?;
+        let block = target_block(store, layout, full)?;
         let placed = store.write(block, |page| {
             let mut nodes = NodePageMut::new(page, block, layout)?;
             Ok(match nodes.free_slot()? {

@@ -20,14 +20,28 @@ type Floors = (f64, f64);
 
 const ORDINARY: Floors = (0.9, 0.99);
 
+/// Checks an index without a centre, and where builds give one, one with it.
+fn check(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: Floors) {
+    check_with(name, metric, base, queries, [floors; 2]);
+}
+
+/// The floors are those without a centre and with it.
+fn check_with(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: [Floors; 2]) {
+    let (base, queries) = (indexed(metric, base), indexed(metric, queries));
+    check_around(Vec::new(), name, metric, &base, &queries, floors[0]);
+    let centre = centre_of(metric, &base[..base.len().min(1024)]);
+    if !centre.is_empty() {
+        check_around(centre, &format!("{name}, centred"), metric, &base, &queries, floors[1]);
+    }
+}
+
 /// Builds an index of most vectors and inserts the others; checks that scans return every row once, and that the nearest are those
 /// of an exact search, where there is an order: of distances that are all zero or all infinite in f32 any will do, since ties
 /// count as hits.
-fn check(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: Floors) {
-    let (base, queries) = (indexed(metric, base), indexed(metric, queries));
+fn check_around(centre: Vec<f32>, name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: Floors) {
     let name = format!("{name}, {metric:?}, {} dimensions", base[0].len());
     let (store, built) = (store(), base.len() * 9 / 10);
-    let graph = build_by(&mut Inserter::of_build(), &store, metric, &base[..built]);
+    let graph = build_around(centre, &mut Inserter::of_build(), &store, metric, &base[..built]);
     graph.reconnect(&mut Inserter::default()).unwrap();
     let mut inserter = Inserter::default();
     for (row, vector) in base.iter().enumerate().skip(built) {
@@ -39,8 +53,8 @@ fn check(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], fl
         assert_eq!(found.len(), base.len(), "{name}");
         assert_eq!(found.into_iter().collect::<HashSet<_>>(), rows, "{name}");
     }
-    let narrow = recall(&graph, &base, &rows, &queries, 40);
-    let wide = recall(&graph, &base, &rows, &queries, 400);
+    let narrow = recall(&graph, base, &rows, queries, 40);
+    let wide = recall(&graph, base, &rows, queries, 400);
     assert!(
         narrow >= floors.0 && wide >= floors.1,
         "{name}: {narrow} at 40, {wide} at 400"
@@ -173,11 +187,28 @@ fn a_large_common_offset() {
             vectors.iter_mut().flatten().for_each(|value| *value += offset);
             let (base, queries) = vectors.split_at(1000);
             for metric in METRICS {
-                // 4,096 steps span the offset too, so that fewer are left for what is around it.
+                // Without a centre 4,096 steps span the offset too, so that fewer are left for what is around it.
                 let floors = if offset > 10.0 { (0.9, 0.95) } else { ORDINARY };
-                check(&format!("offset {offset}"), metric, base, queries, floors);
+                check_with(&format!("offset {offset}"), metric, base, queries, [floors, ORDINARY]);
             }
         }
+    }
+}
+
+#[test]
+fn a_large_common_offset_of_huge_and_tiny_numbers() {
+    let mut vectors = variations(1050, 100);
+    vectors.iter_mut().flatten().for_each(|value| *value += 1.4);
+    for factor in [1e30, 1e15, 1e-15, 1e-30] {
+        let vectors = scaled(&vectors, |_| factor);
+        let (base, queries) = vectors.split_at(1000);
+        check(
+            &format!("offset, times {factor:e}"),
+            Metric::L2,
+            base,
+            queries,
+            ORDINARY,
+        );
     }
 }
 
