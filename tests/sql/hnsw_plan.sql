@@ -10,6 +10,18 @@ EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY '[1,2,3]' <-> val LIMIT 5;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 3 ORDER BY val <-> '[1,2,3]' LIMIT 5;
 -- With a second order within equal distances.
 SELECT id FROM t ORDER BY val <-> '[50.5,20,3]', id DESC LIMIT 3;
+-- The distance that only the index orders by is not computed below a LIMIT; one that is looked at is.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 5;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id, val <-> '[1,2,3]' AS distance FROM t ORDER BY distance LIMIT 5;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]', id LIMIT 5;
+SET enable_seqscan = off;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' FETCH FIRST 5 ROWS WITH TIES;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 1 FOR UPDATE;
+RESET enable_seqscan;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT array_agg(id) FROM (SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 5) nearest;
+SELECT id FROM t ORDER BY val <-> '[50,20,3]' LIMIT 1;
+SELECT id, val <-> '[50,20,3]' AS distance FROM t ORDER BY distance LIMIT 1;
+SELECT ARRAY(SELECT id FROM t ORDER BY val <-> o.val LIMIT 1) FROM t o WHERE id IN (1, 2500) ORDER BY id;
 -- One row by its key is cheaper without it.
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE id = 7 ORDER BY val <-> '[1,2,3]' LIMIT 5;
 

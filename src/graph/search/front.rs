@@ -365,7 +365,7 @@ mod tests {
     fn repeated_ones_count_up_to_half_of_the_width() {
         let mut front = Front::default();
         front.start(4);
-        let mut pop = |front: &mut Front, distance: f32| {
+        let pop = |front: &mut Front, distance: f32| {
             front.push(estimate(distance, 1));
             front.pop().is_some()
         };
