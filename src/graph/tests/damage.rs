@@ -58,12 +58,24 @@ fn tolerate<T>(result: Result<T>) -> Option<T> {
 }
 
 fn use_damaged(metric: Metric, dimensions: usize, rows: usize, rounds: u64) {
-    let vectors = variations(rows + 20, dimensions);
+    use_damaged_at(0.0, metric, dimensions, rows, rounds);
+}
+
+/// With an offset the index has a centre, whose pages are damaged like others.
+fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, rounds: u64) {
+    let mut vectors = variations(rows + 20, dimensions);
+    vectors.iter_mut().flatten().for_each(|value| *value += offset);
+    let mut centre = Vec::new();
+    if offset > 0.0 {
+        centre = centre_of(metric, &vectors[..rows]);
+        assert!(!centre.is_empty());
+    }
     let mut refused = 0;
     for round in 0..rounds {
         let mut random = SmallRng::seed_from_u64(round);
         let store = store();
-        let graph = build(&store, metric, &vectors[..rows]);
+        let inserter = &mut Inserter::default();
+        let graph = build_around(centre.clone(), inserter, &store, metric, &vectors[..rows]);
         damage(&store, &graph.space.layout, &mut random);
         for query in &vectors[rows..rows + 5] {
             let mut scan = Scan::new(graph.space.query(query), limits(40));
@@ -99,4 +111,10 @@ fn records_with_tails() {
 #[test]
 fn plain_records() {
     use_damaged(Metric::L1, 50, 150, 60);
+}
+
+#[test]
+fn records_after_a_centre() {
+    use_damaged_at(14.0, Metric::L2, 50, 150, 60);
+    use_damaged_at(14.0, Metric::L2, 150, 150, 60);
 }
