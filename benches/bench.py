@@ -46,6 +46,9 @@ def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, a
 
     seconds = 1 if args.quick else 3
     for ef in EF_CLIENTS[:1] if args.quick else EF_CLIENTS:
+        best = alternate(extensions, args.rounds, min, lambda e: e.seconds_per_query_with_distance(ef))
+        for name, value in best.items():
+            out(name, "query_with_distance_us", ef, value * 1e6)
         for clients in CLIENTS:
             best = alternate(extensions, args.rounds, max, lambda e: e.queries_per_second(ef, clients, seconds))
             for name, rate in best.items():

@@ -90,6 +90,11 @@ class Extension:
         self._set(ef_search)
         return self._time(f"SELECT count(*) FROM ({self._searches()}) s") / len(self.dataset.queries)
 
+    def seconds_per_query_with_distance(self, ef_search: int) -> float:
+        self._set(ef_search)
+        searches = self._searches(f"e {self.operator} q.e AS id")
+        return self._time(f"SELECT sum(s.distance) FROM ({searches}) s (query, distance)") / len(self.dataset.queries)
+
     def pages_per_query(self, ef_search: int, most_queries: int | None = None) -> tuple[float, float]:
         """Pages that the index scan touches, and those of them that were not in shared_buffers."""
         self._set(ef_search)
@@ -141,8 +146,8 @@ class Extension:
         with self.server.connect() as session:
             session.execute(f"DROP DATABASE {self.database} WITH (FORCE)")
 
-    def _searches(self) -> str:
-        nearest = f"SELECT id FROM items ORDER BY e {self.operator} q.e LIMIT {K}"
+    def _searches(self, column: str = "id") -> str:
+        nearest = f"SELECT {column} FROM items ORDER BY e {self.operator} q.e LIMIT {K}"
         return f"SELECT q.id, x.id FROM queries q CROSS JOIN LATERAL ({nearest}) x"
 
     def _set(self, ef_search: int) -> None:
