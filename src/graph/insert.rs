@@ -12,8 +12,10 @@ use crate::storage::record::State;
 use crate::storage::store::place;
 use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
 
-/// A coded search for neighbours is so many times as wide as ef_construction: then it finds what a plain one finds (measured).
-const CODED_WIDTH: usize = 2;
+/// A coded search for neighbours is so many times as wide as ef_construction: then it finds what a plain one finds (measured). It goes by
+/// estimates, which err more where codes leave coordinates out.
+const WHOLE_CODES_WIDTH: usize = 2;
+const CODED_WIDTH: usize = 3;
 
 /// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
 /// it would be lost with the few links that they have for it (measured).
@@ -205,10 +207,10 @@ impl<S: PageStore> Graph<'_, S> {
     /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
     pub(super) fn construction_width(&self) -> usize {
         let width = usize::from(self.space.parameters.ef_construction);
-        if self.space.layout.is_coded() {
-            CODED_WIDTH * width
-        } else {
-            width
+        match self.space.layout.shape {
+            shape if shape.code_bits == 0 => width,
+            shape if shape.has_whole_codes() => WHOLE_CODES_WIDTH * width,
+            _ => CODED_WIDTH * width,
         }
     }
 

@@ -213,11 +213,6 @@ impl Scan {
         self.swept
     }
 
-    /// Records that it read, on all levels.
-    pub fn met(&self) -> usize {
-        self.search.met().len()
-    }
-
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
         graph.space.layout.block(self.node.link.node)
@@ -346,9 +341,9 @@ impl<S: PageStore> Graph<'_, S> {
     /// How wide the search of a scan is whose setting is `width`.
     fn beam_width(&self, width: usize) -> usize {
         let shape = self.space.layout.shape;
-        let (times, of) = match usize::from(shape.code_bits) {
-            0 => PLAIN_BEAM,
-            bits if bits == shape.coordinates() => WHOLE_CODES_BEAM,
+        let (times, of) = match shape {
+            shape if shape.code_bits == 0 => PLAIN_BEAM,
+            shape if shape.has_whole_codes() => WHOLE_CODES_BEAM,
             _ => CODED_BEAM,
         };
         (width * times).div_ceil(of)

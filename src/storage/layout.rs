@@ -104,6 +104,11 @@ impl Shape {
             .max(FEWEST_COORDINATES)
             .next_multiple_of(WORD_BITS)
     }
+
+    /// Whether codes have a bit for every coordinate.
+    pub fn has_whole_codes(&self) -> bool {
+        usize::from(self.code_bits) == self.coordinates()
+    }
 }
 
 /// Where the fields of a record are, in bytes from its start.
