@@ -38,6 +38,9 @@ const PHASE_WRITE: i64 = 3;
 /// Rows that the centre is computed from: the median of so many errs by a twenty-fifth of their spread.
 const SAMPLE: usize = 1024;
 
+/// Of fewer it is not known what the others have in common with them: such a build, of a table that is only about to be filled, goes without.
+const FEWEST_SAMPLED: usize = 64;
+
 /// A build under way.
 struct Build {
     index: pg_sys::Relation,
@@ -183,7 +186,7 @@ impl Build {
         Ok(())
     }
 
-    /// Rows to keep at most: none where there is no centre, and no more than a quarter of the memory holds.
+    /// Rows to wait for before the graph begins: none where there is no centre, and no more than a quarter of the memory holds.
     fn most_sampled(&self) -> usize {
         if !centre::is_allowed(&self.parameters) {
             return 0;
@@ -213,7 +216,7 @@ impl Build {
 impl Growing {
     /// Begins the graph of a build, whose centre is that of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centre = if centre::is_allowed(&build.parameters) {
+        let centre = if centre::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
             let vectors = sample.iter().map(|(vector, _)| &vector[..]);
             centre::of(vectors, build.parameters.shape.dimensions as usize)
         } else {

@@ -13,6 +13,7 @@
 //! so for a scan of one of our indexes directly below a LIMIT, which passes columns on by number and looks at none (`WITH TIES` does), and
 //! what is above takes no hidden columns from it, since LIMIT is the last step of its query.
 
+use std::ffi::{c_char, c_int};
 use std::ptr;
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
@@ -31,22 +32,42 @@ pub fn register() {
     }
 }
 
-#[pg_guard]
+unsafe extern "C-unwind" {
+    /// PostgreSQL's own planner; pgrx's function of this name would catch its errors and raise poorer ones.
+    fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to drop.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
-    text: *const std::ffi::c_char,
-    options: std::ffi::c_int,
+    text: *const c_char,
+    options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid nodes that is ours to change.
     unsafe {
         let statement = match NEXT {
             Some(next) => next(query, text, options, parameters),
-            None => pg_sys::standard_planner(query, text, options, parameters),
+            None => standard_planner(query, text, options, parameters),
         };
+        leave_out_distances(statement);
+        statement
+    }
+}
+
+/// # Safety
+/// `statement` is a statement that was planned and is not yet in use.
+#[pg_guard]
+unsafe extern "C-unwind" fn leave_out_distances(statement: *mut pg_sys::PlannedStmt) {
+    // SAFETY: as the caller promises.
+    unsafe {
         visit((*statement).planTree);
         visit_all((*statement).subplans);
-        statement
     }
 }
 

@@ -35,6 +35,9 @@ impl<'a> NodePage<'a> {
     /// instead of a record is judged as one.
     #[inline]
     pub fn visited(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
+        if block < layout.first_block {
+            return corrupted(block, "a reference names a page that is not one of records");
+        }
         page::check_header(page, block)?;
         Ok(NodePage { page, block, layout })
     }

@@ -87,6 +87,8 @@ pub struct Front {
     bound: f32,
     /// The number of estimates at which the bound is found anew.
     shrink_at: usize,
+    /// Whether any was let go.
+    overflowed: bool,
     /// Popped ones that turned out to be repeated.
     repeated: usize,
     /// What fell out of the front without being popped, if it is kept.
@@ -103,6 +105,7 @@ impl Front {
         self.width = width;
         self.bound = f32::NAN;
         self.shrink_at = half_more(width);
+        self.overflowed = false;
         self.repeated = 0;
     }
 
@@ -133,12 +136,13 @@ impl Front {
     /// Makes room for one more.
     pub fn widen(&mut self) {
         self.width += 1;
-        self.bound = f32::NAN;
+        self.check_room();
+        self.shrink_at = self.shrink_at.max(half_more(self.width));
     }
 
     /// Whether there was more than the front can hold, or may have been.
     pub fn is_full(&self) -> bool {
-        !self.bound.is_nan() || self.len() >= self.width
+        self.overflowed || self.len() >= self.width
     }
 
     fn len(&self) -> usize {
@@ -181,6 +185,7 @@ impl Front {
         self.bound = distance(worst);
         self.popped.retain(|&key| key <= worst);
         let mut beyond = self.aside.as_mut();
+        self.overflowed = true;
         self.rest.retain(|&estimate| {
             let stays = estimate.key() <= worst;
             if let (false, Some(aside)) = (stays, &mut beyond) {
@@ -232,6 +237,15 @@ impl Front {
             self.repeated += 1;
         } else {
             self.popped.pop();
+            self.check_room();
+        }
+    }
+
+    /// Takes the bound away if there is room for what is beyond it. As long as there is none, what is in the front is below it.
+    #[inline]
+    fn check_room(&mut self) {
+        if self.len() < self.width {
+            self.bound = f32::NAN;
         }
     }
 
@@ -312,6 +326,13 @@ mod tests {
         }
     }
 
+    /// What a visit tells of: ever fewer are near, as in a search.
+    fn visit(random: &mut SmallRng, step: usize, mut push: impl FnMut(f32, u32)) {
+        for lane in 0..random.random_range(0..33) {
+            push(random.random::<f32>() * 1000.0 + step as f32, (step * 33 + lane) as u32);
+        }
+    }
+
     #[test]
     fn it_pops_what_is_nearest_among_as_many_as_it_is_wide() {
         let mut random = SmallRng::seed_from_u64(11);
@@ -319,27 +340,55 @@ mod tests {
             let mut front = Front::default();
             front.start(width);
             let mut plain = Plain(Vec::new(), width);
-            let (mut node, mut ends) = (0, 0);
+            let mut ends = 0;
             for step in 0..400 + 4 * width {
-                for _ in 0..random.random_range(0..33) {
-                    // Ever fewer are near, as in a search.
-                    let distance = random.random::<f32>() * 1000.0 + step as f32;
-                    node += 1;
+                visit(&mut random, step, |distance, node| {
                     let estimate = estimate(distance, node);
                     plain.push(estimate);
                     if front.worst().is_nan() || distance < front.worst() {
                         front.push(estimate);
                     }
-                }
-                let expected = plain.pop();
-                assert_eq!(
-                    front.pop().map(Estimate::key),
-                    expected.map(Estimate::key),
-                    "width {width}"
-                );
+                });
+                let (popped, expected) = (front.pop(), plain.pop());
+                assert_eq!(popped.map(Estimate::key), expected.map(Estimate::key), "width {width}");
                 ends += usize::from(expected.is_none());
             }
             assert!(ends > 0, "the search of width {width} never ended");
+        }
+    }
+
+    /// Where repeated ones go and dead ones make room, what was let go before does not come back, but what comes is not refused.
+    #[test]
+    fn while_there_is_room_nothing_is_refused() {
+        let mut random = SmallRng::seed_from_u64(13);
+        for width in [1, 2, 8, 40, 200] {
+            let mut front = Front::default();
+            front.start(width);
+            let (mut gone, mut ends) = (0, 0);
+            for step in 0..400 + 8 * width {
+                visit(&mut random, step, |distance, node| {
+                    if front.worst().is_nan() || distance < front.worst() {
+                        front.push(estimate(distance, node));
+                    }
+                });
+                let nearest = front.head.iter().chain(&front.rest).min().copied();
+                let popped = front.pop();
+                if popped.is_none() {
+                    ends += 1;
+                    assert!(nearest.is_none() || front.popped.len() >= front.width);
+                    continue;
+                }
+                assert_eq!(popped, nearest);
+                if random.random_bool(0.7) {
+                    let before = front.popped.len();
+                    front.note_repeated();
+                    gone += before - front.popped.len();
+                } else if front.width < 4 * width {
+                    front.widen();
+                }
+                assert!(front.bound.is_nan() || front.len() >= front.width, "width {width}");
+            }
+            assert!(gone > 0 && (ends > 0 || width == 200), "width {width}: {gone} {ends}");
         }
     }
 

@@ -186,6 +186,7 @@ fn a_large_common_offset() {
             let mut vectors = variations(1050, dimensions);
             vectors.iter_mut().flatten().for_each(|value| *value += offset);
             let (base, queries) = vectors.split_at(1000);
+            assert!(!centre_of(Metric::L2, base).is_empty());
             for metric in METRICS {
                 // Without a centre 4,096 steps span the offset too, so that fewer are left for what is around it.
                 let floors = if offset > 10.0 { (0.9, 0.95) } else { ORDINARY };
@@ -202,6 +203,7 @@ fn a_large_common_offset_of_huge_and_tiny_numbers() {
     for factor in [1e30, 1e15, 1e-15, 1e-30] {
         let vectors = scaled(&vectors, |_| factor);
         let (base, queries) = vectors.split_at(1000);
+        assert!(!centre_of(Metric::L2, base).is_empty());
         check(
             &format!("offset, times {factor:e}"),
             Metric::L2,
