@@ -388,7 +388,8 @@ mod tests {
                 }
                 assert!(front.bound.is_nan() || front.len() >= front.width, "width {width}");
             }
-            assert!(gone > 0 && (ends > 0 || width == 200), "width {width}: {gone} {ends}");
+            assert!(gone > 0 || width <= 2, "width {width}: no repeated one went");
+            assert!(ends > 0 || width == 200, "width {width}: the search never ended");
         }
     }
 
