@@ -168,11 +168,8 @@ mod tests {
                 }
             }
             workers.finish().unwrap();
-            // As at the end of a build: a link to each.
-            let connected = graph.reconnect(&mut inserter).unwrap();
             let limits = Limits {
-                // Threads race for the first links: what all of them lead to is found, not always by a narrow search.
-                width: 1000,
+                width: 40,
                 iteration: Iteration::Strict,
                 nodes: usize::MAX,
                 bytes: usize::MAX,
@@ -181,7 +178,7 @@ mod tests {
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();
-            assert_eq!(found[0], 0, "{count} threads, {connected} nodes connected at the end");
+            assert_eq!(found[0], 0);
             found.sort_unstable();
             assert_eq!(found, (0..3000).collect::<Vec<_>>());
         }
