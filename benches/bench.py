@@ -55,14 +55,14 @@ def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, a
                 out(name, f"qps_{clients}_client{'s' if clients > 1 else ''}", ef, rate)
 
     for extension in extensions:
+        for name, value in extension.insert().items():
+            out(extension.name, name, None, value)
+    for extension in extensions:
         server.restart()
         extension.connect()
         out(extension.name, "cold_pages_read", EF_COLD, extension.pages_per_query(EF_COLD, COLD_QUERIES)[1])
     for extension in extensions:
         extension.connect()
-        for name, value in extension.insert().items():
-            out(extension.name, name, None, value)
-    for extension in extensions:
         out(extension.name, "vacuum_s", None, extension.vacuum_seconds())
     for extension in extensions:
         extension.drop()

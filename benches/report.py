@@ -215,9 +215,8 @@ rounds that alternate between the two. All figures are ratios from one run; the 
 - **Queries per second**: pgbench, prepared statements, a random query each.
 - **Build time**: CREATE INDEX on the loaded table, once. hnswlib builds on one thread.
 - **Inserts**: pgbench, one client, one row a transaction, rows that are not yet indexed; synchronous_commit off for
-  both, so that the engines are measured and not the disk. They come after the restart for the cold cache, so most of
-  their pages have to be read from the operating system's. WAL bytes include those of the table and of its primary
-  key; full_page_writes is off for both.
+  both, so that the engines are measured and not the disk. WAL bytes include those of the table and of its primary key;
+  full_page_writes is off for both.
 - **VACUUM**: time of VACUUM of the table after every tenth row was deleted.
 """
     )

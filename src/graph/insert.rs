@@ -1,8 +1,10 @@
 //! Insertion of one vector (the paper's INSERT), and the reconnection of a record that lost its neighbours.
 
+use std::collections::HashSet;
+
 use super::Graph;
 use super::level::level;
-use super::link::Linker;
+use super::link::{Linker, RETRIES};
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
@@ -10,16 +12,22 @@ use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK};
 use crate::storage::record::State;
 use crate::storage::store::place;
-use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
+use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
 
 /// A coded search for neighbours is so many times as wide as ef_construction: then it finds what a plain one finds (measured). It goes by
 /// estimates, which err more where codes leave coordinates out.
-const WHOLE_CODES_WIDTH: usize = 2;
-const CODED_WIDTH: usize = 3;
+const WHOLE_CODES_WIDTH: (usize, usize) = (2, 1);
+const CODED_WIDTH: (usize, usize) = (5, 2);
 
 /// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
 /// it would be lost with the few links that they have for it (measured).
 pub(super) const FEWEST_LINKS_BACK: usize = 8;
+
+/// Pages of records up to which a graph counts as small.
+const SMALL: BlockNumber = 16;
+
+/// A graph that has grown by this part since it was searched has grown much.
+const UNSEEN_PART: BlockNumber = 8;
 
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
@@ -57,6 +65,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, tid: HeapTid) -> Result<()> {
+        let searched = self.store.blocks()?;
         let parameters = &self.space.parameters;
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
         let choices = self.choices_from(inserter, query, node_level)?;
@@ -100,11 +109,12 @@ impl<S: PageStore> Graph<'_, S> {
             if level == 0 && !linked {
                 self.find_a_place(inserter, query, at)?;
             }
-            node = node.or(Some(record));
-            below = record.node;
             if level == node_level {
                 self.offer_entry(EntryPoint { link: record, level })?;
             }
+            self.catch_up(inserter, query, at, level, searched)?;
+            node = node.or(Some(record));
+            below = record.node;
         }
         Ok(())
     }
@@ -183,7 +193,30 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(linked)
     }
 
-    /// Chooses neighbours for a record anew by a search, and links them back; says whether one of them links to it.
+    /// Lets a record that is linked choose once more, now that others find it, if the graph was small when it searched, or has grown much
+    /// since: rows that are inserted at the same time do not see each other, and may be most of what is around it. Of two that search
+    /// again after they were linked, one sees the other.
+    fn catch_up(
+        &self,
+        inserter: &mut Inserter,
+        query: &Query,
+        record: Located<'_>,
+        level: u8,
+        mut searched: BlockNumber,
+    ) -> Result<()> {
+        let mut again = self.store.blocks()? <= self.space.layout.first_block + SMALL;
+        loop {
+            let blocks = self.store.blocks()?;
+            if !again && blocks.saturating_sub(searched) <= blocks / UNSEEN_PART {
+                return Ok(());
+            }
+            (again, searched) = (false, blocks);
+            self.connect(inserter, query, record, level)?;
+            self.store.check_interrupts();
+        }
+    }
+
+    /// Chooses neighbours for a record anew by a search, beside those it has, and links them back; says whether one of them links to it.
     pub(super) fn connect(
         &self,
         inserter: &mut Inserter,
@@ -191,27 +224,41 @@ impl<S: PageStore> Graph<'_, S> {
         record: Located<'_>,
         level: u8,
     ) -> Result<bool> {
-        let choices = self.live_around(&mut inserter.search, query, level)?;
-        let others = choices
-            .into_iter()
-            .filter(|choice| choice.link.node != record.link.node);
-        let chosen = &mut inserter.linker.chosen;
-        self.select(others, level, self.fill_to(level), chosen)?;
-        let before = self.read(record.link.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
-        if chosen.survivors.is_empty() || !self.replace_links(&mut inserter.linker, record, level, &before)? {
-            return Ok(false);
+        for _ in 0..RETRIES {
+            let (before, kept) = self.read(record.link.node, |record| {
+                Ok((
+                    record.links().collect::<Vec<_>>(),
+                    record.survivors().collect::<Vec<_>>(),
+                ))
+            })?;
+            let mut choices = self.live_around(&mut inserter.search, query, level)?;
+            choices.retain(|choice| choice.link.node != record.link.node);
+            if !before.is_empty() {
+                let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
+                let around = self.choices_around(&before, record, level, &HashSet::new())?;
+                choices.extend(around.into_iter().filter(|choice| !known.contains(&choice.link)));
+                choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+            }
+            let chosen = &mut inserter.linker.chosen;
+            self.select_beside(&kept, choices, level, self.fill_to(level), chosen)?;
+            if chosen.survivors.is_empty() {
+                return Ok(false);
+            }
+            if self.replace_links(&mut inserter.linker, record, level, &before)? {
+                return self.link_all_back(inserter, record, level);
+            }
         }
-        self.link_all_back(inserter, record, level)
+        Ok(false)
     }
 
     /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
     pub(super) fn construction_width(&self) -> usize {
-        let width = usize::from(self.space.parameters.ef_construction);
-        match self.space.layout.shape {
-            shape if shape.code_bits == 0 => width,
-            shape if shape.has_whole_codes() => WHOLE_CODES_WIDTH * width,
-            _ => CODED_WIDTH * width,
-        }
+        let (times, of) = match self.space.layout.shape {
+            shape if shape.code_bits == 0 => (1, 1),
+            shape if shape.has_whole_codes() => WHOLE_CODES_WIDTH,
+            _ => CODED_WIDTH,
+        };
+        usize::from(self.space.parameters.ef_construction) * times / of
     }
 
     /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones, the level is walked from there

@@ -10,7 +10,7 @@ use crate::storage::record::{Code, RecordMut, State};
 use crate::storage::{Edit, Link, PageStore};
 
 /// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
-const RETRIES: usize = 8;
+pub(super) const RETRIES: usize = 8;
 
 /// What became of a link that was to be added.
 enum Added {

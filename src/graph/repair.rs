@@ -298,7 +298,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// The live neighbours of a record and the live neighbours of its dead ones, in order of distance.
-    fn choices_around(
+    pub(super) fn choices_around(
         &self,
         links: &[Link],
         at: Located<'_>,

@@ -46,7 +46,7 @@ fn read(cluster: &Cluster, done: &AtomicBool, seed: u64) {
     while !done.load(Ordering::Relaxed) {
         let target = vector(random.random_range(0..20_000));
         let answer = nearest(&mut client, "items", target, 10).expect("an answer");
-        assert_plausible(&answer, 10);
+        assert_plausible(&answer);
         assert_eq!(answer.len(), 10);
     }
 }

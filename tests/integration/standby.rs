@@ -58,7 +58,7 @@ fn read_on_standby(cluster: &Cluster, done: &AtomicBool) {
     choose(&mut client, Scan::Index { ef_search: 40 }).expect("settings");
     for id in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
         let answer = nearest(&mut client, "items", vector(id), 10).expect("the standby answers");
-        assert_plausible(&answer, 10);
+        assert_plausible(&answer);
         assert_eq!(answer.len(), 10);
     }
 }

@@ -1,4 +1,4 @@
-//! What happens between two steps of a removal.
+//! What happens between two steps of a removal, or of an insertion.
 
 use std::cell::Cell;
 
@@ -44,6 +44,7 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.extend()
     }
     fn target(&self, full: Option<u32>) -> Result<Option<u32>> {
+        self.check_interrupts();
         self.store.target(full)
     }
     fn note_free(&self, block: u32) {
@@ -99,6 +100,51 @@ fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usi
     }
     assert!(graph.entry().unwrap().unwrap().level >= 1);
     unreachable(&graph)
+}
+
+/// Inserts the corner of a grid, and the rest of it, but for a few rows that are there, after so many steps of that; returns
+/// whether there were so many.
+fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
+    const SIDE: usize = 40;
+    let at = |row: usize| vec![(row % SIDE) as f32, (row / SIDE) as f32];
+    let store = store();
+    let mut shape = Layout::plan(2, usize::from(m), !plain).unwrap().shape;
+    shape.m = m;
+    let parameters = Parameters {
+        shape,
+        ef_construction: 32,
+        ..parameters_of(Metric::L2, 2)
+    };
+    let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
+    let insert = |row: usize| graph.insert(&mut Inserter::default(), &at(row), tid(row)).unwrap();
+    let first_rows = SIDE - 4..SIDE;
+    first_rows.clone().for_each(insert);
+    let interrupted = Interrupted {
+        store: &store,
+        steps: Cell::new(steps),
+        event: Cell::new(Some(|| {
+            let others = (1..SIDE * SIDE).filter(|row| !first_rows.contains(row));
+            others.for_each(insert);
+        })),
+    };
+    let late = Graph::open(&interrupted).unwrap();
+    late.insert(&mut Inserter::default(), &at(0), tid(0)).unwrap();
+    if interrupted.event.take().is_some() {
+        return false;
+    }
+    for row in [0, 1, SIDE, SIDE + 1] {
+        assert_eq!(first(&graph, &at(row), 1, limits(10)), [row], "after {steps} steps");
+    }
+    assert_eq!(unreachable(&graph), 0, "after {steps} steps");
+    true
+}
+
+#[test]
+fn a_row_is_found_that_was_inserted_while_most_others_were() {
+    for plain in [false, true] {
+        let steps = (0..).take_while(|&steps| insert_a_corner_late(8, plain, steps)).count();
+        assert!(steps > 5, "{steps} steps");
+    }
 }
 
 #[test]
