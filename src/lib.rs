@@ -1,8 +1,8 @@
 //! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
 //!
-//! The layers depend on each other in one direction, top to bottom: `am` (the access method) and `types` (the SQL types) on
-//! `graph` (HNSW over a page store), `storage` (pages and records), `quantize` (short forms of vectors), `distance`
-//! (kernels). Below `am` only `storage::buffers` and `types` know that PostgreSQL exists.
+//! The layers depend on each other in one direction, top to bottom: `am` (the access method) on `txn` (what a transaction has staged), these and
+//! `types` (the SQL types) on `graph` (HNSW over a page store), `storage` (pages and records), `quantize` (short forms of vectors), `distance`
+//! (kernels). Below `txn` only `storage::buffers` and `types` know that PostgreSQL exists.
 
 pub mod am;
 pub mod distance;
@@ -10,6 +10,7 @@ pub mod error;
 pub mod graph;
 pub mod quantize;
 pub mod storage;
+pub mod txn;
 pub mod types;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     check_block_size();
     am::options::register();
     am::plan::register();
+    txn::register();
 }
 
 /// Refuses a server whose pages are of another size than ours: its module magic does not.

@@ -20,9 +20,10 @@ use crate::graph::space::Space;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::Layout;
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::{self, Parameters};
+use crate::storage::meta::{self, META_BLOCK, Parameters};
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::{HeapTid, PageStore, centre};
+use crate::storage::{Edit, HeapTid, PageStore, centre};
+use crate::txn;
 use crate::types::vector::VectorDatum;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
@@ -77,6 +78,8 @@ pub unsafe extern "C-unwind" fn ambuild(
     // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or may change.
     unsafe {
         let mut build = or_raise(index, Build::start(heap, index));
+        // The table is read anew.
+        txn::forget(index);
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD);
         let state = std::ptr::from_mut(&mut build).cast();
         let rows =
@@ -105,6 +108,7 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
             index,
             parameters(index).and_then(|parameters| meta::init(&mut page, &parameters)),
         );
+        meta::set_file(&mut page, buffers::file_of(index));
         buffers::append(index, INIT, &page);
         buffers::log_all(index, INIT);
     }
@@ -224,6 +228,12 @@ impl Growing {
         };
         let memory = Arc::new(MemoryStore::new(build.bytes));
         let space = Arc::clone(Graph::create(&*memory, build.parameters, centre)?.space());
+        // SAFETY: the index is open.
+        let file = unsafe { buffers::file_of(build.index) };
+        memory.write(META_BLOCK, |page| {
+            meta::set_file(page, file);
+            Ok(Edit::Changed(()))
+        })?;
         let threads = build.threads;
         Ok(Growing {
             index: build.index,

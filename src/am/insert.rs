@@ -1,13 +1,14 @@
-//! `aminsert`: one row at a time.
+//! `aminsert`: a row is staged, or inserted at once where nothing is.
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{heap_tid, indexed_form, or_raise};
+use super::{heap_tid, indexed_form, options, or_raise};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode};
+use crate::txn;
 use crate::types::vector::VectorDatum;
 
 #[pg_guard]
@@ -36,10 +37,22 @@ pub unsafe extern "C-unwind" fn aminsert(
 /// `index` is an open index of this access method.
 unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, tid: HeapTid) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
-    let store = unsafe { BufferStore::new(index, Mode::Normal) };
-    let graph = Graph::open(&store)?;
-    match indexed_form(value, graph.space().parameters())? {
-        Some(vector) => graph.insert(&mut Inserter::default(), &vector, tid),
-        None => Ok(()),
+    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::space_of(index)) };
+    let graph = match known {
+        Some(space) => Graph::with(&store, space),
+        None => Graph::open(&store)?,
+    };
+    let Some(vector) = indexed_form(value, graph.space().parameters())? else {
+        return Ok(());
+    };
+    match options::staging_memory() {
+        // SAFETY: as above.
+        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, graph.space(), &vector, tid, most) },
+        _ => {
+            graph.insert(&mut Inserter::default(), &vector, tid)?;
+            // SAFETY: as above.
+            unsafe { txn::check_for_conflict(index) };
+            Ok(())
+        }
     }
 }

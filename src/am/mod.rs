@@ -16,38 +16,14 @@ mod tests;
 mod vacuum;
 mod workers;
 
-use std::ffi::CStr;
-
 use pgrx::pg_sys;
 
 use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
+use crate::storage::buffers::{or_raise, relation_name};
 use crate::storage::meta::Parameters;
 use crate::types::vector::VectorDatum;
-
-/// The name of an open relation.
-///
-/// # Safety
-/// `relation` is open.
-unsafe fn relation_name(relation: pg_sys::Relation) -> String {
-    // SAFETY: an open relation has its pg_class row, whose name ends with a zero byte.
-    unsafe { CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// Gives the value, or raises the error in PostgreSQL.
-///
-/// # Safety
-/// `relation`, the index at work, is open.
-unsafe fn or_raise<T>(relation: pg_sys::Relation, result: Result<T>) -> T {
-    match result {
-        Ok(value) => value,
-        // SAFETY: as the caller promises.
-        Err(error) => error.in_relation(|| unsafe { relation_name(relation) }).raise(),
-    }
-}
 
 /// The value as the index keeps it, or none if it is not indexed: under cosine distance vectors have length one, and one of length
 /// zero has no direction.

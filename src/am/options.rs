@@ -123,6 +123,7 @@ static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
 /// Makes options and settings known to PostgreSQL: once, when the library is loaded.
 pub fn register() {
@@ -166,6 +167,16 @@ pub fn register() {
         GucContext::Userset,
         flags,
     );
+    GucRegistry::define_int_guc(
+        c"hnsw.staging_memory",
+        c"Memory for rows that a transaction has inserted and that are not in their indexes yet.",
+        c"They get there when it commits, or when they need more memory than this; 0 means at once.",
+        &STAGING_MEMORY,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::UNIT_KB,
+    );
     // SAFETY: a static name, in a backend's only thread.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
@@ -175,8 +186,13 @@ pub fn ef_search() -> usize {
     EF_SEARCH.get() as usize
 }
 
-/// The bounds of a scan, as set.
-pub fn limits() -> Limits {
+/// Bytes that a transaction may stage, as set.
+pub fn staging_memory() -> usize {
+    STAGING_MEMORY.get() as usize * 1024
+}
+
+/// The bounds of a scan, as set; `killed` says whether it returns rows that are marked as dead.
+pub fn limits(killed: bool) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
     Limits {
@@ -188,5 +204,6 @@ pub fn limits() -> Limits {
         },
         nodes: MAX_SCAN_TUPLES.get() as usize,
         bytes: (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize,
+        killed,
     }
 }

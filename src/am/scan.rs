@@ -8,21 +8,29 @@ use super::{item_pointer, options, or_raise, relation_name};
 use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::graph::beside::BesideScan;
 use crate::graph::scan::Scan;
 use crate::graph::space::Space;
+use crate::graph::tids::Returned;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, recent};
 use crate::storage::meta::Parameters;
+use crate::txn;
 use crate::types::vector::{TYPE_NAME, VectorDatum};
+
+/// Dead rows that are remembered before they are marked.
+const MOST_DEAD: usize = 1000;
 
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
 #[derive(Default)]
 struct State {
-    scan: Option<(BufferStore, Arc<Space>, Scan)>,
+    scan: Option<(BufferStore, Arc<Space>, BesideScan)>,
     /// What the index is, for all rescans: its file is the same as long as it is open.
     space: Option<Arc<Space>>,
     /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
     warned: bool,
+    /// Rows that are dead to everyone, to be marked.
+    dead: Vec<Returned>,
     /// The table's length when it was last asked for.
     table_blocks: pg_sys::BlockNumber,
 }
@@ -48,7 +56,7 @@ pub unsafe extern "C-unwind" fn amrescan(
 ) {
     // SAFETY: PostgreSQL passes a descriptor of ours, and as many keys as it has room for.
     unsafe {
-        (*(*scan).opaque.cast::<State>()).scan = None;
+        or_raise((*scan).indexRelation, end(scan));
         if !keys.is_null() && key_count > 0 {
             std::ptr::copy(keys, (*scan).keyData, key_count as usize);
         }
@@ -70,8 +78,47 @@ pub unsafe extern "C-unwind" fn amgettuple(
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
-    // SAFETY: PostgreSQL passes a descriptor of ours; the state itself goes with its memory context.
-    unsafe { (*(*scan).opaque.cast::<State>()).scan = None };
+    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open; the state itself goes with its memory context.
+    unsafe { or_raise((*scan).indexRelation, end(scan)) };
+}
+
+/// Ends a scan: marks the rows that were found dead to everyone.
+///
+/// # Safety
+/// `descriptor` is one of ours, and its index is open.
+unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
+    // SAFETY: as the caller promises.
+    let state = unsafe {
+        let state = &mut *(*descriptor).opaque.cast::<State>();
+        note_dead(descriptor, state);
+        state
+    };
+    match state.scan.take() {
+        Some((store, space, _)) => kill(&store, &space, &mut state.dead),
+        None => Ok(()),
+    }
+}
+
+/// Remembers the row returned last if it is dead to everyone.
+///
+/// # Safety
+/// `descriptor` is one of ours, whose state this is.
+unsafe fn note_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
+    // SAFETY: as the caller promises.
+    let is_dead = unsafe { std::mem::take(&mut (*descriptor).kill_prior_tuple) };
+    if let Some((store, _, scan)) = &state.scan
+        && is_dead
+        && store.has_lsns()
+    {
+        state.dead.extend(scan.returned());
+    }
+}
+
+fn kill(store: &BufferStore, space: &Arc<Space>, dead: &mut Vec<Returned>) -> Result<()> {
+    match std::mem::take(dead) {
+        dead if dead.is_empty() => Ok(()),
+        dead => Graph::with(store, Arc::clone(space)).kill(dead),
+    }
 }
 
 /// # Safety
@@ -79,6 +126,8 @@ pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
 unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: as the caller promises; the state lives as long as the descriptor.
     let (index, state) = unsafe { ((*descriptor).indexRelation, &mut *(*descriptor).opaque.cast::<State>()) };
+    // SAFETY: as the caller promises.
+    unsafe { note_dead(descriptor, state) };
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
@@ -90,12 +139,20 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let query = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        let scan = Scan::new(space.query(&query), options::limits());
+        let query = space.query(&query);
+        // SAFETY: the index is open.
+        let beside = unsafe { txn::beside(index, &query)? };
+        // SAFETY: the descriptor is ours.
+        let killed = !unsafe { (*descriptor).ignore_killed_tuples };
+        let scan = BesideScan::new(Scan::new(query, options::limits(killed)), beside);
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
         return Ok(false);
     };
+    if state.dead.len() >= MOST_DEAD {
+        kill(store, space, &mut state.dead)?;
+    }
     let graph = Graph::with(store, Arc::clone(space));
     let Some(tid) = scan.next(&graph)? else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {

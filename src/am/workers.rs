@@ -173,6 +173,7 @@ mod tests {
                 iteration: Iteration::Strict,
                 nodes: usize::MAX,
                 bytes: usize::MAX,
+                killed: false,
             };
             let mut scan = Scan::new(graph.space().query(&[0.0, 0.0]), limits);
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())

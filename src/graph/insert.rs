@@ -24,10 +24,10 @@ const CODED_WIDTH: (usize, usize) = (5, 2);
 pub(super) const FEWEST_LINKS_BACK: usize = 8;
 
 /// Pages of records up to which a graph counts as small.
-const SMALL: BlockNumber = 16;
+pub(super) const SMALL: BlockNumber = 16;
 
 /// A graph that has grown by this part since it was searched has grown much.
-const UNSEEN_PART: BlockNumber = 8;
+pub(super) const UNSEEN_PART: BlockNumber = 8;
 
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
@@ -38,6 +38,8 @@ pub struct Inserter {
     query: Query,
     /// Whether new nodes are offered as fills to what they chose as fills: a build does so, for whom a changed page costs little.
     offers_fills: bool,
+    /// Whether links back to new records are put off ([`super::batch`]).
+    pub(super) defers: bool,
 }
 
 impl Inserter {
@@ -54,10 +56,23 @@ impl<S: PageStore> Graph<'_, S> {
     /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
     /// otherwise there is a new node.
     pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], tid: HeapTid) -> Result<()> {
+        self.insert_as(inserter, tid, |point| self.space.set_point(vector, point))
+    }
+
+    /// As [`Graph::insert`], for a vector in its stored form.
+    pub fn insert_stored(&self, inserter: &mut Inserter, stored: &[u8], tid: HeapTid) -> Result<()> {
+        self.insert_as(inserter, tid, |point| {
+            point.stored.clear();
+            point.stored.extend_from_slice(stored);
+            self.space.decode(stored, &mut point.coordinates);
+        })
+    }
+
+    fn insert_as(&self, inserter: &mut Inserter, tid: HeapTid, set: impl FnOnce(&mut Point)) -> Result<()> {
         // They are lent to what uses the rest of the inserter.
         let mut point = std::mem::take(&mut inserter.point);
         let mut query = std::mem::take(&mut inserter.query);
-        self.space.set_point(vector, &mut point);
+        set(&mut point);
         self.space.set_query(&point, &mut query);
         let inserted = self.insert_point(inserter, &point, &query, tid);
         (inserter.point, inserter.query) = (point, query);
@@ -68,13 +83,19 @@ impl<S: PageStore> Graph<'_, S> {
         let searched = self.store.blocks()?;
         let parameters = &self.space.parameters;
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
-        let choices = self.choices_from(inserter, query, node_level)?;
+        // An equal vector's node is found long before its surroundings are.
         let itself = self.space.whole_distance(query, &point.stored);
+        inserter.search.stop_at(itself);
+        let mut choices = self.choices_from(inserter, query, node_level)?;
+        inserter.search.stop_at(f32::NAN);
         let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
             if self.add_tid(equal.link, &point.stored, tid)? {
                 return Ok(());
             }
+        }
+        if inserter.search.has_stopped() {
+            choices = self.choices_from(inserter, query, node_level)?;
         }
 
         let mut node: Option<Link> = None;
@@ -178,6 +199,12 @@ impl<S: PageStore> Graph<'_, S> {
             }
             if !coded {
                 links += usize::from(self.link_back(linker, at, record, level)?);
+            } else if inserter.defers {
+                if !fill || links < FEWEST_LINKS_BACK {
+                    let (at, code) = linker.neighbours.back(i);
+                    inserter.search.put_off.push(at, record.link, code, level);
+                    links += 1;
+                }
             } else if !fill || links < FEWEST_LINKS_BACK {
                 links += usize::from(self.link_neighbour_back(linker, i, record.link, level, false)?);
             } else if inserter.offers_fills {

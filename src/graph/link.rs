@@ -34,6 +34,13 @@ pub struct Linker {
     choices: Vec<Choice>,
 }
 
+impl Linker {
+    /// Memory for choosing a record's lanes.
+    pub(super) fn lanes(&mut self) -> &mut lanes::Memory {
+        &mut self.lanes
+    }
+}
+
 /// A record's links to be, and those back to it.
 #[derive(Default)]
 pub(super) struct Neighbours {
@@ -67,6 +74,11 @@ impl Neighbours {
         self.words.iter_mut().for_each(|word| *word = !*word);
     }
 
+    /// Neighbour `i`, and the code of the link back from there, once they were turned.
+    pub(super) fn back(&self, i: usize) -> (Link, Code<'_>) {
+        (self.links[i].link, self.code(i))
+    }
+
     /// The code of neighbour `i`.
     fn code(&self, i: usize) -> Code<'_> {
         Code {
@@ -77,7 +89,7 @@ impl Neighbours {
 }
 
 /// Whether a record is the live one that a link means.
-fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
+pub(super) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
     let view = record.view();
     view.is(link.generation, level) && view.state() == State::Node
 }
@@ -125,7 +137,8 @@ impl<S: PageStore> Graph<'_, S> {
         fill: bool,
     ) -> Result<bool> {
         let Linker { neighbours, lanes, .. } = linker;
-        self.add_coded(lanes, neighbours.links[i].link, new, neighbours.code(i), level, fill)
+        let (at, code) = neighbours.back(i);
+        self.add_coded(lanes, at, new, code, level, fill)
     }
 
     fn add_coded(

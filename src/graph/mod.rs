@@ -12,6 +12,8 @@
 //! - a dead node gets no TID and no link again; its slot is freed only after the live nodes were re-linked around it;
 //! - one page is locked at a time, two only where a node and its TID extension change together, in block order.
 
+mod batch;
+pub mod beside;
 pub mod insert;
 mod lanes;
 pub mod level;
@@ -22,7 +24,7 @@ pub mod scan;
 pub mod search;
 mod select;
 pub mod space;
-mod tids;
+pub mod tids;
 mod vectors;
 mod visited;
 
@@ -75,6 +77,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// The space of its vectors.
     pub fn space(&self) -> &Arc<Space> {
         &self.space
+    }
+
+    /// The block of a record.
+    pub fn block(&self, node: NodeRef) -> BlockNumber {
+        self.space.layout.block(node)
     }
 
     /// The blocks that may hold records, as many as there are now.

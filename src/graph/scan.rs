@@ -13,7 +13,9 @@ use std::collections::HashSet;
 use super::Graph;
 use super::search::{Candidate, Search};
 use super::space::Query;
+use super::tids::Returned;
 use crate::error::Result;
+use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
 /// How a scan goes on beyond its first round.
@@ -38,6 +40,8 @@ pub struct Limits {
     pub nodes: usize,
     /// Bytes of memory before it goes on no further.
     pub bytes: usize,
+    /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
+    pub killed: bool,
 }
 
 /// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
@@ -57,25 +61,38 @@ struct Found {
     link: Link,
     /// Its only row, if that is known.
     row: Option<HeapTid>,
+    /// When it was read.
+    lsn: u64,
 }
 
 impl Found {
-    /// What a search met, if it is a live node.
-    fn of(candidate: &Candidate) -> Option<Found> {
+    /// What a search met, if it is a live node, and its only row is not marked as dead; or all the same with `killed`.
+    fn of(candidate: &Candidate, killed: bool) -> Option<Found> {
         let &Candidate {
             distance,
             link,
             live,
             row,
+            lsn,
             ..
         } = candidate;
-        live.then_some(Found { distance, link, row })
+        let wanted = live && (killed || row.is_none_or(|row| !row.killed));
+        let row = row.map(|row| row.tid);
+        wanted.then_some(Found {
+            distance,
+            link,
+            row,
+            lsn,
+        })
     }
 }
 
 /// A node whose rows are being returned: those in its level-0 record first, then one extension after the other.
 struct Node {
     link: Link,
+    /// Where the rows come from that were read last, and when they were read.
+    record: NodeRef,
+    lsn: u64,
     next: NodeRef,
     /// Extensions read so far, and their rows, for the case that VACUUM unlinks the next one: then the chain is read from its
     /// start again.
@@ -89,9 +106,11 @@ const RESTARTS: usize = 1000;
 
 impl Node {
     /// A node whose first rows were read, and that has no others.
-    fn of(link: Link) -> Node {
+    fn of(link: Link, lsn: u64) -> Node {
         Node {
             link,
+            record: link.node,
+            lsn,
             next: NodeRef::NONE,
             met: HashSet::new(),
             returned: HashSet::new(),
@@ -99,26 +118,32 @@ impl Node {
         }
     }
 
-    fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Vec<HeapTid>) -> Result<Node> {
-        let next = graph.first_tids(link, tids)?;
-        let mut node = Node { next, ..Node::of(link) };
+    fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Tids) -> Result<Node> {
+        let (next, lsn) = graph.first_tids(link, |entry| tids.add(entry))?;
+        let mut node = Node {
+            next,
+            ..Node::of(link, lsn)
+        };
         node.keep_new(tids);
         Ok(node)
     }
 
     /// Reads the next rows; says whether there may be more.
-    fn read_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, tids: &mut Vec<HeapTid>) -> Result<bool> {
+    fn read_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, tids: &mut Tids) -> Result<bool> {
         let Some(extension) = self.next.some() else {
             return Ok(false);
         };
         graph.store.check_interrupts();
         // One that was met before has been unlinked and used again since.
         let next = match self.met.insert(extension) {
-            true => graph.more_tids(self.link, extension, tids)?,
+            true => graph.more_tids(self.link, extension, |entry| tids.add(entry))?,
             false => None,
         };
         match next {
-            Some(next) => self.next = next,
+            Some((next, lsn)) => {
+                self.next = next;
+                (self.record, self.lsn) = (extension, lsn);
+            }
             None if self.restarts == RESTARTS => {
                 return corrupted(
                     graph.space.layout.block(extension),
@@ -128,7 +153,8 @@ impl Node {
             None => {
                 self.restarts += 1;
                 self.met.clear();
-                self.next = graph.first_tids(self.link, tids)?;
+                (self.next, self.lsn) = graph.first_tids(self.link, |entry| tids.add(entry))?;
+                self.record = self.link.node;
             }
         }
         self.keep_new(tids);
@@ -136,11 +162,26 @@ impl Node {
     }
 
     /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
-    fn keep_new(&mut self, tids: &mut Vec<HeapTid>) {
+    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) {
         if self.next != NodeRef::NONE || !self.returned.is_empty() {
             tids.retain(|&tid| self.returned.insert(tid));
         }
         tids.reverse();
+    }
+}
+
+/// Rows to be returned, next last.
+struct Tids {
+    tids: Vec<HeapTid>,
+    /// Whether those marked as dead are, too.
+    killed: bool,
+}
+
+impl Tids {
+    fn add(&mut self, entry: Entry) {
+        if self.killed || !entry.killed {
+            self.tids.push(entry.tid);
+        }
     }
 }
 
@@ -166,8 +207,10 @@ pub struct Scan {
     farther: Vec<Found>,
     /// The node being returned.
     node: Node,
-    /// Its rows that were read, next last.
-    tids: Vec<HeapTid>,
+    /// Its rows that were read.
+    tids: Tids,
+    /// The row returned last.
+    returned: Option<Returned>,
     /// Nodes held back by the strict order.
     late: Vec<Found>,
     /// Distance of the last node returned.
@@ -191,11 +234,18 @@ impl Scan {
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
-            node: Node::of(Link {
-                node: NodeRef::NONE,
-                generation: 0,
-            }),
-            tids: Vec::new(),
+            node: Node::of(
+                Link {
+                    node: NodeRef::NONE,
+                    generation: 0,
+                },
+                0,
+            ),
+            tids: Tids {
+                tids: Vec::new(),
+                killed: limits.killed,
+            },
+            returned: None,
             late: Vec::new(),
             last: f32::NEG_INFINITY,
             bounded: false,
@@ -218,10 +268,18 @@ impl Scan {
         graph.space.layout.block(self.node.link.node)
     }
 
+    /// The distance of the row returned last, and where it was read of.
+    pub fn returned(&self) -> Option<(f32, Returned)> {
+        self.returned.map(|returned| (self.last, returned))
+    }
+
     /// The next row, or none.
     pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
+        self.returned = None;
         loop {
-            if let Some(tid) = self.tids.pop() {
+            if let Some(tid) = self.tids.tids.pop() {
+                let (record, lsn) = (self.node.record, self.node.lsn);
+                self.returned = Some(Returned { tid, record, lsn });
                 return Ok(Some(tid));
             }
             if self.node.read_on(graph, &mut self.tids)? {
@@ -236,8 +294,8 @@ impl Scan {
                 self.last = found.distance;
                 self.node = match found.row {
                     Some(tid) => {
-                        self.tids.push(tid);
-                        Node::of(found.link)
+                        self.tids.tids.push(tid);
+                        Node::of(found.link, found.lsn)
                     }
                     None => Node::read(graph, found.link, &mut self.tids)?,
                 };
@@ -273,7 +331,8 @@ impl Scan {
             Phase::Rounds if self.search.met().len() >= self.limits.nodes || self.bytes() >= self.limits.bytes => {
                 self.bounded = true;
                 let mut rest = std::mem::take(&mut self.farther);
-                rest.extend(self.search.take_rest().iter().filter_map(Found::of));
+                let killed = self.limits.killed;
+                rest.extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)));
                 self.make_ready(rest);
                 self.phase = Phase::Late;
             }
@@ -313,7 +372,9 @@ impl Scan {
 
     /// Takes over what a round found.
     fn collect(&mut self) {
-        self.farther.extend(self.search.beam().iter().filter_map(Found::of));
+        let killed = self.limits.killed;
+        self.farther
+            .extend(self.search.beam().iter().filter_map(|met| Found::of(met, killed)));
     }
 
     /// Makes the nearest `count` of what was found ready.
@@ -369,6 +430,7 @@ impl<S: PageStore> Graph<'_, S> {
                     distance,
                     link,
                     row: None,
+                    lsn: 0,
                 });
             }
         }

@@ -117,7 +117,7 @@ impl Space {
     }
 
     /// Makes the point of a vector.
-    pub(super) fn set_point(&self, vector: &[f32], point: &mut Point) {
+    pub fn set_point(&self, vector: &[f32], point: &mut Point) {
         let Point { stored, coordinates } = point;
         self.locate(vector.iter().copied(), coordinates);
         stored.clear();
@@ -226,7 +226,7 @@ impl Space {
     }
 
     /// The order key of a query and a stored vector, all of its bytes.
-    pub(super) fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
+    pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
         let start = &stored[..self.layout.inline_len];
         let tails =
             (0..self.layout.tails).map(|i| self.tail_distance(query, start, i, &stored[self.layout.tail_range(i)]));

@@ -1,5 +1,6 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
+mod batch;
 mod centre;
 mod damage;
 mod input;
@@ -97,6 +98,7 @@ fn limits(width: usize) -> Limits {
         iteration: Iteration::Strict,
         nodes: usize::MAX,
         bytes: usize::MAX,
+        killed: false,
     }
 }
 

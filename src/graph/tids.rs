@@ -3,12 +3,18 @@
 //!
 //! The newest extension comes first, and only it is added to. An extension is linked in, and unlinked, together with the change of
 //! the level-0 record, whose page lock whoever changes the chain holds; VACUUM takes TIDs out of an extension without it.
+//!
+//! A scan that is told that a row is dead to everyone marks its TID, so that later scans skip it. The TID may have been taken out meanwhile, and
+//! given to another row of the same vector; but not as long as the page is as it was when the TID was read (nbtree's `_bt_killitems` goes by that
+//! too).
+
+use std::collections::HashSet;
 
 use super::Graph;
 use crate::error::Result;
-use crate::storage::node_page::NodePageMut;
-use crate::storage::page::Page;
-use crate::storage::record::State;
+use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::page::{self, Page};
+use crate::storage::record::{Entry, State};
 use crate::storage::store::target_block;
 use crate::storage::{BlockNumber, Edit, HeapTid, Layout, Link, NodeRef, PageStore, corrupted};
 
@@ -26,6 +32,17 @@ impl Pages<'_> {
             _ => NodePageMut::new(self.first.1, self.first.0, self.layout),
         }
     }
+}
+
+/// A row that a scan returned, and where it read of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Returned {
+    /// The row.
+    pub tid: HeapTid,
+    /// The record that has its TID.
+    pub record: NodeRef,
+    /// When it was read ([`crate::storage::record::Record::lsn`]).
+    pub lsn: u64,
 }
 
 /// What became of a TID that was to be added.
@@ -178,26 +195,67 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Reads the TIDs of a node that its level-0 record holds, none if the link is stale, and says where the chain of the
-    /// others starts.
-    pub(super) fn first_tids(&self, at: Link, tids: &mut Vec<HeapTid>) -> Result<NodeRef> {
+    /// others starts, and when that was.
+    pub(super) fn first_tids(&self, at: Link, f: impl FnMut(Entry)) -> Result<(NodeRef, u64)> {
         self.read(at.node, |record| {
             if !record.is(at.generation, 0) {
-                return Ok(NodeRef::NONE);
+                return Ok((NodeRef::NONE, 0));
             }
-            tids.extend(record.tids());
-            Ok(record.below())
+            record.entries().for_each(f);
+            Ok((record.below(), record.lsn()))
         })
     }
 
-    /// Reads the TIDs of one extension of a node, and says where the next one is; `None` if VACUUM has just unlinked this one.
-    pub(super) fn more_tids(&self, at: Link, extension: NodeRef, tids: &mut Vec<HeapTid>) -> Result<Option<NodeRef>> {
+    /// Reads the TIDs of one extension of a node, and says where the next one is, and when that was; `None` if VACUUM has just unlinked this
+    /// one.
+    pub(super) fn more_tids(
+        &self,
+        at: Link,
+        extension: NodeRef,
+        f: impl FnMut(Entry),
+    ) -> Result<Option<(NodeRef, u64)>> {
         self.read(extension, |record| {
             if record.state() != State::Extension || record.owner() != at.node {
                 return Ok(None);
             }
-            tids.extend(record.tids());
-            Ok(Some(record.below()))
+            record.entries().for_each(f);
+            Ok(Some((record.below(), record.lsn())))
         })
+    }
+
+    /// Those of these rows that the index has. Reads all of it.
+    pub fn find_rows(&self, rows: HashSet<HeapTid>) -> Result<HashSet<HeapTid>> {
+        let mut found = HashSet::new();
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            self.store.read(block, |page| {
+                if page::is_new(page) {
+                    return Ok(());
+                }
+                for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                    found.extend(record?.1.tids().filter(|tid| rows.contains(tid)));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Marks rows that are dead to everyone, where their pages are as they were read; one change a page.
+    pub fn kill(&self, mut rows: Vec<Returned>) -> Result<()> {
+        let layout = &self.space.layout;
+        rows.sort_unstable_by_key(|row| row.record);
+        for here in rows.chunk_by(|a, b| layout.block(a.record) == layout.block(b.record)) {
+            self.write(here[0].record, |nodes, _| {
+                let lsn = nodes.lsn();
+                let mut killed = false;
+                for row in here.iter().filter(|row| row.lsn == lsn) {
+                    killed |= nodes.record(layout.slot(row.record))?.kill(row.tid);
+                }
+                Ok(if killed { Edit::Changed(()) } else { Edit::Unchanged(()) })
+            })?;
+        }
+        Ok(())
     }
 
     /// Unlinks and frees the first extension of a node's chain if it has no TIDs; says whether it did.

@@ -11,7 +11,7 @@
 //! rounded to nearest, so a restored inner product errs by at most a step for each group, and by about sqrt(groups/3) steps in
 //! the root mean square.
 
-use super::code::{MAX_BITS, WORD_BITS};
+use super::code::{Factors, MAX_BITS, WORD_BITS};
 
 /// Dimensions of a group: those whose bits share half a byte.
 const GROUP: usize = 4;
@@ -42,6 +42,21 @@ impl Table {
         assert!(!query.is_empty() && query.len().is_multiple_of(WORD_BITS) && query.len() <= MAX_BITS);
         self.entries.resize(query.len() / GROUP * PATTERNS, 0);
         fill(self, query);
+    }
+
+    /// The estimate that belongs to one code, at this distance to the node: as [`crate::distance::estimate()`] makes 32 of them.
+    pub fn estimate(&self, code: &[u32], factors: Factors, distance: f32) -> f32 {
+        let blocks = self.entries.as_chunks::<PATTERNS>().0.as_chunks::<GROUPS>().0;
+        let mut sum = 0u16;
+        for (word, block) in code.iter().zip(blocks) {
+            let (even, odd) = block.split_at(GROUPS / 2);
+            for ((byte, even), odd) in word.to_le_bytes().into_iter().zip(even).zip(odd) {
+                let (low, high) = (even[usize::from(byte & 0xf)], odd[usize::from(byte >> 4)]);
+                sum = sum.wrapping_add(u16::from(low) + u16::from(high));
+            }
+        }
+        let product = f32::from(sum).mul_add(self.scale, self.offset);
+        (-factors.scale.to_f32()).mul_add(product, distance + factors.offset.to_f32())
     }
 
     /// As long as the codes of a node: 128 bytes for each 32 dimensions, 16 for each group of four; byte c of a group is the

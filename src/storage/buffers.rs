@@ -13,6 +13,7 @@ pub mod recent;
 mod tests;
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -148,6 +149,14 @@ impl BufferStore {
             mode,
             temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
         }
+    }
+
+    /// Whether a page's LSN tells that it was changed. Those of an unlogged index do not; nor do a temporary one's, which nobody changes while this
+    /// backend scans it.
+    pub fn has_lsns(&self) -> bool {
+        // SAFETY: the relation is open.
+        let persistence = unsafe { (*(*self.relation).rd_rel).relpersistence } as u8;
+        persistence != pg_sys::RELPERSISTENCE_UNLOGGED
     }
 
     #[inline]
@@ -363,6 +372,77 @@ impl PageStore for BufferStore {
             check_for_interrupts!();
         }
     }
+}
+
+/// The name of an open relation.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn relation_name(relation: pg_sys::Relation) -> String {
+    // SAFETY: an open relation has its pg_class row, whose name ends with a zero byte.
+    unsafe { CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Gives the value, or raises the error in PostgreSQL.
+///
+/// # Safety
+/// `relation`, the index at work, is open.
+pub unsafe fn or_raise<T>(relation: pg_sys::Relation, result: Result<T>) -> T {
+    match result {
+        Ok(value) => value,
+        // SAFETY: as the caller promises.
+        Err(error) => error.in_relation(|| unsafe { relation_name(relation) }).raise(),
+    }
+}
+
+/// The number of a relation's file (PostgreSQL's `relfilenode`).
+///
+/// # Safety
+/// `relation` is open.
+#[inline]
+pub unsafe fn file_of(relation: pg_sys::Relation) -> u32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let file = (*relation).rd_node.relNode;
+        #[cfg(not(feature = "pg15"))]
+        let file = (*relation).rd_locator.relNumber;
+        file.to_u32()
+    }
+}
+
+/// The tablespace of a relation's file.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn tablespace_of(relation: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let tablespace = (*relation).rd_node.spcNode;
+        #[cfg(not(feature = "pg15"))]
+        let tablespace = (*relation).rd_locator.spcOid;
+        tablespace
+    }
+}
+
+unsafe extern "C-unwind" {
+    // pgrx does not have it; PostgreSQL 16 renamed it.
+    #[cfg_attr(feature = "pg15", link_name = "RelidByRelfilenode")]
+    fn RelidByRelfilenumber(tablespace: pg_sys::Oid, file: pg_sys::Oid) -> pg_sys::Oid;
+}
+
+/// The permanent relation that has a file now, if any has.
+///
+/// # Safety
+/// Called within a transaction.
+pub unsafe fn index_of_file(tablespace: pg_sys::Oid, file: u32) -> Option<pg_sys::Oid> {
+    // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be dropped within.
+    let found =
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| RelidByRelfilenumber(tablespace, pg_sys::Oid::from(file))) };
+    (found != pg_sys::InvalidOid).then_some(found)
 }
 
 /// Whether changes of the relation's main fork have to be logged (PostgreSQL's `RelationNeedsWAL`).

@@ -1,8 +1,8 @@
 //! The meta page, block 0: what the index is, and where a search enters it.
 //!
 //! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
-//! generation (u8), 37 its level (u8), 38 zero (u16), 40 length of the parameters (u32), 44 the parameters: [`Parameters`] as
-//! bincode writes it (fixed-size little-endian integers), which never change.
+//! generation (u8), 37 its level (u8), 38 zero (u16), 40 length of the parameters (u32), 44 the file that the index was built
+//! in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers). The last two never change.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,8 @@ const MAGIC: u32 = 0x5850_4C41; // "ALPX"
 const VERSION_AT: usize = HEADER_SIZE + 4;
 const ENTRY_AT: usize = HEADER_SIZE + 8;
 const LENGTH_AT: usize = HEADER_SIZE + 16;
-const PARAMETERS_AT: usize = HEADER_SIZE + 20;
+const FILE_AT: usize = HEADER_SIZE + 20;
+const PARAMETERS_AT: usize = HEADER_SIZE + 24;
 
 /// The type of the indexed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,17 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, LENGTH_AT, length as u32);
     page::set_lower(page, PARAMETERS_AT + length);
     Ok(())
+}
+
+/// Says which file (PostgreSQL's `relfilenode`) the index is built in.
+pub fn set_file(page: &mut Page, file: u32) {
+    put_u32(page, FILE_AT, file);
+}
+
+/// The file that the index was built in: two builds of an index have different ones, also when it was copied to another file since.
+pub fn read_file(page: &Page) -> Result<u32> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    Ok(get_u32(page, FILE_AT))
 }
 
 /// Changes the entry point.
@@ -238,7 +250,7 @@ mod tests {
     fn a_damaged_meta_page_is_refused() {
         let mut good = [0; PAGE_SIZE];
         init(&mut good, &PARAMETERS).unwrap();
-        for at in (HEADER_SIZE..ENTRY_AT).chain(LENGTH_AT..PARAMETERS_AT) {
+        for at in (HEADER_SIZE..ENTRY_AT).chain(LENGTH_AT..FILE_AT) {
             let mut page = good;
             page[at] ^= 0x55;
             assert!(read(&page).is_err(), "byte {at}");

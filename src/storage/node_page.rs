@@ -59,7 +59,8 @@ impl<'a> NodePage<'a> {
         if start + self.layout.stride > page::lower(self.page) {
             return corrupted(self.block, "a reference names a slot that was never used");
         }
-        Record::new(&self.page[start..start + self.layout.stride], self.block, self.layout)
+        let bytes = &self.page[start..start + self.layout.stride];
+        Record::new(bytes, self.block, self.layout, page::lsn(self.page))
     }
 
     /// All records with their addresses, free slots included.
@@ -92,6 +93,11 @@ impl<'a> NodePageMut<'a> {
             block: self.block,
             layout: self.layout,
         }
+    }
+
+    /// As [`Record::lsn`].
+    pub fn lsn(&self) -> u64 {
+        page::lsn(self.page)
     }
 
     /// A slot that is free, or was never used, if there is one.

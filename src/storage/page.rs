@@ -16,8 +16,9 @@ pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 /// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 
+const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;
 const PD_UPPER: usize = 14;
 const PD_SPECIAL: usize = 16;
@@ -82,6 +83,12 @@ pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
 #[inline]
 pub fn is_new(page: &Page) -> bool {
     get_u16(page, PD_UPPER) == 0
+}
+
+/// The position in WAL of the last change: as long as it is the same, so is the page. Not so where changes are not logged.
+#[inline]
+pub fn lsn(page: &Page) -> u64 {
+    u64::from(get_u32(page, PD_LSN)) << 32 | u64::from(get_u32(page, PD_LSN + 4))
 }
 
 /// Where the contents end.

@@ -24,6 +24,8 @@
 //! A TID extension has the same 16 bytes and then as many TIDs as fit in the stride; a tail has them and then the bytes of its part of the
 //! vector. `layout` has the sizes.
 //!
+//! The highest bit of a TID's offset, which no line pointer needs, says that a scan found the row dead to everyone. VACUUM takes the TID out.
+//!
 //! A lane is a survivor of the heuristic, or a fill: a near neighbour in a lane that would be empty otherwise, replaced first.
 
 use super::layout::BODY;
@@ -61,6 +63,35 @@ pub enum State {
     Tail = 4,
 }
 
+/// Where the offset is in a stored TID.
+const OFFSET_IN_TID: usize = 4;
+
+/// The bit of a stored TID's offset that says that its row is dead to everyone.
+const KILLED: u16 = 1 << 15;
+
+/// A stored TID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The row.
+    pub tid: HeapTid,
+    /// Whether a scan found the row dead to everyone.
+    pub killed: bool,
+}
+
+impl Entry {
+    #[inline]
+    fn read(bytes: &[u8]) -> Entry {
+        let HeapTid { block, offset } = HeapTid::read(bytes);
+        Entry {
+            tid: HeapTid {
+                block,
+                offset: offset & !KILLED,
+            },
+            killed: offset & KILLED != 0,
+        }
+    }
+}
+
 /// The code of a neighbour with its factors; without a word in the plain layout.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Code<'a> {
@@ -76,11 +107,12 @@ pub struct Record<'a> {
     bytes: &'a [u8],
     layout: &'a Layout,
     state: State,
+    lsn: u64,
 }
 
 impl<'a> Record<'a> {
     #[inline]
-    pub(super) fn new(bytes: &'a [u8], block: BlockNumber, layout: &'a Layout) -> Result<Record<'a>> {
+    pub(super) fn new(bytes: &'a [u8], block: BlockNumber, layout: &'a Layout, lsn: u64) -> Result<Record<'a>> {
         let state = match bytes[STATE] {
             0 => State::Free,
             1 => State::Node,
@@ -89,7 +121,12 @@ impl<'a> Record<'a> {
             4 => State::Tail,
             _ => return corrupted(block, "invalid record state"),
         };
-        let record = Record { bytes, layout, state };
+        let record = Record {
+            bytes,
+            layout,
+            state,
+            lsn,
+        };
         if bytes[LEVEL] > MAX_LEVEL
             || usize::from(bytes[LINKS]) > layout.link_capacity(bytes[LEVEL])
             || record.tid_count() > record.tid_capacity()
@@ -103,6 +140,12 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// The position in WAL of the last change to the record's page ([`super::page::lsn`]); 0 in a view of one under change.
+    #[inline]
+    pub fn lsn(&self) -> u64 {
+        self.lsn
     }
 
     /// The slot's generation.
@@ -239,18 +282,23 @@ impl<'a> Record<'a> {
 
     /// The TIDs in this record.
     pub fn tids(&self) -> impl Iterator<Item = HeapTid> + use<'a> {
+        self.entries().map(|entry| entry.tid)
+    }
+
+    /// The TIDs in this record, with what is known of their rows.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<'a> {
         let at = self.tids_at();
         self.bytes[at..at + HeapTid::SIZE * self.tid_count()]
             .chunks_exact(HeapTid::SIZE)
-            .map(HeapTid::read)
+            .map(Entry::read)
     }
 
     /// The TID of a level-0 record whose node has no other.
     #[inline]
-    pub fn only_tid(&self) -> Option<HeapTid> {
+    pub fn only_entry(&self) -> Option<Entry> {
         let only = self.tid_count() == 1 && self.below() == NodeRef::NONE;
         let at = self.layout.tids_at;
-        only.then(|| HeapTid::read(&self.bytes[at..at + HeapTid::SIZE]))
+        only.then(|| Entry::read(&self.bytes[at..at + HeapTid::SIZE]))
     }
 
     /// Whether another TID fits.
@@ -285,7 +333,7 @@ pub struct RecordMut<'a> {
 
 impl<'a> RecordMut<'a> {
     pub(super) fn new(bytes: &'a mut [u8], block: BlockNumber, layout: &'a Layout) -> Result<RecordMut<'a>> {
-        let state = Record::new(bytes, block, layout)?.state;
+        let state = Record::new(bytes, block, layout, 0)?.state;
         Ok(RecordMut {
             bytes,
             block,
@@ -326,6 +374,7 @@ impl<'a> RecordMut<'a> {
             bytes: self.bytes,
             layout: self.layout,
             state: self.state,
+            lsn: 0,
         }
     }
 
@@ -406,7 +455,7 @@ impl<'a> RecordMut<'a> {
     /// # Errors
     /// [`crate::error::Error::Corrupted`] when there is no room, which the caller has checked.
     pub fn push_tid(&mut self, tid: HeapTid) -> Result<()> {
-        if !self.view().has_room_for_tid() {
+        if tid.offset & KILLED != 0 || !self.view().has_room_for_tid() {
             return corrupted(self.block, "too many TIDs in a record");
         }
         let count = self.view().tid_count();
@@ -416,13 +465,24 @@ impl<'a> RecordMut<'a> {
         Ok(())
     }
 
+    /// Marks a TID as that of a row that is dead to everyone; says whether it is there and was not marked yet.
+    pub fn kill(&mut self, tid: HeapTid) -> bool {
+        let alive = |entry: Entry| entry.tid == tid && !entry.killed;
+        let Some(i) = self.view().entries().position(alive) else {
+            return false;
+        };
+        let at = self.view().tids_at() + i * HeapTid::SIZE + OFFSET_IN_TID;
+        put_u16(self.bytes, at, get_u16(self.bytes, at) | KILLED);
+        true
+    }
+
     /// Keeps the TIDs that `keep` says yes to; returns how many went.
     pub fn retain_tids(&mut self, mut keep: impl FnMut(HeapTid) -> bool) -> usize {
         let (count, at) = (self.view().tid_count(), self.view().tids_at());
         let mut kept = 0;
         for i in 0..count {
             let from = at + i * HeapTid::SIZE;
-            if keep(HeapTid::read(&self.bytes[from..from + HeapTid::SIZE])) {
+            if keep(Entry::read(&self.bytes[from..from + HeapTid::SIZE]).tid) {
                 self.bytes
                     .copy_within(from..from + HeapTid::SIZE, at + kept * HeapTid::SIZE);
                 kept += 1;

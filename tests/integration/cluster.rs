@@ -25,7 +25,8 @@ shared_buffers = 16MB
 maintenance_work_mem = 64MB
 max_wal_size = 64MB
 checkpoint_timeout = 30s
-wal_level = replica
+wal_level = logical
+max_prepared_transactions = 10
 max_connections = 30
 autovacuum = off
 hot_standby_feedback = on
@@ -72,7 +73,7 @@ impl Cluster {
     /// A streaming standby of a running cluster, running.
     pub fn standby_of(primary: &Cluster) -> Self {
         let cluster = Self::prepare();
-        let source = format!("host={} user=postgres", primary.sockets.path().display());
+        let source = primary.connection_string("postgres");
         cluster.run_tool(
             "pg_basebackup",
             &["-R", "-X", "stream", "--checkpoint=fast", "--no-sync", "-d", &source],
@@ -177,11 +178,25 @@ impl Cluster {
 
     /// A connection to the database `postgres`, or why there is none.
     pub fn try_client(&self) -> Result<Client, postgres::Error> {
+        self.try_client_of("postgres")
+    }
+
+    fn try_client_of(&self, database: &str) -> Result<Client, postgres::Error> {
         Config::new()
             .host_path(self.sockets.path())
             .user("postgres")
-            .dbname("postgres")
+            .dbname(database)
             .connect(NoTls)
+    }
+
+    /// A connection to a database.
+    pub fn client_of(&self, database: &str) -> Client {
+        self.try_client_of(database).expect("a connection")
+    }
+
+    /// How a server connects to a database of this one.
+    pub fn connection_string(&self, database: &str) -> String {
+        format!("host={} user=postgres dbname={database}", self.sockets.path().display())
     }
 
     /// A connection to the database `postgres`.
@@ -261,7 +276,7 @@ impl Drop for Cluster {
 }
 
 /// The extension under test.
-fn extension() -> String {
+pub fn extension() -> String {
     std::env::var("PG_ALOPEX_TEST_EXTENSION").unwrap_or_else(|_| "pg_alopex".to_string())
 }
 

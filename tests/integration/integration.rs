@@ -10,4 +10,7 @@ mod concurrency;
 mod corruption;
 mod crash;
 mod data;
+mod isolation;
+mod marks;
+mod staging;
 mod standby;

@@ -116,6 +116,9 @@ impl<S: PageStore> Graph<'_, S> {
             let Some((link, pin)) = ahead.pop_front() else { break };
             self.visit(search, query, level, link, pin)?;
             self.store.check_interrupts();
+            if search.stopped {
+                break;
+            }
         }
         search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
         Ok(())
@@ -156,11 +159,13 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let distance = distance();
         let live = record.state() == State::Node;
+        search.stopped |= live && level == 0 && distance == search.stop_at;
         search.beam.push(Candidate {
             distance,
             link,
             live,
-            row: record.only_tid(),
+            row: record.only_entry(),
+            lsn: record.lsn(),
             below: record.below(),
             expanded: true,
             links: None,
@@ -170,12 +175,22 @@ impl<S: PageStore> Graph<'_, S> {
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
             search.coded.front.widen(); // Dead nodes are ways, not results.
         }
+        let node = link.node;
         let (visited, front) = (&search.visited, &mut search.coded.front);
         estimate_neighbours(&self.space, query, record, distance, front.worst(), |estimate| {
             if !visited.contains(estimate.link().node) {
                 front.push(estimate);
             }
         });
+        if !search.put_off.is_empty() {
+            for (link, code) in search.put_off.of(node) {
+                let estimate = query.table.estimate(code.words, code.factors, distance);
+                let useful = front.worst().is_nan() || estimate < front.worst();
+                if useful && !visited.contains(link.node) {
+                    front.push(Estimate::new(estimate, link));
+                }
+            }
+        }
     }
 
     /// Goes on where a search of level 0 ended. Says whether there was anything left.

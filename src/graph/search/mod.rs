@@ -12,13 +12,14 @@ use std::collections::VecDeque;
 use coded::Coded;
 
 use super::Graph;
+use super::batch::Pending;
 use super::select::Choice;
 use super::space::Query;
 use super::visited::Visited;
 use crate::error::Result;
 use crate::storage::meta::{EntryPoint, META_BLOCK};
-use crate::storage::record::State;
-use crate::storage::{HeapTid, Link, NodeRef, PageStore, corrupted};
+use crate::storage::record::{Entry, State};
+use crate::storage::{Link, NodeRef, PageStore, corrupted};
 
 /// How often a search starts again because its way was freed, before the index counts as corrupted.
 const RETRIES: usize = 1000;
@@ -36,7 +37,9 @@ pub struct Candidate {
     /// Whether it is a live node, one that may be linked to.
     pub live: bool,
     /// Its row, if it is a level-0 record of a node that has one only. A snapshot that sees the row may hold its TID for any time.
-    pub row: Option<HeapTid>,
+    pub row: Option<Entry>,
+    /// When it was read ([`crate::storage::record::Record::lsn`]).
+    pub lsn: u64,
     /// The node's record one level down.
     below: NodeRef,
     /// Whether its links were followed.
@@ -62,6 +65,11 @@ pub struct Search {
     /// Plain: what did not fit the beam.
     rest: Vec<Candidate>,
     keep_rest: bool,
+    /// Where on level 0 a live record is found at this distance, that is all that is wanted. Not a number if there is nothing of the kind.
+    stop_at: f32,
+    stopped: bool,
+    /// Links that are put off, but followed.
+    pub(super) put_off: Pending,
     coded: Coded,
 }
 
@@ -78,6 +86,9 @@ impl Search {
             pending: Vec::new(),
             rest: Vec::new(),
             keep_rest: false,
+            stop_at: f32::NAN,
+            stopped: false,
+            put_off: Pending::default(),
             coded: Coded::default(),
         }
     }
@@ -104,8 +115,19 @@ impl Search {
         self.links.clear();
         self.live = 0;
         self.next = 0;
+        self.stopped = false;
         self.width = width;
         self.coded.front.start(width);
+    }
+
+    /// From here on a search ends where it finds a live record of level 0 at this distance; with one that is not a number it does not.
+    pub(super) fn stop_at(&mut self, distance: f32) {
+        self.stop_at = distance;
+    }
+
+    /// Whether the last search ended for that reason.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// The records found, nearest first: after a plain search at most as many live ones as it was wide, after a coded one all that it

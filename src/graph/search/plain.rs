@@ -61,11 +61,13 @@ impl Search {
             distance,
             link,
             live: record.state() == State::Node,
-            row: record.only_tid(),
+            row: record.only_entry(),
+            lsn: record.lsn(),
             below: record.below(),
             expanded: false,
             links: None,
         };
+        self.stopped |= candidate.live && level == 0 && distance == self.stop_at;
         if self.admits(distance) {
             candidate.links = Some((self.links.len() as u32, record.link_count() as u8));
             self.links.extend(record.links());
@@ -79,7 +81,9 @@ impl Search {
 impl<S: PageStore> Graph<'_, S> {
     /// Expands candidates, nearest first, until all of the beam are.
     pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        while let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded) {
+        while !search.stopped
+            && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
+        {
             search.next += candidate;
             let candidate = &mut search.beam[search.next];
             candidate.expanded = true;

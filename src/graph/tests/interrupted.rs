@@ -1,14 +1,27 @@
-//! What happens between two steps of a removal, or of an insertion.
+//! What happens between two steps of a removal, or of an insertion; and how many changes of pages they take.
 
 use std::cell::Cell;
 
 use super::*;
 
 /// A store that lets something happen once, between two steps of an operation on it.
-struct Interrupted<'m, F> {
+pub(super) struct Interrupted<'m, F> {
     store: &'m MemoryStore,
     steps: Cell<usize>,
     event: Cell<Option<F>>,
+    writes: Cell<usize>,
+}
+
+/// How often `f` changes a page.
+pub(super) fn counted(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) -> usize {
+    let interrupted = Interrupted::<fn()> {
+        store,
+        steps: Cell::new(0),
+        event: Cell::new(None),
+        writes: Cell::new(0),
+    };
+    f(&Graph::open(&interrupted).unwrap());
+    interrupted.writes.get()
 }
 
 type MemoryPin<'a> = <MemoryStore as PageStore>::Pin<'a>;
@@ -35,6 +48,7 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.read(block, f)
     }
     fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.writes.set(self.writes.get() + 1);
         self.store.write(block, f)
     }
     fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
@@ -78,6 +92,7 @@ fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usi
         store: &store,
         steps: Cell::new(store.blocks().unwrap() as usize * share / 4),
         event: Cell::new(Some(insert_again)),
+        writes: Cell::new(0),
     };
     Graph::open(&interrupted)
         .unwrap()
@@ -122,6 +137,7 @@ fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
     let interrupted = Interrupted {
         store: &store,
         steps: Cell::new(steps),
+        writes: Cell::new(0),
         event: Cell::new(Some(|| {
             let others = (1..SIDE * SIDE).filter(|row| !first_rows.contains(row));
             others.for_each(insert);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgrx::pg_sys;
 
-use super::MAIN;
+use super::{MAIN, file_of};
 use crate::storage::BlockNumber;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::prefetch::prefetch;
@@ -22,14 +22,9 @@ static BUFFERS: [AtomicI32; 1 << 16] = [const { AtomicI32::new(0) }; 1 << 16];
 /// `relation` is open.
 #[inline]
 unsafe fn entry(relation: pg_sys::Relation, block: BlockNumber) -> &'static AtomicI32 {
-    // SAFETY: as the caller promises.
-    #[cfg(feature = "pg15")]
-    let file = unsafe { (*relation).rd_node.relNode };
-    // SAFETY: as the caller promises.
-    #[cfg(not(feature = "pg15"))]
-    let file = unsafe { (*relation).rd_locator.relNumber };
     // Consecutive blocks have consecutive entries; files start at scattered ones.
-    let start = file.to_u32().wrapping_mul(0x9E37_79B1) >> 16;
+    // SAFETY: as the caller promises.
+    let start = unsafe { file_of(relation) }.wrapping_mul(0x9E37_79B1) >> 16;
     &BUFFERS[start.wrapping_add(block) as usize % BUFFERS.len()]
 }
 

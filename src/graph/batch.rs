@@ -1,0 +1,170 @@
+//! Insertion of many rows at once.
+//!
+//! Rows are searched for and placed one after the other, but links back to them are put off, so that a page gets all of its new links in one
+//! change. A search takes links that were put off for those of the record: the rows of a batch find each other as they would if they were inserted one by
+//! one. Nobody else finds them until the links are made, and the sessions that insert at the same time do not see each other's rows so long; so
+//! that is not put off for longer than the index grows by a small part.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Graph;
+use super::insert::{Inserter, SMALL, UNSEEN_PART};
+use super::lanes;
+use super::link::is_live;
+use super::select::Located;
+use super::space::Point;
+use crate::error::Result;
+use crate::quantize::code::Factors;
+use crate::storage::record::Code;
+use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
+
+/// Links that are still to be made.
+#[derive(Default)]
+pub(super) struct Pending {
+    links: Vec<PendingLink>,
+    /// The codes of all, one after the other.
+    words: Vec<u32>,
+    /// Words of each.
+    each: usize,
+    /// The last link of each record.
+    last: HashMap<NodeRef, u32>,
+}
+
+struct PendingLink {
+    at: Link,
+    new: Link,
+    level: u8,
+    factors: Factors,
+    /// The one of the same record before.
+    before: Option<u32>,
+}
+
+impl Pending {
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    pub(super) fn push(&mut self, at: Link, new: Link, code: Code<'_>, level: u8) {
+        let before = self.last.insert(at.node, self.links.len() as u32);
+        self.each = code.words.len();
+        self.words.extend_from_slice(code.words);
+        self.links.push(PendingLink {
+            at,
+            new,
+            level,
+            factors: code.factors,
+            before,
+        });
+    }
+
+    /// The links of a record, the last one first.
+    pub(super) fn of(&self, node: NodeRef) -> impl Iterator<Item = (Link, Code<'_>)> {
+        let first = self.last.get(&node).copied();
+        let all = std::iter::successors(first, |&i| self.links[i as usize].before);
+        all.map(|i| (self.links[i as usize].new, self.code(i as usize)))
+    }
+
+    fn code(&self, i: usize) -> Code<'_> {
+        Code {
+            words: &self.words[i * self.each..(i + 1) * self.each],
+            factors: self.links[i].factors,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.links.clear();
+        self.words.clear();
+        self.last.clear();
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Inserts rows with their stored vectors. After an error some of them may be in the index, and not all that are linked.
+    pub fn insert_batch<'v>(
+        &self,
+        inserter: &mut Inserter,
+        rows: impl ExactSizeIterator<Item = (HeapTid, &'v [u8])>,
+    ) -> Result<()> {
+        // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
+        let may_defer = self.space.layout.is_coded() && rows.len() > 1;
+        let mut linked_at = self.store.blocks()?;
+        for (tid, stored) in rows {
+            let blocks = self.store.blocks()?;
+            inserter.defers = may_defer && blocks > self.space.layout.first_block + SMALL;
+            if blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART {
+                self.link_pending(inserter)?;
+                linked_at = blocks;
+            }
+            self.insert_stored(inserter, stored, tid)?;
+        }
+        inserter.defers = false;
+        self.link_pending(inserter)
+    }
+
+    /// Makes the links that were put off, page by page.
+    fn link_pending(&self, inserter: &mut Inserter) -> Result<()> {
+        let layout = &self.space.layout;
+        let pending = std::mem::take(&mut inserter.search.put_off);
+        let mut order: Vec<u32> = (0..pending.links.len() as u32).collect();
+        // Stable, so that a record gets its links in the order in which they were put off.
+        order.sort_by_key(|&i| pending.links[i as usize].at.node);
+        let block = |&i: &u32| layout.block(pending.links[i as usize].at.node);
+        let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
+        let mut linked: HashSet<NodeRef> = HashSet::new();
+        let memory = inserter.linker.lanes();
+        while let Some(here) = pages.next() {
+            self.store.check_interrupts();
+            if let Some(next) = pages.peek() {
+                self.prefetch_to_change(pending.links[next[0] as usize].at.node);
+            }
+            let made = self.write(pending.links[here[0] as usize].at.node, |nodes, _| {
+                let mut made = Vec::new();
+                let mut changed = false;
+                for &i in here {
+                    let link = &pending.links[i as usize];
+                    let mut record = nodes.record(layout.slot(link.at.node))?;
+                    if !is_live(&record, link.at, link.level) {
+                        continue;
+                    }
+                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, pending.code(i as usize))
+                    {
+                        Edit::Changed(is_linked) => (is_linked, true),
+                        Edit::Unchanged(is_linked) => (is_linked, false),
+                    };
+                    changed |= edited;
+                    made.extend(is_linked.then_some(link.new.node));
+                }
+                Ok(if changed {
+                    Edit::Changed(made)
+                } else {
+                    Edit::Unchanged(made)
+                })
+            })?;
+            linked.extend(made);
+        }
+        self.force_pending(&pending, linked)?;
+        inserter.search.put_off = pending;
+        inserter.search.put_off.clear();
+        Ok(())
+    }
+
+    /// Makes sure that every new record is linked from one of those that it chose.
+    fn force_pending(&self, pending: &Pending, mut linked: HashSet<NodeRef>) -> Result<()> {
+        let mut point = Point::default();
+        for link in &pending.links {
+            if linked.contains(&link.new.node) || self.read_point(link.new, link.level, &mut point)?.is_none() {
+                continue;
+            }
+            self.store.check_interrupts();
+            let new = Located {
+                link: link.new,
+                at: &point.coordinates,
+            };
+            if self.force_link(link.at, new, link.level)? {
+                linked.insert(link.new.node);
+            }
+        }
+        Ok(())
+    }
+}

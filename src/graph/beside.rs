@@ -1,0 +1,83 @@
+//! A scan with rows beside it: those of a transaction that are not in the graph yet (`txn`), in their place by distance.
+//!
+//! They are those that there were when the scan began; later ones are beyond its snapshot. Some may get into the graph while the scan is under way, so
+//! what the graph returns is looked up among them: no row comes twice.
+
+use std::collections::HashSet;
+
+use super::Graph;
+use super::scan::Scan;
+use super::tids::Returned;
+use crate::error::Result;
+use crate::storage::{BlockNumber, HeapTid, PageStore};
+
+/// A scan of the graph and of rows beside it.
+pub struct BesideScan {
+    scan: Scan,
+    /// The rows beside the graph that are still to be returned, nearest last.
+    rows: Vec<(f32, HeapTid)>,
+    /// All of them.
+    tids: HashSet<HeapTid>,
+    /// The graph's next row, and its distance.
+    ahead: Option<(f32, Returned)>,
+    /// Whether the graph has no more.
+    drained: bool,
+    /// The row returned last, if the graph had it.
+    returned: Option<Returned>,
+}
+
+impl BesideScan {
+    /// A scan of the graph, and of rows at these distances.
+    pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> BesideScan {
+        rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        BesideScan {
+            scan,
+            tids: rows.iter().map(|&(_, tid)| tid).collect(),
+            rows,
+            ahead: None,
+            drained: false,
+            returned: None,
+        }
+    }
+
+    /// Whether a bound ended the scan before the index did.
+    pub fn was_bounded(&self) -> bool {
+        self.scan.was_bounded()
+    }
+
+    /// The block that named the row returned last.
+    pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
+        self.returned
+            .map_or_else(|| self.scan.block(graph), |row| graph.block(row.record))
+    }
+
+    /// The row returned last, if the graph had it.
+    pub fn returned(&self) -> Option<Returned> {
+        self.returned
+    }
+
+    /// The next row, or none.
+    pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
+        if self.tids.is_empty() {
+            let next = self.scan.next(graph)?;
+            self.returned = self.scan.returned().map(|(_, row)| row);
+            return Ok(next);
+        }
+        while self.ahead.is_none() && !self.drained {
+            match self.scan.next(graph)? {
+                Some(tid) if self.tids.contains(&tid) => {}
+                Some(_) => self.ahead = self.scan.returned(),
+                None => self.drained = true,
+            }
+        }
+        let beside = self.rows.last().map(|&(distance, _)| distance);
+        self.returned = self
+            .ahead
+            .take_if(|(distance, _)| beside.is_none_or(|beside| *distance < beside))
+            .map(|(_, row)| row);
+        Ok(match self.returned {
+            Some(row) => Some(row.tid),
+            None => self.rows.pop().map(|(_, tid)| tid),
+        })
+    }
+}

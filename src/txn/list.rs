@@ -1,0 +1,208 @@
+//! The rows that a transaction has staged for one index, in order.
+//!
+//! A row belongs to the subtransaction that staged it: to the nesting level of that, which is 1 for the transaction itself. A
+//! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
+//! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
+
+use crate::storage::HeapTid;
+
+/// Rows, each with its stored vector.
+#[derive(Debug, Default)]
+pub struct List {
+    tids: Vec<HeapTid>,
+    /// The stored vectors, one after the other.
+    stored: Vec<u8>,
+    /// Bytes of each.
+    each: usize,
+    /// Where levels begin, outermost first; none twice.
+    marks: Vec<Mark>,
+    /// So many of the first rows may be in the index, since an error ended their insertion.
+    doubtful: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    level: i32,
+    start: usize,
+}
+
+impl List {
+    /// Adds a row that is staged on a level.
+    pub fn push(&mut self, level: i32, tid: HeapTid, stored: &[u8]) {
+        debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
+        if self.marks.last().is_none_or(|mark| mark.level < level) {
+            self.marks.push(Mark {
+                level,
+                start: self.len(),
+            });
+        }
+        self.each = stored.len();
+        self.tids.push(tid);
+        self.stored.extend_from_slice(stored);
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.tids.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.tids.is_empty()
+    }
+
+    /// Bytes of the rows.
+    pub fn bytes(&self) -> usize {
+        self.tids.len() * size_of::<HeapTid>() + self.stored.len()
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (HeapTid, &[u8])> {
+        self.tids
+            .iter()
+            .copied()
+            .zip(self.stored.chunks_exact(self.each.max(1)))
+    }
+
+    /// The innermost subtransaction, on this level, commits.
+    pub fn commit(&mut self, level: i32) {
+        let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) else {
+            return;
+        };
+        let above = level - 1;
+        if self.marks.last().is_none_or(|outer| outer.level < above) {
+            self.marks.push(Mark { level: above, ..mark });
+        }
+    }
+
+    /// The innermost subtransaction, on this level, aborts.
+    pub fn abort(&mut self, level: i32) {
+        while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
+            self.tids.truncate(mark.start);
+            self.stored.truncate(mark.start * self.each);
+        }
+        self.doubtful = self.doubtful.min(self.len());
+    }
+
+    /// All rows are about to be inserted. If that ends with an error, nobody knows which of them are in the index.
+    pub fn begin_insertion(&mut self) {
+        self.doubtful = self.len();
+    }
+
+    /// The rows that may be in the index.
+    pub fn doubtful(&self) -> &[HeapTid] {
+        &self.tids[..self.doubtful]
+    }
+
+    /// Drops rows that are in the index. With that no row is doubtful any more.
+    pub fn drop_inserted(&mut self, is_inserted: impl Fn(HeapTid) -> bool) {
+        let mut kept = 0;
+        let mut marks = self.marks.iter_mut().peekable();
+        for i in 0..self.tids.len() {
+            while let Some(mark) = marks.next_if(|mark| mark.start <= i) {
+                mark.start = kept;
+            }
+            if !is_inserted(self.tids[i]) {
+                self.tids[kept] = self.tids[i];
+                self.stored
+                    .copy_within(i * self.each..(i + 1) * self.each, kept * self.each);
+                kept += 1;
+            }
+        }
+        marks.for_each(|mark| mark.start = kept);
+        self.tids.truncate(kept);
+        self.stored.truncate(kept * self.each);
+        self.doubtful = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tid(row: u32) -> HeapTid {
+        HeapTid { block: row, offset: 1 }
+    }
+
+    fn push(list: &mut List, level: i32, row: u32) {
+        list.push(level, tid(row), &[row as u8; 3]);
+    }
+
+    fn rows(list: &List) -> Vec<u32> {
+        for (tid, stored) in list.rows() {
+            assert_eq!(stored, [tid.block as u8; 3]);
+        }
+        list.rows().map(|(tid, _)| tid.block).collect()
+    }
+
+    #[test]
+    fn a_level_that_aborts_takes_its_rows_along_and_nothing_else() {
+        let mut list = List::default();
+        push(&mut list, 1, 10);
+        push(&mut list, 3, 30); // Level 2 has none of its own.
+        push(&mut list, 3, 31);
+        push(&mut list, 4, 40);
+        list.abort(4);
+        assert_eq!(rows(&list), [10, 30, 31]);
+        push(&mut list, 4, 41);
+        list.commit(4);
+        push(&mut list, 3, 32);
+        assert_eq!(rows(&list), [10, 30, 31, 41, 32]);
+        list.abort(3);
+        assert_eq!(rows(&list), [10]);
+        list.abort(2);
+        list.commit(2);
+        assert_eq!(rows(&list), [10]);
+        assert_eq!(list.bytes(), size_of::<HeapTid>() + 3);
+        list.abort(1);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_level_that_commits_leaves_its_rows_to_the_one_above() {
+        let mut list = List::default();
+        push(&mut list, 3, 30);
+        list.commit(3);
+        push(&mut list, 2, 20);
+        push(&mut list, 3, 31);
+        list.abort(3);
+        assert_eq!(rows(&list), [30, 20]);
+        list.commit(2);
+        push(&mut list, 1, 10);
+        push(&mut list, 2, 21);
+        list.abort(2);
+        assert_eq!(rows(&list), [30, 20, 10]);
+        push(&mut list, 5, 50);
+        list.commit(5);
+        list.commit(4);
+        list.abort(3);
+        assert_eq!(rows(&list), [30, 20, 10]);
+    }
+
+    #[test]
+    fn rows_that_are_in_the_index_leave_the_list_and_levels_stay() {
+        let mut list = List::default();
+        for (level, row) in [(1, 10), (1, 11), (2, 20), (2, 21), (3, 30)] {
+            push(&mut list, level, row);
+        }
+        list.begin_insertion();
+        assert_eq!(list.doubtful().len(), 5);
+        list.abort(3);
+        assert_eq!(list.doubtful().len(), 4);
+        push(&mut list, 3, 31);
+        assert_eq!(list.doubtful(), [10, 11, 20, 21].map(tid));
+        list.drop_inserted(|tid| [11, 20].contains(&tid.block));
+        assert_eq!((rows(&list), list.doubtful().len()), (vec![10, 21, 31], 0));
+        list.abort(3);
+        assert_eq!(rows(&list), [10, 21]);
+        list.drop_inserted(|_| true);
+        push(&mut list, 2, 22);
+        list.commit(2);
+        push(&mut list, 1, 12);
+        push(&mut list, 2, 23);
+        list.abort(2);
+        assert_eq!(rows(&list), [22, 12]);
+        list.abort(1);
+        assert!(list.is_empty());
+    }
+}

@@ -1,0 +1,330 @@
+//! Staged writes: the index follows the transaction.
+//!
+//! What a transaction inserts is staged here, in the backend's memory, and gets into the index when the transaction commits (or is prepared), just before,
+//! so that whoever sees a row finds it by the index. An abort, of the transaction or of a subtransaction, drops what it staged: the index
+//! is as it was, byte for byte. The transaction's own scans return staged rows beside those of the graph ([`beside`]).
+//!
+//! Rows get into the index early, which is harmless since a row's visibility is decided in the table, where
+//! - `hnsw.staging_memory` does not suffice; or it is 0, or the commit is under way, and nothing is staged at all;
+//! - a plan with parallel workers starts ([`parallel`]): they are other processes.
+//!
+//! Staged rows belong to the contents of an index, not to its name: to the file that these were built in, which the meta page tells wherever they are
+//! copied to. So rows staged before a REINDEX or TRUNCATE of the same transaction, whose build has read the table anew, are left out, and are there again if it is
+//! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
+
+mod list;
+pub mod parallel;
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use pgrx::{pg_guard, pg_sys};
+
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::graph::insert::Inserter;
+use crate::graph::space::{Point, Query, Space};
+use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
+use crate::storage::meta::{self, META_BLOCK};
+use crate::storage::{HeapTid, PageStore};
+
+use list::List;
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+
+/// What a transaction has staged.
+#[derive(Default)]
+struct Staging {
+    indexes: Vec<Staged>,
+    /// Whether what was staged is in the indexes already: what comes now goes there directly.
+    committing: bool,
+    point: Point,
+}
+
+/// What it has staged for the contents of an index.
+struct Staged {
+    index: pg_sys::Oid,
+    /// The file that they are in, its tablespace, and the file that they were built in.
+    file: u32,
+    tablespace: pg_sys::Oid,
+    built_in: u32,
+    space: Arc<Space>,
+    list: List,
+}
+
+thread_local! {
+    static STAGING: RefCell<Staging> = RefCell::default();
+}
+
+/// An open index, locked for writing.
+struct Open(pg_sys::Relation);
+
+impl Open {
+    /// Opens an index if it still is there.
+    fn try_new(index: pg_sys::Oid) -> Option<Open> {
+        // SAFETY: called within a transaction.
+        let relation = unsafe { pg_sys::try_relation_open(index, LOCK) };
+        (!relation.is_null()).then(|| Open(relation))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // While PostgreSQL unwinds from an error it is left to the abort.
+        if !std::thread::panicking() {
+            // SAFETY: it is open and locked.
+            unsafe { pg_sys::relation_close(self.0, LOCK) };
+        }
+    }
+}
+
+impl Staged {
+    /// Whether the contents that this is for are those of an open index.
+    ///
+    /// # Safety
+    /// `index` is an open index of this access method.
+    unsafe fn is_for(&self, index: pg_sys::Relation) -> Result<bool> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if buffers::file_of(index) == self.file {
+                return Ok(true);
+            }
+            Ok((*index).rd_id == self.index && built_in(index)? == self.built_in)
+        }
+    }
+
+    /// The index that has the contents now, if any has.
+    fn open(&self) -> Result<Option<Open>> {
+        if let Some(index) = Open::try_new(self.index) {
+            // SAFETY: it is open, and an index keeps its access method.
+            if unsafe { self.is_for(index.0)? } {
+                return Ok(Some(index));
+            }
+        }
+        // SAFETY: called within a transaction.
+        let other = unsafe { buffers::index_of_file(self.tablespace, self.file) };
+        Ok(other.and_then(Open::try_new))
+    }
+
+    /// Inserts all rows into their index; leaves them where there is none.
+    fn apply(&mut self) -> Result<()> {
+        if self.list.is_empty() {
+            return Ok(());
+        }
+        let Some(index) = self.open()? else { return Ok(()) };
+        // SAFETY: it is open and locked for writing.
+        unsafe { or_raise(index.0, self.apply_to(index.0)) };
+        Ok(())
+    }
+
+    /// # Safety
+    /// `index` has the contents, and is open and locked for writing.
+    unsafe fn apply_to(&mut self, index: pg_sys::Relation) -> Result<()> {
+        // SAFETY: as the caller promises.
+        let store = unsafe { BufferStore::new(index, Mode::Normal) };
+        let graph = Graph::with(&store, Arc::clone(&self.space));
+        let mut inserter = Inserter::default();
+        if !self.list.doubtful().is_empty() {
+            let inserted = graph.find_rows(self.list.doubtful().iter().copied().collect())?;
+            graph.reconnect(&mut inserter)?;
+            self.list.drop_inserted(|tid| inserted.contains(&tid));
+        }
+        self.list.begin_insertion();
+        graph.insert_batch(&mut inserter, self.list.rows())?;
+        self.list.drop_inserted(|_| true);
+        // SAFETY: as the caller promises.
+        unsafe { check_for_conflict(index) };
+        Ok(())
+    }
+}
+
+impl Staging {
+    fn apply(&mut self) -> Result<()> {
+        self.indexes.iter_mut().try_for_each(Staged::apply)
+    }
+
+    fn bytes(&self) -> usize {
+        self.indexes.iter().map(|staged| staged.list.bytes()).sum()
+    }
+
+    /// # Safety
+    /// `index` is an open index of this access method.
+    unsafe fn find(&self, index: pg_sys::Relation) -> Option<usize> {
+        // SAFETY: as the caller promises.
+        let (id, file) = unsafe { ((*index).rd_id, buffers::file_of(index)) };
+        self.indexes
+            .iter()
+            .position(|staged| staged.index == id && staged.file == file)
+    }
+}
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL's (`predicate.c`), which pgrx does not have.
+    fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
+}
+
+/// Tells PostgreSQL that rows are in the index now, for what SERIALIZABLE transactions have read there. It does so itself before `aminsert`; but
+/// whoever scans the index before the rows are in it does not meet them in the table, which is where it would notice otherwise.
+///
+/// # Safety
+/// `index` is open.
+pub unsafe fn check_for_conflict(index: pg_sys::Relation) {
+    let block = pg_sys::InvalidBlockNumber;
+    // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be dropped within.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| CheckForSerializableConflictIn(index, std::ptr::null_mut(), block));
+    }
+}
+
+/// The file that the contents of an index were built in.
+///
+/// # Safety
+/// `index` is an open index of this access method.
+unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
+    // SAFETY: as the caller promises.
+    unsafe { BufferStore::new(index, Mode::Normal) }.read(META_BLOCK, meta::read_file)
+}
+
+/// What an index is, if the transaction has staged rows for it.
+///
+/// # Safety
+/// `index` is an open index of this access method.
+pub unsafe fn space_of(index: pg_sys::Relation) -> Option<Arc<Space>> {
+    STAGING.with_borrow(|staging| {
+        // SAFETY: as the caller promises.
+        let i = unsafe { staging.find(index)? };
+        Some(Arc::clone(&staging.indexes[i].space))
+    })
+}
+
+/// Whether rows are to be staged rather than inserted.
+pub fn is_open() -> bool {
+    STAGING.with_borrow(|staging| !staging.committing)
+}
+
+/// Stages a row with its vector (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
+/// indexes.
+///
+/// # Safety
+/// `index` is an open index of this access method, locked for writing, and `space` is its.
+pub unsafe fn stage(
+    index: pg_sys::Relation,
+    space: &Arc<Space>,
+    vector: &[f32],
+    tid: HeapTid,
+    most: usize,
+) -> Result<()> {
+    STAGING.with_borrow_mut(|staging| {
+        // SAFETY: as the caller promises.
+        let i = match unsafe { staging.find(index) } {
+            Some(i) => i,
+            None => {
+                // SAFETY: as the caller promises.
+                let staged = unsafe {
+                    Staged {
+                        index: (*index).rd_id,
+                        file: buffers::file_of(index),
+                        tablespace: buffers::tablespace_of(index),
+                        built_in: built_in(index)?,
+                        space: Arc::clone(space),
+                        list: List::default(),
+                    }
+                };
+                staging.indexes.push(staged);
+                staging.indexes.len() - 1
+            }
+        };
+        space.set_point(vector, &mut staging.point);
+        // SAFETY: called within a transaction.
+        let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        staging.indexes[i].list.push(level, tid, &staging.point.stored);
+        if staging.bytes() > most {
+            staging.apply()?;
+        }
+        Ok(())
+    })
+}
+
+/// Inserts all that is staged.
+pub fn apply() -> Result<()> {
+    STAGING.with_borrow_mut(Staging::apply)
+}
+
+/// The rows staged for an index, with their distances to a query.
+///
+/// # Safety
+/// `index` is an open index of this access method, and `query` one of its space.
+pub unsafe fn beside(index: pg_sys::Relation, query: &Query) -> Result<Vec<(f32, HeapTid)>> {
+    STAGING.with_borrow(|staging| {
+        let mut rows = Vec::new();
+        for staged in &staging.indexes {
+            // SAFETY: as the caller promises.
+            if !staged.list.is_empty() && unsafe { staged.is_for(index)? } {
+                let distance = |stored| staged.space.whole_distance(query, stored);
+                rows.extend(staged.list.rows().map(|(tid, stored)| (distance(stored), tid)));
+            }
+        }
+        Ok(rows)
+    })
+}
+
+/// Drops what is staged for the contents of a file, which are built anew in place (a TRUNCATE of a table that the transaction has made).
+///
+/// # Safety
+/// `index` is an open index of this access method.
+pub unsafe fn forget(index: pg_sys::Relation) {
+    // SAFETY: as the caller promises.
+    let file = unsafe { buffers::file_of(index) };
+    STAGING.with_borrow_mut(|staging| staging.indexes.retain(|staged| staged.file != file));
+}
+
+/// Makes PostgreSQL tell of transactions: once, when the library is loaded.
+pub fn register() {
+    // SAFETY: in a backend's only thread.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+    }
+    parallel::register();
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
+            let applied = STAGING.with_borrow_mut(|staging| {
+                staging.apply()?;
+                staging.indexes.clear();
+                staging.committing = true;
+                Ok(())
+            });
+            applied.unwrap_or_else(|error: crate::error::Error| error.raise());
+        }
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => drop(STAGING.take()),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _subtransaction: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let settle = match event {
+        SUBXACT_EVENT_COMMIT_SUB => List::commit,
+        SUBXACT_EVENT_ABORT_SUB => List::abort,
+        _ => return,
+    };
+    // SAFETY: called within a transaction.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    STAGING.with_borrow_mut(|staging| {
+        for staged in &mut staging.indexes {
+            settle(&mut staged.list, level);
+        }
+    });
+}
