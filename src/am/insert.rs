@@ -5,8 +5,7 @@ use pgrx::{pg_guard, pg_sys};
 use super::{heap_tid, indexed_form, options, or_raise};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::graph::insert::Inserter;
-use crate::storage::HeapTid;
+use crate::graph::insert::{Inserter, NewRow};
 use crate::storage::buffers::{BufferStore, Mode};
 use crate::txn;
 use crate::types::vector::VectorDatum;
@@ -20,14 +19,18 @@ pub unsafe extern "C-unwind" fn aminsert(
     tid: pg_sys::ItemPointer,
     _heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
-    _index_unchanged: bool,
+    unchanged: bool,
     _info: *mut pg_sys::IndexInfo,
 ) -> bool {
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
         if !*isnull {
             let value = VectorDatum::from_datum(*values);
-            or_raise(index, insert(index, &value, heap_tid(tid)));
+            let row = NewRow {
+                tid: heap_tid(tid),
+                unchanged,
+            };
+            or_raise(index, insert(index, &value, row));
         }
     }
     false
@@ -35,7 +38,7 @@ pub unsafe extern "C-unwind" fn aminsert(
 
 /// # Safety
 /// `index` is an open index of this access method.
-unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, tid: HeapTid) -> Result<()> {
+unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::space_of(index)) };
     let graph = match known {
@@ -47,9 +50,9 @@ unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, tid: HeapTid) -> 
     };
     match options::staging_memory() {
         // SAFETY: as above.
-        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, graph.space(), &vector, tid, most) },
+        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, graph.space(), &vector, row, most) },
         _ => {
-            graph.insert(&mut Inserter::default(), &vector, tid)?;
+            graph.insert(&mut Inserter::default(), &vector, row)?;
             // SAFETY: as above.
             unsafe { txn::check_for_conflict(index) };
             Ok(())

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Graph;
-use super::insert::{Inserter, SMALL, UNSEEN_PART};
+use super::insert::{Inserter, NewRow, SMALL, UNSEEN_PART};
 use super::lanes;
 use super::link::is_live;
 use super::select::Located;
@@ -16,7 +16,7 @@ use super::space::Point;
 use crate::error::Result;
 use crate::quantize::code::Factors;
 use crate::storage::record::Code;
-use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
+use crate::storage::{Edit, Link, NodeRef, PageStore};
 
 /// Links that are still to be made.
 #[derive(Default)]
@@ -84,19 +84,19 @@ impl<S: PageStore> Graph<'_, S> {
     pub fn insert_batch<'v>(
         &self,
         inserter: &mut Inserter,
-        rows: impl ExactSizeIterator<Item = (HeapTid, &'v [u8])>,
+        rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
     ) -> Result<()> {
         // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
         let may_defer = self.space.layout.is_coded() && rows.len() > 1;
         let mut linked_at = self.store.blocks()?;
-        for (tid, stored) in rows {
+        for (row, stored) in rows {
             let blocks = self.store.blocks()?;
             inserter.defers = may_defer && blocks > self.space.layout.first_block + SMALL;
             if blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART {
                 self.link_pending(inserter)?;
                 linked_at = blocks;
             }
-            self.insert_stored(inserter, stored, tid)?;
+            self.insert_stored(inserter, stored, row)?;
         }
         inserter.defers = false;
         self.link_pending(inserter)

@@ -29,6 +29,25 @@ pub(super) const SMALL: BlockNumber = 16;
 /// A graph that has grown by this part since it was searched has grown much.
 pub(super) const UNSEEN_PART: BlockNumber = 8;
 
+/// A search for a node that is known to be there is so many times as wide, where an ordinary one did not meet it.
+const KNOWN_WIDTH: usize = 16;
+
+/// A row to be inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewRow {
+    /// The row.
+    pub tid: HeapTid,
+    /// Whether it is the new version of one whose vector is the same, so that there is a node for it.
+    pub unchanged: bool,
+}
+
+impl From<HeapTid> for NewRow {
+    /// A row of which nothing is known.
+    fn from(tid: HeapTid) -> NewRow {
+        NewRow { tid, unchanged: false }
+    }
+}
+
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
 pub struct Inserter {
@@ -55,31 +74,32 @@ impl Inserter {
 impl<S: PageStore> Graph<'_, S> {
     /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
     /// otherwise there is a new node.
-    pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], tid: HeapTid) -> Result<()> {
-        self.insert_as(inserter, tid, |point| self.space.set_point(vector, point))
+    pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], row: impl Into<NewRow>) -> Result<()> {
+        self.insert_as(inserter, row.into(), |point| self.space.set_point(vector, point))
     }
 
     /// As [`Graph::insert`], for a vector in its stored form.
-    pub fn insert_stored(&self, inserter: &mut Inserter, stored: &[u8], tid: HeapTid) -> Result<()> {
-        self.insert_as(inserter, tid, |point| {
+    pub fn insert_stored(&self, inserter: &mut Inserter, stored: &[u8], row: NewRow) -> Result<()> {
+        self.insert_as(inserter, row, |point| {
             point.stored.clear();
             point.stored.extend_from_slice(stored);
             self.space.decode(stored, &mut point.coordinates);
         })
     }
 
-    fn insert_as(&self, inserter: &mut Inserter, tid: HeapTid, set: impl FnOnce(&mut Point)) -> Result<()> {
+    fn insert_as(&self, inserter: &mut Inserter, row: NewRow, set: impl FnOnce(&mut Point)) -> Result<()> {
         // They are lent to what uses the rest of the inserter.
         let mut point = std::mem::take(&mut inserter.point);
         let mut query = std::mem::take(&mut inserter.query);
         set(&mut point);
         self.space.set_query(&point, &mut query);
-        let inserted = self.insert_point(inserter, &point, &query, tid);
+        let inserted = self.insert_point(inserter, &point, &query, row);
         (inserter.point, inserter.query) = (point, query);
         inserted
     }
 
-    fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, tid: HeapTid) -> Result<()> {
+    fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, row: NewRow) -> Result<()> {
+        let tid = row.tid;
         let searched = self.store.blocks()?;
         let parameters = &self.space.parameters;
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
@@ -88,13 +108,21 @@ impl<S: PageStore> Graph<'_, S> {
         inserter.search.stop_at(itself);
         let mut choices = self.choices_from(inserter, query, node_level)?;
         inserter.search.stop_at(f32::NAN);
+        let stopped = inserter.search.has_stopped();
         let nearest = choices.first().map_or(&[][..], |choices| choices);
-        for equal in nearest.iter().filter(|choice| choice.distance == itself) {
-            if self.add_tid(equal.link, &point.stored, tid)? {
+        if self.add_to_equal(nearest, itself, point, tid)? {
+            return Ok(());
+        }
+        if row.unchanged {
+            inserter.search.stop_at(itself);
+            let width = KNOWN_WIDTH * self.construction_width();
+            self.search(&mut inserter.search, query, width)?;
+            inserter.search.stop_at(f32::NAN);
+            if self.add_to_equal(&live_choices(&inserter.search, width), itself, point, tid)? {
                 return Ok(());
             }
         }
-        if inserter.search.has_stopped() {
+        if stopped {
             choices = self.choices_from(inserter, query, node_level)?;
         }
 
@@ -138,6 +166,16 @@ impl<S: PageStore> Graph<'_, S> {
             below = record.node;
         }
         Ok(())
+    }
+
+    /// Adds a row to a node that has its vector, if one of those at the distance that the vector has to itself is one; says whether it is.
+    fn add_to_equal(&self, nearest: &[Choice], itself: f32, point: &Point, tid: HeapTid) -> Result<bool> {
+        for equal in nearest.iter().filter(|choice| choice.distance == itself) {
+            if self.add_tid(equal.link, &point.stored, tid)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.

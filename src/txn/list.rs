@@ -4,12 +4,13 @@
 //! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
 //! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
 
+use crate::graph::insert::NewRow;
 use crate::storage::HeapTid;
 
 /// Rows, each with its stored vector.
 #[derive(Debug, Default)]
 pub struct List {
-    tids: Vec<HeapTid>,
+    rows: Vec<NewRow>,
     /// The stored vectors, one after the other.
     stored: Vec<u8>,
     /// Bytes of each.
@@ -28,7 +29,7 @@ struct Mark {
 
 impl List {
     /// Adds a row that is staged on a level.
-    pub fn push(&mut self, level: i32, tid: HeapTid, stored: &[u8]) {
+    pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8]) {
         debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
         if self.marks.last().is_none_or(|mark| mark.level < level) {
             self.marks.push(Mark {
@@ -37,28 +38,28 @@ impl List {
             });
         }
         self.each = stored.len();
-        self.tids.push(tid);
+        self.rows.push(row);
         self.stored.extend_from_slice(stored);
     }
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.tids.len()
+        self.rows.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.tids.is_empty()
+        self.rows.is_empty()
     }
 
     /// Bytes of the rows.
     pub fn bytes(&self) -> usize {
-        self.tids.len() * size_of::<HeapTid>() + self.stored.len()
+        self.rows.len() * size_of::<NewRow>() + self.stored.len()
     }
 
     /// The rows.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = (HeapTid, &[u8])> {
-        self.tids
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = (NewRow, &[u8])> {
+        self.rows
             .iter()
             .copied()
             .zip(self.stored.chunks_exact(self.each.max(1)))
@@ -78,7 +79,7 @@ impl List {
     /// The innermost subtransaction, on this level, aborts.
     pub fn abort(&mut self, level: i32) {
         while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
-            self.tids.truncate(mark.start);
+            self.rows.truncate(mark.start);
             self.stored.truncate(mark.start * self.each);
         }
         self.doubtful = self.doubtful.min(self.len());
@@ -90,27 +91,27 @@ impl List {
     }
 
     /// The rows that may be in the index.
-    pub fn doubtful(&self) -> &[HeapTid] {
-        &self.tids[..self.doubtful]
+    pub fn doubtful(&self) -> impl ExactSizeIterator<Item = HeapTid> {
+        self.rows[..self.doubtful].iter().map(|row| row.tid)
     }
 
     /// Drops rows that are in the index. With that no row is doubtful any more.
     pub fn drop_inserted(&mut self, is_inserted: impl Fn(HeapTid) -> bool) {
         let mut kept = 0;
         let mut marks = self.marks.iter_mut().peekable();
-        for i in 0..self.tids.len() {
+        for i in 0..self.rows.len() {
             while let Some(mark) = marks.next_if(|mark| mark.start <= i) {
                 mark.start = kept;
             }
-            if !is_inserted(self.tids[i]) {
-                self.tids[kept] = self.tids[i];
+            if !is_inserted(self.rows[i].tid) {
+                self.rows[kept] = self.rows[i];
                 self.stored
                     .copy_within(i * self.each..(i + 1) * self.each, kept * self.each);
                 kept += 1;
             }
         }
         marks.for_each(|mark| mark.start = kept);
-        self.tids.truncate(kept);
+        self.rows.truncate(kept);
         self.stored.truncate(kept * self.each);
         self.doubtful = 0;
     }
@@ -125,14 +126,14 @@ mod tests {
     }
 
     fn push(list: &mut List, level: i32, row: u32) {
-        list.push(level, tid(row), &[row as u8; 3]);
+        list.push(level, tid(row).into(), &[row as u8; 3]);
     }
 
     fn rows(list: &List) -> Vec<u32> {
-        for (tid, stored) in list.rows() {
-            assert_eq!(stored, [tid.block as u8; 3]);
+        for (row, stored) in list.rows() {
+            assert_eq!(stored, [row.tid.block as u8; 3]);
         }
-        list.rows().map(|(tid, _)| tid.block).collect()
+        list.rows().map(|(row, _)| row.tid.block).collect()
     }
 
     #[test]
@@ -153,7 +154,7 @@ mod tests {
         list.abort(2);
         list.commit(2);
         assert_eq!(rows(&list), [10]);
-        assert_eq!(list.bytes(), size_of::<HeapTid>() + 3);
+        assert_eq!(list.bytes(), size_of::<NewRow>() + 3);
         list.abort(1);
         assert!(list.is_empty());
     }
@@ -190,7 +191,7 @@ mod tests {
         list.abort(3);
         assert_eq!(list.doubtful().len(), 4);
         push(&mut list, 3, 31);
-        assert_eq!(list.doubtful(), [10, 11, 20, 21].map(tid));
+        assert!(list.doubtful().eq([10, 11, 20, 21].map(tid)));
         list.drop_inserted(|tid| [11, 20].contains(&tid.block));
         assert_eq!((rows(&list), list.doubtful().len()), (vec![10, 21, 31], 0));
         list.abort(3);

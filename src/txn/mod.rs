@@ -23,7 +23,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::graph::insert::Inserter;
+use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
@@ -125,8 +125,8 @@ impl Staged {
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
         let graph = Graph::with(&store, Arc::clone(&self.space));
         let mut inserter = Inserter::default();
-        if !self.list.doubtful().is_empty() {
-            let inserted = graph.find_rows(self.list.doubtful().iter().copied().collect())?;
+        if self.list.doubtful().len() > 0 {
+            let inserted = graph.find_rows(self.list.doubtful().collect())?;
             graph.reconnect(&mut inserter)?;
             self.list.drop_inserted(|tid| inserted.contains(&tid));
         }
@@ -212,7 +212,7 @@ pub unsafe fn stage(
     index: pg_sys::Relation,
     space: &Arc<Space>,
     vector: &[f32],
-    tid: HeapTid,
+    row: NewRow,
     most: usize,
 ) -> Result<()> {
     STAGING.with_borrow_mut(|staging| {
@@ -238,7 +238,7 @@ pub unsafe fn stage(
         space.set_point(vector, &mut staging.point);
         // SAFETY: called within a transaction.
         let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-        staging.indexes[i].list.push(level, tid, &staging.point.stored);
+        staging.indexes[i].list.push(level, row, &staging.point.stored);
         if staging.bytes() > most {
             staging.apply()?;
         }
@@ -262,7 +262,7 @@ pub unsafe fn beside(index: pg_sys::Relation, query: &Query) -> Result<Vec<(f32,
             // SAFETY: as the caller promises.
             if !staged.list.is_empty() && unsafe { staged.is_for(index)? } {
                 let distance = |stored| staged.space.whole_distance(query, stored);
-                rows.extend(staged.list.rows().map(|(tid, stored)| (distance(stored), tid)));
+                rows.extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
             }
         }
         Ok(rows)

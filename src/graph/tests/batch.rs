@@ -3,6 +3,7 @@
 use super::interrupted::counted;
 use super::*;
 use crate::graph::beside::BesideScan;
+use crate::graph::insert::NewRow;
 use crate::graph::space::Point;
 
 /// The stored form of vectors.
@@ -19,7 +20,9 @@ fn stored(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>]) -> Vec<Vec<u8>> 
 fn add_batch(store: &MemoryStore, metric: Metric, vectors: &[Vec<f32>], first: usize) -> usize {
     let graph = build(store, metric, &vectors[..first]);
     let stored = stored(&graph, vectors);
-    let rows: Vec<_> = (first..vectors.len()).map(|row| (tid(row), &stored[row][..])).collect();
+    let rows: Vec<_> = (first..vectors.len())
+        .map(|row| (tid(row).into(), &stored[row][..]))
+        .collect();
     counted(store, |graph| {
         graph.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
     })
@@ -128,7 +131,9 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
             found.push(row(tid));
             assert_eq!(scan.returned().is_some(), row(tid) < 1500);
             if found.len() == into_the_graph_after {
-                let rows: Vec<_> = (1500..2000).map(|row| (super::tid(row), &stored[row][..])).collect();
+                let rows: Vec<_> = (1500..2000)
+                    .map(|row| (super::tid(row).into(), &stored[row][..]))
+                    .collect();
                 graph.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
             }
         }
@@ -184,4 +189,36 @@ fn rows_of_the_index_are_told_from_others() {
     let graph = build(&store, Metric::L2, &vectors);
     let asked: HashSet<_> = (400..600).map(tid).collect();
     assert_eq!(graph.find_rows(asked).unwrap(), (400..500).map(tid).collect());
+}
+
+#[test]
+fn a_node_that_is_known_to_be_there_is_sought_harder() {
+    let vectors = words(4000);
+    let mut parameters = parameters(Metric::L2);
+    // A graph in which searches for neighbours miss a lot.
+    parameters.shape = Layout::plan(WORD_DIMENSIONS, 2, true).unwrap().shape;
+    parameters.ef_construction = 4;
+    let nodes_made = |unchanged: bool| {
+        let store = store();
+        let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
+        let mut inserter = Inserter::default();
+        let count = || {
+            let mut nodes = 0;
+            for block in graph.node_blocks().unwrap() {
+                graph.live_on(block, |_, _| nodes += 1).unwrap();
+            }
+            nodes
+        };
+        for (row, vector) in vectors.iter().enumerate() {
+            graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        }
+        let before = count();
+        for (row, vector) in vectors.iter().enumerate() {
+            let tid = tid(10_000 + row);
+            graph.insert(&mut inserter, vector, NewRow { tid, unchanged }).unwrap();
+        }
+        count() - before
+    };
+    let (known, unknown) = (nodes_made(true), nodes_made(false));
+    assert!(unknown > 20 && 10 * known < unknown, "{known} and {unknown} new nodes");
 }
