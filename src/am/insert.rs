@@ -40,17 +40,17 @@ pub unsafe extern "C-unwind" fn aminsert(
 /// `index` is an open index of this access method.
 unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
-    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::space_of(index)) };
-    let graph = match known {
-        Some(space) => Graph::with(&store, space),
-        None => Graph::open(&store)?,
+    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
+    let (graph, built_in) = match known {
+        Some((space, built_in)) => (Graph::with(&store, space), built_in),
+        None => Graph::open_built(&store)?,
     };
     let Some(vector) = indexed_form(value, graph.space().parameters())? else {
         return Ok(());
     };
     match options::staging_memory() {
         // SAFETY: as above.
-        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, graph.space(), &vector, row, most) },
+        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, (graph.space(), built_in), &vector, row, most) },
         _ => {
             graph.insert(&mut Inserter::default(), &vector, row)?;
             // SAFETY: as above.

@@ -88,10 +88,15 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<()> {
         // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
         let may_defer = self.space.layout.is_coded() && rows.len() > 1;
+        if !may_defer {
+            return rows
+                .into_iter()
+                .try_for_each(|(row, stored)| self.insert_stored(inserter, stored, row));
+        }
         let mut linked_at = self.store.blocks()?;
         for (row, stored) in rows {
             let blocks = self.store.blocks()?;
-            inserter.defers = may_defer && blocks > self.space.layout.first_block + SMALL;
+            inserter.defers = blocks > self.space.layout.first_block + SMALL;
             if blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART {
                 self.link_pending(inserter)?;
                 linked_at = blocks;

@@ -62,11 +62,14 @@ impl<'s, S: PageStore> Graph<'s, S> {
 
     /// Opens the graph of an index.
     pub fn open(store: &'s S) -> Result<Self> {
+        Ok(Self::open_built(store)?.0)
+    }
+
+    /// Opens the graph of an index, and says in which file it was built.
+    pub fn open_built(store: &'s S) -> Result<(Self, u32)> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        Ok(Self::with(
-            store,
-            Space::shared(meta.parameters, || centre::read(store, &meta.parameters))?,
-        ))
+        let space = Space::shared(meta.parameters, || centre::read(store, &meta.parameters))?;
+        Ok((Self::with(store, space), meta.file))
     }
 
     /// The graph of an index whose space is known.

@@ -84,6 +84,8 @@ pub struct EntryPoint {
 pub struct Meta {
     /// What the index is.
     pub parameters: Parameters,
+    /// The file that the index was built in: two builds of an index have different ones, also when it was copied to another file since.
+    pub file: u32,
     /// Where a search enters; nowhere while the index is empty.
     pub entry: Option<EntryPoint>,
 }
@@ -112,7 +114,7 @@ pub fn set_file(page: &mut Page, file: u32) {
     put_u32(page, FILE_AT, file);
 }
 
-/// The file that the index was built in: two builds of an index have different ones, also when it was copied to another file since.
+/// Reads the file that the index was built in alone.
 pub fn read_file(page: &Page) -> Result<u32> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     Ok(get_u32(page, FILE_AT))
@@ -161,6 +163,7 @@ pub fn read(page: &Page) -> Result<Meta> {
     }
     Ok(Meta {
         parameters,
+        file: get_u32(page, FILE_AT),
         entry: read_entry(page)?,
     })
 }
@@ -208,6 +211,7 @@ mod tests {
             read(&page),
             Ok(Meta {
                 parameters: PARAMETERS,
+                file: 0,
                 entry: None
             })
         );
@@ -219,10 +223,12 @@ mod tests {
             level: 4,
         };
         set_entry(&mut page, Some(entry));
+        set_file(&mut page, 16_384);
         assert_eq!(
             read(&page),
             Ok(Meta {
                 parameters: PARAMETERS,
+                file: 16_384,
                 entry: Some(entry)
             })
         );

@@ -186,15 +186,16 @@ unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
     unsafe { BufferStore::new(index, Mode::Normal) }.read(META_BLOCK, meta::read_file)
 }
 
-/// What an index is, if the transaction has staged rows for it.
+/// What an index is, and the file that it was built in, if the transaction has staged rows for it.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn space_of(index: pg_sys::Relation) -> Option<Arc<Space>> {
+pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
     STAGING.with_borrow(|staging| {
         // SAFETY: as the caller promises.
         let i = unsafe { staging.find(index)? };
-        Some(Arc::clone(&staging.indexes[i].space))
+        let staged = &staging.indexes[i];
+        Some((Arc::clone(&staged.space), staged.built_in))
     })
 }
 
@@ -207,10 +208,10 @@ pub fn is_open() -> bool {
 /// indexes.
 ///
 /// # Safety
-/// `index` is an open index of this access method, locked for writing, and `space` is its.
+/// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built.
 pub unsafe fn stage(
     index: pg_sys::Relation,
-    space: &Arc<Space>,
+    (space, built_in): (&Arc<Space>, u32),
     vector: &[f32],
     row: NewRow,
     most: usize,
@@ -226,7 +227,7 @@ pub unsafe fn stage(
                         index: (*index).rd_id,
                         file: buffers::file_of(index),
                         tablespace: buffers::tablespace_of(index),
-                        built_in: built_in(index)?,
+                        built_in,
                         space: Arc::clone(space),
                         list: List::default(),
                     }
