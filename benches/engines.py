@@ -71,6 +71,7 @@ class Extension:
         self.session.execute("SET enable_seqscan = off")
 
     def build(self, dataset: Dataset, graph: Graph) -> dict[str, float]:
+        self.session.execute(f"DROP INDEX IF EXISTS {INDEX}")
         self.session.execute("CHECKPOINT")
         options = f"m = {graph.m}, ef_construction = {graph.ef_construction}"
         sql = f"CREATE INDEX {INDEX} ON items USING hnsw (e vector_{self.operators}_ops) WITH ({options})"

@@ -213,7 +213,7 @@ rounds that alternate between the two. All figures are ratios from one run; the 
 - **Pages read from a cold cache**: buffers that the first {run["cold_queries"]} queries after a restart did not find in
   shared_buffers, per query. More queries would soon have read the whole index.
 - **Queries per second**: pgbench, prepared statements, a random query each.
-- **Build time**: CREATE INDEX on the loaded table, once. hnswlib builds on one thread.
+- **Build time**: CREATE INDEX on the loaded table, {rounds}. hnswlib builds on one thread.
 - **Inserts**: pgbench, one client, one row a transaction, rows that are not yet indexed; synchronous_commit off for
   both, so that the engines are measured and not the disk. WAL bytes include those of the table and of its primary key;
   full_page_writes is off for both.

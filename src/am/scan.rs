@@ -162,10 +162,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         return Ok(false);
     };
     // SAFETY: as the caller promises.
-    if unsafe { is_beyond_table(descriptor, &mut state.table_blocks, tid) } {
+    if tid.offset == 0 || unsafe { is_beyond_table(descriptor, &mut state.table_blocks, tid) } {
         return Err(Error::corrupted(
             scan.block(&graph),
-            "a heap TID beyond the end of the table",
+            "a heap TID that the table cannot have",
         ));
     }
     // SAFETY: the descriptor is ours to fill in.

@@ -14,10 +14,9 @@ use crate::storage::record::State;
 use crate::storage::store::place;
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
 
-/// A coded search for neighbours is so many times as wide as ef_construction: then it finds what a plain one finds (measured). It goes by
-/// estimates, which err more where codes leave coordinates out.
-const WHOLE_CODES_WIDTH: (usize, usize) = (2, 1);
-const CODED_WIDTH: (usize, usize) = (5, 2);
+/// A coded search for neighbours is so many times as wide as ef_construction: it goes by estimates, and then finds about what a plain one finds
+/// (measured).
+const CODED_WIDTH: usize = 2;
 
 /// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
 /// it would be lost with the few links that they have for it (measured).
@@ -318,12 +317,8 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
     pub(super) fn construction_width(&self) -> usize {
-        let (times, of) = match self.space.layout.shape {
-            shape if shape.code_bits == 0 => (1, 1),
-            shape if shape.has_whole_codes() => WHOLE_CODES_WIDTH,
-            _ => CODED_WIDTH,
-        };
-        usize::from(self.space.parameters.ef_construction) * times / of
+        let times = if self.space.layout.is_coded() { CODED_WIDTH } else { 1 };
+        times * usize::from(self.space.parameters.ef_construction)
     }
 
     /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones, the level is walked from there

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::storage::meta::EntryPoint;
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::record::{MAX_LEVEL, Record, State};
-use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, corrupted, page};
 
 /// What a removal did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,7 +114,12 @@ impl<S: PageStore> Graph<'_, S> {
             for record in nodes.records() {
                 let (node, record) = record?;
                 room |= record.state() == State::Free;
-                tids.extend(record.tids());
+                for tid in record.tids() {
+                    if tid.offset == 0 {
+                        return corrupted(block, "a heap TID without a line pointer");
+                    }
+                    tids.push(tid);
+                }
                 survey.note(node, &record);
             }
             Ok(room)
