@@ -193,7 +193,7 @@ impl Error {
         match self {
             Error::Corrupted { .. } => Some("REINDEX the index."),
             Error::IndexFull => Some("Partition the table."),
-            Error::OutOfMemory => Some("Lower maintenance_work_mem."),
+            Error::OutOfMemory => Some("Lower maintenance_work_mem, or hnsw.staging_memory."),
             Error::ColumnWithoutDimensions => {
                 Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")
             }

@@ -17,10 +17,10 @@ pub unsafe extern "C-unwind" fn aminsert(
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
     tid: pg_sys::ItemPointer,
-    _heap: pg_sys::Relation,
+    heap: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     unchanged: bool,
-    _info: *mut pg_sys::IndexInfo,
+    info: *mut pg_sys::IndexInfo,
 ) -> bool {
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
@@ -28,17 +28,33 @@ pub unsafe extern "C-unwind" fn aminsert(
             let value = VectorDatum::from_datum(*values);
             let row = NewRow {
                 tid: heap_tid(tid),
-                unchanged,
+                unchanged: unchanged && had_an_entry(heap, info),
             };
-            or_raise(index, insert(index, &value, row));
+            or_raise(index, insert(heap, index, &value, row));
         }
     }
     false
 }
 
+/// Whether a row whose column an UPDATE did not name had the same value in the index before: not if the index has a condition, which the row may not
+/// have met, or a trigger may have set the column.
+///
 /// # Safety
-/// `index` is an open index of this access method.
-unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> Result<()> {
+/// `heap` is an open table, and `info` what PostgreSQL knows of an index of it.
+unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let sets_columns = (*heap)
+            .trigdesc
+            .as_ref()
+            .is_some_and(|triggers| triggers.trig_update_before_row);
+        (*info).ii_Predicate.is_null() && !sets_columns
+    }
+}
+
+/// # Safety
+/// `heap` is an open table, `index` an open index of it and of this access method.
+unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
     let (graph, built_in) = match known {
@@ -50,7 +66,9 @@ unsafe fn insert(index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> R
     };
     match options::staging_memory() {
         // SAFETY: as above.
-        most @ 1.. if txn::is_open() => unsafe { txn::stage(index, (graph.space(), built_in), &vector, row, most) },
+        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap) } => unsafe {
+            txn::stage(heap, index, (graph.space(), built_in), &vector, row, most)
+        },
         _ => {
             graph.insert(&mut Inserter::default(), &vector, row)?;
             // SAFETY: as above.

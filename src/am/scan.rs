@@ -140,8 +140,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         let query = space.query(&query);
-        // SAFETY: the index is open.
-        let beside = unsafe { txn::beside(index, &query)? };
+        // SAFETY: the table and the index are open.
+        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         let scan = BesideScan::new(Scan::new(query, options::limits(killed)), beside);

@@ -12,11 +12,14 @@ use super::insert::{Inserter, NewRow, SMALL, UNSEEN_PART};
 use super::lanes;
 use super::link::is_live;
 use super::select::Located;
-use super::space::Point;
+use super::space::{Point, Query};
 use crate::error::Result;
 use crate::quantize::code::Factors;
 use crate::storage::record::Code;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
+
+/// Bytes of links that may be put off.
+const MOST_BYTES: usize = 16 << 20;
 
 /// Links that are still to be made.
 #[derive(Default)]
@@ -65,6 +68,10 @@ impl Pending {
         all.map(|i| (self.links[i as usize].new, self.code(i as usize)))
     }
 
+    fn bytes(&self) -> usize {
+        self.links.len() * (size_of::<PendingLink>() + size_of::<(NodeRef, u32)>() + self.each * size_of::<u32>())
+    }
+
     fn code(&self, i: usize) -> Code<'_> {
         Code {
             words: &self.words[i * self.each..(i + 1) * self.each],
@@ -97,7 +104,8 @@ impl<S: PageStore> Graph<'_, S> {
         for (row, stored) in rows {
             let blocks = self.store.blocks()?;
             inserter.defers = blocks > self.space.layout.first_block + SMALL;
-            if blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART {
+            let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
+            if grown || inserter.search.put_off.bytes() > MOST_BYTES {
                 self.link_pending(inserter)?;
                 linked_at = blocks;
             }
@@ -148,15 +156,18 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             linked.extend(made);
         }
-        self.force_pending(&pending, linked)?;
+        inserter.defers = false;
+        self.force_pending(inserter, &pending, linked)?;
         inserter.search.put_off = pending;
         inserter.search.put_off.clear();
         Ok(())
     }
 
-    /// Makes sure that every new record is linked from one of those that it chose.
-    fn force_pending(&self, pending: &Pending, mut linked: HashSet<NodeRef>) -> Result<()> {
-        let mut point = Point::default();
+    /// Makes sure that every new record is linked: from one of those that it chose, or, on level 0, where VACUUM has come to all of these, from
+    /// another one.
+    fn force_pending(&self, inserter: &mut Inserter, pending: &Pending, mut linked: HashSet<NodeRef>) -> Result<()> {
+        let (mut point, mut query) = (Point::default(), Query::default());
+        let mut lost: Vec<Link> = Vec::new();
         for link in &pending.links {
             if linked.contains(&link.new.node) || self.read_point(link.new, link.level, &mut point)?.is_none() {
                 continue;
@@ -168,6 +179,18 @@ impl<S: PageStore> Graph<'_, S> {
             };
             if self.force_link(link.at, new, link.level)? {
                 linked.insert(link.new.node);
+            } else if link.level == 0 && lost.last() != Some(&link.new) {
+                lost.push(link.new);
+            }
+        }
+        for link in lost {
+            if !linked.contains(&link.node) && self.read_point(link, 0, &mut point)?.is_some() {
+                self.space.set_query(&point, &mut query);
+                let new = Located {
+                    link,
+                    at: &point.coordinates,
+                };
+                self.find_a_place(inserter, &query, new)?;
             }
         }
         Ok(())

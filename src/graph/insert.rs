@@ -8,6 +8,7 @@ use super::link::{Linker, RETRIES};
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
+use crate::distance::Metric;
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK};
 use crate::storage::record::State;
@@ -36,7 +37,7 @@ const KNOWN_WIDTH: usize = 16;
 pub struct NewRow {
     /// The row.
     pub tid: HeapTid,
-    /// Whether it is the new version of one whose vector is the same, so that there is a node for it.
+    /// Whether it is the new version of one whose vector is the same, so that there should be a node for it.
     pub unchanged: bool,
 }
 
@@ -108,21 +109,17 @@ impl<S: PageStore> Graph<'_, S> {
         let mut choices = self.choices_from(inserter, query, node_level)?;
         inserter.search.stop_at(f32::NAN);
         let stopped = inserter.search.has_stopped();
-        let nearest = choices.first().map_or(&[][..], |choices| choices);
-        if self.add_to_equal(nearest, itself, point, tid)? {
+        if self.add_to_equal(&choices, itself, point, tid)? {
             return Ok(());
         }
-        if row.unchanged {
-            inserter.search.stop_at(itself);
-            let width = KNOWN_WIDTH * self.construction_width();
-            self.search(&mut inserter.search, query, width)?;
-            inserter.search.stop_at(f32::NAN);
-            if self.add_to_equal(&live_choices(&inserter.search, width), itself, point, tid)? {
+        if stopped {
+            // It was another vector at that distance, or was removed.
+            choices = self.choices_from(inserter, query, node_level)?;
+            if self.add_to_equal(&choices, itself, point, tid)? {
                 return Ok(());
             }
-        }
-        if stopped {
-            choices = self.choices_from(inserter, query, node_level)?;
+        } else if row.unchanged && self.add_to_known(inserter, query, itself, point, tid)? {
+            return Ok(());
         }
 
         let mut node: Option<Link> = None;
@@ -167,14 +164,36 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Adds a row to a node that has its vector, if one of those at the distance that the vector has to itself is one; says whether it is.
-    fn add_to_equal(&self, nearest: &[Choice], itself: f32, point: &Point, tid: HeapTid) -> Result<bool> {
+    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says whether it is. They are at the distance that the
+    /// vector has to itself.
+    fn add_to_equal(&self, choices: &[Vec<Choice>], itself: f32, point: &Point, tid: HeapTid) -> Result<bool> {
+        let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
             if self.add_tid(equal.link, &point.stored, tid)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says whether the row was added to it.
+    fn add_to_known(
+        &self,
+        inserter: &mut Inserter,
+        query: &Query,
+        itself: f32,
+        point: &Point,
+        tid: HeapTid,
+    ) -> Result<bool> {
+        if self.space.parameters.metric == Metric::InnerProduct {
+            return Ok(false);
+        }
+        let search = &mut inserter.search;
+        let width = KNOWN_WIDTH * self.construction_width();
+        search.stop_at(itself);
+        self.search(search, query, width)?;
+        search.stop_at(f32::NAN);
+        self.add_to_equal(&[live_choices(search, width)], itself, point, tid)
     }
 
     /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
@@ -199,7 +218,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
     /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
-    fn find_a_place(&self, inserter: &mut Inserter, query: &Query, record: Located<'_>) -> Result<()> {
+    pub(super) fn find_a_place(&self, inserter: &mut Inserter, query: &Query, record: Located<'_>) -> Result<()> {
         while !self.connect(inserter, query, record, 0)? {
             self.store.check_interrupts();
             let entry = self.entry()?;

@@ -233,7 +233,11 @@ impl<S: PageStore> Graph<'_, S> {
                     return Ok(());
                 }
                 for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                    found.extend(record?.1.tids().filter(|tid| rows.contains(tid)));
+                    let (_, record) = record?;
+                    // One whose tails are missing is not found by a search, and never will be.
+                    if record.state() == State::Extension || record.is_complete() {
+                        found.extend(record.tids().filter(|tid| rows.contains(tid)));
+                    }
                 }
                 Ok(())
             })?;

@@ -413,38 +413,6 @@ pub unsafe fn file_of(relation: pg_sys::Relation) -> u32 {
     }
 }
 
-/// The tablespace of a relation's file.
-///
-/// # Safety
-/// `relation` is open.
-pub unsafe fn tablespace_of(relation: pg_sys::Relation) -> pg_sys::Oid {
-    // SAFETY: as the caller promises.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        let tablespace = (*relation).rd_node.spcNode;
-        #[cfg(not(feature = "pg15"))]
-        let tablespace = (*relation).rd_locator.spcOid;
-        tablespace
-    }
-}
-
-unsafe extern "C-unwind" {
-    // pgrx does not have it; PostgreSQL 16 renamed it.
-    #[cfg_attr(feature = "pg15", link_name = "RelidByRelfilenode")]
-    fn RelidByRelfilenumber(tablespace: pg_sys::Oid, file: pg_sys::Oid) -> pg_sys::Oid;
-}
-
-/// The permanent relation that has a file now, if any has.
-///
-/// # Safety
-/// Called within a transaction.
-pub unsafe fn index_of_file(tablespace: pg_sys::Oid, file: u32) -> Option<pg_sys::Oid> {
-    // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be dropped within.
-    let found =
-        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| RelidByRelfilenumber(tablespace, pg_sys::Oid::from(file))) };
-    (found != pg_sys::InvalidOid).then_some(found)
-}
-
 /// Whether changes of the relation's main fork have to be logged (PostgreSQL's `RelationNeedsWAL`).
 ///
 /// # Safety

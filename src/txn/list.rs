@@ -4,6 +4,7 @@
 //! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
 //! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
 
+use crate::error::{Error, Result};
 use crate::graph::insert::NewRow;
 use crate::storage::HeapTid;
 
@@ -17,8 +18,10 @@ pub struct List {
     each: usize,
     /// Where levels begin, outermost first; none twice.
     marks: Vec<Mark>,
-    /// So many of the first rows may be in the index, since an error ended their insertion.
+    /// So many of the first rows may be in the index, since an error ended their insertion, or it was a copy of the index.
     doubtful: usize,
+    /// Whether the last row may be taken back by itself.
+    speculative: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +31,16 @@ struct Mark {
 }
 
 impl List {
-    /// Adds a row that is staged on a level.
-    pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8]) {
+    /// Adds a row that is staged on a level; a `speculative` one may be taken back by itself.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8], speculative: bool) -> Result<()> {
+        let reserved = self
+            .rows
+            .try_reserve(1)
+            .and_then(|()| self.stored.try_reserve(stored.len()));
+        reserved.map_err(|_| Error::OutOfMemory)?;
         debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
         if self.marks.last().is_none_or(|mark| mark.level < level) {
             self.marks.push(Mark {
@@ -40,6 +51,23 @@ impl List {
         self.each = stored.len();
         self.rows.push(row);
         self.stored.extend_from_slice(stored);
+        self.speculative = speculative;
+        Ok(())
+    }
+
+    /// The last row, if it may be taken back by itself.
+    pub fn speculative(&self) -> Option<HeapTid> {
+        let last = self.rows.last().filter(|_| self.speculative)?;
+        Some(last.tid)
+    }
+
+    /// The last row, which was speculative, stays or goes.
+    pub fn settle(&mut self, stays: bool) {
+        self.speculative = false;
+        if !stays && self.rows.pop().is_some() {
+            self.stored.truncate(self.rows.len() * self.each);
+            self.doubtful = self.doubtful.min(self.len());
+        }
     }
 
     /// The number of rows.
@@ -81,6 +109,7 @@ impl List {
         while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
             self.rows.truncate(mark.start);
             self.stored.truncate(mark.start * self.each);
+            self.speculative = false;
         }
         self.doubtful = self.doubtful.min(self.len());
     }
@@ -95,25 +124,13 @@ impl List {
         self.rows[..self.doubtful].iter().map(|row| row.tid)
     }
 
-    /// Drops rows that are in the index. With that no row is doubtful any more.
-    pub fn drop_inserted(&mut self, is_inserted: impl Fn(HeapTid) -> bool) {
-        let mut kept = 0;
-        let mut marks = self.marks.iter_mut().peekable();
-        for i in 0..self.rows.len() {
-            while let Some(mark) = marks.next_if(|mark| mark.start <= i) {
-                mark.start = kept;
-            }
-            if !is_inserted(self.rows[i].tid) {
-                self.rows[kept] = self.rows[i];
-                self.stored
-                    .copy_within(i * self.each..(i + 1) * self.each, kept * self.each);
-                kept += 1;
-            }
-        }
-        marks.for_each(|mark| mark.start = kept);
-        self.rows.truncate(kept);
-        self.stored.truncate(kept * self.each);
+    /// Drops all rows; levels stay.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.stored.clear();
+        self.marks.iter_mut().for_each(|mark| mark.start = 0);
         self.doubtful = 0;
+        self.speculative = false;
     }
 }
 
@@ -126,7 +143,7 @@ mod tests {
     }
 
     fn push(list: &mut List, level: i32, row: u32) {
-        list.push(level, tid(row).into(), &[row as u8; 3]);
+        list.push(level, tid(row).into(), &[row as u8; 3], false).unwrap();
     }
 
     fn rows(list: &List) -> Vec<u32> {
@@ -181,6 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_is_taken_back_was_the_last_one() {
+        let mut list = List::default();
+        push(&mut list, 1, 10);
+        assert_eq!(list.speculative(), None);
+        for (stays, left) in [(false, vec![10]), (true, vec![10, 11])] {
+            list.push(1, tid(11).into(), &[11; 3], true).unwrap();
+            assert_eq!(list.speculative(), Some(tid(11)));
+            list.settle(stays);
+            assert_eq!((rows(&list), list.speculative()), (left, None));
+        }
+        list.push(2, tid(20).into(), &[20; 3], true).unwrap();
+        list.abort(2);
+        assert_eq!((rows(&list), list.speculative()), (vec![10, 11], None));
+    }
+
+    #[test]
     fn rows_that_are_in_the_index_leave_the_list_and_levels_stay() {
         let mut list = List::default();
         for (level, row) in [(1, 10), (1, 11), (2, 20), (2, 21), (3, 30)] {
@@ -192,11 +225,9 @@ mod tests {
         assert_eq!(list.doubtful().len(), 4);
         push(&mut list, 3, 31);
         assert!(list.doubtful().eq([10, 11, 20, 21].map(tid)));
-        list.drop_inserted(|tid| [11, 20].contains(&tid.block));
-        assert_eq!((rows(&list), list.doubtful().len()), (vec![10, 21, 31], 0));
+        list.clear();
+        assert_eq!((list.len(), list.doubtful().len()), (0, 0));
         list.abort(3);
-        assert_eq!(rows(&list), [10, 21]);
-        list.drop_inserted(|_| true);
         push(&mut list, 2, 22);
         list.commit(2);
         push(&mut list, 1, 12);

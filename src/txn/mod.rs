@@ -14,12 +14,14 @@
 
 mod list;
 pub mod parallel;
+mod speculative;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{PgList, pg_guard, pg_sys};
 
 use crate::error::Result;
 use crate::graph::Graph;
@@ -30,13 +32,24 @@ use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
 
 use list::List;
+use speculative::Fate;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+
+/// Rows that scans may take over from lists before these go into the indexes: a second's work or two. A list that is scanned so often costs more than
+/// it spares.
+const MOST_MERGED: usize = 1 << 23;
 
 /// What a transaction has staged.
 #[derive(Default)]
 struct Staging {
     indexes: Vec<Staged>,
+    /// The one that was staged for last.
+    last: usize,
+    /// Bytes of the lists that can be applied, as far as is known.
+    bytes: usize,
+    /// Rows that scans took over since lists were applied.
+    merged: usize,
     /// Whether what was staged is in the indexes already: what comes now goes there directly.
     committing: bool,
     point: Point,
@@ -45,26 +58,30 @@ struct Staging {
 /// What it has staged for the contents of an index.
 struct Staged {
     index: pg_sys::Oid,
-    /// The file that they are in, its tablespace, and the file that they were built in.
+    heap: pg_sys::Oid,
+    /// The access method's id.
+    method: pg_sys::Oid,
+    /// The file that they are in, and the one that they were built in.
     file: u32,
-    tablespace: pg_sys::Oid,
     built_in: u32,
     space: Arc<Space>,
     list: List,
+    /// Whether the rows stay in the list when they are applied: no index has its contents, or a copy that may be rolled back.
+    stays: bool,
 }
 
 thread_local! {
     static STAGING: RefCell<Staging> = RefCell::default();
 }
 
-/// An open index, locked for writing.
+/// An open relation, locked for writing.
 struct Open(pg_sys::Relation);
 
 impl Open {
-    /// Opens an index if it still is there.
-    fn try_new(index: pg_sys::Oid) -> Option<Open> {
+    /// Opens a relation if it still is there.
+    fn try_new(relation: pg_sys::Oid) -> Option<Open> {
         // SAFETY: called within a transaction.
-        let relation = unsafe { pg_sys::try_relation_open(index, LOCK) };
+        let relation = unsafe { pg_sys::try_relation_open(relation, LOCK) };
         (!relation.is_null()).then(|| Open(relation))
     }
 }
@@ -80,42 +97,63 @@ impl Drop for Open {
 }
 
 impl Staged {
-    /// Whether the contents that this is for are those of an open index.
+    /// Whether the contents that this is for are those of an open index of the table.
     ///
     /// # Safety
     /// `index` is an open index of this access method.
-    unsafe fn is_for(&self, index: pg_sys::Relation) -> Result<bool> {
+    unsafe fn is_for(&self, index: pg_sys::Relation) -> bool {
         // SAFETY: as the caller promises.
         unsafe {
-            if buffers::file_of(index) == self.file {
-                return Ok(true);
-            }
-            Ok((*index).rd_id == self.index && built_in(index)? == self.built_in)
+            (*(*index).rd_index).indrelid == self.heap
+                && (buffers::file_of(index) == self.file || or_raise(index, built_in(index)) == self.built_in)
         }
     }
 
-    /// The index that has the contents now, if any has.
-    fn open(&self) -> Result<Option<Open>> {
-        if let Some(index) = Open::try_new(self.index) {
+    /// The index of the table that has the contents now, if any has.
+    fn open(&self) -> Option<Open> {
+        if let Some(index) = Open::try_new(self.index)
             // SAFETY: it is open, and an index keeps its access method.
-            if unsafe { self.is_for(index.0)? } {
-                return Ok(Some(index));
-            }
+            && unsafe { self.is_for(index.0) }
+        {
+            return Some(index);
         }
-        // SAFETY: called within a transaction.
-        let other = unsafe { buffers::index_of_file(self.tablespace, self.file) };
-        Ok(other.and_then(Open::try_new))
+        let heap = Open::try_new(self.heap)?;
+        // SAFETY: the table is open, and so are its indexes while they are asked.
+        unsafe {
+            let indexes = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(heap.0));
+            let mut indexes = indexes.iter_oid().filter_map(Open::try_new);
+            indexes.find(|index| (*(*index.0).rd_rel).relam == self.method && self.is_for(index.0))
+        }
+    }
+
+    /// Decides on the last row if it was speculative.
+    ///
+    /// # Safety
+    /// `heap` is the table, open.
+    unsafe fn settle(&mut self, heap: pg_sys::Relation) {
+        if let Some(tid) = self.list.speculative() {
+            // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
+            self.list.settle(unsafe { speculative::fate(heap, tid) } != Fate::Gone);
+        }
     }
 
     /// Inserts all rows into their index; leaves them where there is none.
-    fn apply(&mut self) -> Result<()> {
-        if self.list.is_empty() {
-            return Ok(());
+    fn apply(&mut self) {
+        if self.list.speculative().is_some() {
+            match Open::try_new(self.heap) {
+                // SAFETY: it is open.
+                Some(heap) => unsafe { self.settle(heap.0) },
+                None => self.list.settle(true),
+            }
         }
-        let Some(index) = self.open()? else { return Ok(()) };
-        // SAFETY: it is open and locked for writing.
-        unsafe { or_raise(index.0, self.apply_to(index.0)) };
-        Ok(())
+        if self.list.is_empty() {
+            return;
+        }
+        self.stays = true;
+        if let Some(index) = self.open() {
+            // SAFETY: it is open and locked for writing.
+            unsafe { or_raise(index.0, self.apply_to(index.0)) };
+        }
     }
 
     /// # Safety
@@ -125,27 +163,42 @@ impl Staged {
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
         let graph = Graph::with(&store, Arc::clone(&self.space));
         let mut inserter = Inserter::default();
-        if self.list.doubtful().len() > 0 {
-            let inserted = graph.find_rows(self.list.doubtful().collect())?;
+        let inserted = if self.list.doubtful().len() > 0 {
             graph.reconnect(&mut inserter)?;
-            self.list.drop_inserted(|tid| inserted.contains(&tid));
-        }
+            graph.find_rows(self.list.doubtful().collect())?
+        } else {
+            HashSet::new()
+        };
         self.list.begin_insertion();
-        graph.insert_batch(&mut inserter, self.list.rows())?;
-        self.list.drop_inserted(|_| true);
+        let rows: Vec<_> = self
+            .list
+            .rows()
+            .filter(|(row, _)| !inserted.contains(&row.tid))
+            .collect();
+        graph.insert_batch(&mut inserter, rows.into_iter())?;
         // SAFETY: as the caller promises.
-        unsafe { check_for_conflict(index) };
+        unsafe {
+            // A copy of the index is gone if what made it is rolled back: who knows where the rows are then.
+            if buffers::file_of(index) == self.file {
+                self.list.clear();
+                self.stays = false;
+            }
+            check_for_conflict(index);
+        }
         Ok(())
     }
 }
 
 impl Staging {
-    fn apply(&mut self) -> Result<()> {
-        self.indexes.iter_mut().try_for_each(Staged::apply)
+    fn apply(&mut self) {
+        self.indexes.iter_mut().for_each(Staged::apply);
+        self.merged = 0;
+        self.count();
     }
 
-    fn bytes(&self) -> usize {
-        self.indexes.iter().map(|staged| staged.list.bytes()).sum()
+    fn count(&mut self) {
+        let lists = self.indexes.iter().filter(|staged| !staged.stays);
+        self.bytes = lists.map(|staged| staged.list.bytes()).sum();
     }
 
     /// # Safety
@@ -153,9 +206,11 @@ impl Staging {
     unsafe fn find(&self, index: pg_sys::Relation) -> Option<usize> {
         // SAFETY: as the caller promises.
         let (id, file) = unsafe { ((*index).rd_id, buffers::file_of(index)) };
-        self.indexes
-            .iter()
-            .position(|staged| staged.index == id && staged.file == file)
+        let is_it = |staged: &Staged| staged.index == id && staged.file == file;
+        match self.indexes.get(self.last) {
+            Some(last) if is_it(last) => Some(self.last),
+            _ => self.indexes.iter().position(is_it),
+        }
     }
 }
 
@@ -208,8 +263,10 @@ pub fn is_open() -> bool {
 /// indexes.
 ///
 /// # Safety
-/// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built.
+/// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built; `heap` is
+/// its table, and one whose rows can be staged.
 pub unsafe fn stage(
+    heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
     vector: &[f32],
@@ -225,48 +282,79 @@ pub unsafe fn stage(
                 let staged = unsafe {
                     Staged {
                         index: (*index).rd_id,
+                        heap: (*heap).rd_id,
+                        method: (*(*index).rd_rel).relam,
                         file: buffers::file_of(index),
-                        tablespace: buffers::tablespace_of(index),
                         built_in,
                         space: Arc::clone(space),
                         list: List::default(),
+                        stays: false,
                     }
                 };
                 staging.indexes.push(staged);
                 staging.indexes.len() - 1
             }
         };
+        staging.last = i;
         space.set_point(vector, &mut staging.point);
-        // SAFETY: called within a transaction.
-        let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-        staging.indexes[i].list.push(level, row, &staging.point.stored);
-        if staging.bytes() > most {
-            staging.apply()?;
+        let Staged { list, .. } = &mut staging.indexes[i];
+        // SAFETY: as the caller promises; called within a transaction.
+        unsafe {
+            match list.speculative() {
+                // The one before it is gone: this row is in its place.
+                Some(tid) if tid == row.tid => list.settle(false),
+                Some(tid) => list.settle(speculative::fate(heap, tid) != Fate::Gone),
+                None => {}
+            }
+            let level = pg_sys::GetCurrentTransactionNestLevel();
+            let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
+            list.push(level, row, &staging.point.stored, speculative)?;
+        }
+        staging.bytes += size_of::<NewRow>() + staging.point.stored.len();
+        if staging.bytes > most {
+            staging.apply();
         }
         Ok(())
     })
 }
 
+/// Whether rows of a table can be staged: they can be looked at there, if they may be taken back.
+///
+/// # Safety
+/// `heap` is an open table.
+pub unsafe fn can_stage(heap: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { (*(*heap).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID }
+}
+
 /// Inserts all that is staged.
-pub fn apply() -> Result<()> {
-    STAGING.with_borrow_mut(Staging::apply)
+pub fn apply() {
+    STAGING.with_borrow_mut(Staging::apply);
 }
 
 /// The rows staged for an index, with their distances to a query.
 ///
 /// # Safety
-/// `index` is an open index of this access method, and `query` one of its space.
-pub unsafe fn beside(index: pg_sys::Relation, query: &Query) -> Result<Vec<(f32, HeapTid)>> {
-    STAGING.with_borrow(|staging| {
-        let mut rows = Vec::new();
-        for staged in &staging.indexes {
-            // SAFETY: as the caller promises.
-            if !staged.list.is_empty() && unsafe { staged.is_for(index)? } {
-                let distance = |stored| staged.space.whole_distance(query, stored);
-                rows.extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
-            }
+/// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
+pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Query) -> Vec<(f32, HeapTid)> {
+    STAGING.with_borrow_mut(|staging| {
+        if staging.merged > MOST_MERGED {
+            staging.apply();
         }
-        Ok(rows)
+        let mut rows = Vec::new();
+        for staged in &mut staging.indexes {
+            // SAFETY: as the caller promises.
+            unsafe {
+                if staged.list.is_empty() || !staged.is_for(index) {
+                    continue;
+                }
+                staged.settle(heap);
+            }
+            let distance = |stored| staged.space.whole_distance(query, stored);
+            rows.extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
+        }
+        staging.merged += rows.len();
+        rows
     })
 }
 
@@ -290,20 +378,27 @@ pub fn register() {
     parallel::register();
 }
 
+/// What is staged; nothing if it is in use: a backend that is told to end while it inserts ends from there, and aborts its transaction.
+fn unless_ending(f: impl FnOnce(&mut Staging)) {
+    STAGING.with(|staging| {
+        if let Ok(mut staging) = staging.try_borrow_mut() {
+            f(&mut staging);
+        }
+    });
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     use pg_sys::XactEvent::*;
     match event {
-        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
-            let applied = STAGING.with_borrow_mut(|staging| {
-                staging.apply()?;
-                staging.indexes.clear();
-                staging.committing = true;
-                Ok(())
-            });
-            applied.unwrap_or_else(|error: crate::error::Error| error.raise());
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => STAGING.with_borrow_mut(|staging| {
+            staging.apply();
+            staging.indexes.clear();
+            staging.committing = true;
+        }),
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => {
+            unless_ending(|staging| *staging = Staging::default())
         }
-        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => drop(STAGING.take()),
         _ => {}
     }
 }
@@ -323,9 +418,11 @@ unsafe extern "C-unwind" fn on_subtransaction(
     };
     // SAFETY: called within a transaction.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    STAGING.with_borrow_mut(|staging| {
+    unless_ending(|staging| {
         for staged in &mut staging.indexes {
             settle(&mut staged.list, level);
+            staged.stays = false;
         }
+        staging.count();
     });
 }

@@ -38,5 +38,5 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
 
 #[pg_guard]
 extern "C-unwind" fn apply() {
-    super::apply().unwrap_or_else(|error| error.raise());
+    super::apply();
 }

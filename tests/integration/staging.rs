@@ -661,3 +661,154 @@ fn more_rows_than_the_memory_for_them() {
     insert(&mut client, "items", 1000..1100);
     assert_same(&mut client, "items");
 }
+
+#[test]
+fn a_backend_that_is_told_to_end_while_it_inserts_lets_go_of_everything() {
+    let (cluster, mut client) = cluster();
+    run(
+        &mut client,
+        "CREATE TABLE more AS SELECT id FROM items LIMIT 0; ALTER TABLE more ADD embedding vector(50)",
+    );
+    load(&mut client, "more", 20_000);
+    let terminate = "SELECT 1 FROM pg_stat_activity
+         WHERE CASE WHEN state = 'active' AND query = $1 THEN pg_terminate_backend(pid) END";
+    let one_more = format!("INSERT INTO items VALUES (9000, '{}')", vector(3));
+    let early = "SAVEPOINT s; SET LOCAL hnsw.staging_memory = '1kB'";
+    for (before, last) in [("", "COMMIT"), (early, &one_more)] {
+        let mut other = cluster.client();
+        run(
+            &mut other,
+            "BEGIN; INSERT INTO items SELECT 10000 + id, embedding FROM more",
+        );
+        run(&mut other, before);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                wait_for("the backend is terminated", || {
+                    !client.query(terminate, &[&last]).expect("the sessions").is_empty()
+                });
+            });
+            other.batch_execute(last).expect_err("the backend is terminated");
+        });
+        run(
+            &mut client,
+            "SET lock_timeout = '20s'; BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE; COMMIT",
+        );
+        assert_same(&mut client, "items");
+    }
+    assert!(!cluster.has_crashed());
+}
+
+#[test]
+fn rows_that_on_conflict_takes_back() {
+    let (cluster, mut client) = cluster();
+    // The key of an index waits, the second time that a session asks for it: between the look for conflicts and the insertion.
+    run(
+        &mut client,
+        "CREATE FUNCTION key(id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE n int; BEGIN
+             n := coalesce(nullif(current_setting('gate.count', true), ''), '9')::int + 1;
+             PERFORM set_config('gate.count', n::text, false);
+             IF n = 2 THEN PERFORM pg_advisory_lock_shared(1); PERFORM pg_advisory_unlock_shared(1); END IF;
+             RETURN id; END $$;
+         CREATE TABLE claims (id bigint, embedding vector(50));
+         CREATE INDEX claims_embedding ON claims USING hnsw (embedding vector_l2_ops);
+         CREATE UNIQUE INDEX ON claims (key(id))",
+    );
+    insert(&mut client, "claims", 0..100);
+    for finish in [
+        "COMMIT",
+        "SAVEPOINT s; ROLLBACK TO s; COMMIT",
+        "INSERT INTO claims SELECT 9000; COMMIT",
+    ] {
+        run(&mut client, "SELECT pg_advisory_lock(1)");
+        let (mut slow, mut quick) = (cluster.client(), cluster.client());
+        run(&mut slow, "BEGIN; SET gate.count = '0'");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let row = format!("INSERT INTO claims VALUES (5000, '{}')", vector(300));
+                run(&mut slow, &format!("{row} ON CONFLICT (key(id)) DO NOTHING"));
+            });
+            let waits = "SELECT 1::int8 FROM pg_stat_activity WHERE wait_event = 'advisory'";
+            wait_for("the row is in the table", || !ids(&mut client, waits).is_empty());
+            insert(&mut quick, "claims", [5000]);
+            run(&mut client, "SELECT pg_advisory_unlock(1)");
+            assert!(waiting.join().is_ok(), "the row conflicts");
+        });
+        // Its place is free, and gets another row.
+        run(&mut client, "VACUUM claims");
+        insert(&mut quick, "claims", 6000..6005);
+        run(&mut slow, finish);
+        run(&mut client, "DELETE FROM claims WHERE embedding IS NULL");
+        assert_same(&mut client, "claims");
+        run(&mut client, "DELETE FROM claims WHERE id >= 1000");
+        run(&mut client, "VACUUM claims");
+    }
+    // Upserts are staged.
+    let before = checksum(&mut client, "items_embedding");
+    let upsert = |id: i64| {
+        let row = format!(
+            "INSERT INTO items (id, embedding) VALUES ({id}, '{}')",
+            vector(id + 7000)
+        );
+        format!("{row} ON CONFLICT (id) DO UPDATE SET embedding = excluded.embedding")
+    };
+    run(&mut client, "BEGIN");
+    for id in [3, 1000, 1001, 5] {
+        run(&mut client, &upsert(id));
+        assert_same(&mut client, "items");
+    }
+    run(&mut client, "ROLLBACK");
+    assert_eq!(checksum(&mut client, "items_embedding"), before);
+    run(&mut client, &upsert(3));
+    run(&mut client, &upsert(1000));
+    assert_same(&mut client, "items");
+    assert_eq!(found(&mut client, 7003), 3);
+}
+
+#[test]
+fn a_copy_of_the_index_that_is_rolled_back_after_an_early_apply() {
+    let (_cluster, mut client) = cluster();
+    run(&mut client, "SET allow_in_place_tablespaces = on");
+    run(&mut client, "CREATE TABLESPACE elsewhere LOCATION ''");
+    run(&mut client, "BEGIN");
+    insert(&mut client, "items", 1000..1050);
+    run(
+        &mut client,
+        "SAVEPOINT s; ALTER INDEX items_embedding SET TABLESPACE elsewhere; SET LOCAL hnsw.staging_memory = '1kB'",
+    );
+    insert(&mut client, "items", 1050..1060);
+    assert_same(&mut client, "items");
+    run(&mut client, "ROLLBACK TO s");
+    assert_same(&mut client, "items");
+    run(&mut client, "COMMIT");
+    assert_same(&mut client, "items");
+}
+
+#[test]
+fn an_index_that_gets_the_file_of_another_and_moves_or_is_temporary() {
+    let (_cluster, mut client) = cluster();
+    run(&mut client, "SET allow_in_place_tablespaces = on");
+    run(&mut client, "CREATE TABLESPACE elsewhere LOCATION ''");
+    run(&mut client, "BEGIN");
+    insert(&mut client, "items", [1000]);
+    run(
+        &mut client,
+        "ALTER TABLE items ALTER embedding TYPE vector(50);
+         ALTER INDEX items_embedding SET TABLESPACE elsewhere",
+    );
+    insert(&mut client, "items", [1001]);
+    assert_same(&mut client, "items");
+    run(&mut client, "COMMIT");
+    assert_same(&mut client, "items");
+    run(
+        &mut client,
+        "CREATE TEMP TABLE mine (id bigint, embedding vector(50));
+         CREATE INDEX ON mine USING hnsw (embedding vector_l2_ops)",
+    );
+    run(&mut client, "BEGIN");
+    insert(&mut client, "mine", 0..50);
+    run(&mut client, "ALTER TABLE mine ALTER embedding TYPE vector(50)");
+    insert(&mut client, "mine", 50..60);
+    assert_same(&mut client, "mine");
+    run(&mut client, "COMMIT");
+    assert_same(&mut client, "mine");
+}

@@ -5,6 +5,7 @@ use super::*;
 use crate::graph::beside::BesideScan;
 use crate::graph::insert::NewRow;
 use crate::graph::space::Point;
+use crate::test_data::phrases;
 
 /// The stored form of vectors.
 fn stored(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
@@ -221,4 +222,52 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
     };
     let (known, unknown) = (nodes_made(true), nodes_made(false));
     assert!(unknown > 20 && 10 * known < unknown, "{known} and {unknown} new nodes");
+}
+
+#[test]
+fn an_equal_vector_is_sought_behind_others_at_its_distance() {
+    // Under inner product (1, 5) is as far from (1, 0) as that is from itself.
+    let mut vectors = vec![vec![1.0, 5.0], vec![1.0, 0.0]];
+    vectors.extend((0..50).map(|i| vec![(i % 7) as f32, (i % 11) as f32]));
+    let distinct: HashSet<_> = vectors.iter().map(|v| (v[0] as u32, v[1] as u32)).collect();
+    vectors.extend(std::iter::repeat_n(vec![1.0, 0.0], 40));
+    let store = store();
+    let graph = build(&store, Metric::InnerProduct, &vectors);
+    let mut nodes = 0;
+    for block in graph.node_blocks().unwrap() {
+        graph.live_on(block, |_, _| nodes += 1).unwrap();
+    }
+    // A search may miss a vector as short as this once or twice, but not 40 times.
+    assert!(
+        nodes <= distinct.len() + 2,
+        "{nodes} nodes of {} vectors",
+        distinct.len()
+    );
+}
+
+#[test]
+fn a_row_whose_vector_is_not_all_there_counts_as_none() {
+    let vectors = phrases(5, 7000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    assert!(graph.space.layout.tails > 0);
+    let asked = || (0..10).map(tid).collect::<HashSet<_>>();
+    assert_eq!(graph.find_rows(asked()).unwrap(), (0..5).map(tid).collect());
+    let mut incomplete = None;
+    graph
+        .node_blocks()
+        .unwrap()
+        .for_each(|block| graph.live_on(block, |link, _| incomplete = Some(link)).unwrap());
+    let (node, tails) = (incomplete.unwrap().node, graph.space.layout.tails);
+    let lost = graph
+        .read(node, |record| Ok(record.tids().collect::<Vec<_>>()))
+        .unwrap();
+    graph
+        .write(node, |nodes, slot| {
+            nodes.record(slot)?.set_tails(std::iter::repeat_n(NodeRef::NONE, tails));
+            Ok(Edit::Changed(()))
+        })
+        .unwrap();
+    let expected = (0..5).map(tid).filter(|tid| !lost.contains(tid)).collect();
+    assert_eq!(graph.find_rows(asked()).unwrap(), expected);
 }

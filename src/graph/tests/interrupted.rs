@@ -182,12 +182,9 @@ fn rows_inserted_while_everything_is_removed_are_found() {
     }
 }
 
-#[test]
-fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
-    let vectors = words(600);
-    let store = store();
-    let graph = build(&store, Metric::L2, &vectors);
-    for block in 1..store.blocks().unwrap() {
+/// Marks every node as dead, as a VACUUM that stops after its first pass does.
+fn mark_all_dead(graph: &Graph<'_, MemoryStore>) {
+    for block in graph.node_blocks().unwrap() {
         let mark_lowest = |page: &mut Page| {
             let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
             for slot in 0..nodes.view().len() {
@@ -199,8 +196,60 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
             }
             Ok(Edit::Changed(()))
         };
-        store.write(block, mark_lowest).unwrap();
+        graph.store.write(block, mark_lowest).unwrap();
     }
+}
+
+#[test]
+fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
+    let vectors = words(900);
+    for steps in [0, 10, 100, 300] {
+        let store = store();
+        let graph = build(&store, Metric::L2, &vectors[..700]);
+        let mut point = crate::graph::space::Point::default();
+        let stored: Vec<_> = vectors[700..]
+            .iter()
+            .map(|vector| {
+                graph.space.set_point(vector, &mut point);
+                point.stored.clone()
+            })
+            .collect();
+        let interrupted = Interrupted {
+            store: &store,
+            steps: Cell::new(steps),
+            event: Cell::new(Some(|| mark_all_dead(&graph))),
+            writes: Cell::new(0),
+        };
+        let batch = Graph::open(&interrupted).unwrap();
+        let rows: Vec<_> = (700..720)
+            .map(|row| (tid(row).into(), &stored[row - 700][..]))
+            .collect();
+        batch.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
+        assert!(interrupted.event.take().is_none(), "nothing died meanwhile");
+        // Those that were placed before are dead, too.
+        let mut alive = HashSet::new();
+        for block in graph.node_blocks().unwrap() {
+            graph
+                .live_on(block, |_, record| alive.extend(record.tids().map(row)))
+                .unwrap();
+        }
+        for row in alive {
+            assert_eq!(
+                first(&graph, &vectors[row], 1, limits(40)),
+                [row],
+                "after {steps} steps"
+            );
+        }
+        assert_eq!(unreachable(&graph), 0, "after {steps} steps");
+    }
+}
+
+#[test]
+fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
+    let vectors = words(600);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    mark_all_dead(&graph);
     let mut inserter = Inserter::default();
     for (row, vector) in vectors[..50].iter().enumerate() {
         graph.insert(&mut inserter, vector, tid(row)).unwrap();
