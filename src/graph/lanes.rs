@@ -19,6 +19,15 @@ pub(super) struct Memory {
     kept: Vec<(usize, f32)>,
 }
 
+impl Memory {
+    /// For codes of this length.
+    fn prepare(&mut self, bits: usize) {
+        if self.cosines.len() != bits + 1 {
+            self.cosines = (0..=bits as u32).map(|hamming| code::cosine(hamming, bits)).collect();
+        }
+    }
+}
+
 /// The lane of the farthest fill, and its length.
 fn farthest_fill(record: &RecordMut<'_>) -> Option<(usize, f32)> {
     let view = record.view();
@@ -93,21 +102,105 @@ pub(super) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, c
     }
 }
 
+/// Empties the lanes of dead links, and lets candidates (with codes of them as neighbours of the record) and fills take their place by the
+/// heuristic, the nearest first, by distances estimated from codes: as survivors, up to `limit`, or as fills where lanes are left. What survived before
+/// stays. Returns which of the candidates survived.
+pub(super) fn mend(
+    memory: &mut Memory,
+    record: &mut RecordMut<'_>,
+    is_dead: impl Fn(Link) -> bool,
+    candidates: &[(Link, Code<'_>)],
+    limit: usize,
+) -> Vec<usize> {
+    let each = record.code_words();
+    let bits = each * WORD_BITS;
+    let mut scratch = vec![0; each];
+    let mut lane = 0;
+    while lane < record.view().link_count() {
+        if is_dead(record.view().link(lane)) {
+            record.remove_link(lane, &mut scratch);
+        } else {
+            lane += 1;
+        }
+    }
+    memory.prepare(bits);
+    let Memory {
+        cosines, words, kept, ..
+    } = memory;
+    // Survivors by their place in `words`, with their lengths.
+    kept.clear();
+    words.clear();
+    let keep = |words: &mut Vec<u32>, kept: &mut Vec<(usize, f32)>, code: &[u32], length: f32| {
+        kept.push((kept.len(), length));
+        words.extend_from_slice(code);
+    };
+    let view = record.view();
+    let mut open: Vec<(f32, Option<usize>, Link)> = Vec::new();
+    for lane in 0..view.link_count() {
+        if view.is_fill(lane) {
+            open.push((view.length(lane), None, view.link(lane)));
+        } else {
+            let length = view.read_code(lane, &mut scratch).length.to_f32();
+            keep(words, kept, &scratch, length);
+        }
+    }
+    let lengths = candidates.iter().map(|(_, code)| code.factors.length.to_f32());
+    open.extend(
+        lengths
+            .zip(candidates)
+            .enumerate()
+            .map(|(i, (length, (link, _)))| (length, Some(i), *link)),
+    );
+    open.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut survived = Vec::new();
+    for (length, candidate, link) in open {
+        let lane = lane_of(record, link);
+        let code: &[u32] = match (candidate, lane) {
+            (Some(i), _) => candidates[i].1.words,
+            (None, Some(lane)) => {
+                record.view().read_code(lane, &mut scratch);
+                &scratch
+            }
+            (None, None) => continue, // A candidate took its lane.
+        };
+        let is_nearer = |&(i, other): &(usize, f32)| {
+            let hamming = code::hamming(code, &words[i * each..(i + 1) * each]);
+            code::between(length, other, cosines[hamming as usize]) < length * length
+        };
+        if kept.len() >= limit || kept.iter().any(is_nearer) {
+            if let (Some(i), None) = (candidate, lane) {
+                record.push_link(link, candidates[i].1, true);
+            }
+            continue;
+        }
+        let linked = match (candidate, lane) {
+            (_, Some(lane)) => {
+                record.set_fill(lane, false);
+                true
+            }
+            (Some(i), None) => matches!(add_if_room(record, link, candidates[i].1), Edit::Changed(true)),
+            (None, None) => false,
+        };
+        if linked {
+            keep(words, kept, code, length);
+            survived.extend(candidate);
+        }
+    }
+    survived
+}
+
 /// The lane that the record can best do without, the number of lanes meaning the new link: the one that is nearest to a survivor
 /// of the heuristic, compared with its distance to the record, since estimates that are off do not change that; or the farthest,
 /// if all survive.
 fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) -> usize {
+    let (view, each) = (record.view(), new.words.len());
+    memory.prepare(each * WORD_BITS);
     let Memory {
         cosines,
         words,
         order,
         kept,
     } = memory;
-    let (view, each) = (record.view(), new.words.len());
-    let bits = each * WORD_BITS;
-    if cosines.len() != bits + 1 {
-        *cosines = (0..=bits as u32).map(|hamming| code::cosine(hamming, bits)).collect();
-    }
     let lanes = view.link_count();
     words.resize((lanes + 1) * each, 0);
     order.clear();

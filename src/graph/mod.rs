@@ -18,6 +18,7 @@ pub mod insert;
 mod lanes;
 pub mod level;
 mod link;
+mod mend;
 pub mod reconnect;
 pub mod repair;
 pub mod scan;

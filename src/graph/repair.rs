@@ -1,16 +1,13 @@
 //! Removal of dead rows, and the mending of the graph around them.
 //!
 //! One pass takes dead TIDs out; a node left without any is marked dead and stays navigable. A second pass lets every live
-//! record that links to a dead one choose anew, among its live neighbours and those of its dead ones, and links the newly chosen
-//! back. Then the entry point moves to a live node if it has to, and the dead slots are freed, upper levels first, so that what a crash
+//! record that links to a dead one take others for it (`mend`). Then the entry point moves to a live node if it has to, and the dead slots are freed, upper levels first, so that what a crash
 //! leaves is found again as a dead level-0 record. Readers and writers go on meanwhile: what they link to a dead node becomes a stale link.
 
 use std::collections::HashSet;
 
 use super::Graph;
-use super::insert::{FEWEST_LINKS_BACK, Inserter};
-use super::select::{Choice, Located};
-use super::space::{Point, Query};
+use super::insert::Inserter;
 use crate::error::Result;
 use crate::storage::meta::EntryPoint;
 use crate::storage::node_page::{NodePage, NodePageMut};
@@ -76,9 +73,6 @@ impl<S: PageStore> Graph<'_, S> {
         }
 
         let mut inserter = Inserter::default();
-        if self.space.layout.is_coded() {
-            self.secure(&survey.dead, &mut inserter)?;
-        }
         for block in blocks {
             self.store.check_interrupts();
             removal.records_mended += self.mend_page(block, &survey.dead, &mut inserter)?;
@@ -185,155 +179,6 @@ impl<S: PageStore> Graph<'_, S> {
             record.set_dead();
             Ok(Edit::Changed(()))
         })
-    }
-
-    /// Gives every live record that a dead one leads to links from neighbours of its own, before anything stops leading to the dead: in
-    /// a coded index, where many links go one way, it may have had no other.
-    fn secure(&self, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
-        let mut led_to = HashSet::new();
-        for &node in dead {
-            self.store.check_interrupts();
-            self.read(node, |record| {
-                let links = record.survivors().filter(|link| !dead.contains(&link.node));
-                led_to.extend(links.map(|link| (link, record.level())));
-                Ok(())
-            })?;
-        }
-        let mut led_to: Vec<_> = led_to.into_iter().collect();
-        led_to.sort_unstable_by_key(|(link, _)| link.node);
-        let (mut point, mut other) = (Point::default(), Point::default());
-        for (link, level) in led_to {
-            self.store.check_interrupts();
-            if self.read_point(link, level, &mut point)? != Some(State::Node) {
-                continue;
-            }
-            let at = Located {
-                link,
-                at: &point.coordinates,
-            };
-            let links = self.read(link.node, |record| Ok(record.survivors().collect::<Vec<_>>()))?;
-            let mut secured = 0;
-            for link in links.into_iter().filter(|link| !dead.contains(&link.node)) {
-                if secured == FEWEST_LINKS_BACK {
-                    break;
-                }
-                if self.read_point(link, level, &mut other)? == Some(State::Node) {
-                    let other = Located {
-                        link,
-                        at: &other.coordinates,
-                    };
-                    secured += usize::from(self.link_back(&mut inserter.linker, other, at, level)?);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets every live record of a page that links to a dead one choose anew; says how many did.
-    fn mend_page(&self, block: BlockNumber, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<u64> {
-        let broken = self.store.read(block, |page| {
-            let mut broken = Vec::new();
-            if page::is_new(page) {
-                return Ok(broken);
-            }
-            for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                let (node, record) = record?;
-                if record.state() == State::Node && record.links().any(|link| dead.contains(&link.node)) {
-                    broken.push((
-                        Link {
-                            node,
-                            generation: record.generation(),
-                        },
-                        record.level(),
-                    ));
-                }
-            }
-            Ok(broken)
-        })?;
-        for &(record, level) in &broken {
-            self.mend(record, level, dead, inserter)?;
-        }
-        Ok(broken.len() as u64)
-    }
-
-    fn mend(&self, link: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
-        let mut point = Point::default();
-        loop {
-            self.store.check_interrupts();
-            if self.read_point(link, level, &mut point)?.is_none() {
-                return Ok(());
-            }
-            let at = Located {
-                link,
-                at: &point.coordinates,
-            };
-            let (before, survivors) = self.read(link.node, |record| {
-                let survivors = record.survivors().filter(|link| !dead.contains(&link.node));
-                Ok((record.links().collect::<Vec<_>>(), survivors.collect::<Vec<_>>()))
-            })?;
-            // Lanes are many: what was linked once stays, since it may have no other link.
-            let kept = if self.space.layout.is_coded() {
-                &survivors[..]
-            } else {
-                &[]
-            };
-            let choices = self.choices_around(&before, at, level, dead)?;
-            let chosen = &mut inserter.linker.chosen;
-            // As many links as before: a record that has lost half of them would be reached, and lead on, half as often.
-            let fill_to = self.fill_to(level).max(before.len());
-            self.select_beside(kept, choices, level, fill_to, chosen)?;
-            if chosen.survivors.is_empty() {
-                // All around it is gone: start again from the entry point, which is replaced only afterwards.
-                let mut query = Query::default();
-                self.space.set_query(&point, &mut query);
-                self.replace_links(&mut inserter.linker, at, level, &before)?;
-                self.connect(inserter, &query, at, level)?;
-                return Ok(());
-            }
-            if self.replace_links(&mut inserter.linker, at, level, &before)? {
-                let chosen = std::mem::take(&mut inserter.linker.chosen);
-                let new = |other: &Located<'_>| !before.contains(&other.link);
-                for other in chosen.survivors.iter().filter(new) {
-                    self.link_back(&mut inserter.linker, other, at, level)?;
-                }
-                inserter.linker.chosen = chosen;
-                return Ok(());
-            }
-        }
-    }
-
-    /// The live neighbours of a record and the live neighbours of its dead ones, in order of distance.
-    pub(super) fn choices_around(
-        &self,
-        links: &[Link],
-        at: Located<'_>,
-        level: u8,
-        dead: &HashSet<NodeRef>,
-    ) -> Result<Vec<Choice>> {
-        let mut met = HashSet::from([at.link.node]);
-        let mut around = Vec::new();
-        for link in links {
-            if !dead.contains(&link.node) {
-                around.push(*link);
-                continue;
-            }
-            self.read(link.node, |record| {
-                if record.is(link.generation, level) {
-                    around.extend(record.links().filter(|link| !dead.contains(&link.node)));
-                }
-                Ok(())
-            })?;
-        }
-        let mut point = Point::default();
-        let mut choices = Vec::new();
-        for link in around {
-            if met.insert(link.node) && self.read_point(link, level, &mut point)? == Some(State::Node) {
-                let distance = self.space.between(at.at, &point.coordinates);
-                choices.push(Choice { distance, link });
-            }
-        }
-        choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        Ok(choices)
     }
 
     /// Moves the entry point to a live record on the highest level there is, if it is a dead one or on a lower level.

@@ -408,6 +408,11 @@ impl<'a> RecordMut<'a> {
         self.bytes[BODY..BODY + bytes.len()].copy_from_slice(bytes);
     }
 
+    /// Words of a code; 0 in a plain index.
+    pub fn code_words(&self) -> usize {
+        self.layout.code_words()
+    }
+
     /// Drops all links.
     pub fn clear_links(&mut self) {
         self.bytes[LINKS] = 0;
@@ -438,6 +443,24 @@ impl<'a> RecordMut<'a> {
             code::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);
         }
+    }
+
+    /// Empties lane `i`; the last link takes it. `words` has the layout's number of them, and any contents.
+    pub fn remove_link(&mut self, i: usize, words: &mut [u32]) {
+        let last = usize::from(self.bytes[LINKS]) - 1;
+        if i < last {
+            let view = self.view();
+            let (link, fill) = (view.link(last), view.is_fill(last));
+            let code = match self.layout.is_coded() {
+                true => Code {
+                    factors: view.read_code(last, words),
+                    words,
+                },
+                false => Code::default(),
+            };
+            self.put_link(i, link, code, fill);
+        }
+        self.bytes[LINKS] -= 1;
     }
 
     /// Says whether the link in lane `i` is a fill.
