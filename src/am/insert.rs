@@ -31,6 +31,8 @@ pub unsafe extern "C-unwind" fn aminsert(
                 unchanged: unchanged && had_an_entry(heap, info),
             };
             or_raise(index, insert(heap, index, &value, row));
+        } else {
+            txn::pass_over(heap, index);
         }
     }
     false
@@ -62,6 +64,8 @@ unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, value: &Vector
         None => Graph::open_built(&store)?,
     };
     let Some(vector) = indexed_form(value, graph.space().parameters())? else {
+        // SAFETY: as above.
+        unsafe { txn::pass_over(heap, index) };
         return Ok(());
     };
     match options::staging_memory() {

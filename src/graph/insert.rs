@@ -308,7 +308,7 @@ impl<S: PageStore> Graph<'_, S> {
         level: u8,
     ) -> Result<bool> {
         for _ in 0..RETRIES {
-            let (before, kept) = self.read(record.link.node, |record| {
+            let (before, mut kept) = self.read(record.link.node, |record| {
                 Ok((
                     record.links().collect::<Vec<_>>(),
                     record.survivors().collect::<Vec<_>>(),
@@ -321,6 +321,8 @@ impl<S: PageStore> Graph<'_, S> {
                 let around = self.choices_around(&before, record, level, &HashSet::new())?;
                 choices.extend(around.into_iter().filter(|choice| !known.contains(&choice.link)));
                 choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+                // What is dead by now takes no place.
+                kept.retain(|link| choices.iter().any(|choice| choice.link == *link));
             }
             let chosen = &mut inserter.linker.chosen;
             self.select_beside(&kept, choices, level, self.fill_to(level), chosen)?;

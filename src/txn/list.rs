@@ -126,8 +126,9 @@ impl List {
 
     /// Drops all rows; levels stay.
     pub fn clear(&mut self) {
-        self.rows.clear();
-        self.stored.clear();
+        // With their memory: a transaction may come to many indexes, one after the other.
+        self.rows = Vec::new();
+        self.stored = Vec::new();
         self.marks.iter_mut().for_each(|mark| mark.start = 0);
         self.doubtful = 0;
         self.speculative = false;

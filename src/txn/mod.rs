@@ -122,38 +122,55 @@ impl Staged {
         unsafe {
             let indexes = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(heap.0));
             let mut indexes = indexes.iter_oid().filter_map(Open::try_new);
-            indexes.find(|index| (*(*index.0).rd_rel).relam == self.method && self.is_for(index.0))
+            // One that is not ready may be what is left of a build that failed.
+            indexes.find(|index| {
+                (*(*index.0).rd_rel).relam == self.method && (*(*index.0).rd_index).indisready && self.is_for(index.0)
+            })
         }
     }
 
-    /// Decides on the last row if it was speculative.
+    /// Decides on the last row if it was speculative, and that was decided.
     ///
     /// # Safety
-    /// `heap` is the table, open.
+    /// `heap` is the table, open, whose rows these are.
     unsafe fn settle(&mut self, heap: pg_sys::Relation) {
         if let Some(tid) = self.list.speculative() {
             // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
-            self.list.settle(unsafe { speculative::fate(heap, tid) } != Fate::Gone);
+            match unsafe { speculative::fate(heap, tid) } {
+                Fate::Speculative => {}
+                fate => self.list.settle(fate == Fate::Ours),
+            }
         }
     }
 
-    /// Inserts all rows into their index; leaves them where there is none.
-    fn apply(&mut self) {
-        if self.list.speculative().is_some() {
-            match Open::try_new(self.heap) {
-                // SAFETY: it is open.
-                Some(heap) => unsafe { self.settle(heap.0) },
-                None => self.list.settle(true),
-            }
+    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid` if the index gets it.
+    ///
+    /// # Safety
+    /// As for [`Staged::settle`].
+    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: Option<HeapTid>) {
+        if tid.is_some() && self.list.speculative() == tid {
+            self.list.settle(false); // The row is in its place.
+        } else {
+            // SAFETY: as the caller promises.
+            unsafe { self.settle(heap) };
         }
+    }
+
+    /// Inserts all rows into their index; leaves them where there is none: they may be of another file of the table, too.
+    fn apply(&mut self) {
         if self.list.is_empty() {
             return;
         }
         self.stays = true;
-        if let Some(index) = self.open() {
-            // SAFETY: it is open and locked for writing.
-            unsafe { or_raise(index.0, self.apply_to(index.0)) };
+        let Some(index) = self.open() else { return };
+        if self.list.speculative().is_some()
+            && let Some(heap) = Open::try_new(self.heap)
+        {
+            // SAFETY: it is open, and the index is of it as it is now.
+            unsafe { self.settle(heap.0) };
         }
+        // SAFETY: it is open and locked for writing.
+        unsafe { or_raise(index.0, self.apply_to(index.0)) };
     }
 
     /// # Safety
@@ -297,18 +314,13 @@ pub unsafe fn stage(
         };
         staging.last = i;
         space.set_point(vector, &mut staging.point);
-        let Staged { list, .. } = &mut staging.indexes[i];
+        let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
-            match list.speculative() {
-                // The one before it is gone: this row is in its place.
-                Some(tid) if tid == row.tid => list.settle(false),
-                Some(tid) => list.settle(speculative::fate(heap, tid) != Fate::Gone),
-                None => {}
-            }
+            staged.settle_before(heap, Some(row.tid));
             let level = pg_sys::GetCurrentTransactionNestLevel();
             let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
-            list.push(level, row, &staging.point.stored, speculative)?;
+            staged.list.push(level, row, &staging.point.stored, speculative)?;
         }
         staging.bytes += size_of::<NewRow>() + staging.point.stored.len();
         if staging.bytes > most {
@@ -356,6 +368,21 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
         staging.merged += rows.len();
         rows
     })
+}
+
+/// Says that the transaction inserts a row that the index does not get: the one before it, if it was speculative, is decided on.
+///
+/// # Safety
+/// `heap` is an open table, and `index` an open index of it and of this access method.
+pub unsafe fn pass_over(heap: pg_sys::Relation, index: pg_sys::Relation) {
+    STAGING.with_borrow_mut(|staging| {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if let Some(i) = staging.find(index) {
+                staging.indexes[i].settle_before(heap, None);
+            }
+        }
+    });
 }
 
 /// Drops what is staged for the contents of a file, which are built anew in place (a TRUNCATE of a table that the transaction has made).

@@ -742,6 +742,29 @@ fn rows_that_on_conflict_takes_back() {
         run(&mut client, "DELETE FROM claims WHERE id >= 1000");
         run(&mut client, "VACUUM claims");
     }
+    // The table may have another file by then.
+    let upsert_claim = |id: i64| {
+        let row = format!("INSERT INTO claims VALUES ({id}, '{}')", vector(id));
+        format!("{row} ON CONFLICT (key(id)) DO UPDATE SET embedding = excluded.embedding")
+    };
+    run(&mut client, &format!("BEGIN; {}", upsert_claim(4000)));
+    run(&mut client, "SAVEPOINT s; TRUNCATE claims");
+    insert(&mut client, "claims", [4001]);
+    run(&mut client, "SET LOCAL hnsw.staging_memory = '1kB'");
+    insert(&mut client, "claims", 4002..4020);
+    assert_same(&mut client, "claims");
+    run(&mut client, "ROLLBACK TO s; COMMIT");
+    assert_same(&mut client, "claims");
+    run(&mut client, &format!("BEGIN; {}", upsert_claim(4030)));
+    run(&mut client, "TRUNCATE claims; COMMIT");
+    assert_same(&mut client, "claims");
+    // So may rows that the index does not get be in its place; and one that it does get.
+    run(&mut client, &format!("BEGIN; {}", upsert_claim(4040)));
+    run(&mut client, "INSERT INTO claims VALUES (4041, NULL)");
+    run(&mut client, &upsert_claim(4042));
+    run(&mut client, "COMMIT; DELETE FROM claims WHERE embedding IS NULL");
+    assert_same(&mut client, "claims");
+    assert_eq!(ids(&mut client, "SELECT id FROM claims ORDER BY id"), [4040, 4042]);
     // Upserts are staged.
     let before = checksum(&mut client, "items_embedding");
     let upsert = |id: i64| {
