@@ -94,8 +94,7 @@ impl<S: PageStore> Graph<'_, S> {
         rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
     ) -> Result<()> {
         // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
-        let may_defer = self.space.layout.is_coded() && rows.len() > 1;
-        if !may_defer {
+        if !self.space.layout.is_coded() || rows.len() == 1 {
             return rows
                 .into_iter()
                 .try_for_each(|(row, stored)| self.insert_stored(inserter, stored, row));
@@ -103,15 +102,14 @@ impl<S: PageStore> Graph<'_, S> {
         let mut linked_at = self.store.blocks()?;
         for (row, stored) in rows {
             let blocks = self.store.blocks()?;
-            inserter.defers = blocks > self.space.layout.first_block + SMALL;
             let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
             if grown || inserter.search.put_off.bytes() > MOST_BYTES {
                 self.link_pending(inserter)?;
                 linked_at = blocks;
             }
+            inserter.defers = blocks > self.space.layout.first_block + SMALL;
             self.insert_stored(inserter, stored, row)?;
         }
-        inserter.defers = false;
         self.link_pending(inserter)
     }
 

@@ -173,13 +173,14 @@ pub(super) fn mend(
             }
             continue;
         }
-        let linked = match (candidate, lane) {
-            (_, Some(lane)) => {
+        let linked = match lane {
+            Some(lane) => {
                 record.set_fill(lane, false);
                 true
             }
-            (Some(i), None) => matches!(add_if_room(record, link, candidates[i].1), Edit::Changed(true)),
-            (None, None) => false,
+            None => {
+                candidate.is_some_and(|i| matches!(add_if_room(record, link, candidates[i].1), Edit::Changed(true)))
+            }
         };
         if linked {
             keep(words, kept, code, length);

@@ -73,7 +73,7 @@ impl<S: PageStore> Graph<'_, S> {
                 candidates.push((candidate, factors));
             }
         }
-        let codes = words.chunks_exact(each.max(1));
+        let codes = words.chunks_exact(each);
         let candidates: Vec<_> = candidates
             .into_iter()
             .zip(codes)
@@ -117,10 +117,9 @@ impl<S: PageStore> Graph<'_, S> {
     /// What lies beyond the dead survivors of a record: their live links, nearest to them first.
     fn beyond_dead(&self, link: Link, level: u8, dead: &HashSet<NodeRef>) -> Result<Vec<Link>> {
         let (gone, mut known) = self.read(link.node, |record| {
-            let (gone, known): (Vec<_>, Vec<_>) = record.links().partition(|link| dead.contains(&link.node));
-            let survivors: HashSet<_> = record.survivors().collect();
-            let gone: Vec<_> = gone.into_iter().filter(|link| survivors.contains(link)).collect();
-            Ok((gone, known.into_iter().map(|link| link.node).collect::<HashSet<_>>()))
+            let gone = record.survivors().filter(|link| dead.contains(&link.node));
+            let known = record.links().map(|link| link.node);
+            Ok((gone.collect::<Vec<_>>(), known.collect::<HashSet<_>>()))
         })?;
         known.insert(link.node);
         let mut beyond = Vec::new();

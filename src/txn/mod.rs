@@ -136,7 +136,15 @@ impl Staged {
     unsafe fn settle(&mut self, heap: pg_sys::Relation) {
         if let Some(tid) = self.list.speculative() {
             // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
-            match unsafe { speculative::fate(heap, tid) } {
+            let fate = unsafe {
+                let blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+                if tid.block < blocks {
+                    speculative::fate(heap, tid)
+                } else {
+                    Fate::Gone
+                }
+            };
+            match fate {
                 Fate::Speculative => {}
                 fate => self.list.settle(fate == Fate::Ours),
             }

@@ -20,13 +20,10 @@ pub enum Fate {
 /// What there is at a row's place.
 ///
 /// # Safety
-/// `heap` is an open table of PostgreSQL's heap access method.
+/// `heap` is an open table of PostgreSQL's heap access method, and has the block.
 pub unsafe fn fate(heap: pg_sys::Relation, tid: HeapTid) -> Fate {
     // SAFETY: as the caller promises. The page is pinned and locked while it is read; an error in between is followed by an abort, which lets it go.
     unsafe {
-        if tid.block >= pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM) {
-            return Fate::Gone;
-        }
         let buffer = pg_sys::ReadBuffer(heap, tid.block);
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
         let page = pg_sys::BufferGetPage(buffer);

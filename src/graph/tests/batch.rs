@@ -8,13 +8,22 @@ use crate::graph::space::Point;
 use crate::test_data::phrases;
 
 /// The stored form of vectors.
-fn stored(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
+pub(super) fn stored(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
     let mut point = Point::default();
     let each = vectors.iter().map(|vector| {
         graph.space.set_point(vector, &mut point);
         point.stored.clone()
     });
     each.collect()
+}
+
+/// The number of live nodes.
+fn node_count(graph: &Graph<'_, MemoryStore>) -> usize {
+    let mut nodes = 0;
+    for block in graph.node_blocks().unwrap() {
+        graph.live_on(block, |_, _| nodes += 1).unwrap();
+    }
+    nodes
 }
 
 /// Builds an index of the first rows, and adds the others as one batch; returns how often a page was changed for that.
@@ -84,11 +93,7 @@ fn equal_vectors_of_a_batch_are_one_node() {
         found.into_iter().collect::<HashSet<_>>(),
         (1500..1600).chain([700]).collect()
     );
-    let mut nodes = 0;
-    for block in graph.node_blocks().unwrap() {
-        graph.live_on(block, |_, _| nodes += 1).unwrap();
-    }
-    assert_eq!(nodes, 1600);
+    assert_eq!(node_count(&graph), 1600);
 }
 
 #[test]
@@ -203,22 +208,15 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
         let store = store();
         let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
         let mut inserter = Inserter::default();
-        let count = || {
-            let mut nodes = 0;
-            for block in graph.node_blocks().unwrap() {
-                graph.live_on(block, |_, _| nodes += 1).unwrap();
-            }
-            nodes
-        };
         for (row, vector) in vectors.iter().enumerate() {
             graph.insert(&mut inserter, vector, tid(row)).unwrap();
         }
-        let before = count();
+        let before = node_count(&graph);
         for (row, vector) in vectors.iter().enumerate() {
             let tid = tid(10_000 + row);
             graph.insert(&mut inserter, vector, NewRow { tid, unchanged }).unwrap();
         }
-        count() - before
+        node_count(&graph) - before
     };
     let (known, unknown) = (nodes_made(true), nodes_made(false));
     assert!(unknown > 20 && 10 * known < unknown, "{known} and {unknown} new nodes");
@@ -233,10 +231,7 @@ fn an_equal_vector_is_sought_behind_others_at_its_distance() {
     vectors.extend(std::iter::repeat_n(vec![1.0, 0.0], 40));
     let store = store();
     let graph = build(&store, Metric::InnerProduct, &vectors);
-    let mut nodes = 0;
-    for block in graph.node_blocks().unwrap() {
-        graph.live_on(block, |_, _| nodes += 1).unwrap();
-    }
+    let nodes = node_count(&graph);
     // A search may miss a vector as short as this once or twice, but not 40 times.
     assert!(
         nodes <= distinct.len() + 2,

@@ -206,25 +206,20 @@ fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
     for steps in [0, 10, 100, 300] {
         let store = store();
         let graph = build(&store, Metric::L2, &vectors[..700]);
-        let mut point = crate::graph::space::Point::default();
-        let stored: Vec<_> = vectors[700..]
-            .iter()
-            .map(|vector| {
-                graph.space.set_point(vector, &mut point);
-                point.stored.clone()
-            })
-            .collect();
+        let stored = batch::stored(&graph, &vectors[700..]);
         let interrupted = Interrupted {
             store: &store,
             steps: Cell::new(steps),
             event: Cell::new(Some(|| mark_all_dead(&graph))),
             writes: Cell::new(0),
         };
-        let batch = Graph::open(&interrupted).unwrap();
+        let inserting = Graph::open(&interrupted).unwrap();
         let rows: Vec<_> = (700..720)
             .map(|row| (tid(row).into(), &stored[row - 700][..]))
             .collect();
-        batch.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
+        inserting
+            .insert_batch(&mut Inserter::default(), rows.into_iter())
+            .unwrap();
         assert!(interrupted.event.take().is_none(), "nothing died meanwhile");
         // Those that were placed before are dead, too.
         let mut alive = HashSet::new();
