@@ -40,6 +40,21 @@ pub enum Error {
     /// A build into an index that has contents.
     #[error("index \"{relation}\" already contains data")]
     IndexNotEmpty { relation: String },
+    /// A function that looks into an index, called with something else.
+    #[error("\"{relation}\" is not an hnsw index")]
+    NotHnswIndex { relation: String },
+    /// A function that looks into an index, called by somebody who may not.
+    #[error("must be owner of index {relation}")]
+    NotAllowed { relation: String },
+    /// An index that a build left half done.
+    #[error("index \"{relation}\" is not valid")]
+    IndexNotValid { relation: String },
+    /// An index whose pages are in another session's memory.
+    #[error("cannot access temporary indexes of other sessions")]
+    OtherTemporary { relation: String },
+    /// A snapshot that sees rows which the index is allowed not to have.
+    #[error("index \"{relation}\" cannot be verified using transaction snapshot")]
+    SnapshotTooOld { relation: String },
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,
@@ -153,8 +168,12 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
             Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::IndexNotValid { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize => {
+            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize | Error::OtherTemporary { .. } => {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
             }
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -193,6 +212,9 @@ impl Error {
         match self {
             Error::Corrupted { .. } => Some("REINDEX the index."),
             Error::IndexFull => Some("Partition the table."),
+            Error::NotAllowed { .. } => Some("Or have the privileges of pg_stat_scan_tables."),
+            Error::IndexNotValid { .. } => Some("REINDEX or drop it."),
+            Error::SnapshotTooOld { .. } => Some("Call the function in a READ COMMITTED transaction."),
             Error::OutOfMemory => Some("Lower maintenance_work_mem, or hnsw.staging_memory."),
             Error::ColumnWithoutDimensions => {
                 Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")

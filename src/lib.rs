@@ -1,13 +1,14 @@
 //! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
 //!
-//! The layers depend on each other in one direction, top to bottom: `am` (the access method) on `txn` (what a transaction has staged), these and
-//! `types` (the SQL types) on `graph` (HNSW over a page store), `storage` (pages and records), `quantize` (short forms of vectors), `distance`
-//! (kernels). Below `txn` only `storage::buffers` and `types` know that PostgreSQL exists.
+//! The layers depend on each other in one direction, top to bottom: `inspect` (SQL functions that look into an index) on `am` (the access
+//! method), that on `txn` (what a transaction has staged), these and `types` (the SQL types) on `graph` (HNSW over a page store), `storage`
+//! (pages and records), `quantize` (short forms of vectors), `distance` (kernels). Below `txn` only `storage::buffers` and `types` know that PostgreSQL exists.
 
 pub mod am;
 pub mod distance;
 pub mod error;
 pub mod graph;
+mod inspect;
 pub mod quantize;
 pub mod storage;
 pub mod txn;
@@ -20,14 +21,14 @@ pgrx::pg_module_magic!(name, version);
 
 pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
 pgrx::extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["vector"]);
+pgrx::extension_sql_file!("../sql/inspect.sql", name = "inspect", requires = ["hnsw"]);
 
 /// Called by PostgreSQL when the library is loaded.
 #[pgrx::pg_guard]
 #[allow(non_snake_case)]
 pub extern "C-unwind" fn _PG_init() {
     check_block_size();
-    am::options::register();
-    am::plan::register();
+    am::register();
     txn::register();
 }
 

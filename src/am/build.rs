@@ -84,9 +84,10 @@ pub unsafe extern "C-unwind" fn ambuild(
         let state = std::ptr::from_mut(&mut build).cast();
         let rows =
             pg_sys::table_index_build_scan(heap, index, info, true, true, Some(add), state, std::ptr::null_mut());
+        let bytes = build.bytes;
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
-        or_raise(index, growing.reconnect());
+        or_raise(index, growing.reconnect(bytes));
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
         or_raise(index, growing.write_out());
         if buffers::needs_wal(index) {
@@ -273,11 +274,11 @@ impl Growing {
     }
 
     /// Makes sure that every node can be found.
-    fn reconnect(&mut self) -> Result<()> {
+    fn reconnect(&mut self, bytes: usize) -> Result<()> {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, space).reconnect(inserter)?,
-            None => Graph::with(&buffers_of(index), space).reconnect(inserter)?,
+            Some(memory) => Graph::with(&**memory, space).reconnect(inserter, bytes)?,
+            None => Graph::with(&buffers_of(index), space).reconnect(inserter, bytes)?,
         };
         Ok(())
     }

@@ -20,7 +20,7 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     am.amsupport = 1;
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
-    am.amusemaintenanceworkmem = false;
+    am.amusemaintenanceworkmem = true;
     am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
     am.amkeytype = pg_sys::InvalidOid;
 

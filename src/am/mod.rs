@@ -8,11 +8,12 @@ mod cost;
 mod handler;
 mod insert;
 mod opclass;
-pub mod options;
-pub mod plan;
+mod options;
+mod plan;
 mod scan;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
+mod truncation;
 mod vacuum;
 mod workers;
 
@@ -25,12 +26,19 @@ use crate::storage::buffers::{or_raise, relation_name};
 use crate::storage::meta::Parameters;
 use crate::types::vector::VectorDatum;
 
+/// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
+pub fn register() {
+    options::register();
+    plan::register();
+    truncation::register();
+}
+
 /// The value as the index keeps it, or none if it is not indexed: under cosine distance vectors have length one, and one of length
 /// zero has no direction.
 ///
 /// # Errors
 /// [`Error::ExpectedDimensions`].
-fn indexed_form(value: &VectorDatum, parameters: &Parameters) -> Result<Option<Vec<f32>>> {
+pub fn indexed_form(value: &VectorDatum, parameters: &Parameters) -> Result<Option<Vec<f32>>> {
     let vector = value.as_slice();
     let dimensions = parameters.shape.dimensions as usize;
     if vector.len() != dimensions {
@@ -46,11 +54,23 @@ fn indexed_form(value: &VectorDatum, parameters: &Parameters) -> Result<Option<V
     Ok(Some(vector))
 }
 
+/// Whether an index is one of this access method.
+///
+/// # Safety
+/// `index` is an open index.
+pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises; the routine of an open index is in its relation.
+    let routine = unsafe { (*index).rd_indam.as_ref() };
+    let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
+    let build = routine.and_then(|routine| routine.ambuild);
+    build.is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
+}
+
 /// A heap TID as PostgreSQL passes it.
 ///
 /// # Safety
 /// `tid` points to one.
-unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
+pub unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     // SAFETY: as the caller promises.
     let tid = unsafe { *tid };
     HeapTid {

@@ -1,16 +1,18 @@
-//! `ambulkdelete` and `amvacuumcleanup`.
+//! `ambulkdelete` and `amvacuumcleanup`. What they did is kept on the meta page: `hnsw_compaction()` tells.
 
 use std::collections::HashSet;
 use std::ffi::c_void;
+use std::time::Instant;
 
-use pgrx::{PgBox, pg_guard, pg_sys};
+use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise};
+use super::{item_pointer, or_raise, relation_name, truncation};
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::graph::repair::Removal;
-use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode};
+use crate::graph::removal::Removal;
+use crate::storage::buffers::{self, BufferStore, Mode};
+use crate::storage::meta::{self, Compaction, META_BLOCK};
+use crate::storage::{BlockNumber, Edit, HeapTid, PageStore};
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambulkdelete(
@@ -21,13 +23,25 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     // SAFETY: PostgreSQL passes the open index, and a callback for its TIDs with its state.
     unsafe {
-        let index = (*info).index;
-        let removal = or_raise(index, remove(index, |tids| find_dead(tids, callback, callback_state)));
+        let (index, start) = ((*info).index, Instant::now());
+        // SAFETY: the strategy is VACUUM's.
+        let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
+        let removal = Graph::open(&store).and_then(|graph| {
+            graph.remove(buffers::maintenance_memory(), |tids| {
+                find_dead(tids, callback, callback_state)
+            })
+        });
+        let removal = or_raise(index, removal);
+        let is_first = stats.is_null();
+        or_raise(index, note_removal(&store, &removal, is_first, start));
+        report(info, &removal);
         let stats = or_new(stats);
         (*stats).num_index_tuples = removal.tids_left as f64;
         (*stats).estimated_count = false;
         (*stats).tuples_removed += removal.tids_removed as f64;
-        (*stats).pages_free = removal.pages_with_room as pg_sys::BlockNumber;
+        (*stats).pages_newly_deleted += removal.pages_emptied as BlockNumber;
+        (*stats).pages_deleted = removal.pages_empty as BlockNumber;
+        (*stats).pages_free = removal.pages_with_room as BlockNumber;
         stats
     }
 }
@@ -43,6 +57,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             return stats;
         }
         let index = (*info).index;
+        let pages = or_raise(index, truncation::truncate(index));
+        or_raise(index, note_truncation(index, pages));
         let stats = if stats.is_null() {
             // Nothing was deleted: the rows are those of the table, but for those that are not indexed.
             let stats = or_new(stats);
@@ -53,17 +69,84 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             pg_sys::IndexFreeSpaceMapVacuum(index);
             stats
         };
+        (*stats).pages_deleted = (*stats).pages_deleted.saturating_sub(pages);
+        (*stats).pages_free = (*stats).pages_free.saturating_sub(pages);
         (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
         stats
     }
 }
 
+/// Adds what a removal did to the result on the meta page, or begins a new one.
+fn note_removal(store: &BufferStore, removal: &Removal, is_first: bool, start: Instant) -> Result<()> {
+    if removal.tids_removed == 0 && removal.slots_freed == 0 {
+        return Ok(());
+    }
+    note(store, |before| {
+        let before = if is_first { Compaction::default() } else { before };
+        Compaction {
+            nodes_removed: before.nodes_removed + removal.nodes_removed,
+            links_repaired: before.links_repaired + removal.links_repaired,
+            slots_freed: before.slots_freed + removal.slots_freed,
+            duration: before.duration + start.elapsed().as_micros() as u64,
+            ..before
+        }
+    })
+}
+
+/// Adds pages that were cut off to the result on the meta page.
+///
 /// # Safety
-/// `index` is open, and locked as VACUUM locks it.
-unsafe fn remove(index: pg_sys::Relation, find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>) -> Result<Removal> {
+/// `index` is an open index of this access method, locked as VACUUM locks it.
+pub unsafe fn note_truncation(index: pg_sys::Relation, pages: BlockNumber) -> Result<()> {
+    if pages == 0 {
+        return Ok(());
+    }
     // SAFETY: as the caller promises.
     let store = unsafe { BufferStore::new(index, Mode::Vacuum) };
-    Graph::open(&store)?.remove(find_dead)
+    note(&store, |before| Compaction {
+        pages_truncated: before.pages_truncated + u64::from(pages),
+        ..before
+    })
+}
+
+fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
+    store.write(META_BLOCK, |page| {
+        let compaction = Compaction {
+            // SAFETY: it reads the clock.
+            finished: unsafe { pg_sys::GetCurrentTimestamp() },
+            ..change(meta::read_compaction(page)?)
+        };
+        meta::set_compaction(page, &compaction)?;
+        Ok(Edit::Changed(()))
+    })
+}
+
+/// Tells what a removal did, at the level that VACUUM asks for.
+///
+/// # Safety
+/// The index is open.
+unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &Removal) {
+    // SAFETY: as the caller promises.
+    let (name, level) = unsafe { (relation_name((*info).index), (*info).message_level) };
+    let level = if level == PgLogLevel::INFO as i32 {
+        PgLogLevel::INFO
+    } else {
+        PgLogLevel::DEBUG2
+    };
+    let walk = if removal.nodes_removed > 0 && !removal.was_walked {
+        " Nodes that nothing leads to any more were not looked for: raise maintenance_work_mem."
+    } else {
+        ""
+    };
+    ereport!(
+        level,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("index \"{name}\": removed {} nodes", removal.nodes_removed),
+        format!(
+            "{} links to them were repaired, {} nodes linked anew, {} slots freed.{walk}",
+            removal.links_repaired, removal.reconnected, removal.slots_freed
+        )
+    );
 }
 
 /// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX CONCURRENTLY sorts the TIDs).

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Graph;
 use super::level::level;
 use super::link::{Linker, RETRIES};
+use super::node_set::NodeSet;
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
@@ -318,7 +319,7 @@ impl<S: PageStore> Graph<'_, S> {
             choices.retain(|choice| choice.link.node != record.link.node);
             if !before.is_empty() {
                 let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
-                let around = self.choices_around(&before, record, level, &HashSet::new())?;
+                let around = self.choices_around(&before, record, level, &NodeSet::default())?;
                 choices.extend(around.into_iter().filter(|choice| !known.contains(&choice.link)));
                 choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
                 // What is dead by now takes no place.

@@ -10,32 +10,31 @@ use super::Graph;
 use super::insert::Inserter;
 use super::lanes;
 use super::link::is_live;
+use super::node_set::NodeSet;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
 use crate::error::Result;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Code, Record, State};
-use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, Edit, Link, PageStore};
 
 /// Neighbours of dead ones that a coded record may take for them, for each dead survivor: those nearest to the dead one.
 const CANDIDATES: usize = 16;
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Mends every live record of a page that links to a dead one; says how many did.
-    pub(super) fn mend_page(
-        &self,
-        block: BlockNumber,
-        dead: &HashSet<NodeRef>,
-        inserter: &mut Inserter,
-    ) -> Result<u64> {
-        let broken = self.store.read(block, |page| {
+    /// Mends every live record of a page that links to a dead one; says how many such links there were.
+    pub(super) fn mend_page(&self, block: BlockNumber, dead: &NodeSet, inserter: &mut Inserter) -> Result<u64> {
+        let mut links = 0;
+        let broken = self.store.read_in_passing(block, |page| {
             let mut broken = Vec::new();
-            if page::is_new(page) {
-                return Ok(broken);
-            }
             for record in NodePage::new(page, block, &self.space.layout)?.records() {
                 let (node, record) = record?;
-                if record.state() == State::Node && record.links().any(|link| dead.contains(&link.node)) {
+                if record.state() != State::Node {
+                    continue;
+                }
+                let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
+                if to_dead > 0 {
+                    links += to_dead as u64;
                     let generation = record.generation();
                     broken.push((Link { node, generation }, record.level()));
                 }
@@ -50,10 +49,10 @@ impl<S: PageStore> Graph<'_, S> {
                 self.mend_plain(record, level, dead, inserter)?;
             }
         }
-        Ok(broken.len() as u64)
+        Ok(links)
     }
 
-    fn mend_coded(&self, link: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
+    fn mend_coded(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
         let mut point = Point::default();
         if self.read_point(link, level, &mut point)?.is_none() {
             return Ok(());
@@ -86,13 +85,7 @@ impl<S: PageStore> Graph<'_, S> {
             if !is_live(&record, link, level) {
                 return Ok(Edit::Unchanged((Vec::new(), false)));
             }
-            let linked = lanes::mend(
-                memory,
-                &mut record,
-                |link| dead.contains(&link.node),
-                &candidates,
-                limit,
-            );
+            let linked = lanes::mend(memory, &mut record, |link| dead.contains(link.node), &candidates, limit);
             let is_lonely = record.view().survivors().next().is_none();
             Ok(Edit::Changed((linked, is_lonely)))
         })?;
@@ -115,9 +108,9 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// What lies beyond the dead survivors of a record: their live links, nearest to them first.
-    fn beyond_dead(&self, link: Link, level: u8, dead: &HashSet<NodeRef>) -> Result<Vec<Link>> {
+    fn beyond_dead(&self, link: Link, level: u8, dead: &NodeSet) -> Result<Vec<Link>> {
         let (gone, mut known) = self.read(link.node, |record| {
-            let gone = record.survivors().filter(|link| dead.contains(&link.node));
+            let gone = record.survivors().filter(|link| dead.contains(link.node));
             let known = record.links().map(|link| link.node);
             Ok((gone.collect::<Vec<_>>(), known.collect::<HashSet<_>>()))
         })?;
@@ -135,7 +128,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(beyond)
     }
 
-    fn mend_plain(&self, link: Link, level: u8, dead: &HashSet<NodeRef>, inserter: &mut Inserter) -> Result<()> {
+    fn mend_plain(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
         let mut point = Point::default();
         loop {
             self.store.check_interrupts();
@@ -177,18 +170,18 @@ impl<S: PageStore> Graph<'_, S> {
         links: &[Link],
         at: Located<'_>,
         level: u8,
-        dead: &HashSet<NodeRef>,
+        dead: &NodeSet,
     ) -> Result<Vec<Choice>> {
         let mut met = HashSet::from([at.link.node]);
         let mut around = Vec::new();
         for link in links {
-            if !dead.contains(&link.node) {
+            if !dead.contains(link.node) {
                 around.push(*link);
                 continue;
             }
             self.read(link.node, |record| {
                 if record.is(link.generation, level) {
-                    around.extend(record.links().filter(|link| !dead.contains(&link.node)));
+                    around.extend(record.links().filter(|link| !dead.contains(link.node)));
                 }
                 Ok(())
             })?;
@@ -207,10 +200,10 @@ impl<S: PageStore> Graph<'_, S> {
 }
 
 /// The links of a coded record that do not lead to dead ones, nearest first.
-fn live_links(record: &Record<'_>, dead: &HashSet<NodeRef>) -> Vec<Link> {
+fn live_links(record: &Record<'_>, dead: &NodeSet) -> Vec<Link> {
     let mut live: Vec<_> = (0..record.link_count())
         .map(|i| (record.length(i), record.link(i)))
-        .filter(|(_, link)| !dead.contains(&link.node))
+        .filter(|(_, link)| !dead.contains(link.node))
         .collect();
     live.sort_by(|a, b| a.0.total_cmp(&b.0));
     live.into_iter().map(|(_, link)| link).collect()

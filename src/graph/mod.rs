@@ -10,22 +10,27 @@
 //! - links are hints: a stale one (free or reused slot: the generation differs) is skipped, a missing one costs recall and never
 //!   a wrong answer, because a record is judged by its own vector and its own TIDs;
 //! - a dead node gets no TID and no link again; its slot is freed only after the live nodes were re-linked around it;
+//! - a page is cut off from the end of the file only while nobody else uses the index, and slots of pages added later begin with a generation that
+//!   nothing there had;
 //! - one page is locked at a time, two only where a node and its TID extension change together, in block order.
 
 mod batch;
 pub mod beside;
+pub mod check;
 pub mod insert;
 mod lanes;
 pub mod level;
 mod link;
 mod mend;
+mod node_set;
 pub mod reconnect;
-pub mod repair;
+pub mod removal;
 pub mod scan;
 pub mod search;
 mod select;
 pub mod space;
 pub mod tids;
+pub mod truncation;
 mod vectors;
 mod visited;
 
@@ -119,9 +124,6 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Shows `f` every live, complete level-0 record of a page, under the page's share lock.
     fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
         self.store.read(block, |page| {
-            if page::is_new(page) {
-                return Ok(());
-            }
             for record in NodePage::new(page, block, &self.space.layout)?.records() {
                 let (node, record) = record?;
                 if record.state() == State::Node && record.level() == 0 && record.is_complete() {

@@ -4,57 +4,68 @@
 //! length, say) leaves some nodes with links but none to them; so may removals. After a build and after a removal a
 //! walk over level 0 finds them, and each gets links from nodes near it that the walk did reach. The walk goes hop by hop, and
 //! each hop in block order, so that it is a few passes over the file and not as many random reads as there are nodes.
+//!
+//! It remembers two bits for each slot, and where memory does not suffice for that it is left out.
 
 use super::Graph;
 use super::insert::Inserter;
+use super::node_set::NodeSet;
 use super::select::Located;
 use super::space::{Point, Query};
 use crate::error::Result;
-use crate::storage::{BlockNumber, Layout, Link, NodeRef, PageStore};
+use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
 /// Links that an unreached node gets where there is room: as few lead to the others that are hard to reach.
 const LINKS: usize = 4;
 
-/// One bit for each slot of the index.
-struct Reached(Vec<u64>);
+/// The fewest links of a hop that are remembered one by one.
+const FEWEST_REMEMBERED: usize = 1024;
+
+/// What a walk has reached.
+struct Reached {
+    nodes: NodeSet,
+    /// Slots that were added since the walk began are not its concern.
+    end: NodeRef,
+    /// The most links of a hop that are remembered one by one.
+    most: usize,
+    /// Records whose links are still to be followed: what is beyond that.
+    waiting: NodeSet,
+}
 
 impl Reached {
-    fn new(blocks: BlockNumber, layout: &Layout) -> Reached {
-        let slots = blocks as usize * layout.slots as usize;
-        Reached(vec![0; slots.div_ceil(64)])
-    }
-
-    /// Whether the slot was reached, or added since the walk began: that is not its concern.
     fn contains(&self, node: NodeRef) -> bool {
-        let word = self.0.get(node.0 as usize / 64);
-        word.is_none_or(|word| word >> (node.0 % 64) & 1 == 1)
+        node >= self.end || self.nodes.contains(node)
     }
 
     /// Adds a slot; says whether it was new.
     fn insert(&mut self, node: NodeRef) -> bool {
-        let new = !self.contains(node);
-        if new {
-            self.0[node.0 as usize / 64] |= 1 << (node.0 % 64);
-        }
-        new
-    }
-
-    fn remove(&mut self, node: NodeRef) {
-        self.0[node.0 as usize / 64] &= !(1 << (node.0 % 64));
+        node < self.end && self.nodes.insert(node)
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Gives every live node that level 0 does not lead to from the entry point a link from one that it does; says how many.
-    pub fn reconnect(&self, inserter: &mut Inserter) -> Result<u64> {
-        let Some(entry) = self.entry()? else { return Ok(0) };
+    /// Gives every live node that level 0 does not lead to from the entry point a link from one that it does; says how many, unless `memory` bytes
+    /// do not suffice to look for them.
+    pub fn reconnect(&self, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
+        let Some(entry) = self.entry()? else {
+            return Ok(Some(0));
+        };
+        let end = self.space.layout.node(self.store.blocks()?, 0)?;
+        if end.0 as usize / 8 * 2 > memory / 4 * 3 {
+            return Ok(None);
+        }
         let start = self.read(entry.link.node, |record| Ok(record.owner()))?;
         let generation = self.read(start, |record| Ok(record.generation()))?;
         let start = Link {
             node: start,
             generation,
         };
-        let mut reached = Reached::new(self.store.blocks()?, &self.space.layout);
+        let mut reached = Reached {
+            nodes: NodeSet::default(),
+            end,
+            most: (memory / 8 / size_of::<Link>()).max(FEWEST_REMEMBERED),
+            waiting: NodeSet::default(),
+        };
         self.walk(&mut reached, start)?;
         let mut connected = 0;
         for block in self.node_blocks()? {
@@ -67,7 +78,7 @@ impl<S: PageStore> Graph<'_, S> {
                 }
             }
         }
-        Ok(connected)
+        Ok(Some(connected))
     }
 
     /// Follows links from a record until nothing new comes.
@@ -79,15 +90,31 @@ impl<S: PageStore> Graph<'_, S> {
             for link in hop.drain(..) {
                 self.read(link.node, |record| {
                     if record.is(link.generation, 0) {
-                        next.extend(record.links().filter(|link| reached.insert(link.node)));
+                        for link in record.links() {
+                            if !reached.insert(link.node) {
+                                continue;
+                            }
+                            if next.len() < reached.most {
+                                next.push(link);
+                            } else {
+                                reached.waiting.insert(link.node);
+                            }
+                        }
                     } else {
-                        reached.remove(link.node); // A stale link does not lead to what uses the slot today.
+                        reached.nodes.remove(link.node); // A stale link does not lead to what uses the slot today.
                     }
                     Ok(())
                 })?;
                 self.store.check_interrupts();
             }
             std::mem::swap(&mut hop, &mut next);
+            if hop.is_empty() {
+                // The links to them are taken at their word.
+                for node in reached.waiting.take_first(reached.most) {
+                    let generation = self.read(node, |record| Ok(record.generation()))?;
+                    hop.push(Link { node, generation });
+                }
+            }
         }
         Ok(())
     }

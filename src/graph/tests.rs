@@ -2,6 +2,7 @@
 
 mod batch;
 mod centre;
+mod checker;
 mod damage;
 mod input;
 mod interrupted;
@@ -9,6 +10,7 @@ mod long;
 
 use std::collections::HashSet;
 
+use super::check::Severity;
 use super::insert::Inserter;
 use super::scan::{Iteration, Limits, Scan};
 use super::*;
@@ -19,6 +21,9 @@ use crate::storage::page::Page;
 use crate::storage::record::Code;
 use crate::storage::{HeapTid, Layout, Link};
 use crate::test_data::{WORD_DIMENSIONS, words};
+
+/// More than any of these graphs needs to be mended.
+const MEMORY: usize = 1 << 26;
 
 fn parameters(metric: Metric) -> Parameters {
     parameters_of(metric, WORD_DIMENSIONS)
@@ -251,7 +256,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     let store = store();
     let graph = build(&store, Metric::L2, base);
     let rows: HashSet<usize> = (0..base.len()).filter(|row| row % 2 == 0).collect();
-    let removal = graph.remove(each(|tid| !rows.contains(&row(tid)))).unwrap();
+    let removal = graph.remove(MEMORY, each(|tid| !rows.contains(&row(tid)))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (3000, 3000, 3000)
@@ -273,6 +278,95 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
 }
 
 #[test]
+fn removal_with_little_memory_is_done_in_rounds() {
+    let vectors = words(6000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    // Equal ones, whose TIDs are on many pages.
+    let mut inserter = Inserter::default();
+    for i in 0..500 {
+        graph.insert(&mut inserter, &vectors[7], tid(10_000 + i)).unwrap();
+    }
+    let is_dead = |row: usize| !row.is_multiple_of(3) && row != 10_499;
+    let removal = graph.remove(0, each(|tid| is_dead(row(tid)))).unwrap();
+    let left: HashSet<usize> = (0..6000).chain(10_000..10_500).filter(|&row| !is_dead(row)).collect();
+    assert_eq!((removal.nodes_removed, removal.was_walked), (4000 - 1, false));
+    assert_eq!(removal.tids_left, left.len() as u64);
+    assert_eq!(
+        first(&graph, &vectors[0], usize::MAX, limits(40))
+            .into_iter()
+            .collect::<HashSet<_>>(),
+        left
+    );
+    // What was not looked for then is found later.
+    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    assert_eq!(unreachable(&graph), 0);
+    assert_eq!(checker::faults(&graph), []);
+}
+
+#[test]
+fn pages_cut_off_from_the_end_come_back_and_stale_links_stay_stale() {
+    let vectors = words(2000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    let blocks = store.blocks().unwrap();
+    let none = graph.empty_end(|| true).unwrap();
+    assert!(none.is_empty() && none.from == blocks);
+    let half = 1000;
+    // Links into the second half, as somebody may leave them who was about to make them when it died.
+    let mut stale: Vec<Link> = Vec::new();
+    for round in 0..3 {
+        let in_use: Vec<_> = (blocks / 2..store.blocks().unwrap())
+            .map(|block| {
+                let node = graph.space.layout.node(block, 0).unwrap();
+                let generation = graph.read(node, |record| Ok(record.generation())).unwrap();
+                Link { node, generation }
+            })
+            .collect();
+        graph.remove(MEMORY, each(|tid| row(tid) >= half)).unwrap();
+        let end = graph.empty_end(|| true).unwrap();
+        assert!(end.len() > blocks / 3, "{end:?}");
+        assert!(graph.empty_end(|| false).unwrap().len() < 32);
+        graph.retire(&end).unwrap();
+        store.truncate(end.from);
+        stale.extend(in_use.into_iter().filter(|link| graph.block(link.node) >= end.from));
+        let is_stale = |link: &Link| {
+            let leads = graph.read(link.node, |record| Ok(record.is(link.generation, record.level())));
+            !leads.unwrap()
+        };
+        assert!(stale.iter().all(is_stale), "round {round}, cut off");
+        let mut inserter = Inserter::default();
+        let first_record = graph.space.layout.node(graph.space.layout.first_block, 0).unwrap();
+        graph
+            .write(first_record, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                for (i, &link) in stale.iter().rev().take(3).enumerate() {
+                    let words = vec![0; graph.space.layout.code_words()];
+                    let code = Code {
+                        words: &words,
+                        ..Code::default()
+                    };
+                    record.put_link(record.view().link_count() - 1 - i, link, code, false);
+                }
+                Ok(Edit::Changed(()))
+            })
+            .unwrap();
+        assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), half);
+        for (row, vector) in vectors.iter().enumerate().skip(half) {
+            graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        }
+        assert!(store.blocks().unwrap() <= blocks + 2);
+        assert!(stale.iter().all(is_stale), "round {round}, used again");
+        assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), vectors.len());
+        let faults = checker::faults(&graph);
+        assert!(
+            faults.iter().all(|fault| fault.severity == Severity::Leftover),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
 fn freed_slots_are_used_again() {
     let vectors = words(3000);
     let store = store();
@@ -280,7 +374,7 @@ fn freed_slots_are_used_again() {
     let blocks = store.blocks().unwrap();
     for round in 0..3 {
         let half: HashSet<usize> = (0..vectors.len()).filter(|row| row % 2 == round % 2).collect();
-        graph.remove(each(|tid| half.contains(&row(tid)))).unwrap();
+        graph.remove(MEMORY, each(|tid| half.contains(&row(tid)))).unwrap();
         let mut inserter = Inserter::default();
         for &row in &half {
             graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
@@ -301,7 +395,7 @@ fn an_emptied_index_is_empty_and_fills_again() {
     let vectors = words(500);
     let store = store();
     let graph = build(&store, Metric::Cosine, &vectors);
-    assert_eq!(graph.remove(each(|_| true)).unwrap().nodes_removed, 500);
+    assert_eq!(graph.remove(MEMORY, each(|_| true)).unwrap().nodes_removed, 500);
     assert_eq!(graph.entry().unwrap(), None);
     assert!(first(&graph, &vectors[0], usize::MAX, limits(40)).is_empty());
     let blocks = store.blocks().unwrap();
@@ -319,14 +413,14 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     let vector = words(1).remove(0);
     let store = store();
     let graph = build(&store, Metric::L2, &vec![vector.clone(); 2000]);
-    let removal = graph.remove(each(|tid| !row(tid).is_multiple_of(10))).unwrap();
+    let removal = graph.remove(MEMORY, each(|tid| !row(tid).is_multiple_of(10))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (1800, 200, 0)
     );
     let found: HashSet<_> = first(&graph, &vector, usize::MAX, limits(40)).into_iter().collect();
     assert_eq!(found, (0..2000).step_by(10).collect());
-    assert_eq!(graph.remove(each(|_| true)).unwrap().nodes_removed, 1);
+    assert_eq!(graph.remove(MEMORY, each(|_| true)).unwrap().nodes_removed, 1);
     assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
 }
 
@@ -372,7 +466,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
         let mut found: Vec<usize> = (0..stop).map(|_| row(scan.next(&graph).unwrap().unwrap())).collect();
         // The newest rows are in the first extension: it goes while the scan is about to read it, or has.
         let youngest: HashSet<usize> = (0..3000).rev().filter(|row| !found.contains(row)).take(400).collect();
-        graph.remove(each(|tid| youngest.contains(&row(tid)))).unwrap();
+        graph.remove(MEMORY, each(|tid| youngest.contains(&row(tid)))).unwrap();
         found.extend(std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row));
         let distinct: HashSet<usize> = found.iter().copied().collect();
         assert_eq!(found.len(), distinct.len(), "a row twice");
@@ -430,9 +524,9 @@ fn nodes_that_nothing_links_to_are_connected_again() {
     let rows: HashSet<usize> = (0..2000).step_by(19).collect();
     cut_off(&graph, &rows);
     assert!(unreachable(&graph) > rows.len() / 2);
-    assert!(graph.reconnect(&mut Inserter::default()).unwrap() > 0);
+    assert!(graph.reconnect(&mut Inserter::default(), MEMORY).unwrap() > Some(0));
     assert_eq!(unreachable(&graph), 0);
-    assert_eq!(graph.reconnect(&mut Inserter::default()).unwrap(), 0);
+    assert_eq!(graph.reconnect(&mut Inserter::default(), MEMORY).unwrap(), Some(0));
 }
 
 #[test]

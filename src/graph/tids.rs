@@ -32,6 +32,11 @@ impl Pages<'_> {
             _ => NodePageMut::new(self.first.1, self.first.0, self.layout),
         }
     }
+
+    /// Whether the second page was never initialised.
+    fn second_is_new(&self) -> bool {
+        self.second.as_ref().is_some_and(|(_, page)| page::is_new(page))
+    }
 }
 
 /// A row that a scan returned, and where it read of it.
@@ -171,6 +176,9 @@ impl<S: PageStore> Graph<'_, S> {
                 if let Some(changed) = self.is_chain(pages, at, first)? {
                     return Ok(Edit::Unchanged(changed));
                 }
+                if pages.second_is_new() {
+                    return Ok(Edit::Unchanged(Outcome::NoRoom));
+                }
                 let mut nodes = pages.nodes(block)?;
                 let Some(slot) = nodes.free_slot()? else {
                     return Ok(Edit::Unchanged(Outcome::NoRoom));
@@ -229,9 +237,6 @@ impl<S: PageStore> Graph<'_, S> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             self.store.read(block, |page| {
-                if page::is_new(page) {
-                    return Ok(());
-                }
                 for record in NodePage::new(page, block, &self.space.layout)?.records() {
                     let (_, record) = record?;
                     // One whose tails are missing is not found by a search, and never will be.

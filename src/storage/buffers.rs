@@ -34,6 +34,8 @@ pub struct BufferStore {
     /// The relation's length when it was last asked for.
     blocks: Cell<BlockNumber>,
     mode: Mode,
+    /// The ring of buffers that passes over all pages use; null for any.
+    strategy: pg_sys::BufferAccessStrategy,
     /// Whether its pages are in the backend's own buffers, whose numbers are negative.
     temporary: bool,
 }
@@ -56,17 +58,10 @@ struct Pinned {
 }
 
 impl Pinned {
-    fn read(relation: pg_sys::Relation, block: BlockNumber) -> Pinned {
+    fn read(relation: pg_sys::Relation, block: BlockNumber, strategy: pg_sys::BufferAccessStrategy) -> Pinned {
         // SAFETY: the relation is open.
-        let buffer = unsafe {
-            pg_sys::ReadBufferExtended(
-                relation,
-                MAIN,
-                block,
-                pg_sys::ReadBufferMode::RBM_NORMAL,
-                ptr::null_mut(),
-            )
-        };
+        let buffer =
+            unsafe { pg_sys::ReadBufferExtended(relation, MAIN, block, pg_sys::ReadBufferMode::RBM_NORMAL, strategy) };
         Pinned { buffer, locked: false }
     }
 
@@ -147,8 +142,17 @@ impl BufferStore {
             relation,
             blocks: Cell::new(0),
             mode,
+            strategy: ptr::null_mut(),
             temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
         }
+    }
+
+    /// As it is, with the ring of buffers that passes over all pages use.
+    ///
+    /// # Safety
+    /// `strategy` is null, or lives as long as the store.
+    pub unsafe fn with_strategy(self, strategy: pg_sys::BufferAccessStrategy) -> BufferStore {
+        BufferStore { strategy, ..self }
     }
 
     /// Whether a page's LSN tells that it was changed. Those of an unlogged index do not; nor do a temporary one's, which nobody changes while this
@@ -160,11 +164,8 @@ impl BufferStore {
     }
 
     #[inline]
-    fn check(&self, block: BlockNumber) -> Result<()> {
-        if block >= self.blocks.get() && block >= self.blocks()? {
-            return corrupted(block, "a reference points beyond the end of the index");
-        }
-        Ok(())
+    fn exists(&self, block: BlockNumber) -> Result<bool> {
+        Ok(block < self.blocks.get() || block < self.blocks()?)
     }
 
     /// Pins a buffer if it holds the block.
@@ -195,16 +196,23 @@ impl BufferStore {
 
     #[inline(never)]
     fn read_in(&self, block: BlockNumber) -> Pinned {
-        let pinned = Pinned::read(self.relation, block);
+        let pinned = Pinned::read(self.relation, block, ptr::null_mut());
         // SAFETY: the relation is open.
         unsafe { recent::set(self.relation, block, pinned.buffer) };
         pinned
     }
 
     #[inline]
-    fn fetch(&self, block: BlockNumber) -> Result<Pinned> {
-        self.check(block)?;
-        Ok(self.recall(block).unwrap_or_else(|| self.read_in(block)))
+    fn fetch(&self, block: BlockNumber) -> Pinned {
+        self.recall(block).unwrap_or_else(|| self.read_in(block))
+    }
+
+    /// Pins a block that is going to be changed.
+    fn fetch_to_change(&self, block: BlockNumber) -> Result<Pinned> {
+        if !self.exists(block)? {
+            return corrupted(block, "a reference points beyond the end of the index");
+        }
+        Ok(self.fetch(block))
     }
 
     /// Runs a change of locked pages, and logs it.
@@ -251,6 +259,7 @@ impl BufferStore {
 /// A page that was asked for ahead of its use; pinned if it was in a buffer.
 pub struct Pin<'a> {
     block: BlockNumber,
+    exists: bool,
     pinned: Option<Pinned>,
     store: PhantomData<&'a BufferStore>,
 }
@@ -267,10 +276,12 @@ impl PageStore for BufferStore {
 
     #[inline]
     fn pin(&self, block: BlockNumber) -> Result<Pin<'_>> {
-        self.check(block)?;
+        let exists = self.exists(block)?;
+        let pinned = || self.recall(block).or_else(|| self.look_up(block));
         Ok(Pin {
             block,
-            pinned: self.recall(block).or_else(|| self.look_up(block)),
+            exists,
+            pinned: if exists { pinned() } else { None },
             store: PhantomData,
         })
     }
@@ -290,6 +301,9 @@ impl PageStore for BufferStore {
 
     #[inline]
     fn read_pinned<T>(&self, pin: Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        if !pin.exists {
+            return f(&page::NEW);
+        }
         let pinned = pin.pinned.unwrap_or_else(|| self.read_in(pin.block));
         let buffer = pinned.lock(pg_sys::BUFFER_LOCK_SHARE);
         // SAFETY: the buffer is pinned and locked; nobody changes the page.
@@ -298,13 +312,25 @@ impl PageStore for BufferStore {
 
     #[inline]
     fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
-        let buffer = self.fetch(block)?.lock(pg_sys::BUFFER_LOCK_SHARE);
+        if !self.exists(block)? {
+            return f(&page::NEW);
+        }
+        let buffer = self.fetch(block).lock(pg_sys::BUFFER_LOCK_SHARE);
+        // SAFETY: the buffer is pinned and locked; nobody changes the page.
+        f(unsafe { &*buffer.page() })
+    }
+
+    fn read_in_passing<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        if !self.exists(block)? {
+            return f(&page::NEW);
+        }
+        let buffer = Pinned::read(self.relation, block, self.strategy).lock(pg_sys::BUFFER_LOCK_SHARE);
         // SAFETY: the buffer is pinned and locked; nobody changes the page.
         f(unsafe { &*buffer.page() })
     }
 
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
-        let buffer = self.fetch(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let buffer = self.fetch_to_change(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         self.change([&buffer], |[page]| f(page))
     }
 
@@ -316,7 +342,8 @@ impl PageStore for BufferStore {
     ) -> Result<T> {
         assert_ne!(first, second, "two different pages");
         // Both are read in before the first lock is taken.
-        let (low, high) = (self.fetch(first.min(second))?, self.fetch(first.max(second))?);
+        let low = self.fetch_to_change(first.min(second))?;
+        let high = self.fetch_to_change(first.max(second))?;
         let low = low.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let high = high.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers = if first < second { [&low, &high] } else { [&high, &low] };
@@ -328,7 +355,7 @@ impl PageStore for BufferStore {
         // SAFETY: the relation is open. An error in between is followed by an abort, which releases the extension lock.
         let block = unsafe {
             pg_sys::LockRelationForExtension(self.relation, lock);
-            let new = Pinned::read(self.relation, INVALID_BLOCK); // P_NEW
+            let new = Pinned::read(self.relation, INVALID_BLOCK, ptr::null_mut()); // P_NEW
             let block = pg_sys::BufferGetBlockNumber(new.buffer);
             pg_sys::UnlockRelationForExtension(self.relation, lock);
             block
@@ -429,6 +456,24 @@ pub unsafe fn needs_wal(relation: pg_sys::Relation) -> bool {
         let logged = pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
         permanent && (logged || ((*relation).rd_createSubid == none && new_file == none))
     }
+}
+
+/// Bytes of memory that maintenance of an index may use.
+pub fn maintenance_memory() -> usize {
+    unsafe extern "C" {
+        /// PostgreSQL's setting, which pgrx does not have.
+        static autovacuum_work_mem: std::ffi::c_int;
+    }
+    // SAFETY: settings; the process's kind is fixed when it starts.
+    let kilobytes = unsafe {
+        let is_autovacuum = pg_sys::MyBackendType == pg_sys::BackendType::B_AUTOVAC_WORKER;
+        if is_autovacuum && autovacuum_work_mem != -1 {
+            autovacuum_work_mem
+        } else {
+            pg_sys::maintenance_work_mem
+        }
+    };
+    kilobytes as usize * 1024
 }
 
 /// Logs every page of a fork as it stands.

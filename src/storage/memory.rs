@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::page::{PAGE_SIZE, Page};
+use super::page::{self, PAGE_SIZE, Page};
 use super::prefetch::prefetch;
 use super::store::{Edit, PageStore};
 use super::{BlockNumber, corrupted};
@@ -22,6 +22,9 @@ const HEADROOM: usize = 48;
 const SEGMENT: usize = 1024;
 
 type Segment = Box<[RwLock<Page>]>;
+
+/// What blocks beyond the end read as.
+static NEW: RwLock<Page> = RwLock::new(page::NEW);
 
 /// Page images in memory.
 pub struct MemoryStore {
@@ -52,8 +55,21 @@ impl MemoryStore {
         self.len.load(Ordering::Acquire) as usize + HEADROOM + waiting > self.capacity
     }
 
+    /// Cuts pages off from the end.
+    #[cfg(test)]
+    pub fn truncate(&self, blocks: BlockNumber) {
+        for block in blocks..self.len.swap(blocks, Ordering::AcqRel) {
+            *self.page(block).write() = page::NEW;
+        }
+        self.free.lock().retain(|&block| block < blocks);
+    }
+
     #[inline]
-    fn page(&self, block: BlockNumber) -> Result<&RwLock<Page>> {
+    fn page(&self, block: BlockNumber) -> &RwLock<Page> {
+        self.find(block).unwrap_or(&NEW)
+    }
+
+    fn page_to_change(&self, block: BlockNumber) -> Result<&RwLock<Page>> {
         match self.find(block) {
             Some(page) => Ok(page),
             None => corrupted(block, "a reference points beyond the end of the index"),
@@ -104,7 +120,7 @@ impl PageStore for MemoryStore {
 
     #[inline]
     fn pin(&self, block: BlockNumber) -> Result<&RwLock<Page>> {
-        self.page(block)
+        Ok(self.page(block))
     }
 
     #[inline]
@@ -120,11 +136,11 @@ impl PageStore for MemoryStore {
 
     #[inline]
     fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
-        f(&self.page(block)?.read())
+        f(&self.page(block).read())
     }
 
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
-        f(&mut self.page(block)?.write()).map(done)
+        f(&mut self.page_to_change(block)?.write()).map(done)
     }
 
     fn write_two<T>(
@@ -134,8 +150,8 @@ impl PageStore for MemoryStore {
         f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
     ) -> Result<T> {
         assert_ne!(first, second, "two different pages");
-        let mut low = self.page(first.min(second))?.write();
-        let mut high = self.page(first.max(second))?.write();
+        let mut low = self.page_to_change(first.min(second))?.write();
+        let mut high = self.page_to_change(first.max(second))?.write();
         let edit = if first < second {
             f(&mut low, &mut high)
         } else {
@@ -210,14 +226,16 @@ mod tests {
     }
 
     #[test]
-    fn a_block_beyond_the_end_cannot_be_pinned() {
+    fn a_block_beyond_the_end_is_new_and_cannot_be_changed() {
         let store = MemoryStore::new(0);
-        assert!(matches!(store.pin(0), Err(Error::Corrupted { .. })));
+        for block in [0, SEGMENT as BlockNumber, BlockNumber::MAX] {
+            assert!(store.read(block, |page| Ok(page::is_new(page))).unwrap());
+            let pin = store.pin(block).unwrap();
+            assert!(store.read_pinned(pin, |page| Ok(page::is_new(page))).unwrap());
+            let change = store.write(block, |_| Ok(Edit::Changed(())));
+            assert!(matches!(change, Err(Error::Corrupted { .. })));
+        }
         store.extend().unwrap();
-        assert!(store.pin(0).is_ok());
-        assert!(matches!(
-            store.pin(SEGMENT as BlockNumber),
-            Err(Error::Corrupted { .. })
-        ));
+        assert!(store.write(0, |_| Ok(Edit::Changed(()))).is_ok());
     }
 }

@@ -1,8 +1,12 @@
 //! The meta page, block 0: what the index is, and where a search enters it.
 //!
 //! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
-//! generation (u8), 37 its level (u8), 38 zero (u16), 40 length of the parameters (u32), 44 the file that the index was built
-//! in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers). The last two never change.
+//! generation (u8), 37 its level (u8), 38 the first generation of new pages' slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44
+//! the file that the index was built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers), 256 what the last
+//! VACUUM did ([`Compaction`], likewise). The file and the parameters never change.
+//!
+//! A link into pages that VACUUM cut off may be left somewhere. Slots of pages that are added later begin with a generation that no slot of those pages
+//! had while it was in use, so that the link stays stale.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +26,9 @@ const VERSION_AT: usize = HEADER_SIZE + 4;
 const ENTRY_AT: usize = HEADER_SIZE + 8;
 const LENGTH_AT: usize = HEADER_SIZE + 16;
 const FILE_AT: usize = HEADER_SIZE + 20;
+const FIRST_GENERATION_AT: usize = HEADER_SIZE + 14;
 const PARAMETERS_AT: usize = HEADER_SIZE + 24;
+const COMPACTION_AT: usize = 256;
 
 /// The type of the indexed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +85,26 @@ pub struct EntryPoint {
     pub level: u8,
 }
 
+/// What the last VACUUM that removed anything did. Zero before the first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// When it ended, in microseconds since 2000-01-01 (PostgreSQL's `TimestampTz`).
+    pub finished: i64,
+    /// Nodes that had no row left.
+    pub nodes_removed: u64,
+    /// Links to them that others had, and lost or replaced.
+    pub links_repaired: u64,
+    /// Slots that became free.
+    pub slots_freed: u64,
+    /// Pages cut off from the end of the file.
+    pub pages_truncated: u64,
+    /// How long it took, in microseconds.
+    pub duration: u64,
+}
+
+/// Bytes of a [`Compaction`] on the page.
+const COMPACTION_LEN: usize = 6 * 8;
+
 /// The decoded meta page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
@@ -100,13 +126,43 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, HEADER_SIZE, MAGIC);
     put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION));
     set_entry(page, None);
-    let Ok(length) = bincode::serde::encode_into_slice(parameters, &mut page[PARAMETERS_AT..page::SPECIAL], encoding())
+    let Ok(length) = bincode::serde::encode_into_slice(parameters, &mut page[PARAMETERS_AT..COMPACTION_AT], encoding())
     else {
         return corrupted(META_BLOCK, "parameters do not fit the meta page");
     };
     put_u32(page, LENGTH_AT, length as u32);
-    page::set_lower(page, PARAMETERS_AT + length);
+    page::set_lower(page, COMPACTION_AT + COMPACTION_LEN);
     Ok(())
+}
+
+/// Says what the last VACUUM did.
+pub fn set_compaction(page: &mut Page, compaction: &Compaction) -> Result<()> {
+    let bytes = &mut page[COMPACTION_AT..COMPACTION_AT + COMPACTION_LEN];
+    match bincode::serde::encode_into_slice(compaction, bytes, encoding()) {
+        Ok(COMPACTION_LEN) => Ok(()),
+        _ => corrupted(META_BLOCK, "the result of VACUUM does not fit the meta page"),
+    }
+}
+
+/// Reads what the last VACUUM did.
+pub fn read_compaction(page: &Page) -> Result<Compaction> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    let bytes = &page[COMPACTION_AT..COMPACTION_AT + COMPACTION_LEN];
+    match bincode::serde::decode_from_slice(bytes, encoding()) {
+        Ok((compaction, _)) => Ok(compaction),
+        Err(_) => corrupted(META_BLOCK, "invalid result of VACUUM on the meta page"),
+    }
+}
+
+/// The generation that slots of new pages begin with.
+pub fn read_first_generation(page: &Page) -> Result<u8> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    Ok(page[FIRST_GENERATION_AT])
+}
+
+/// Sets the generation that slots of new pages begin with.
+pub fn set_first_generation(page: &mut Page, generation: u8) {
+    page[FIRST_GENERATION_AT] = generation;
 }
 
 /// Says which file (PostgreSQL's `relfilenode`) the index is built in.
@@ -137,7 +193,8 @@ pub fn read(page: &Page) -> Result<Meta> {
     if get_u32(page, HEADER_SIZE) != MAGIC || get_u32(page, VERSION_AT) != u32::from(FORMAT_VERSION) {
         return corrupted(META_BLOCK, "invalid magic number or format version on the meta page");
     }
-    let bytes = page.get(PARAMETERS_AT..PARAMETERS_AT + (get_u32(page, LENGTH_AT) as usize).min(page::PAGE_SIZE));
+    let most = COMPACTION_AT - PARAMETERS_AT;
+    let bytes = page.get(PARAMETERS_AT..PARAMETERS_AT + (get_u32(page, LENGTH_AT) as usize).min(most));
     let decoded = bytes.map(|bytes| bincode::serde::decode_from_slice::<Parameters, _>(bytes, encoding()));
     let parameters = match (bytes, decoded) {
         (Some(bytes), Some(Ok((parameters, used)))) if used == bytes.len() => parameters,
@@ -235,6 +292,30 @@ mod tests {
     }
 
     #[test]
+    fn what_vacuum_did_has_a_place_of_its_own() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        assert_eq!(read_compaction(&page), Ok(Compaction::default()));
+        assert_eq!(read_first_generation(&page), Ok(0));
+        let before = read(&page);
+        let compaction = Compaction {
+            finished: -1,
+            nodes_removed: 2,
+            links_repaired: u64::MAX,
+            slots_freed: 4,
+            pages_truncated: 5,
+            duration: 6,
+        };
+        set_compaction(&mut page, &compaction).unwrap();
+        set_first_generation(&mut page, 255);
+        assert_eq!(read_compaction(&page), Ok(compaction));
+        assert_eq!(read_first_generation(&page), Ok(255));
+        assert_eq!(read(&page), before);
+        assert_eq!(page::lower(&page), 304);
+        assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn the_format_on_the_page_does_not_change_unnoticed() {
         let mut page = [0; PAGE_SIZE];
         init(&mut page, &PARAMETERS).unwrap();
@@ -249,7 +330,7 @@ mod tests {
         expected.extend(PARAMETERS.seed.to_le_bytes());
         expected.extend(PARAMETERS.centre.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
-        assert_eq!(page::lower(&page), PARAMETERS_AT + expected.len());
+        assert_eq!(page::lower(&page), COMPACTION_AT + COMPACTION_LEN);
     }
 
     #[test]

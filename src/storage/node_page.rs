@@ -1,4 +1,6 @@
 //! Node pages: slots of the index's stride, filled from the first one on; the used ones are those below `pd_lower`.
+//!
+//! A slot that was never used, on whatever page, reads as a free one: links may lead to blocks that VACUUM cut off and that were added again.
 
 use super::page::{self, HEADER_SIZE, Page, PageKind};
 use super::record::{Record, RecordMut, State};
@@ -27,7 +29,9 @@ impl<'a> NodePage<'a> {
     /// Reads `page` as a node page.
     #[inline]
     pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
-        used_slots(page, block, layout)?;
+        if !page::is_new(page) {
+            used_slots(page, block, layout)?;
+        }
         Ok(NodePage { page, block, layout })
     }
 
@@ -38,13 +42,15 @@ impl<'a> NodePage<'a> {
         if block < layout.first_block {
             return corrupted(block, "a reference names a page that is not one of records");
         }
-        page::check_header(page, block)?;
-        Ok(NodePage { page, block, layout })
+        match page::check_header(page, block) {
+            Err(error) if !page::is_new(page) => Err(error),
+            _ => Ok(NodePage { page, block, layout }),
+        }
     }
 
     /// Slots in use or freed; those from here to the layout's `slots` were never used.
     pub fn len(&self) -> u32 {
-        ((page::lower(self.page) - HEADER_SIZE) / self.layout.stride) as u32
+        (page::lower(self.page).saturating_sub(HEADER_SIZE) / self.layout.stride) as u32
     }
 
     /// Whether no slot was ever used.
@@ -52,14 +58,26 @@ impl<'a> NodePage<'a> {
         self.len() == 0
     }
 
+    /// Whether no slot is in use.
+    pub fn is_unused(&self) -> Result<bool> {
+        for record in self.records() {
+            if record?.1.state() != State::Free {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The record in a slot.
     #[inline]
     pub fn record(&self, slot: u32) -> Result<Record<'a>> {
         let start = self.layout.offset(slot);
-        if start + self.layout.stride > page::lower(self.page) {
-            return corrupted(self.block, "a reference names a slot that was never used");
-        }
-        let bytes = &self.page[start..start + self.layout.stride];
+        let page = if start + self.layout.stride > page::lower(self.page) {
+            &page::NEW
+        } else {
+            self.page
+        };
+        let bytes = &page[start..start + self.layout.stride];
         Record::new(bytes, self.block, self.layout, page::lsn(self.page))
     }
 
@@ -67,6 +85,12 @@ impl<'a> NodePage<'a> {
     pub fn records(&self) -> impl Iterator<Item = Result<(NodeRef, Record<'a>)>> + '_ {
         (0..self.len()).map(|slot| Ok((self.layout.node(self.block, slot)?, self.record(slot)?)))
     }
+}
+
+/// Makes an empty node page of one that was never initialised; its slots begin with a generation.
+pub fn init(page: &mut Page, layout: &Layout, first_generation: u8) {
+    page::init(page, PageKind::Node, layout.stride);
+    page::set_first_generation(page, first_generation);
 }
 
 /// A node page under change.
@@ -77,11 +101,8 @@ pub struct NodePageMut<'a> {
 }
 
 impl<'a> NodePageMut<'a> {
-    /// Reads `page` as a node page that is going to be changed; a page that was never initialised becomes an empty one.
+    /// Reads `page` as a node page that is going to be changed.
     pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
-        if page::is_new(page) {
-            page::init(page, PageKind::Node, layout.stride);
-        }
         used_slots(page, block, layout)?;
         Ok(NodePageMut { page, block, layout })
     }
@@ -119,6 +140,8 @@ impl<'a> NodePageMut<'a> {
         let end = self.layout.offset(slot) + self.layout.stride;
         if page::lower(self.page) < end {
             page::set_lower(self.page, end);
+            let first_generation = page::first_generation(self.page);
+            self.record(slot)?.set_generation(first_generation);
         }
         Ok(self.record(slot)?.occupy(node, state, level, owner, below))
     }

@@ -1,8 +1,10 @@
 //! The page as PostgreSQL lays it out: header, contents up to `pd_lower`, special space.
 //!
 //! The 24 bytes of `PageHeaderData` (PostgreSQL's `bufpage.h`) are written here as `PageInit` does, so that a page can be made
-//! without a server. The special space is 16 bytes: kind (u16), format version (u16), record stride (u32), reserved (u32),
-//! zero (u16), page identifier (u16, last on the page as for PostgreSQL's own access methods).
+//! without a server. The special space is 16 bytes: kind (u16), format version (u16), record stride (u32), first generation of the
+//! slots (u8), zero (5 bytes), page identifier (u16, last on the page as for PostgreSQL's own access methods).
+//!
+//! A block beyond the end of the file reads as a page that was never initialised: VACUUM may have cut it off, and a link may still lead there.
 
 use super::{BlockNumber, corrupted};
 use crate::error::Result;
@@ -16,7 +18,7 @@ pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 /// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 
 const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;
@@ -29,6 +31,9 @@ const PAGE_ID: u16 = 0xA10E;
 
 /// The bytes of one page.
 pub type Page = [u8; PAGE_SIZE];
+
+/// A page that was never initialised.
+pub static NEW: Page = [0; PAGE_SIZE];
 
 /// What a page holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +84,20 @@ pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
     put_u16(page, SPECIAL + 14, PAGE_ID);
 }
 
-/// Whether the page was never initialised: the relation was extended and the server stopped before the page was written.
+/// Whether the page was never initialised: it is being added, or the server stopped before it was written, or it is beyond the end.
 #[inline]
 pub fn is_new(page: &Page) -> bool {
     get_u16(page, PD_UPPER) == 0
+}
+
+/// The generation that slots of the page have when they are first used.
+pub fn first_generation(page: &Page) -> u8 {
+    page[SPECIAL + 8]
+}
+
+/// Sets the generation that slots have when they are first used.
+pub fn set_first_generation(page: &mut Page, generation: u8) {
+    page[SPECIAL + 8] = generation;
 }
 
 /// The position in WAL of the last change: as long as it is the same, so is the page. Not so where changes are not logged.

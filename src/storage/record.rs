@@ -3,7 +3,7 @@
 //! | at | size | field |
 //! |---|---|---|
 //! | 0 | 1 | state: 0 free, 1 node, 2 dead node, 3 TID extension, 4 tail |
-//! | 1 | 1 | generation of the slot, one more each time it is freed |
+//! | 1 | 1 | generation of the slot: at first that of its page, one more each time it is freed |
 //! | 2 | 1 | level |
 //! | 3 | 1 | number of links |
 //! | 4 | 2 | number of TIDs |
@@ -356,6 +356,11 @@ impl<'a> RecordMut<'a> {
             self.set_tails(std::iter::repeat_n(NodeRef::NONE, self.layout.tails));
         }
         Link { node, generation }
+    }
+
+    /// Sets the generation of a slot that is used for the first time.
+    pub(super) fn set_generation(&mut self, generation: u8) {
+        self.bytes[GENERATION] = generation;
     }
 
     /// Frees the slot: links to it become stale.

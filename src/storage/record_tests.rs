@@ -1,5 +1,5 @@
 use super::*;
-use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::PAGE_SIZE;
 
 fn tid(n: u32) -> HeapTid {
@@ -14,6 +14,7 @@ fn a_record_gives_back_what_was_put_in() {
     for coded in [false, true] {
         let layout = Layout::plan(5, 2, coded).unwrap();
         let mut page = [0; PAGE_SIZE];
+        node_page::init(&mut page, &layout, 0);
         let mut nodes = NodePageMut::new(&mut page, 3, &layout).unwrap();
         let slot = nodes.free_slot().unwrap().unwrap();
         let link = nodes
@@ -69,6 +70,7 @@ fn a_record_gives_back_what_was_put_in() {
 fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
     let layout = Layout::plan(5, 2, false).unwrap();
     let mut page = [0; PAGE_SIZE];
+    node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
     let mut taken = vec![];
     while let Some(slot) = nodes.free_slot().unwrap() {
@@ -93,6 +95,7 @@ fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
 fn retained_tids_keep_their_order() {
     let layout = Layout::plan(64, 2, false).unwrap();
     let mut page = [0; PAGE_SIZE];
+    node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
     nodes.occupy(0, State::Extension, 0, NodeRef(9), NodeRef::NONE).unwrap();
     let mut record = nodes.record(0).unwrap();
@@ -123,6 +126,7 @@ fn random_bytes_are_refused_or_read_within_bounds() {
         let mut words = vec![0; layout.code_words()];
         let mut rng = SmallRng::seed_from_u64(1);
         let mut good = [0; PAGE_SIZE];
+        node_page::init(&mut good, &layout, 0);
         let mut nodes = NodePageMut::new(&mut good, 1, &layout).unwrap();
         for slot in 0..layout.slots {
             nodes

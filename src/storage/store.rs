@@ -1,8 +1,10 @@
 //! What the graph needs of the place that holds the pages.
 
+use super::BlockNumber;
 use super::layout::Layout;
-use super::node_page::NodePageMut;
-use super::{BlockNumber, page::Page};
+use super::meta::{self, META_BLOCK};
+use super::node_page::{self, NodePageMut};
+use super::page::{self, Page};
 use crate::error::Result;
 
 /// What a change to a page came to.
@@ -28,7 +30,7 @@ pub trait PageStore {
     where
         Self: 'a;
 
-    /// Asks for a page that is read soon. Does not wait for input, nor for a lock.
+    /// Asks for a page that is read soon. Does not wait for input, nor for a lock. A block beyond the end reads as [`page::NEW`].
     fn pin(&self, block: BlockNumber) -> Result<Self::Pin<'_>>;
 
     /// Hints that `len` bytes at `offset` of a pinned page are read soon.
@@ -37,8 +39,13 @@ pub trait PageStore {
     /// Reads a page that was asked for, and lets it go. Waits for input if it has to.
     fn read_pinned<T>(&self, pin: Self::Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;
 
-    /// Reads a page.
+    /// Reads a page. A block beyond the end reads as [`page::NEW`].
     fn read<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;
+
+    /// As [`PageStore::read`], in a pass over all pages.
+    fn read_in_passing<T>(&self, block: BlockNumber, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.read(block, f)
+    }
 
     /// Changes a page.
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T>;
@@ -75,9 +82,25 @@ pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<B
             // The last page, or what a damaged free space map names, may be one of the centre's.
             Some(block) if block < layout.first_block => full = Some(block),
             Some(block) => return Ok(block),
-            None => return store.extend(),
+            None => {
+                let block = store.extend()?;
+                init(store, layout, block)?;
+                return Ok(block);
+            }
         }
     }
+}
+
+/// Makes a node page of a new one.
+pub fn init<S: PageStore>(store: &S, layout: &Layout, block: BlockNumber) -> Result<()> {
+    let generation = store.read(META_BLOCK, meta::read_first_generation)?;
+    store.write(block, |page| {
+        if !page::is_new(page) {
+            return Ok(Edit::Unchanged(()));
+        }
+        node_page::init(page, layout, generation);
+        Ok(Edit::Changed(()))
+    })
 }
 
 /// Finds a free slot and lets `f` fill it, as one change of one page.
@@ -90,6 +113,9 @@ pub fn place<S: PageStore, T>(
     loop {
         let block = target_block(store, layout, full)?;
         let placed = store.write(block, |page| {
+            if page::is_new(page) {
+                return Ok(Edit::Unchanged(None)); // Somebody else is adding it, or VACUUM will.
+            }
             let mut nodes = NodePageMut::new(page, block, layout)?;
             Ok(match nodes.free_slot()? {
                 Some(slot) => {

@@ -189,7 +189,7 @@ impl Staged {
         let graph = Graph::with(&store, Arc::clone(&self.space));
         let mut inserter = Inserter::default();
         let inserted = if self.list.doubtful().len() > 0 {
-            graph.reconnect(&mut inserter)?;
+            graph.reconnect(&mut inserter, buffers::maintenance_memory())?;
             graph.find_rows(self.list.doubtful().collect())?
         } else {
             HashSet::new()

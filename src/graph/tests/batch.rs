@@ -183,7 +183,7 @@ fn rows_marked_as_dead_are_left_out_unless_they_are_asked_for() {
     let nodes: HashSet<_> = found.iter().map(|&row| if row < 1000 { row } else { 3 }).collect();
     assert_eq!(nodes.len(), 40, "they take nobody's place");
     // VACUUM knows them by their TIDs, marked or not.
-    let removal = graph.remove(each(|tid| dead(row(tid)))).unwrap();
+    let removal = graph.remove(MEMORY, each(|tid| dead(row(tid)))).unwrap();
     assert_eq!(removal.tids_removed as usize, vectors.len() - alive.len());
     assert_eq!(all(true).len(), alive.len());
 }

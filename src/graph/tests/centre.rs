@@ -17,7 +17,7 @@ fn moved(vectors: &[Vec<f32>], offset: f32) -> Vec<Vec<f32>> {
 fn built<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
     let centre = centre_of(metric, &vectors[..vectors.len().min(1024)]);
     let graph = build_around(centre, &mut Inserter::of_build(), store, metric, vectors);
-    graph.reconnect(&mut Inserter::default()).unwrap();
+    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
     graph
 }
 
@@ -151,7 +151,7 @@ fn its_pages_are_left_alone_while_rows_come_and_go() {
             store.note_free(1 + round % pages);
             let dead = |row: usize| round == 2 || row % 2 == round as usize;
             let gone: Vec<usize> = (0..count).filter(|&row| dead(row)).collect();
-            let removal = graph.remove(each(|tid| dead(row(tid)))).unwrap();
+            let removal = graph.remove(MEMORY, each(|tid| dead(row(tid)))).unwrap();
             assert_eq!(removal.nodes_removed, gone.len() as u64);
             store.note_free(1 + round % pages);
             assert_eq!(

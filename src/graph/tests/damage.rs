@@ -93,8 +93,8 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
             let inserted = tolerate(graph.insert(&mut inserter, vector, tid(row)));
             refused += usize::from(inserted.is_none());
         }
-        tolerate(graph.remove(each(|tid| tid.offset.is_multiple_of(3))));
-        tolerate(graph.reconnect(&mut inserter));
+        tolerate(graph.remove(MEMORY, each(|tid| tid.offset.is_multiple_of(3))));
+        tolerate(graph.reconnect(&mut inserter, MEMORY));
     }
     assert!(refused > 0, "{metric:?}, {dimensions} dimensions: no damage was met");
 }

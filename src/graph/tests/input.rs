@@ -42,7 +42,7 @@ fn check_around(centre: Vec<f32>, name: &str, metric: Metric, base: &[Vec<f32>],
     let name = format!("{name}, {metric:?}, {} dimensions", base[0].len());
     let (store, built) = (store(), base.len() * 9 / 10);
     let graph = build_around(centre, &mut Inserter::of_build(), &store, metric, &base[..built]);
-    graph.reconnect(&mut Inserter::default()).unwrap();
+    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
     let mut inserter = Inserter::default();
     for (row, vector) in base.iter().enumerate().skip(built) {
         graph.insert(&mut inserter, vector, tid(row)).unwrap();

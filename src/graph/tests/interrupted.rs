@@ -96,7 +96,7 @@ fn insert_while_removing(vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usi
     };
     Graph::open(&interrupted)
         .unwrap()
-        .remove(each(|tid| dead.contains(&row(tid))))
+        .remove(MEMORY, each(|tid| dead.contains(&row(tid))))
         .unwrap();
     assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
     let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
@@ -250,7 +250,7 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
         graph.insert(&mut inserter, vector, tid(row)).unwrap();
         assert_eq!(first(&graph, vector, 1, limits(40)), [row]);
     }
-    graph.remove(each(|_| false)).unwrap();
+    graph.remove(MEMORY, each(|_| false)).unwrap();
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
 }

@@ -34,7 +34,7 @@ fn live_through(metric: Metric, dimensions: usize, count: usize) {
     let (base, queries) = vectors.split_at(count);
     let store = store();
     let graph = build(&store, metric, base);
-    graph.reconnect(&mut Inserter::default()).unwrap();
+    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
     let (rows, nodes_have) = ((0..count).collect::<HashSet<_>>(), graph.space.layout.tails);
     let whole = |rows: &HashSet<usize>| {
         let found = first(&graph, &queries[0], usize::MAX, limits(40));
@@ -53,7 +53,7 @@ fn live_through(metric: Metric, dimensions: usize, count: usize) {
     let blocks = store.blocks().unwrap();
     for round in 0..2 {
         let gone: HashSet<usize> = (0..count).filter(|row| row % 2 == round).collect();
-        let removal = graph.remove(each(|tid| gone.contains(&row(tid)))).unwrap();
+        let removal = graph.remove(MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
         assert_eq!(removal.nodes_removed, gone.len() as u64, "{name}");
         whole(&rows.difference(&gone).copied().collect());
         insert(&graph, base, &gone);
@@ -110,7 +110,7 @@ fn equal_long_vectors_are_one_node() {
         assert_eq!(first(&graph, &other, 1, limits(40)), [3060]);
         let equal: HashSet<usize> = first(&graph, &vectors[7], 3001, limits(40)).into_iter().collect();
         assert_eq!(equal, (60..3060).chain([7]).collect());
-        graph.remove(each(|tid| equal.contains(&row(tid)))).unwrap();
+        graph.remove(MEMORY, each(|tid| equal.contains(&row(tid)))).unwrap();
         assert_eq!(tails(&graph), 60 * graph.space.layout.tails, "{metric:?}");
         assert_eq!(first(&graph, &vectors[7], 1, limits(40)), [3060]);
     }
@@ -148,10 +148,10 @@ fn tails_that_a_crash_left_behind_are_freed() {
         let found: HashSet<usize> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
         assert_eq!(found, expected.iter().copied().collect());
     };
-    graph.remove(each(|_| false)).unwrap();
+    graph.remove(MEMORY, each(|_| false)).unwrap();
     assert_eq!(tails(&graph), 39 * of_one);
     // The other one has a row, which is dead, since its transaction ended with the server.
-    graph.remove(each(|tid| row(tid) == 4)).unwrap();
+    graph.remove(MEMORY, each(|tid| row(tid) == 4)).unwrap();
     assert_eq!(tails(&graph), 38 * of_one);
     left(&(0..40).filter(|row| ![3, 4].contains(row)).collect::<Vec<_>>());
     insert(&graph, &vectors, &HashSet::from([3, 4]));

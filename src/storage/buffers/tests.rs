@@ -7,8 +7,8 @@ mod tests {
 
     use super::super::{BufferStore, Mode, Pin, recent};
     use crate::error::Error;
-    use crate::storage::page::Page;
-    use crate::storage::{BlockNumber, PageStore};
+    use crate::storage::page::{self, Page};
+    use crate::storage::{BlockNumber, Edit, PageStore};
 
     /// An index of a few pages.
     fn index(kind: &str) -> PgRelation {
@@ -84,6 +84,7 @@ mod tests {
                 ("read in", &|| {
                     forget();
                     let pin = Pin {
+                        exists: true,
                         block,
                         pinned: None,
                         store: std::marker::PhantomData,
@@ -144,11 +145,17 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_block_beyond_the_end_cannot_be_pinned() {
+    fn a_block_beyond_the_end_is_new_and_cannot_be_changed() {
         let index = index("");
         let store = store(&index, Mode::Normal);
         for block in [store.blocks().unwrap(), BlockNumber::MAX] {
-            assert!(matches!(store.pin(block), Err(Error::Corrupted { .. })));
+            assert!(store.read(block, |page| Ok(page::is_new(page))).unwrap());
+            let pin = store.pin(block).unwrap();
+            assert!(store.read_pinned(pin, |page| Ok(page::is_new(page))).unwrap());
+            assert!(matches!(
+                store.write(block, |_| Ok(Edit::Changed(()))),
+                Err(Error::Corrupted { .. })
+            ));
         }
     }
 }

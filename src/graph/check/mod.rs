@@ -1,0 +1,257 @@
+//! The checker: reads a whole graph and reports what is not as it should be.
+//!
+//! Every page is copied under its lock and looked at without. What a record says of others is compared with what these say when they are read, so that the checker works
+//! while others read and insert; whatever they might have changed in between is looked at once more before it is reported. A VACUUM at the same time would make it
+//! report what is not there: callers keep it out.
+//!
+//! - `records`: pages, records, and what ties the records of a node together;
+//! - `links`: links and codes;
+//! - `reach`: what the entry point leads to.
+
+mod links;
+mod reach;
+mod records;
+
+use std::collections::HashMap;
+
+use super::Graph;
+use super::node_set::NodeSet;
+use super::space::Point;
+use crate::error::{Error, Result};
+use crate::storage::meta::META_BLOCK;
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
+
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// What no crash and no concurrent change leaves behind.
+    Corruption,
+    /// What they may leave: it costs recall or room, and never makes an answer wrong. VACUUM mends it.
+    Leftover,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The block; none where it is about a row that the index should have.
+    pub block: Option<BlockNumber>,
+    /// The slot on its page, where it is about a record.
+    pub slot: Option<u32>,
+    /// What it is.
+    pub what: String,
+}
+
+/// A row that the index has: its TID, and some bits of a hash of its vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row(u64);
+
+impl Row {
+    /// A row whose vector is stored like this.
+    pub fn new(tid: HeapTid, stored: &[u8]) -> Row {
+        // FNV-1a, folded.
+        let hash = stored.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
+        });
+        let hash = hash ^ hash >> 32;
+        let hash = (hash ^ hash >> 16) as u16;
+        Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(hash))
+    }
+
+    /// Its TID.
+    pub fn tid(self) -> HeapTid {
+        HeapTid {
+            block: (self.0 >> 32) as u32,
+            offset: (self.0 >> 16) as u16,
+        }
+    }
+}
+
+/// Where faults go.
+struct Report<'r> {
+    fault: &'r mut dyn FnMut(Fault),
+}
+
+impl Report<'_> {
+    fn add(&mut self, severity: Severity, block: BlockNumber, slot: Option<u32>, what: impl Into<String>) {
+        let what = what.into();
+        (self.fault)(Fault {
+            severity,
+            block: Some(block),
+            slot,
+            what,
+        });
+    }
+}
+
+/// What is remembered of the records seen so far.
+#[derive(Default)]
+struct Seen {
+    rows: Vec<Row>,
+    /// TID extensions that belong to a node's chain.
+    chained: NodeSet,
+    /// TID extensions.
+    extensions: NodeSet,
+    /// Memory for vectors.
+    own: Point,
+    other: Point,
+    words: Vec<u32>,
+    expected: Vec<u32>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reports what is not as it should be. Returns the rows that the index has, in the order of their TIDs.
+    pub fn check(&self, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
+        let mut report = Report { fault };
+        let mut seen = Seen::default();
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
+            if page::is_new(&page) {
+                report.add(
+                    Severity::Leftover,
+                    block,
+                    None,
+                    "the page was added and never used, as after a crash",
+                );
+                continue;
+            }
+            match NodePage::new(&page, block, &self.space.layout) {
+                Ok(nodes) => self.check_page(&nodes, block, &mut seen, &mut report)?,
+                Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
+            }
+        }
+        self.check_extensions(&seen, &mut report)?;
+        self.check_rows(&mut seen.rows, &mut report)?;
+        self.check_reach(&mut report)?;
+        Ok(seen.rows)
+    }
+
+    fn check_page(
+        &self,
+        nodes: &NodePage<'_>,
+        block: BlockNumber,
+        seen: &mut Seen,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        if nodes.len() > self.space.layout.slots {
+            report.add(Severity::Corruption, block, None, "the page has more records than fit");
+        }
+        for slot in 0..nodes.len().min(self.space.layout.slots) {
+            match nodes.record(slot) {
+                Ok(record) => self.check_record(block, slot, &record, seen, report)?,
+                Err(error) => report.add(Severity::Corruption, block, Some(slot), reason(error)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_record(
+        &self,
+        block: BlockNumber,
+        slot: u32,
+        record: &Record<'_>,
+        seen: &mut Seen,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        let node = self.space.layout.node(block, slot)?;
+        let generation = record.generation();
+        let at = Link { node, generation };
+        let mut found = |severity, what: &str| report.add(severity, block, Some(slot), what);
+        match record.state() {
+            State::Free => return Ok(()),
+            State::Extension => {
+                seen.extensions.insert(node);
+                return self.check_tids(record, &mut found);
+            }
+            State::Tail => return self.check_tail(record, &mut found),
+            State::Node | State::Dead => {}
+        }
+        self.check_node(at, record, seen, &mut found)?;
+        let is_whole = self.read_own(at, record, &mut seen.own);
+        if !is_whole {
+            if record.level() > 0 || record.is_complete() {
+                found(
+                    Severity::Corruption,
+                    "the end of its vector is not where the record says",
+                );
+            } else {
+                found(Severity::Leftover, "the end of its vector is missing, as after a crash");
+            }
+            return Ok(());
+        }
+        if !seen.own.coordinates.iter().all(|coordinate| coordinate.is_finite()) {
+            found(Severity::Corruption, "its vector is not finite");
+        }
+        if record.level() == 0 {
+            self.collect_rows(at, record, seen)?;
+        }
+        self.check_links(at, record, seen, &mut found)
+    }
+
+    /// Reads the vector of a record that was copied; says whether it is all there.
+    fn read_own(&self, at: Link, record: &Record<'_>, point: &mut Point) -> bool {
+        if self.space.layout.tails > 0 {
+            return matches!(self.read_point(at, record.level(), point), Ok(Some(_)));
+        }
+        point.stored.clear();
+        point.stored.extend_from_slice(record.vector());
+        let Point { stored, coordinates } = point;
+        self.space.decode(stored, coordinates);
+        true
+    }
+
+    /// Sorts the rows, and reports those that the index has more than once.
+    fn check_rows(&self, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
+        rows.sort_unstable();
+        let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
+        let mut twice: HashMap<HeapTid, u32> = twice.map(|pair| (pair[0].tid(), 0)).collect();
+        if twice.is_empty() {
+            return Ok(());
+        }
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
+            let Ok(nodes) = NodePage::new(&page, block, &self.space.layout) else {
+                continue;
+            };
+            for slot in 0..nodes.len().min(self.space.layout.slots) {
+                let Ok(record) = nodes.record(slot) else { continue };
+                for tid in record.tids().filter(|_| record.state() != State::Free) {
+                    let Some(times) = twice.get_mut(&tid) else { continue };
+                    *times += 1;
+                    if *times > 1 {
+                        let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
+                        report.add(Severity::Corruption, block, Some(slot), what);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a page, in words; other errors end the check.
+fn reason(error: Error) -> Result<&'static str> {
+    match error {
+        Error::Corrupted { reason, .. } => Ok(reason),
+        other => Err(other),
+    }
+}
+
+/// What a read of another page gave; nothing if that page is damaged, which is reported where it is checked itself.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Corrupted { block, .. }) if block != META_BLOCK => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a reference is to a block of records.
+fn is_node_block(first_block: BlockNumber, slots: u32, node: NodeRef) -> bool {
+    node != NodeRef::NONE && node.0 / slots >= first_block
+}

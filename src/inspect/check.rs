@@ -1,0 +1,189 @@
+//! `hnsw_check()`: the graph's checker (`graph::check`), and the comparison of the index with its table.
+//!
+//! The snapshot is taken before the index is read: whatever row it sees was in the index then, since a transaction's rows are before it commits; and stays there
+//! as long as the snapshot lives.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+
+use pgrx::prelude::*;
+use pgrx::{pg_guard, pg_sys};
+
+use super::{Inspected, Others};
+use crate::am;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::graph::check::{Fault, Row, Severity};
+use crate::graph::space::Point;
+use crate::storage::HeapTid;
+use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
+use crate::txn;
+use crate::types::vector::VectorDatum;
+
+/// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
+#[pg_extern(sql = false)]
+fn hnsw_check(
+    index: pg_sys::Oid,
+    heapallindexed: bool,
+) -> TableIterator<
+    'static,
+    (
+        name!(severity, String),
+        name!(block, Option<i64>),
+        name!(slot, Option<i32>),
+        name!(fault, String),
+    ),
+> {
+    // What this transaction has staged is not in the index yet.
+    txn::apply();
+    let opened = Inspected::open(index, Others::ReadAndWrite).unwrap_or_else(|error| error.raise());
+    let mut faults = Vec::new();
+    // SAFETY: both are open and locked.
+    unsafe {
+        or_raise(
+            opened.index,
+            check(&opened, heapallindexed, &mut |fault| faults.push(fault)),
+        )
+    };
+    TableIterator::new(faults.into_iter().map(|fault| {
+        let severity = match fault.severity {
+            Severity::Corruption => "corruption",
+            Severity::Leftover => "leftover",
+        };
+        (
+            severity.to_owned(),
+            fault.block.map(i64::from),
+            fault.slot.map(|slot| slot as i32),
+            fault.what,
+        )
+    }))
+}
+
+fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)) -> Result<()> {
+    // SAFETY: the index is open.
+    let snapshot = unsafe {
+        if heapallindexed
+            && (*(*opened.index).rd_index).indcheckxmin
+            && pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
+        {
+            // Rows that the snapshot sees may be older than the index, and left out of it on purpose (see `validate_index`).
+            let relation = relation_name(opened.index);
+            return Err(Error::SnapshotTooOld { relation });
+        }
+        heapallindexed.then(|| Snapshot::take())
+    };
+    // SAFETY: the index is open and locked.
+    let store = unsafe { BufferStore::new(opened.index, Mode::Normal) };
+    let graph = Graph::open(&store)?;
+    let rows = graph.check(report)?;
+    if let Some(snapshot) = snapshot {
+        let mut comparison = Comparison {
+            opened,
+            graph: &graph,
+            rows: &rows,
+            point: Point::default(),
+            missing: HashMap::new(),
+        };
+        // SAFETY: table and index are open and locked.
+        unsafe { comparison.scan_table(&snapshot) };
+        let mut missing: Vec<_> = comparison.missing.into_iter().collect();
+        missing.sort_unstable_by_key(|(tid, _)| (tid.block, tid.offset));
+        for (tid, what) in missing {
+            report(Fault {
+                severity: Severity::Corruption,
+                block: None,
+                slot: None,
+                what: format!("row ({},{}) of the table {what}", tid.block, tid.offset),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A registered snapshot.
+struct Snapshot(pg_sys::Snapshot);
+
+impl Snapshot {
+    /// # Safety
+    /// Called in a transaction.
+    unsafe fn take() -> Snapshot {
+        // SAFETY: as the caller promises.
+        Snapshot(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot()) })
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: it is registered.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
+    }
+}
+
+/// The rows of a table, compared with those of its index.
+struct Comparison<'c> {
+    opened: &'c Inspected,
+    graph: &'c Graph<'c, BufferStore>,
+    rows: &'c [Row],
+    point: Point,
+    missing: HashMap<HeapTid, &'static str>,
+}
+
+impl Comparison<'_> {
+    /// Looks up each row that the index should have. The table is read as CREATE INDEX reads it, but with a snapshot of ours.
+    ///
+    /// # Safety
+    /// Table and index are open and locked.
+    unsafe fn scan_table(&mut self, snapshot: &Snapshot) {
+        // SAFETY: as the caller promises; the scan is ended by the function that reads it.
+        unsafe {
+            let (heap, index) = (self.opened.heap, self.opened.index);
+            let info = pg_sys::BuildIndexInfo(index);
+            (*info).ii_Concurrent = true;
+            let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, true);
+            let state = std::ptr::from_mut(self).cast();
+            pg_sys::table_index_build_scan(heap, index, info, true, false, Some(compare), state, scan);
+        }
+    }
+
+    fn compare(&mut self, value: &VectorDatum, tid: HeapTid) -> Result<()> {
+        let space = self.graph.space();
+        let Some(vector) = am::indexed_form(value, space.parameters())? else {
+            return Ok(());
+        };
+        space.set_point(&vector, &mut self.point);
+        let row = Row::new(tid, &self.point.stored);
+        if self.rows.binary_search(&row).is_err() {
+            let is_there = self.rows.binary_search_by_key(&(tid.block, tid.offset), |row| {
+                let tid = row.tid();
+                (tid.block, tid.offset)
+            });
+            let what = match is_there {
+                Ok(_) => "has another vector in the index",
+                Err(_) => "is not in the index",
+            };
+            self.missing.insert(tid, what);
+        }
+        Ok(())
+    }
+}
+
+/// Takes one row of the table.
+#[pg_guard]
+unsafe extern "C-unwind" fn compare(
+    index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `scan_table` gave it.
+    unsafe {
+        if !*isnull {
+            let value = VectorDatum::from_datum(*values);
+            or_raise(index, (*state.cast::<Comparison>()).compare(&value, am::heap_tid(tid)));
+        }
+    }
+}
