@@ -3,7 +3,7 @@
 //! buffers. Either way the pages are logged once, when they are complete, and an abort leaves
 //! nothing but a file that PostgreSQL removes.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::sync::Arc;
 
 use pgrx::{PgBox, pg_guard, pg_sys};
@@ -11,7 +11,7 @@ use pgrx::{PgBox, pg_guard, pg_sys};
 use super::opclass::Opclass;
 use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
-use super::{heap_tid, indexed_form, or_raise, relation_name};
+use super::{indexed_form, or_raise, relation_name, table};
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -81,13 +81,11 @@ pub unsafe extern "C-unwind" fn ambuild(
         // The table is read anew.
         txn::forget(index);
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD);
-        let state = std::ptr::from_mut(&mut build).cast();
-        let rows =
-            pg_sys::table_index_build_scan(heap, index, info, true, true, Some(add), state, std::ptr::null_mut());
-        let bytes = build.bytes;
+        let whole = std::ptr::null_mut();
+        let rows = table::read(heap, index, info, whole, &mut |value, tid| build.insert(value, tid));
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
-        or_raise(index, growing.reconnect(bytes));
+        or_raise(index, growing.reconnect());
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
         or_raise(index, growing.write_out());
         if buffers::needs_wal(index) {
@@ -156,19 +154,19 @@ impl Build {
     /// # Safety
     /// `heap` is an open table, `index` an open, empty index of it that nobody else sees.
     unsafe fn start(heap: pg_sys::Relation, index: pg_sys::Relation) -> Result<Build> {
-        // SAFETY: as the caller promises; the other is a setting.
-        let (parameters, threads, kilobytes) = unsafe {
+        // SAFETY: as the caller promises.
+        let (parameters, threads) = unsafe {
             if pg_sys::RelationGetNumberOfBlocksInFork(index, MAIN) > 0 {
                 let relation = relation_name(index);
                 return Err(Error::IndexNotEmpty { relation });
             }
-            (parameters(index)?, thread_count(heap), pg_sys::maintenance_work_mem)
+            (parameters(index)?, thread_count(heap))
         };
         Ok(Build {
             index,
             parameters,
             threads,
-            bytes: kilobytes as usize * 1024,
+            bytes: buffers::maintenance_memory(),
             sample: Vec::new(),
             growing: None,
             indexed: 0,
@@ -274,8 +272,9 @@ impl Growing {
     }
 
     /// Makes sure that every node can be found.
-    fn reconnect(&mut self, bytes: usize) -> Result<()> {
+    fn reconnect(&mut self) -> Result<()> {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
+        let bytes = buffers::maintenance_memory();
         match &self.memory {
             Some(memory) => Graph::with(&**memory, space).reconnect(inserter, bytes)?,
             None => Graph::with(&buffers_of(index), space).reconnect(inserter, bytes)?,
@@ -338,25 +337,6 @@ unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
 fn buffers_of(index: pg_sys::Relation) -> BufferStore {
     // SAFETY: the index is open and this backend's alone.
     unsafe { BufferStore::new(index, Mode::Build) }
-}
-
-/// Takes one row of the table.
-#[pg_guard]
-unsafe extern "C-unwind" fn add(
-    index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut pg_sys::Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut c_void,
-) {
-    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `ambuild` gave it.
-    unsafe {
-        if !*isnull {
-            let value = VectorDatum::from_datum(*values);
-            or_raise(index, (*state.cast::<Build>()).insert(&value, heap_tid(tid)));
-        }
-    }
 }
 
 fn progress(parameter: u32, value: i64) {

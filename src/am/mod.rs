@@ -11,6 +11,7 @@ mod opclass;
 mod options;
 mod plan;
 mod scan;
+pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod truncation;
@@ -70,7 +71,7 @@ pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// `tid` points to one.
-pub unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
+unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     // SAFETY: as the caller promises.
     let tid = unsafe { *tid };
     HeapTid {

@@ -9,11 +9,13 @@ use std::ffi::c_void;
 use pgrx::{pg_guard, pg_sys};
 
 use super::or_raise;
+use super::vacuum::note;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::truncation::EmptyEnd;
 use crate::storage::BlockNumber;
 use crate::storage::buffers::{BufferStore, Mode};
+use crate::storage::meta::Compaction;
 
 /// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
 const FEWEST: BlockNumber = 1000;
@@ -30,7 +32,8 @@ thread_local! {
     static DEFERRED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Cuts off empty pages at the end of an index if that is worth while, at once or when the transaction commits; says how many went at once.
+/// Cuts off empty pages at the end of an index if that is worth while, at once or when the transaction commits, and adds them to the result on the
+/// meta page; says how many went at once.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked as VACUUM locks it.
@@ -54,6 +57,10 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         if !end.is_empty() {
             graph.retire(&end)?;
             pg_sys::RelationTruncate(index, end.from);
+            note(&store, |before| Compaction {
+                pages_truncated: before.pages_truncated.saturating_add(u64::from(end.len())),
+                ..before
+            })?;
         }
         Ok(end.len())
     }
@@ -135,8 +142,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         // SAFETY: VACUUM has it locked until its transaction ends.
         unsafe {
             let index = pg_sys::index_open(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-            let pages = or_raise(index, truncate(index));
-            or_raise(index, super::vacuum::note_truncation(index, pages));
+            or_raise(index, truncate(index));
             pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         }
     }

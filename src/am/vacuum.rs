@@ -58,7 +58,6 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         }
         let index = (*info).index;
         let pages = or_raise(index, truncation::truncate(index));
-        or_raise(index, note_truncation(index, pages));
         let stats = if stats.is_null() {
             // Nothing was deleted: the rows are those of the table, but for those that are not indexed.
             let stats = or_new(stats);
@@ -84,32 +83,17 @@ fn note_removal(store: &BufferStore, removal: &Removal, is_first: bool, start: I
     note(store, |before| {
         let before = if is_first { Compaction::default() } else { before };
         Compaction {
-            nodes_removed: before.nodes_removed + removal.nodes_removed,
-            links_repaired: before.links_repaired + removal.links_repaired,
-            slots_freed: before.slots_freed + removal.slots_freed,
-            duration: before.duration + start.elapsed().as_micros() as u64,
+            nodes_removed: before.nodes_removed.saturating_add(removal.nodes_removed),
+            links_repaired: before.links_repaired.saturating_add(removal.links_repaired),
+            slots_freed: before.slots_freed.saturating_add(removal.slots_freed),
+            duration: before.duration.saturating_add(start.elapsed().as_micros() as u64),
             ..before
         }
     })
 }
 
-/// Adds pages that were cut off to the result on the meta page.
-///
-/// # Safety
-/// `index` is an open index of this access method, locked as VACUUM locks it.
-pub unsafe fn note_truncation(index: pg_sys::Relation, pages: BlockNumber) -> Result<()> {
-    if pages == 0 {
-        return Ok(());
-    }
-    // SAFETY: as the caller promises.
-    let store = unsafe { BufferStore::new(index, Mode::Vacuum) };
-    note(&store, |before| Compaction {
-        pages_truncated: before.pages_truncated + u64::from(pages),
-        ..before
-    })
-}
-
-fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
+/// Changes the result on the meta page, which ends now.
+pub fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
     store.write(META_BLOCK, |page| {
         let compaction = Compaction {
             // SAFETY: it reads the clock.

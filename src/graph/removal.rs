@@ -207,8 +207,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// A round: removes the nodes that are dead so far.
     fn remove_nodes(&self, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
-        let nodes = std::mem::take(&mut pass.dead);
-        let mut dead = nodes.clone();
+        let mut dead = std::mem::take(&mut pass.dead);
         let upper = self.mark_upper(&mut dead)?;
         // As many blocks as there are by now: a record that was added meanwhile may have been linked before its neighbour died.
         for block in self.node_blocks()? {
@@ -217,7 +216,7 @@ impl<S: PageStore> Graph<'_, S> {
         }
         self.move_entry(&dead, &upper)?;
         // From the highest level down: what an interruption leaves still leads to the level below.
-        for nodes in upper.dead.values().rev().chain([&nodes]) {
+        for nodes in upper.dead.values().rev().chain([&dead]) {
             self.free(nodes, &mut pass.removal)?;
         }
         Ok(())

@@ -4,16 +4,15 @@
 //! as long as the snapshot lives.
 
 use std::collections::HashMap;
-use std::ffi::c_void;
 
+use pgrx::pg_sys;
 use pgrx::prelude::*;
-use pgrx::{pg_guard, pg_sys};
 
 use super::{Inspected, Others};
 use crate::am;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::graph::check::{Fault, Row, Severity};
+use crate::graph::check::{Fault, Row, Severity, fingerprint};
 use crate::graph::space::Point;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
@@ -142,8 +141,7 @@ impl Comparison<'_> {
             let info = pg_sys::BuildIndexInfo(index);
             (*info).ii_Concurrent = true;
             let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, true);
-            let state = std::ptr::from_mut(self).cast();
-            pg_sys::table_index_build_scan(heap, index, info, true, false, Some(compare), state, scan);
+            am::table::read(heap, index, info, scan, &mut |value, tid| self.compare(value, tid));
         }
     }
 
@@ -153,7 +151,7 @@ impl Comparison<'_> {
             return Ok(());
         };
         space.set_point(&vector, &mut self.point);
-        let row = Row::new(tid, &self.point.stored);
+        let row = Row::new(tid, fingerprint(&self.point.stored));
         if self.rows.binary_search(&row).is_err() {
             let is_there = self.rows.binary_search_by_key(&(tid.block, tid.offset), |row| {
                 let tid = row.tid();
@@ -166,24 +164,5 @@ impl Comparison<'_> {
             self.missing.insert(tid, what);
         }
         Ok(())
-    }
-}
-
-/// Takes one row of the table.
-#[pg_guard]
-unsafe extern "C-unwind" fn compare(
-    index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut pg_sys::Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut c_void,
-) {
-    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `scan_table` gave it.
-    unsafe {
-        if !*isnull {
-            let value = VectorDatum::from_datum(*values);
-            or_raise(index, (*state.cast::<Comparison>()).compare(&value, am::heap_tid(tid)));
-        }
     }
 }

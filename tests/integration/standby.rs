@@ -102,6 +102,11 @@ fn a_standby_answers_as_its_primary() {
         "after the load"
     );
     assert_agree(&mut on_standby, "items", &targets);
+    for client in [&mut on_primary, &mut on_standby] {
+        let check = "SELECT severity, fault FROM hnsw_check('items_embedding_idx', true) WHERE severity = 'corruption'";
+        let faults = client.query(check, &[]).expect("the index is checked");
+        assert!(faults.is_empty(), "{faults:?}");
+    }
 
     assert!(
         on_standby

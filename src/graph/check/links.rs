@@ -14,18 +14,6 @@ const ROUNDING: f32 = 1e-5;
 /// Factors may differ by this part of what they are made of: a few steps of bfloat16.
 const FACTOR_ROUNDING: f32 = 1.0 / 64.0;
 
-/// What a link leads to.
-enum Target {
-    /// A record on the same level.
-    Live,
-    /// A dead one.
-    Dead,
-    /// Nothing, or something else by now.
-    Stale,
-    /// A page that is damaged.
-    Unknown,
-}
-
 impl<S: PageStore> Graph<'_, S> {
     /// The links of a record whose vector was read, and their codes.
     pub(super) fn check_links(
@@ -44,7 +32,7 @@ impl<S: PageStore> Graph<'_, S> {
                     Severity::Corruption,
                     "a link leads to a page that is not one of records",
                 );
-            } else if (0..i).any(|j| record.link(j).node == link.node && record.link(j) == link) {
+            } else if (0..i).any(|j| record.link(j) == link) {
                 found(Severity::Corruption, "the record has two links to the same one");
             } else {
                 self.check_link(record, i, seen, found)?;
@@ -62,18 +50,12 @@ impl<S: PageStore> Graph<'_, S> {
         found: &mut impl FnMut(Severity, &str),
     ) -> Result<()> {
         let (link, level) = (record.link(i), record.level());
-        let target = match readable(self.read_point(link, level, &mut seen.other))? {
-            None => Target::Unknown,
-            Some(None) => Target::Stale,
-            Some(Some(State::Dead)) => Target::Dead,
-            Some(Some(_)) => Target::Live,
-        };
-        match target {
-            Target::Unknown => {}
-            Target::Stale => found(Severity::Leftover, "a link leads to a slot that was freed since"),
-            Target::Dead => found(Severity::Leftover, "a link leads to a dead node"),
-            Target::Live if self.space.layout.is_coded() => self.check_code(record, i, seen, found),
-            Target::Live => {}
+        match readable(self.read_point(link, level, &mut seen.other))? {
+            None => {}
+            Some(None) => found(Severity::Leftover, "a link leads to a slot that was freed since"),
+            Some(Some(State::Dead)) => found(Severity::Leftover, "a link leads to a dead node"),
+            Some(Some(_)) if self.space.layout.is_coded() => self.check_code(record, i, seen, found),
+            Some(Some(_)) => {}
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod reach;
 mod records;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 
 use super::Graph;
 use super::node_set::NodeSet;
@@ -50,15 +51,9 @@ pub struct Fault {
 pub struct Row(u64);
 
 impl Row {
-    /// A row whose vector is stored like this.
-    pub fn new(tid: HeapTid, stored: &[u8]) -> Row {
-        // FNV-1a, folded.
-        let hash = stored.iter().fold(0xCBF2_9CE4_8422_2325, |hash: u64, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
-        });
-        let hash = hash ^ hash >> 32;
-        let hash = (hash ^ hash >> 16) as u16;
-        Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(hash))
+    /// A row, with the [`fingerprint`] of its vector.
+    pub fn new(tid: HeapTid, fingerprint: u16) -> Row {
+        Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(fingerprint))
     }
 
     /// Its TID.
@@ -68,6 +63,13 @@ impl Row {
             offset: (self.0 >> 16) as u16,
         }
     }
+}
+
+/// Some bits of a hash of a stored vector.
+pub fn fingerprint(stored: &[u8]) -> u16 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(stored);
+    hasher.finish() as u16
 }
 
 /// Where faults go.
@@ -170,8 +172,9 @@ impl<S: PageStore> Graph<'_, S> {
             State::Tail => return self.check_tail(record, &mut found),
             State::Node | State::Dead => {}
         }
-        self.check_node(at, record, seen, &mut found)?;
         let is_whole = self.read_own(at, record, &mut seen.own);
+        let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+        self.check_node(at, record, fingerprint, seen, &mut found)?;
         if !is_whole {
             if record.level() > 0 || record.is_complete() {
                 found(
@@ -185,9 +188,6 @@ impl<S: PageStore> Graph<'_, S> {
         }
         if !seen.own.coordinates.iter().all(|coordinate| coordinate.is_finite()) {
             found(Severity::Corruption, "its vector is not finite");
-        }
-        if record.level() == 0 {
-            self.collect_rows(at, record, seen)?;
         }
         self.check_links(at, record, seen, &mut found)
     }
@@ -212,6 +212,21 @@ impl<S: PageStore> Graph<'_, S> {
         if twice.is_empty() {
             return Ok(());
         }
+        self.each_readable(|node, record| {
+            for tid in record.tids().filter(|_| record.state() != State::Free) {
+                let Some(times) = twice.get_mut(&tid) else { continue };
+                *times += 1;
+                if *times > 1 {
+                    let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
+                    let (block, slot) = (self.space.layout.block(node), self.space.layout.slot(node));
+                    report.add(Severity::Corruption, block, Some(slot), what);
+                }
+            }
+        })
+    }
+
+    /// Shows `f` every record that can be read, from copies of their pages.
+    fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>)) -> Result<()> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             let page = self.store.read_in_passing(block, |page| Ok(*page))?;
@@ -219,14 +234,8 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             };
             for slot in 0..nodes.len().min(self.space.layout.slots) {
-                let Ok(record) = nodes.record(slot) else { continue };
-                for tid in record.tids().filter(|_| record.state() != State::Free) {
-                    let Some(times) = twice.get_mut(&tid) else { continue };
-                    *times += 1;
-                    if *times > 1 {
-                        let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
-                        report.add(Severity::Corruption, block, Some(slot), what);
-                    }
+                if let Ok(record) = nodes.record(slot) {
+                    f(self.space.layout.node(block, slot)?, &record);
                 }
             }
         }
@@ -249,9 +258,4 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
         Err(Error::Corrupted { block, .. }) if block != META_BLOCK => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whether a reference is to a block of records.
-fn is_node_block(first_block: BlockNumber, slots: u32, node: NodeRef) -> bool {
-    node != NodeRef::NONE && node.0 / slots >= first_block
 }

@@ -5,7 +5,6 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::node_set::NodeSet;
 use crate::storage::meta::META_BLOCK;
-use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};
 
@@ -80,25 +79,13 @@ impl<S: PageStore> Graph<'_, S> {
             std::mem::swap(&mut hop, &mut next);
         }
         let mut unreached = Vec::new();
-        for block in self.space.layout.first_block..end {
-            self.store.check_interrupts();
-            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
-            let Ok(nodes) = NodePage::new(&page, block, &self.space.layout) else {
-                continue;
-            };
-            for slot in 0..nodes.len().min(self.space.layout.slots) {
-                let Ok(record) = nodes.record(slot) else { continue };
-                let node = self.space.layout.node(block, slot)?;
-                if record.state() == State::Node
-                    && record.level() == 0
-                    && record.is_complete()
-                    && !reached.contains(node)
-                {
-                    let generation = record.generation();
-                    unreached.push(Link { node, generation });
-                }
+        self.each_readable(|node, record| {
+            let is_live = record.state() == State::Node && record.level() == 0 && record.is_complete();
+            if is_live && self.space.layout.block(node) < end && !reached.contains(node) {
+                let generation = record.generation();
+                unreached.push(Link { node, generation });
             }
-        }
+        })?;
         Ok(unreached)
     }
 }

@@ -1,6 +1,6 @@
 //! Records by themselves, and what ties the records of a node together: levels, TID extensions, tails.
 
-use super::{Report, Row, Seen, Severity, is_node_block, readable};
+use super::{Report, Row, Seen, Severity, readable};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::node_set::NodeSet;
@@ -8,11 +8,13 @@ use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};
 
 impl<S: PageStore> Graph<'_, S> {
-    /// A record of a node: what it says of the level below, or that it is the lowest.
+    /// A record of a node: what it says of the level below, or that it is the lowest. Remembers its rows, if there is a fingerprint of their
+    /// vector.
     pub(super) fn check_node(
         &self,
         at: Link,
         record: &Record<'_>,
+        fingerprint: Option<u16>,
         seen: &mut Seen,
         found: &mut impl FnMut(Severity, &str),
     ) -> Result<()> {
@@ -27,7 +29,7 @@ impl<S: PageStore> Graph<'_, S> {
                 found(Severity::Corruption, "a record on level 0 belongs to another");
             }
             self.check_tids(record, found)?;
-            return self.check_chain(at, record, seen, found);
+            return self.check_chain(at, record, fingerprint, seen, found);
         }
         if record.tid_count() > 0 {
             found(Severity::Corruption, "a record on an upper level has heap TIDs");
@@ -60,11 +62,12 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// The chain of a node's TID extensions.
+    /// The heap TIDs of a node, and the chain of its TID extensions.
     fn check_chain(
         &self,
         at: Link,
         record: &Record<'_>,
+        fingerprint: Option<u16>,
         seen: &mut Seen,
         found: &mut impl FnMut(Severity, &str),
     ) -> Result<()> {
@@ -75,15 +78,27 @@ impl<S: PageStore> Graph<'_, S> {
                 "the node has no row, as after an interrupted VACUUM",
             );
         }
+        let Seen { rows, chained, .. } = seen;
+        let mut keep = |record: &Record<'_>| {
+            if let Some(fingerprint) = fingerprint {
+                rows.extend(record.tids().map(|tid| Row::new(tid, fingerprint)));
+            }
+        };
+        keep(record);
         while let Some(extension) = next.some() {
             self.store.check_interrupts();
             let linked = self.is_node_block(extension)
                 && readable(self.read(extension, |other| {
                     next = other.below();
-                    Ok(other.state() == State::Extension && other.owner() == at.node)
+                    let is_its = other.state() == State::Extension && other.owner() == at.node;
+                    let is_linked = is_its && chained.insert(extension);
+                    if is_linked {
+                        keep(&other);
+                    }
+                    Ok(is_linked)
                 }))?
                 .unwrap_or(false);
-            if !linked || !seen.chained.insert(extension) {
+            if !linked {
                 if self.is_still(at, record)? {
                     found(Severity::Corruption, "the chain of a node's TID extensions is broken");
                 }
@@ -140,26 +155,9 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Remembers the rows of a node with its vector.
-    pub(super) fn collect_rows(&self, at: Link, record: &Record<'_>, seen: &mut Seen) -> Result<()> {
-        let Seen { rows, own, .. } = seen;
-        rows.extend(record.tids().map(|tid| Row::new(tid, &own.stored)));
-        let mut next = record.below();
-        let mut passed = NodeSet::default();
-        while let Some(extension) = next
-            .some()
-            .filter(|&node| self.is_node_block(node) && passed.insert(node))
-        {
-            self.store.check_interrupts();
-            let more = readable(self.more_tids(at, extension, |entry| rows.push(Row::new(entry.tid, &own.stored))))?;
-            let Some(Some((below, _))) = more else { break };
-            next = below;
-        }
-        Ok(())
-    }
-
+    /// Whether a reference is to a block of records.
     pub(super) fn is_node_block(&self, node: NodeRef) -> bool {
-        is_node_block(self.space.layout.first_block, self.space.layout.slots, node)
+        node != NodeRef::NONE && self.space.layout.block(node) >= self.space.layout.first_block
     }
 
     /// Whether a record is still what it was when it was copied.

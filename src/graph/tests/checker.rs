@@ -1,7 +1,7 @@
 //! The checker: finds nothing in a sound graph, and each kind of damage.
 
 use super::*;
-use crate::graph::check::{Fault, Row};
+use crate::graph::check::{Fault, Row, fingerprint};
 use crate::storage::meta;
 use crate::storage::page::{put_u16, put_u32};
 use crate::storage::record::State;
@@ -76,7 +76,7 @@ fn a_row_is_known_by_its_vector() {
         let rows = checked.iter().filter(|checked| {
             let row = row(checked.tid());
             graph.space.set_point(&vectors[(row + shift) % vectors.len()], point);
-            **checked == Row::new(tid(row), &point.stored)
+            **checked == Row::new(tid(row), fingerprint(&point.stored))
         });
         rows.count()
     };

@@ -1,0 +1,48 @@
+//! The rows of a table, read as CREATE INDEX reads them.
+
+use std::ffi::c_void;
+
+use pgrx::{pg_guard, pg_sys};
+
+use super::{heap_tid, or_raise};
+use crate::error::Result;
+use crate::storage::HeapTid;
+use crate::types::vector::VectorDatum;
+
+/// Takes a row that has a value, and the TID that the index has it under.
+type Visit<'v> = dyn FnMut(&VectorDatum, HeapTid) -> Result<()> + 'v;
+
+/// Shows `visit` the rows that belong to an index, and raises its error; returns how many rows the table has. `scan` is what to read, and is ended; null is the
+/// whole table as a build sees it, with its progress reported.
+///
+/// # Safety
+/// `heap` is an open table, `index` an open index of it and of this access method, `info` what PostgreSQL knows of that.
+pub unsafe fn read(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    scan: pg_sys::TableScanDesc,
+    mut visit: &mut Visit<'_>,
+) -> f64 {
+    let state = std::ptr::from_mut(&mut visit).cast();
+    // SAFETY: as the caller promises; the state is what `take` expects.
+    unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(take), state, scan) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn take(
+    index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut c_void,
+) {
+    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `read` gave it.
+    unsafe {
+        if !*isnull {
+            let visit = &mut *state.cast::<&mut Visit<'_>>();
+            or_raise(index, visit(&VectorDatum::from_datum(*values), heap_tid(tid)));
+        }
+    }
+}
