@@ -8,7 +8,7 @@
 
 use super::meta::{META_BLOCK, Parameters};
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
-use super::{BlockNumber, Edit, PageStore, corrupted};
+use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
 use crate::distance::Metric;
 use crate::error::Result;
 
@@ -65,11 +65,7 @@ fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensi
 
 /// What the parameters keep of a centre; never zero, which is for an index without one. Part of the file format: FNV-1a of the bytes.
 pub fn hash(centre: &[f32]) -> u64 {
-    let bytes = centre.iter().flat_map(|value| value.to_le_bytes());
-    let hash = bytes.fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
-    });
-    hash.max(1)
+    fnv1a(centre.iter().flat_map(|value| value.to_le_bytes())).max(1)
 }
 
 /// Writes the pages of a centre, which come next in a new index.

@@ -2,7 +2,7 @@
 //!
 //! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
 //! generation (u8), 37 its level (u8), 38 the first generation of new pages' slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44
-//! the file that the index was built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers), 256 what the last
+//! the file that the index was built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers), and their checksum (u32), 256 what the last
 //! VACUUM did ([`Compaction`], likewise). The file and the parameters never change.
 //!
 //! A link into pages that VACUUM cut off may be left somewhere. Slots of pages that are added later begin with a generation that no slot of those pages
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Encoding, MAX_DIMENSIONS, Shape};
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::record::MAX_LEVEL;
-use super::{BlockNumber, Layout, Link, NodeRef, centre, corrupted};
+use super::{BlockNumber, Layout, Link, NodeRef, centre, corrupted, fnv1a};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::quantize::code::{MAX_BITS, WORD_BITS};
@@ -126,13 +126,23 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, HEADER_SIZE, MAGIC);
     put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION));
     set_entry(page, None);
-    let Ok(length) = bincode::serde::encode_into_slice(parameters, &mut page[PARAMETERS_AT..COMPACTION_AT], encoding())
-    else {
+    let Ok(length) = bincode::serde::encode_into_slice(
+        parameters,
+        &mut page[PARAMETERS_AT..COMPACTION_AT - size_of::<u32>()],
+        encoding(),
+    ) else {
         return corrupted(META_BLOCK, "parameters do not fit the meta page");
     };
     put_u32(page, LENGTH_AT, length as u32);
+    let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
+    put_u32(page, PARAMETERS_AT + length, checksum);
     page::set_lower(page, COMPACTION_AT + COMPACTION_LEN);
     Ok(())
+}
+
+/// What follows the parameters: they decide how every byte of the index is read, and a damaged one may make sense.
+fn checksum(parameters: &[u8]) -> u32 {
+    fnv1a(parameters.iter().copied()) as u32
 }
 
 /// Says what the last VACUUM did.
@@ -193,11 +203,12 @@ pub fn read(page: &Page) -> Result<Meta> {
     if get_u32(page, HEADER_SIZE) != MAGIC || get_u32(page, VERSION_AT) != u32::from(FORMAT_VERSION) {
         return corrupted(META_BLOCK, "invalid magic number or format version on the meta page");
     }
-    let most = COMPACTION_AT - PARAMETERS_AT;
-    let bytes = page.get(PARAMETERS_AT..PARAMETERS_AT + (get_u32(page, LENGTH_AT) as usize).min(most));
-    let decoded = bytes.map(|bytes| bincode::serde::decode_from_slice::<Parameters, _>(bytes, encoding()));
-    let parameters = match (bytes, decoded) {
-        (Some(bytes), Some(Ok((parameters, used)))) if used == bytes.len() => parameters,
+    let length = (get_u32(page, LENGTH_AT) as usize).min(COMPACTION_AT - PARAMETERS_AT - size_of::<u32>());
+    let bytes = &page[PARAMETERS_AT..PARAMETERS_AT + length];
+    let parameters = match bincode::serde::decode_from_slice::<Parameters, _>(bytes, encoding()) {
+        Ok((parameters, used)) if used == length && checksum(bytes) == get_u32(page, PARAMETERS_AT + length) => {
+            parameters
+        }
         _ => return corrupted(META_BLOCK, "invalid parameters on the meta page"),
     };
     let Shape {
@@ -330,7 +341,33 @@ mod tests {
         expected.extend(PARAMETERS.seed.to_le_bytes());
         expected.extend(PARAMETERS.centre.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
+        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 3_702_507_778);
         assert_eq!(page::lower(&page), COMPACTION_AT + COMPACTION_LEN);
+    }
+
+    /// Makes the checksum that of the parameters as they are.
+    fn seal(page: &mut Page) {
+        let end = PARAMETERS_AT + get_u32(page, LENGTH_AT) as usize;
+        let checksum = checksum(&page[PARAMETERS_AT..end]);
+        put_u32(page, end, checksum);
+    }
+
+    #[test]
+    fn parameters_that_make_sense_and_are_others_are_refused() {
+        let mut good = [0; PAGE_SIZE];
+        init(&mut good, &PARAMETERS).unwrap();
+        let end = PARAMETERS_AT + get_u32(&good, LENGTH_AT) as usize + size_of::<u32>();
+        for at in PARAMETERS_AT..end {
+            for bit in 0..8 {
+                let mut page = good;
+                page[at] ^= 1 << bit;
+                assert!(read(&page).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+        let mut other = good;
+        put_u32(&mut other, PARAMETERS_AT, 385);
+        seal(&mut other);
+        assert_eq!(read(&other).unwrap().parameters.shape.dimensions, 385);
     }
 
     #[test]
@@ -345,11 +382,13 @@ mod tests {
         for value in [0, 16_001, u32::MAX] {
             let mut page = good;
             put_u32(&mut page, PARAMETERS_AT, value);
+            seal(&mut page);
             assert!(read(&page).is_err(), "{value} dimensions");
         }
         for bits in [0u16, 255, 416, u16::MAX] {
             let mut page = good;
             page[PARAMETERS_AT + 10..PARAMETERS_AT + 12].copy_from_slice(&bits.to_le_bytes());
+            seal(&mut page);
             assert!(read(&page).is_err(), "{bits} bits");
         }
         for metric in [Metric::InnerProduct, Metric::L1] {

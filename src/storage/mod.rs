@@ -28,6 +28,13 @@ pub mod store;
 
 use crate::error::{Error, Result};
 
+/// FNV-1a, which is part of the file format.
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
+    })
+}
+
 /// A block number of the index relation, as PostgreSQL's `BlockNumber`.
 pub type BlockNumber = u32;
 
