@@ -41,7 +41,16 @@ SET client_min_messages = warning;
 DROP DATABASE IF EXISTS :"name" WITH (FORCE);
 CREATE DATABASE :"name" TEMPLATE template0;
 SQL
-    cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pg_alopex'
+    # plan(query) is EXPLAIN for nodes that a setting disables: PostgreSQL 18 says so of each, older ones do not.
+    cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 <<'SQL'
+CREATE EXTENSION pg_alopex;
+CREATE FUNCTION plan(query text) RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR "QUERY PLAN" IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        IF "QUERY PLAN" !~ '^ *Disabled: true$' THEN RETURN NEXT; END IF;
+    END LOOP;
+END $$;
+SQL
     status=0
     cluster psql -a -q -d "regress_$name" <"tests/sql/$name.sql" >"$results/$name.out" 2>&1 || status=$?
     if [ $status -gt 1 ]; then

@@ -27,13 +27,13 @@ EXPLAIN (COSTS OFF) SELECT id FROM t WHERE id = 7 ORDER BY val <-> '[1,2,3]' LIM
 
 -- Not without ORDER BY, not for another order, not even when it is the only thing left.
 SET enable_seqscan = off;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM t WHERE val IS NOT NULL;
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE val = '[1,2,3]';
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE val <-> '[1,2,3]' < 1;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' DESC LIMIT 5;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <=> '[1,2,3]' LIMIT 5;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY (val <-> '[1,2,3]') + 1 LIMIT 5;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val LIMIT 5;
+SELECT * FROM plan($$SELECT count(*) FROM t WHERE val IS NOT NULL$$);
+SELECT * FROM plan($$SELECT id FROM t WHERE val = '[1,2,3]'$$);
+SELECT * FROM plan($$SELECT id FROM t WHERE val <-> '[1,2,3]' < 1$$);
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <-> '[1,2,3]' DESC LIMIT 5$$);
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <=> '[1,2,3]' LIMIT 5$$);
+SELECT * FROM plan($$SELECT id FROM t ORDER BY (val <-> '[1,2,3]') + 1 LIMIT 5$$);
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val LIMIT 5$$);
 RESET enable_seqscan;
 
 -- The target from another row, and from a parameter.
@@ -95,5 +95,5 @@ INSERT INTO unlogged VALUES (1, '[1,2,3]'), (2, '[4,5,6]');
 SELECT id FROM unlogged ORDER BY val <-> '[4,4,4]' LIMIT 1;
 
 -- Two distances are no order of the index
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3;
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3$$);
 SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3) AS nearest;
