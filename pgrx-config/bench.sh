@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# The benchmark: takes a PostgreSQL that has pgvector, installs the extension beside it, and runs benches/bench.py.
+# The benchmarks: takes a PostgreSQL that has pgvector, installs the extension beside it, and runs benches/bench.py.
+#
+#   bench.sh           everything but the following
+#   bench.sh vacuum    VACUUM, and searches and inserts beside it and after it: benches/vacuum.py, over one data set (default text384)
 #
 #   DATA=dir   directory of NAME_base.npy and NAME_query.npy, beside Debian's Fashion-MNIST
 #   SETS=..    names of the data sets to run, default all
@@ -49,11 +52,11 @@ say "Building for release (minutes the first time, seconds after)"
 out=$home/report
 if [ -z "${QUICK:-}${SETS:-}" ]; then out=$repo/docs/bench; fi
 
-options=()
+options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user"
+    --out "${OUT:-$out}" --sets "${SETS:-}")
 if [ -n "${DATA:-}" ]; then options+=(--data "$DATA"); fi
-if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi
 if [ -n "${QUICK:-}" ]; then options+=(--quick); fi
-"$venv/bin/python" -B "$repo/benches/bench.py" --programs "$(dirname "$pg_config")" --home "$home" \
-    --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user" --out "${OUT:-$out}" --sets "${SETS:-}" \
-    "${options[@]}" \
+if [ "${1-}" = vacuum ]; then exec "$venv/bin/python" -B "$repo/benches/vacuum.py" "${options[@]}"; fi
+if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi
+"$venv/bin/python" -B "$repo/benches/bench.py" "${options[@]}" \
     --commit "$(git -C "$repo" describe --always --dirty 2>/dev/null || true)"
