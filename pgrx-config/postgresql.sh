@@ -62,6 +62,7 @@ case $1 in
     --version) echo 'PostgreSQL @version@' ;;
     --includedir-server) realpath "$(dirname "$0")/../include" ;;
     --cppflags) echo ;;
+    --libdir) dirname "$(realpath "$0")" ;;
     *) echo "pg_config: only headers are here: no $1" >&2; exit 1 ;;
 esac
 SH
