@@ -1,7 +1,7 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15 (PostgreSQL version), PORT=54329 (of the private clusters), PG_CONFIG=... (make install),
 # DATA=.. SETS=.. PG=16|18 WORKERS=.. QUICK=1 OUT=.. (make bench; see pgrx-config/bench.sh).
-.PHONY: help demo psql test bench install stop clean
+.PHONY: help demo psql test soak bench install stop clean
 .DEFAULT_GOAL := help
 export PG PORT PG_CONFIG DATA SETS QUICK WORKERS OUT
 
@@ -9,6 +9,7 @@ help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
 	@echo 'make psql                      psql in the database of the demo'
 	@echo 'make test                      format, lints, unit tests, SQL regression, crash, standby and corruption tests'
+	@echo 'make soak                      the long form of the crash, standby, corruption and load tests (up to 20 minutes)'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make stop                      stop the private clusters'
@@ -23,6 +24,9 @@ psql:
 
 test:
 	@pgrx-config/test.sh
+
+soak:
+	@pgrx-config/soak.sh
 
 bench:
 	@pgrx-config/bench.sh
