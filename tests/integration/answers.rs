@@ -1,4 +1,5 @@
-//! What a nearest-neighbour query answers, by the index and by an exact scan, and how the two must agree.
+//! What a nearest-neighbour query answers, by the index and by an exact scan, and how the two must agree; and what the checker says
+//! of an index.
 
 use postgres::Client;
 
@@ -62,18 +63,20 @@ pub fn assert_plausible(answer: &[Neighbour]) {
     assert_eq!(ids.len(), answer.len(), "a row came twice: {answer:?}");
 }
 
-/// Compares the index with the exact scan on `table` for each target: answers in order, as many rows, every row one that the
-/// exact scan knows at that distance, and at least .95 of the ten nearest found.
-pub fn assert_agree(client: &mut Client, table: &str, targets: &[&str]) {
-    let plan =
-        "EXPLAIN SELECT id FROM {table} ORDER BY embedding <-> $1::text::vector LIMIT 10".replace("{table}", table);
-    choose(client, Scan::Index { ef_search: 100 }).expect("settings");
-    let lines = client.query(&plan, &[&targets[0]]).expect("a plan");
-    let plan: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
-    assert!(
-        plan.iter().any(|line| line.contains("Index Scan using")),
-        "the index is not used: {plan:?}"
-    );
+/// Whether the session, as it is set, would use an index of `table`.
+pub fn is_used(client: &mut Client, table: &str, target: &str) -> bool {
+    let plan = format!("EXPLAIN SELECT id FROM {table} ORDER BY embedding <-> '{target}' LIMIT 10");
+    let lines = client.query(&plan, &[]).expect("a plan");
+    lines
+        .iter()
+        .any(|line| line.get::<_, &str>(0).contains("Index Scan using"))
+}
+
+/// The share of the ten nearest rows of `table` that the index finds, over all targets. Checks that the index is used, and that its
+/// answers are in order and have as many rows as those of the exact scan.
+pub fn recall(client: &mut Client, table: &str, targets: &[&str], scan: Scan) -> f64 {
+    choose(client, scan).expect("settings");
+    assert!(is_used(client, table, targets[0]), "no index of {table} is used");
     let found: Vec<_> = targets
         .iter()
         .map(|target| nearest(client, table, target, 10).expect("an answer"))
@@ -92,8 +95,20 @@ pub fn assert_agree(client: &mut Client, table: &str, targets: &[&str]) {
     }
     // An empty table has nothing to miss.
     #[allow(clippy::cast_precision_loss)]
-    let recall = if all == 0 { 1.0 } else { hits as f64 / all as f64 };
+    if all == 0 { 1.0 } else { hits as f64 / all as f64 }
+}
+
+/// Checks that the index answers as the exact scan on `table` does: see [`recall`], of which at least .95 is asked.
+pub fn assert_agree(client: &mut Client, table: &str, targets: &[&str]) {
+    let recall = recall(client, table, targets, Scan::Index { ef_search: 100 });
     assert!(recall >= 0.95, "recall@10 is {recall} on {} queries", targets.len());
+}
+
+/// Checks that an index is sound and has each row of its table.
+pub fn assert_sound(client: &mut Client, index: &str) {
+    let check = "SELECT block, slot, fault FROM hnsw_check($1::text::regclass, true) WHERE severity = 'corruption'";
+    let faults = client.query(check, &[&index]).expect("the index is checked");
+    assert!(faults.is_empty(), "{index}: {} faults, {:?}", faults.len(), faults[0]);
 }
 
 /// Checks that the index finds every row of `ids`, given as id and vector: a row is nearest to its own vector.

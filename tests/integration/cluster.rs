@@ -3,6 +3,7 @@
 //! Servers listen on a unix socket only. As root they run as the user `postgres`, because a server refuses to run as root.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -49,41 +50,105 @@ pub struct Cluster {
     sockets: TempDir,
     /// The data directory's parent.
     home: TempDir,
+    /// PostgreSQL's programs.
+    programs: PathBuf,
     server: Mutex<Option<Child>>,
 }
 
 impl Cluster {
     /// A new cluster with the extension in its database `postgres`, running.
     pub fn new() -> Self {
-        let cluster = Self::prepare();
-        cluster.run_tool(
-            "initdb",
-            &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        );
+        Self::with("")
+    }
+
+    /// As [`Cluster::new`], with settings of its own.
+    pub fn with(settings: &str) -> Self {
+        let cluster = Self::empty(&pg_config(), &[]);
+        cluster.configure(settings);
+        cluster.start();
+        cluster.create_extension();
+        cluster
+    }
+
+    /// A new cluster of the PostgreSQL with this `pg_config`, made with options of initdb, without the extension, not running.
+    pub fn empty(pg_config: &Path, options: &[&str]) -> Self {
+        let cluster = Self::prepare(pg_config);
+        let always = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+        cluster.run_tool("initdb", &[&always, options].concat());
         let conf = cluster.data().join("postgresql.conf");
         fs::write(&conf, SETTINGS).expect("the settings are written");
-        cluster.start();
-        cluster
-            .client()
-            .batch_execute(&format!("CREATE EXTENSION {}", extension()))
-            .expect("the extension is created");
         cluster
     }
 
     /// A streaming standby of a running cluster, running.
     pub fn standby_of(primary: &Cluster) -> Self {
-        let cluster = Self::prepare();
-        let source = primary.connection_string("postgres");
-        cluster.run_tool(
-            "pg_basebackup",
-            &["-R", "-X", "stream", "--checkpoint=fast", "--no-sync", "-d", &source],
-        );
+        let cluster = Self::prepare(&pg_config());
+        cluster.back_up(primary, &["-R"]);
         cluster.start();
         cluster
     }
 
+    /// A backup of a running cluster, not running.
+    pub fn backup_of(primary: &Cluster) -> Self {
+        let cluster = Self::prepare(&pg_config());
+        cluster.back_up(primary, &[]);
+        cluster
+    }
+
+    /// Makes the extension in the database `postgres`.
+    pub fn create_extension(&self) {
+        self.client()
+            .batch_execute(&format!("CREATE EXTENSION {}", extension()))
+            .expect("the extension is created");
+    }
+
+    /// Makes an empty cluster of a later version what `old` is; neither is running.
+    pub fn upgrade_from(&self, old: &Cluster) {
+        let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_string();
+        let arguments = [
+            ["--old-bindir".to_string(), text(&old.programs)],
+            ["--new-bindir".to_string(), text(&self.programs)],
+            ["--old-datadir".to_string(), text(&old.data())],
+            ["--socketdir".to_string(), text(self.sockets.path())],
+            ["--username".to_string(), "postgres".to_string()],
+        ];
+        let arguments: Vec<_> = arguments.iter().flatten().map(String::as_str).collect();
+        self.run_tool("pg_upgrade", &arguments);
+    }
+
+    /// Starts a backup that recovers from an archive, and waits for the end of that.
+    pub fn recover(&self) {
+        let signal = self.data().join("recovery.signal");
+        fs::write(&signal, "").expect("the signal is written");
+        if let Some((uid, gid)) = server_ids() {
+            chown(&signal, Some(uid), Some(gid)).expect("the server's user gets the signal");
+        }
+        self.start();
+        let mut client = self.client();
+        wait_for("the end of the recovery", || {
+            let query = "SELECT NOT pg_is_in_recovery()";
+            client.query_one(query, &[]).expect("an answer").get(0)
+        });
+    }
+
+    fn back_up(&self, primary: &Cluster, options: &[&str]) {
+        let source = primary.connection_string("postgres");
+        let mut arguments = vec!["-X", "stream", "--checkpoint=fast", "--no-sync", "-d", &source];
+        arguments.extend(options);
+        self.run_tool("pg_basebackup", &arguments);
+    }
+
+    /// Settings for the time from the next start on.
+    pub fn configure(&self, settings: &str) {
+        let mut conf = fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join("postgresql.conf"))
+            .expect("the settings are there");
+        writeln!(conf, "{settings}").expect("the settings are written");
+    }
+
     /// The directories of a cluster, the data directory empty.
-    fn prepare() -> Self {
+    fn prepare(pg_config: &Path) -> Self {
         let base = std::env::var_os("PG_ALOPEX_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let home = tempfile::Builder::new()
             .prefix("cluster-")
@@ -105,6 +170,7 @@ impl Cluster {
         Cluster {
             sockets,
             home,
+            programs: pg_config.parent().expect("pg_config is in a directory").to_path_buf(),
             server: Mutex::new(None),
         }
     }
@@ -130,14 +196,15 @@ impl Cluster {
             .expect("the tool starts");
         assert!(
             output.status.success(),
-            "{tool} {arguments:?}: {}",
+            "{tool} {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
     }
 
     /// A program of the PostgreSQL under test, as the server's user. `setpriv` becomes the program: the process id stays.
     fn command(&self, program: &str) -> Command {
-        let path = bin_dir().join(program);
+        let path = self.programs.join(program);
         let mut command = match server_ids() {
             None => Command::new(path),
             Some(_) => {
@@ -283,14 +350,10 @@ pub fn extension() -> String {
     std::env::var("PG_ALOPEX_TEST_EXTENSION").unwrap_or_else(|_| "pg_alopex".to_string())
 }
 
-/// The directory of PostgreSQL's programs.
-fn bin_dir() -> PathBuf {
-    let pg_config =
-        std::env::var_os("PG_ALOPEX_PG_CONFIG").expect("PG_ALOPEX_PG_CONFIG names a pg_config: run make test");
-    Path::new(&pg_config)
-        .parent()
-        .expect("pg_config is in a directory")
-        .to_path_buf()
+/// The `pg_config` of the PostgreSQL under test.
+pub fn pg_config() -> PathBuf {
+    let path = std::env::var_os("PG_ALOPEX_PG_CONFIG").expect("PG_ALOPEX_PG_CONFIG names a pg_config: run make test");
+    PathBuf::from(path)
 }
 
 /// User and group of the server when they are not ours.

@@ -1,6 +1,8 @@
 //! Damaged index files: whatever stands in them, a statement answers or fails with "index corrupted" or "data corrupted". The
-//! server never crashes, no statement runs forever, the table is untouched, and REINDEX repairs.
+//! server never crashes, no statement runs forever, the table is untouched, rows of an answer are rows of the table, the checker
+//! notices, and REINDEX repairs.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -10,12 +12,12 @@ use postgres::{Client, Error};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::answers::assert_agree;
+use crate::answers::{assert_agree, assert_sound};
 use crate::cluster::Cluster;
 use crate::data::{random, vector};
+use crate::effort::rounds;
 
-const TABLES: usize = 12;
-const ROUNDS: usize = 4;
+const TABLES: usize = 14;
 const PAGE: u64 = 8192;
 const HEADER: u64 = 24;
 
@@ -66,6 +68,8 @@ enum Damage {
     RandomContents,
     ZeroPage,
     BitFlips,
+    RandomBytes,
+    RandomByte,
     ExtremeWords,
     MetaContents,
     MetaWord,
@@ -81,6 +85,8 @@ const DAMAGES: [Damage; TABLES] = [
     Damage::RandomContents,
     Damage::ZeroPage,
     Damage::BitFlips,
+    Damage::RandomBytes,
+    Damage::RandomByte,
     Damage::ExtremeWords,
     Damage::MetaContents,
     Damage::MetaWord,
@@ -138,6 +144,14 @@ fn damage(path: &Path, damage: Damage, random: &mut SmallRng) {
                 write(&[byte[0] ^ (1 << random.random_range(0..8))], offset);
             }
         }
+        // Anywhere, the meta page and page headers included.
+        Damage::RandomBytes => {
+            for _ in 0..random.random_range(1..pages * 8) {
+                let bytes = noise(random.random_range(1..9), random);
+                write(&bytes, random.random_range(0..length - 8));
+            }
+        }
+        Damage::RandomByte => write(&noise(1, random), random.random_range(0..length)),
         Damage::ExtremeWords => {
             for page in some_pages {
                 for _ in 0..50 {
@@ -192,18 +206,54 @@ struct Use {
     added: i64,
     /// Whether a statement ran into the damage.
     refused: bool,
+    /// Whether the checker saw it.
+    noticed: bool,
+}
+
+/// Asks for the nearest rows; those of an answer are rows of the table, at the distance that they have. Returns whether there was
+/// one.
+fn ask(client: &mut Client, kind: Kind, table: &str, case: &str, target: &str, limit: i64) -> bool {
+    let distance = format!("embedding {} $1::text::vector", kind.operator);
+    let nearest = format!("SELECT id, {distance} FROM {table} ORDER BY {distance} LIMIT $2");
+    let answer = client.query(&nearest, &[&target, &limit]);
+    if let Ok(rows) = &answer {
+        let found: BTreeMap<i64, f64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        client
+            .batch_execute("SET enable_indexscan = off")
+            .expect("the setting exists");
+        let exact = format!("SELECT id, {distance} FROM {table} WHERE id = ANY($2)");
+        let ids: Vec<_> = found.keys().collect();
+        let exact = client.query(&exact, &[&target, &ids]).expect("the table can be read");
+        let exact: BTreeMap<i64, f64> = exact.iter().map(|row| (row.get(0), row.get(1))).collect();
+        assert_eq!(
+            found, exact,
+            "{case}: an answer with rows or distances that are not the table's"
+        );
+        client
+            .batch_execute("SET enable_indexscan = on")
+            .expect("the setting exists");
+    }
+    tolerate(case, answer)
+}
+
+/// Whether the checker finds the index damaged, or refuses to go on.
+fn is_noticed(client: &mut Client, table: &str, case: &str) -> bool {
+    let check = "SELECT 1 FROM hnsw_check($1::text::regclass, true) WHERE severity = 'corruption'";
+    let faults = client.query(check, &[&format!("{table}_embedding")]);
+    let count = faults.as_ref().map_or(0, Vec::len);
+    !tolerate(case, faults) || count > 0
 }
 
 /// Everything a client does with a table.
 fn use_table(client: &mut Client, kind: Kind, table: &str, case: &str, random: &mut SmallRng) -> Use {
-    let operator = kind.operator;
-    let nearest = format!("SELECT id FROM {table} ORDER BY embedding {operator} $1::text::vector LIMIT $2");
     let insert = format!("INSERT INTO {table} (embedding) VALUES ($1::text::vector)");
     let (mut added, mut refused) = (0, false);
     for limit in [1_i64, 10, 10, 10, 100, kind.rows * 2] {
         let target = kind.vector(random.random_range(0..20_000));
-        refused |= !tolerate(case, client.query(&nearest, &[&target, &limit]));
+        refused |= !ask(client, kind, table, case, &target, limit);
     }
+    let noticed = is_noticed(client, table, case);
+    assert!(noticed || !refused, "{case}: the checker finds nothing, a query does");
     for _ in 0..5 {
         let target = kind.vector(random.random_range(0..20_000));
         let succeeded = tolerate(case, client.execute(&insert, &[&target]));
@@ -214,8 +264,13 @@ fn use_table(client: &mut Client, kind: Kind, table: &str, case: &str, random: &
     let delete = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY random() LIMIT 20)");
     added -= i64::try_from(client.execute(&delete, &[]).expect("rows are deleted")).expect("a count");
     refused |= !tolerate(case, client.batch_execute(&format!("VACUUM {table}")));
-    refused |= !tolerate(case, client.query(&nearest, &[&kind.vector(7), &20_i64]));
-    Use { added, refused }
+    refused |= !ask(client, kind, table, case, &kind.vector(7), 20);
+    is_noticed(client, table, case);
+    Use {
+        added,
+        refused,
+        noticed,
+    }
 }
 
 #[test]
@@ -279,7 +334,7 @@ fn damage_and_use(kind: Kind, test: &str) {
         kind.create(&mut client, table);
     }
 
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(4, 25) {
         let files: Vec<_> = tables
             .iter()
             .map(|name| cluster.relation_file(&mut client, &format!("{name}_embedding")))
@@ -306,12 +361,13 @@ fn damage_and_use(kind: Kind, test: &str) {
             assert_eq!(after, before + outcome.added, "{case}: rows of the table");
             // Damage that leaves nothing whole must be noticed, or this test would pass without reading an index.
             assert!(
-                outcome.refused || !matches!(way, Damage::EveryPage),
+                outcome.refused && outcome.noticed || !matches!(way, Damage::EveryPage),
                 "{case}: not noticed"
             );
             client
                 .batch_execute(&format!("REINDEX INDEX {table}_embedding"))
                 .expect("REINDEX repairs");
+            assert_sound(&mut client, &format!("{table}_embedding"));
             if kind.operator == "<->" {
                 let targets: Vec<_> = (0..20).map(|_| kind.vector(random.random_range(0..20_000))).collect();
                 let targets: Vec<_> = targets.iter().map(String::as_str).collect();

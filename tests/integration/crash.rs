@@ -1,5 +1,6 @@
-//! Crashes: the server is killed with SIGKILL while it inserts, builds and vacuums; after each restart every committed row is
-//! there and found by the index, and the index agrees with an exact scan. More than twenty kills in all.
+//! Crashes: the server is killed with SIGKILL while it inserts, commits a batch, builds and vacuums, with and without full-page
+//! writes; after each restart every committed row is there and found by the index, which is sound and agrees with an exact scan.
+//! More than 30 kills in all, in the long form more than 150.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -9,13 +10,52 @@ use postgres::Client;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::answers::{assert_agree, assert_each_found};
+use crate::answers::{Scan, assert_agree, assert_each_found, assert_sound, choose, is_used};
 use crate::cluster::{Cluster, wait_for};
-use crate::data::{random, vector};
+use crate::data::{load, random, vector};
+use crate::effort::rounds;
+use crate::load::targets;
 
-const WRITE_CRASHES: usize = 20;
-const BUILD_CRASHES: usize = 6;
-const VACUUM_CRASHES: usize = 4;
+/// Starts the server after a crash. Every other time it writes no full pages from then on: a page that was being written when
+/// the processes died is whole all the same, since the kernel has it.
+fn restart(cluster: &Cluster, round: usize) {
+    cluster.configure(&format!("full_page_writes = {}", ["off", "on"][round % 2]));
+    cluster.start();
+}
+
+/// Kills the server when `is_time`, or when the client that does `work` is done, and returns what that client was told.
+fn kill_when<T: Send>(
+    cluster: &Cluster,
+    work: impl FnOnce(&mut Client) -> Result<T, postgres::Error> + Send,
+    mut is_time: impl FnMut(&mut Client) -> bool,
+) -> Result<T, postgres::Error> {
+    std::thread::scope(|scope| {
+        let (mut client, mut observer) = (cluster.client(), cluster.client());
+        let worker = scope.spawn(move || work(&mut client));
+        wait_for("the moment to kill the server", || {
+            worker.is_finished() || is_time(&mut observer)
+        });
+        cluster.kill();
+        worker.join().expect("the client ends")
+    })
+}
+
+/// Bytes of WAL that the server has written.
+fn wal(client: &mut Client) -> i64 {
+    let row = client.query_one("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint", &[]);
+    row.expect("a position").get(0)
+}
+
+/// Kills the server at a moment of `work` by which it has written a random part of `whole` bytes of WAL.
+fn kill_in_the_middle<T: Send>(
+    cluster: &Cluster,
+    random: &mut SmallRng,
+    whole: i64,
+    work: impl FnOnce(&mut Client) -> Result<T, postgres::Error> + Send,
+) -> Result<T, postgres::Error> {
+    let moment = wal(&mut cluster.client()) + random.random_range(0..=whole);
+    kill_when(cluster, work, |observer| wal(observer) >= moment)
+}
 
 /// What clients know of the table `items`: a commit that was not answered may or may not have happened.
 #[derive(Default)]
@@ -144,9 +184,12 @@ fn verify(client: &mut Client, known: &mut Known, since: i64, random: &mut Small
         .iter()
         .filter(|id| **id >= since || random.random_ratio(1, 20));
     assert_each_found(client, "items", sample.map(|id| (*id, vector(*id))));
-    let targets: Vec<_> = (0..30).map(|_| vector(random.random_range(0..20_000))).collect();
-    assert_agree(client, "items", &targets);
+    assert_agree(client, "items", &targets(random, 30));
+    assert_sound(client, "items_embedding");
 }
+
+const TABLE: &str = "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50));";
+const INDEX: &str = "CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)";
 
 #[test]
 fn committed_rows_survive_kills_while_writing() {
@@ -154,13 +197,11 @@ fn committed_rows_survive_kills_while_writing() {
     let cluster = Cluster::new();
     cluster
         .client()
-        .batch_execute(
-            "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50));
-             CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)",
-        )
+        .batch_execute(&format!("{TABLE} {INDEX}"))
         .expect("a table");
     let known = Mutex::new(Known::default());
-    for _ in 0..WRITE_CRASHES {
+    let crashes = rounds(20, 60);
+    for crash in 0..crashes {
         let since = known.lock().unwrap().next;
         let (cluster, known) = (&cluster, &known);
         let round = Round {
@@ -181,72 +222,147 @@ fn committed_rows_survive_kills_while_writing() {
             round.killed.store(true, Ordering::Release);
             cluster.kill();
         });
-        cluster.start();
+        restart(cluster, crash);
         verify(&mut cluster.client(), &mut known.lock().unwrap(), since, &mut random);
     }
     assert!(
-        known.lock().unwrap().present.len() > WRITE_CRASHES,
+        known.lock().unwrap().present.len() > crashes,
         "the clients wrote something"
     );
 }
 
 /// Fills `items` with the first `count` words.
-fn fill(client: &mut Client, count: i64) {
-    client
-        .batch_execute("CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50))")
-        .expect("a table");
-    crate::data::load(client, "items", count);
+fn fill(client: &mut Client, count: i64) -> Known {
+    client.batch_execute(TABLE).expect("a table");
+    load(client, "items", count);
+    Known {
+        present: (0..count).collect(),
+        unsure: BTreeSet::new(),
+        next: count,
+    }
 }
 
 #[test]
-fn half_built_indexes_are_gone_after_a_kill() {
-    let mut random = random("half_built_indexes_are_gone_after_a_kill");
+fn a_batch_is_there_as_a_whole_or_not_at_all() {
+    const BATCH: i64 = 1_500;
+    let mut random = random("a_batch_is_there_as_a_whole_or_not_at_all");
     let cluster = Cluster::new();
-    fill(&mut cluster.client(), 20_000);
-    let mut crashes = 0;
-    while crashes < BUILD_CRASHES {
-        // A concurrent build that dies leaves an invalid index behind, as with every access method: never one that answers.
-        let concurrently = crashes % 3 == 2;
-        let statement = format!(
-            "CREATE INDEX {} items_embedding ON items USING hnsw (embedding vector_l2_ops)",
-            if concurrently { "CONCURRENTLY" } else { "" }
+    let mut client = cluster.client();
+    let mut known = fill(&mut client, 1_000);
+    client.batch_execute(INDEX).expect("the index is built");
+    let before = wal(&mut client);
+    let ids = known.take(BATCH);
+    insert(&mut client, &ids).expect("a batch is inserted");
+    known.committed(&ids);
+    let whole = wal(&mut client) - before;
+    let mut interrupted = 0;
+    for crash in 0..rounds(5, 30) {
+        let (since, ids) = (known.next, known.take(BATCH));
+        // All at COMMIT, some in between, or each at once.
+        let memory = ["16MB", "100kB", "0"][random.random_range(0..3)];
+        let result = kill_in_the_middle(&cluster, &mut random, whole, |client| {
+            client.batch_execute(&format!("SET hnsw.staging_memory = '{memory}'"))?;
+            insert(client, &ids)
+        });
+        interrupted += usize::from(result.is_err());
+        if result.is_ok() {
+            known.committed(&ids);
+        }
+        restart(&cluster, crash);
+        let mut client = cluster.client();
+        verify(&mut client, &mut known, since, &mut random);
+        let there = known.present.range(since..).count();
+        assert!(
+            there == 0 || there == ids.len(),
+            "{there} rows of a transaction are there"
         );
-        let moment = random.random_range(0..20_000_i64);
-        let interrupted = std::thread::scope(|scope| {
-            let cluster = &cluster;
-            let build = scope.spawn(move || cluster.client().batch_execute(&statement).is_err());
-            let mut observer = cluster.client();
-            wait_for("the build gets far enough", || {
+        if crash % 3 == 2 {
+            client.batch_execute("VACUUM items").expect("the table is vacuumed");
+            verify(&mut client, &mut known, since, &mut random);
+        }
+    }
+    assert!(interrupted > 0, "no transaction was interrupted");
+}
+
+/// Whether the index is valid, if it is there.
+fn validity(client: &mut Client) -> Option<bool> {
+    let sql = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('items_embedding')";
+    client.query_opt(sql, &[]).expect("the catalog").map(|row| row.get(0))
+}
+
+#[test]
+fn half_built_indexes_are_gone_or_invalid_after_a_kill() {
+    let mut random = random("half_built_indexes_are_gone_or_invalid_after_a_kill");
+    let cluster = Cluster::new();
+    let mut client = cluster.client();
+    let count = rounds(5_000, 20_000);
+    let mut known = fill(&mut client, count);
+    let before = wal(&mut client);
+    client.batch_execute(INDEX).expect("the index is built");
+    let whole = wal(&mut client) - before;
+    client
+        .batch_execute("DROP INDEX items_embedding")
+        .expect("the index is dropped");
+    drop(client);
+    let (mut crashes, mut starts) = (0, 0);
+    while crashes < rounds(6, 40) {
+        let concurrently = starts % 2 == 1;
+        let statement = match concurrently {
+            true => INDEX.replace("INDEX items", "INDEX CONCURRENTLY items"),
+            false => INDEX.to_string(),
+        };
+        let build = |client: &mut Client| client.batch_execute(&statement);
+        let result = if random.random() {
+            // While it reads the table.
+            let moment = random.random_range(0..count);
+            kill_when(&cluster, build, |observer| {
                 let query = "SELECT 1 FROM pg_stat_progress_create_index
                     WHERE command LIKE 'CREATE INDEX%' AND (tuples_done >= $1 OR blocks_done >= $1 / 40)";
-                build.is_finished() || !observer.query(query, &[&moment]).expect("progress").is_empty()
-            });
-            cluster.kill();
-            build.join().expect("the building client ends")
-        });
-        cluster.start();
+                !observer.query(query, &[&moment]).expect("progress").is_empty()
+            })
+        } else {
+            // While it writes pages, or later.
+            kill_in_the_middle(&cluster, &mut random, whole, build)
+        };
+        restart(&cluster, starts);
+        starts += 1;
         let mut client = cluster.client();
-        let valid = "SELECT count(*) FROM pg_index WHERE indrelid = 'items'::regclass AND NOT indisprimary";
-        let all: i64 = client.query_one(valid, &[]).expect("a count").get(0);
-        let valid: i64 = client
-            .query_one(&format!("{valid} AND indisvalid"), &[])
-            .expect("a count")
-            .get(0);
-        if interrupted {
-            crashes += 1;
-            assert_eq!(valid, 0, "a half-built index is in use");
-            assert!(all == 0 || concurrently, "a half-built index is left");
+        let validity = validity(&mut client);
+        assert!(result.is_err() || validity == Some(true), "a finished index is lost");
+        match validity {
+            // Finished, whether the client was told or not.
+            Some(true) => {}
+            // A concurrent build that dies leaves an invalid index behind, as with every access method: never one that answers.
+            Some(false) => {
+                assert!(concurrently, "a half-built index is left");
+                choose(&mut client, Scan::Index { ef_search: 40 }).expect("settings");
+                assert!(
+                    !is_used(&mut client, "items", vector(0)),
+                    "a half-built index is in use"
+                );
+                let ids = known.take(10);
+                insert(&mut client, &ids).expect("rows can be inserted");
+                known.committed(&ids);
+                client
+                    .batch_execute("REINDEX INDEX items_embedding")
+                    .expect("the index is built anew");
+            }
+            None => {
+                crashes += 1;
+                continue;
+            }
         }
+        crashes += usize::from(validity == Some(false));
+        assert_sound(&mut client, "items_embedding");
+        assert_agree(&mut client, "items", &targets(&mut random, 20));
         client
-            .batch_execute("DROP INDEX IF EXISTS items_embedding")
+            .batch_execute("DROP INDEX items_embedding")
             .expect("the index is dropped");
     }
     let mut client = cluster.client();
-    client
-        .batch_execute("CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)")
-        .expect("the index is built");
-    let targets: Vec<_> = (0..100).map(|_| vector(random.random_range(0..20_000))).collect();
-    assert_agree(&mut client, "items", &targets);
+    client.batch_execute(INDEX).expect("the index is built");
+    assert_sound(&mut client, "items_embedding");
+    assert_agree(&mut client, "items", &targets(&mut random, 100));
 }
 
 #[test]
@@ -254,43 +370,40 @@ fn the_index_survives_kills_while_vacuuming() {
     let mut random = random("the_index_survives_kills_while_vacuuming");
     let cluster = Cluster::new();
     let mut client = cluster.client();
-    fill(&mut client, 10_000);
-    client
-        .batch_execute("CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)")
-        .expect("the index is built");
-    let mut known = Known {
-        present: (0..10_000).collect(),
-        unsure: BTreeSet::new(),
-        next: 10_000,
-    };
-    for _ in 0..VACUUM_CRASHES {
-        let ids = known.give_up(2_000, &mut random);
+    let mut known = fill(&mut client, 5_000);
+    client.batch_execute(INDEX).expect("the index is built");
+    let delete = |client: &mut Client, known: &mut Known, random: &mut SmallRng| {
+        let ids = known.give_up(1_000, random);
         client
             .execute("DELETE FROM items WHERE id = ANY($1)", &[&ids])
             .expect("rows are deleted");
         known.deleted(&ids);
+    };
+    delete(&mut client, &mut known, &mut random);
+    let before = wal(&mut client);
+    client.batch_execute("VACUUM items").expect("the table is vacuumed");
+    let whole = wal(&mut client) - before;
+    let mut interrupted = 0;
+    for crash in 0..rounds(4, 30) {
+        let since = known.next;
+        let ids = known.take(1_000);
+        insert(&mut client, &ids).expect("freed space takes new rows");
+        known.committed(&ids);
+        delete(&mut client, &mut known, &mut random);
         drop(client);
-        std::thread::scope(|scope| {
-            let cluster = &cluster;
-            let vacuum = scope.spawn(move || cluster.client().batch_execute("VACUUM items"));
-            let mut observer = cluster.client();
-            wait_for("VACUUM is at the index", || {
-                let query = "SELECT 1 FROM pg_stat_progress_vacuum WHERE phase LIKE 'vacuuming %'";
-                vacuum.is_finished() || !observer.query(query, &[]).expect("progress").is_empty()
-            });
-            cluster.kill();
-            // Killed or done in time: both must leave a sound index.
-            let _ = vacuum.join().expect("the vacuuming client ends");
+        let result = kill_in_the_middle(&cluster, &mut random, whole, |client| {
+            client.batch_execute("VACUUM items")
         });
-        cluster.start();
+        interrupted += usize::from(result.is_err());
+        restart(&cluster, crash);
         client = cluster.client();
+        verify(&mut client, &mut known, since, &mut random);
         client
             .batch_execute("VACUUM items")
             .expect("what was interrupted can be done again");
+        // A sample is enough here.
         let since = known.next;
-        let ids = known.take(500);
-        insert(&mut client, &ids).expect("freed space takes new rows");
-        known.committed(&ids);
         verify(&mut client, &mut known, since, &mut random);
     }
+    assert!(interrupted > 0, "no VACUUM was interrupted");
 }

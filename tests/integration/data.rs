@@ -42,14 +42,18 @@ pub fn random(test: &str) -> SmallRng {
 
 /// Copies the first `count` rows into `table (id, embedding)`.
 pub fn load(client: &mut Client, table: &str, count: i64) {
+    insert(client, table, &(0..count).collect::<Vec<_>>());
+}
+
+/// Copies the rows `ids` into `table (id, embedding)`, in one transaction.
+pub fn insert<'a>(client: &mut Client, table: &str, ids: impl IntoIterator<Item = &'a i64>) {
     let mut copy = client
         .copy_in(&format!("COPY {table} (id, embedding) FROM STDIN"))
         .expect("COPY starts");
-    for id in 0..count {
+    let mut count = 0;
+    for &id in ids {
         writeln!(copy, "{id}\t{}", vector(id)).expect("a row is sent");
+        count += 1;
     }
-    assert_eq!(
-        copy.finish().expect("COPY ends"),
-        u64::try_from(count).expect("a count")
-    );
+    assert_eq!(copy.finish().expect("COPY ends"), count);
 }

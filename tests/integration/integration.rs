@@ -2,7 +2,8 @@
 //!
 //! `make test` says by two environment variables where: `PG_ALOPEX_PG_CONFIG` names the `pg_config` of a PostgreSQL with the
 //! extension installed, `PG_ALOPEX_TEST_DIR` a directory for the clusters. Each test has clusters of its own.
-//! `PG_ALOPEX_TEST_SEED` repeats the random choices of a failed run, as far as timing allows; every failure names it.
+//! `PG_ALOPEX_TEST_SEED` repeats the random choices of a failed run, as far as timing allows; every failure names it. `PG_ALOPEX_SOAK=1` runs the long form of those that have one (see
+//! [`effort`]).
 
 mod answers;
 mod cluster;
@@ -10,7 +11,14 @@ mod concurrency;
 mod corruption;
 mod crash;
 mod data;
+mod effort;
+mod input;
 mod isolation;
+mod load;
 mod marks;
+mod recall;
+mod recovery;
+mod space;
 mod staging;
 mod standby;
+mod upgrade;

@@ -1,16 +1,13 @@
-//! A streaming standby answers as its primary does, also while the primary writes and vacuums, and goes on after promotion.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! A streaming standby answers as its primary does, also while the primary is under load, and goes on after promotion. The standby
+//! compares each page that it has replayed with the primary's.
 
 use postgres::Client;
-use rand::Rng;
 
-use crate::answers::{Neighbour, Scan, assert_agree, assert_each_found, assert_plausible, choose, nearest};
+use crate::answers::{Neighbour, Scan, assert_each_found, choose, nearest};
 use crate::cluster::{Cluster, wait_for};
-use crate::data::{load, random, vector};
-
-const ROWS: i64 = 6_000;
-const LOAD: i64 = 2_000;
+use crate::data::{random, vector};
+use crate::effort::rounds;
+use crate::load::{self, Load, ROWS};
 
 /// Waits until the standby has replayed what the primary has written so far.
 fn catch_up(primary: &mut Client, standby: &mut Client) {
@@ -45,79 +42,48 @@ fn answers(client: &mut Client, targets: &[&str]) -> Vec<Vec<Neighbour>> {
         .collect()
 }
 
-/// Inserts, deletes and vacuums.
-fn write_on_primary(cluster: &Cluster) {
-    let mut client = cluster.client();
-    let insert = client
-        .prepare("INSERT INTO items VALUES ($1, $2::text::vector)")
-        .expect("a statement");
-    for id in ROWS..ROWS + LOAD {
-        client.execute(&insert, &[&id, &vector(id)]).expect("a row is inserted");
-        client
-            .execute("DELETE FROM items WHERE id = $1", &[&(id - ROWS)])
-            .expect("a row is deleted");
-        if id % 500 == 0 {
-            client.batch_execute("VACUUM items").expect("the table is vacuumed");
-        }
-    }
-}
-
-/// Queries until told to stop; every answer must be in order, and none may be an error.
-fn read_on_standby(cluster: &Cluster, done: &AtomicBool) {
-    let mut client = cluster.client();
-    choose(&mut client, Scan::Index { ef_search: 40 }).expect("settings");
-    for id in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
-        let answer = nearest(&mut client, "items", vector(id), 10).expect("the standby answers");
-        assert_plausible(&answer);
-        assert_eq!(answer.len(), 10);
-    }
-}
-
 #[test]
 fn a_standby_answers_as_its_primary() {
     let mut random = random("a_standby_answers_as_its_primary");
-    let primary = Cluster::new();
+    let primary = Cluster::with("wal_consistency_checking = 'Generic'");
     let mut on_primary = primary.client();
-    on_primary
-        .batch_execute("CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50))")
-        .expect("a table");
-    load(&mut on_primary, "items", ROWS);
+    load::create_table(&mut on_primary);
     let standby = Cluster::standby_of(&primary);
     // Built after the standby was made: the build too has to arrive by WAL.
-    on_primary
-        .batch_execute("CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)")
-        .expect("an index");
+    load::create_index(&mut on_primary);
     let mut on_standby = standby.client();
     catch_up(&mut on_primary, &mut on_standby);
-    let targets: Vec<_> = (0..100).map(|_| vector(random.random_range(0..20_000))).collect();
+    let targets = load::targets(&mut random, 100);
     assert_eq!(
         answers(&mut on_primary, &targets),
         answers(&mut on_standby, &targets),
         "after the build"
     );
 
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read_on_standby(&standby, &done));
-        let writer = scope.spawn(|| write_on_primary(&primary));
-        let result = writer.join();
-        done.store(true, Ordering::Relaxed);
-        reader.join().expect("the reader on the standby succeeds");
-        result.expect("the writer on the primary succeeds");
-    });
-    remove_dead_rows(&mut on_primary);
-    catch_up(&mut on_primary, &mut on_standby);
-    assert_eq!(
-        answers(&mut on_primary, &targets),
-        answers(&mut on_standby, &targets),
-        "after the load"
-    );
-    assert_agree(&mut on_standby, "items", &targets);
-    for client in [&mut on_primary, &mut on_standby] {
-        let check = "SELECT severity, fault FROM hnsw_check('items_embedding_idx', true) WHERE severity = 'corruption'";
-        let faults = client.query(check, &[]).expect("the index is checked");
-        assert!(faults.is_empty(), "{faults:?}");
+    let mut first = ROWS;
+    for _ in 0..rounds(1, 5) {
+        let load = Load {
+            cluster: &primary,
+            writers: 10,
+            steps: rounds(200, 500),
+            readers: vec![&standby; 2],
+            first,
+        };
+        let ((), taken) = load.run(&mut random, || ());
+        first = taken.end;
+        remove_dead_rows(&mut on_primary);
+        catch_up(&mut on_primary, &mut on_standby);
+        assert_eq!(
+            answers(&mut on_primary, &targets),
+            answers(&mut on_standby, &targets),
+            "after the load"
+        );
+        for client in [&mut on_primary, &mut on_standby] {
+            load::assert_right(client, &targets);
+        }
     }
+    let log = standby.log();
+    assert!(!log.contains("inconsistent page") && !standby.has_crashed(), "{log}");
 
     assert!(
         on_standby
@@ -125,7 +91,7 @@ fn a_standby_answers_as_its_primary() {
             .expect("promotion")
             .get::<_, bool>(0)
     );
-    let new = ROWS + LOAD..ROWS + LOAD + 200;
+    let new = first..first + 200;
     for id in new.clone() {
         on_standby
             .execute("INSERT INTO items VALUES ($1, $2::text::vector)", &[&id, &vector(id)])
@@ -135,5 +101,5 @@ fn a_standby_answers_as_its_primary() {
         .batch_execute("VACUUM items")
         .expect("the promoted standby vacuums");
     assert_each_found(&mut on_standby, "items", new.map(|id| (id, vector(id))));
-    assert_agree(&mut on_standby, "items", &targets);
+    load::assert_right(&mut on_standby, &targets);
 }

@@ -1,0 +1,47 @@
+//! Recall after removal: an index from which half of the rows were vacuumed finds as many of the true neighbours as a new one.
+
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use crate::answers::{Scan, assert_sound, recall};
+use crate::cluster::Cluster;
+use crate::data::{insert, load, random, vector};
+use crate::effort::rounds;
+
+const ROWS: i64 = 9_000;
+
+#[test]
+fn half_of_the_rows_removed_leave_the_recall_of_a_new_index() {
+    let mut random = random("half_of_the_rows_removed_leave_the_recall_of_a_new_index");
+    let cluster = Cluster::new();
+    let mut client = cluster.client();
+    client
+        .batch_execute("CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50))")
+        .expect("a table");
+    load(&mut client, "items", ROWS);
+    client
+        .batch_execute("CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
+        .expect("an index");
+    // Words that are no rows. So many that chance alone moves the recall of either index by much less than what is allowed.
+    let mut others: Vec<_> = (ROWS..20_000).map(vector).collect();
+    others.shuffle(&mut random);
+    others.truncate(rounds(1_000, 5_000));
+    let scan = Scan::Index { ef_search: 40 };
+    for _ in 0..rounds(1, 4) {
+        let gone: Vec<i64> = (0..ROWS).filter(|_| random.random()).collect();
+        client
+            .execute("DELETE FROM items WHERE id = ANY($1)", &[&gone])
+            .expect("rows are deleted");
+        client.batch_execute("VACUUM items").expect("the table is vacuumed");
+        assert_sound(&mut client, "items_embedding");
+        let mended = recall(&mut client, "items", &others, scan);
+        client
+            .batch_execute("REINDEX INDEX items_embedding")
+            .expect("the index is built anew");
+        let built = recall(&mut client, "items", &others, scan);
+        println!("{mended} after VACUUM, {built} after REINDEX");
+        assert!(mended >= built - 0.005, "{mended} after VACUUM, {built} after REINDEX");
+        insert(&mut client, "items", &gone);
+    }
+    assert_sound(&mut client, "items_embedding");
+}
