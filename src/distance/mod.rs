@@ -16,6 +16,7 @@ mod metric;
 mod norm;
 pub mod packed;
 mod scalar;
+pub mod sparse;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -102,4 +103,17 @@ unsafe fn apply(kernel: PairKernel, a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of unequal length");
     // SAFETY: both slices hold `a.len()` floats; the rest is the caller's promise.
     unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
+}
+
+/// Of the bits that are set in either of two arrays of bytes, the share that is not set in both; 1 if none is set.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+#[must_use]
+pub fn jaccard(a: &[u8], b: &[u8]) -> f32 {
+    assert_eq!(a.len(), b.len(), "codes of unequal length");
+    let count = |f: fn(u8, u8) -> u8| a.iter().zip(b).map(|(&a, &b)| f(a, b).count_ones()).sum::<u32>();
+    let (both, either) = (count(|a, b| a & b), count(|a, b| a | b));
+    if both == 0 { 1.0 } else { 1.0 - both as f32 / either as f32 }
 }

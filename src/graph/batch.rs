@@ -173,7 +173,7 @@ impl<S: PageStore> Graph<'_, S> {
             self.store.check_interrupts();
             let new = Located {
                 link: link.new,
-                at: &point.coordinates,
+                at: &point,
             };
             if self.force_link(link.at, new, link.level)? {
                 linked.insert(link.new.node);
@@ -186,7 +186,7 @@ impl<S: PageStore> Graph<'_, S> {
                 self.space.set_query(&point, &mut query);
                 let new = Located {
                     link,
-                    at: &point.coordinates,
+                    at: &point,
                 };
                 self.find_a_place(inserter, &query, new)?;
             }

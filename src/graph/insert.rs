@@ -9,6 +9,7 @@ use super::node_set::NodeSet;
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
+use super::value::Value;
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK};
@@ -73,10 +74,15 @@ impl Inserter {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
-    /// otherwise there is a new node.
-    pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], row: impl Into<NewRow>) -> Result<()> {
-        self.insert_as(inserter, row.into(), |point| self.space.set_point(vector, point))
+    /// Inserts a value (normalised where the metric wants it) for a heap row. An equal one's node gets one more TID; otherwise there is a new
+    /// node.
+    pub fn insert<'v>(
+        &self,
+        inserter: &mut Inserter,
+        value: impl Into<Value<'v>>,
+        row: impl Into<NewRow>,
+    ) -> Result<()> {
+        self.insert_as(inserter, row.into(), |point| self.space.set_point(value, point))
     }
 
     /// As [`Graph::insert`], for a vector in its stored form.
@@ -130,7 +136,7 @@ impl<S: PageStore> Graph<'_, S> {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
             let Linker { chosen, neighbours, .. } = &mut inserter.linker;
             self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
-            self.set_neighbours(&point.coordinates, chosen, neighbours);
+            self.set_neighbours(point, chosen, neighbours);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
@@ -149,7 +155,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
             let at = Located {
                 link: record,
-                at: &point.coordinates,
+                at: point,
             };
             let linked = self.link_all_back(inserter, at, level)?;
             if level == 0 && !linked {

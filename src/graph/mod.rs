@@ -31,6 +31,7 @@ mod select;
 pub mod space;
 pub mod tids;
 pub mod truncation;
+pub mod value;
 mod vectors;
 mod visited;
 

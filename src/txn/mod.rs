@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
+use crate::graph::value::Value;
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
@@ -284,7 +285,7 @@ pub fn is_open() -> bool {
     STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its vector (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
+/// Stages a row with its value (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
 /// indexes.
 ///
 /// # Safety
@@ -294,7 +295,7 @@ pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
-    vector: &[f32],
+    value: Value<'_>,
     row: NewRow,
     most: usize,
 ) -> Result<()> {
@@ -321,7 +322,7 @@ pub unsafe fn stage(
             }
         };
         staging.last = i;
-        space.set_point(vector, &mut staging.point);
+        space.set_point(value, &mut staging.point);
         let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
@@ -330,7 +331,7 @@ pub unsafe fn stage(
             let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
             staged.list.push(level, row, &staging.point.stored, speculative)?;
         }
-        staging.bytes += size_of::<NewRow>() + staging.point.stored.len();
+        staging.bytes += List::EACH + staging.point.stored.len();
         if staging.bytes > most {
             staging.apply();
         }
