@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, options, or_raise, relation_name};
-use crate::distance::{self, Metric};
+use super::{item_pointer, options, or_raise, relation_name, value};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::Scan;
 use crate::graph::space::Space;
 use crate::graph::tids::Returned;
+use crate::graph::value::OwnedValue;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, recent};
 use crate::storage::meta::Parameters;
 use crate::txn;
-use crate::types::vector::{TYPE_NAME, VectorDatum};
 
 /// Dead rows that are remembered before they are marked.
 const MOST_DEAD: usize = 1000;
@@ -139,7 +138,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let query = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        let query = space.query(&query);
+        let query = space.query(query.view());
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
         // SAFETY: the descriptor is ours.
@@ -197,12 +196,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The vector to search for, as the index keeps vectors.
+/// The value to search for.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Vec<f32>> {
-    let dimensions = parameters.shape.dimensions as usize;
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<OwnedValue> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -215,22 +213,10 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         }
         let key = &*(*descriptor).orderByData;
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            // Every distance is NULL: any order will do.
-            return Ok(vec![0.0; dimensions]);
+            // Every distance is NULL.
+            return Ok(value::any(parameters));
         }
-        let value = VectorDatum::from_datum(key.sk_argument);
-        let mut query = value.as_slice().to_vec();
-        if query.len() != dimensions {
-            return Err(Error::DifferentDimensions {
-                type_name: TYPE_NAME,
-                left: dimensions,
-                right: query.len(),
-            });
-        }
-        if parameters.metric == Metric::Cosine {
-            distance::normalize(&mut query);
-        }
-        Ok(query)
+        value::of_query(key.sk_argument, parameters)
     }
 }
 

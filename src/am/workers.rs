@@ -13,14 +13,15 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
+use crate::graph::value::OwnedValue;
 use crate::storage::HeapTid;
 use crate::storage::memory::MemoryStore;
 
 /// Rows that wait for a thread: enough that none is idle while the leader reads a page.
 pub const QUEUE: usize = 64;
 
-/// A row of the table: its vector as the index keeps it, and where it is.
-pub type Row = (Vec<f32>, HeapTid);
+/// A row of the table: its value as the index keeps it, and where it is.
+pub type Row = (OwnedValue, HeapTid);
 
 /// Threads at work.
 pub struct Workers {

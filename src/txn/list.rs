@@ -98,9 +98,10 @@ impl List {
 
     /// The rows.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = (NewRow, &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let stored = starts.zip(&self.ends).map(|(start, &end)| &self.stored[start..end]);
-        self.rows.iter().copied().zip(stored)
+        self.rows.iter().enumerate().map(|(i, &row)| {
+            let start = if i == 0 { 0 } else { self.ends[i - 1] };
+            (row, &self.stored[start..self.ends[i]])
+        })
     }
 
     /// The innermost subtransaction, on this level, commits.
