@@ -111,8 +111,8 @@ fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>) ->
     let mut inserter = Inserter::of_build();
     loop {
         let row = rows.lock().recv();
-        let Ok((vector, tid)) = row else { return Ok(()) };
-        graph.insert(&mut inserter, &vector, tid)?;
+        let Ok((value, tid)) = row else { return Ok(()) };
+        graph.insert(&mut inserter, value.view(), tid)?;
     }
 }
 

@@ -115,5 +115,9 @@ pub fn jaccard(a: &[u8], b: &[u8]) -> f32 {
     assert_eq!(a.len(), b.len(), "codes of unequal length");
     let count = |f: fn(u8, u8) -> u8| a.iter().zip(b).map(|(&a, &b)| f(a, b).count_ones()).sum::<u32>();
     let (both, either) = (count(|a, b| a & b), count(|a, b| a | b));
-    if both == 0 { 1.0 } else { 1.0 - both as f32 / either as f32 }
+    if both == 0 {
+        1.0
+    } else {
+        1.0 - both as f32 / either as f32
+    }
 }

@@ -352,7 +352,10 @@ fn serialised_metrics_are_part_of_the_file_format() {
         Metric::Jaccard,
     ];
     let config = bincode::config::standard();
-    assert_eq!(bincode::serde::encode_to_vec(metrics, config).unwrap(), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(
+        bincode::serde::encode_to_vec(metrics, config).unwrap(),
+        [0, 1, 2, 3, 4, 5]
+    );
     let (read, _) = bincode::serde::decode_from_slice::<[Metric; 6], _>(&[0, 1, 2, 3, 4, 5], config).unwrap();
     assert_eq!(read, metrics);
     assert!(bincode::serde::decode_from_slice::<Metric, _>(&[6], config).is_err());

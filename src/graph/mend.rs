@@ -57,10 +57,7 @@ impl<S: PageStore> Graph<'_, S> {
         if self.read_point(link, level, &mut point)?.is_none() {
             return Ok(());
         }
-        let at = Located {
-            link,
-            at: &point,
-        };
+        let at = Located { link, at: &point };
         let beyond = self.beyond_dead(link, level, dead)?;
         let each = self.space.layout.code_words();
         let (mut other, mut candidates, mut words) = (Point::default(), Vec::new(), Vec::new());
@@ -135,10 +132,7 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(link, level, &mut point)?.is_none() {
                 return Ok(());
             }
-            let at = Located {
-                link,
-                at: &point,
-            };
+            let at = Located { link, at: &point };
             let before = self.read(link.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
             let choices = self.choices_around(&before, at, level, dead)?;
             let chosen = &mut inserter.linker.chosen;

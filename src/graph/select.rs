@@ -67,7 +67,10 @@ impl Places {
 
     /// The records.
     pub fn iter(&self) -> impl Iterator<Item = Located<'_>> {
-        self.links.iter().zip(&self.points).map(|(&link, at)| Located { link, at })
+        self.links
+            .iter()
+            .zip(&self.points)
+            .map(|(&link, at)| Located { link, at })
     }
 }
 

@@ -447,10 +447,7 @@ mod tests {
                     let mut query = Query::default();
                     space.set_query(&a, &mut query);
                     assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
-                    let (distance, expected) = (
-                        space.whole_distance(&query, &b.stored),
-                        space.between(&a, &b),
-                    );
+                    let (distance, expected) = (space.whole_distance(&query, &b.stored), space.between(&a, &b));
                     assert!(
                         (distance - expected).abs() <= 1e-4 * expected,
                         "{shape:?}: {distance} {expected}"

@@ -411,10 +411,36 @@ mod tests {
             seal(&mut page);
             assert!(read(&page).is_err(), "{bits} bits");
         }
-        for metric in [Metric::InnerProduct, Metric::L1] {
+        let refused = |parameters: &Parameters, why: &str| {
             let mut page = [0; PAGE_SIZE];
-            init(&mut page, &Parameters { metric, ..PARAMETERS }).unwrap();
-            assert!(read(&page).is_err(), "a centre under {metric:?}");
+            init(&mut page, parameters).unwrap();
+            assert!(read(&page).is_err(), "{why}: {parameters:?}");
+        };
+        for metric in [Metric::InnerProduct, Metric::L1] {
+            refused(&Parameters { metric, ..PARAMETERS }, "a centre");
         }
+        let metric = Metric::Hamming;
+        refused(
+            &Parameters {
+                metric,
+                centre: 0,
+                ..PARAMETERS
+            },
+            "a metric of bits",
+        );
+        for element in [Element::Bit, Element::Sparsevec] {
+            refused(
+                &Parameters {
+                    element,
+                    centre: 0,
+                    ..PARAMETERS
+                },
+                "codes",
+            );
+        }
+        let element = Element::Halfvec;
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &Parameters { element, ..PARAMETERS }).unwrap();
+        assert!(read(&page).is_ok());
     }
 }

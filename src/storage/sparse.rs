@@ -35,7 +35,11 @@ pub fn components(stored: &[u8]) -> impl ExactSizeIterator<Item = Component> + C
     let body = stored.get(HEAD..).unwrap_or_default();
     let count = count(stored, body.len() / COMPONENT);
     let (indices, values) = body.split_at(count * size_of::<u32>());
-    let indices = indices.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+    let indices = indices
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| u32::from_le_bytes(*bytes));
     let values = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     indices.zip(values).take(count)
 }
@@ -43,10 +47,15 @@ pub fn components(stored: &[u8]) -> impl ExactSizeIterator<Item = Component> + C
 /// Whether a stored form is one of so many dimensions: ascending indices, finite values.
 pub fn is_sound(stored: &[u8], dimensions: u32) -> bool {
     let components = components(stored);
-    let ascending = components.clone().zip(components.clone().skip(1)).all(|(a, b)| a.0 < b.0);
+    let ascending = components
+        .clone()
+        .zip(components.clone().skip(1))
+        .all(|(a, b)| a.0 < b.0);
     count(stored, usize::MAX) == components.len()
         && ascending
-        && components.clone().all(|(index, value)| index < dimensions && value.is_finite())
+        && components
+            .clone()
+            .all(|(index, value)| index < dimensions && value.is_finite())
 }
 
 #[cfg(test)]

@@ -22,8 +22,15 @@ fn parameters_of(element: Element, metric: Metric, dimensions: usize) -> Paramet
 
 /// The signs of vectors, as PostgreSQL's `bit` has them: the first in the highest bit of the first byte.
 fn signs(vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
-    let byte = |values: &[f32]| (0..8).fold(0, |byte, i| byte << 1 | u8::from(values.get(i).is_some_and(|v| *v > 0.0)));
-    vectors.iter().map(|vector| vector.chunks(8).map(byte).collect()).collect()
+    let byte = |values: &[f32]| {
+        (0..8).fold(0, |byte, i| {
+            byte << 1 | u8::from(values.get(i).is_some_and(|v| *v > 0.0))
+        })
+    };
+    vectors
+        .iter()
+        .map(|vector| vector.chunks(8).map(byte).collect())
+        .collect()
 }
 
 /// The larger half of the components of vectors, with `gap` others between them: their number differs from vector to vector.
@@ -40,7 +47,10 @@ fn larger(vectors: &[Vec<f32>], gap: u32, most: impl Fn(usize) -> usize) -> Vec<
 fn tails_of(graph: &Graph<'_, MemoryStore>, stored: &[Vec<u8>]) -> usize {
     let layout = &graph.space.layout;
     let beyond = |stored: &Vec<u8>| stored.len().saturating_sub(layout.inline_len);
-    stored.iter().map(|stored| beyond(stored).div_ceil(layout.tail_len)).sum()
+    stored
+        .iter()
+        .map(|stored| beyond(stored).div_ceil(layout.tail_len))
+        .sum()
 }
 
 fn find(graph: &Graph<'_, MemoryStore>, query: &[u8], count: usize, width: usize) -> Vec<usize> {
@@ -63,7 +73,10 @@ fn recall_of(
         distances.sort_by(f32::total_cmp);
         let found = find(graph, query, 10, 40);
         assert!(found.len() == 10 && found.iter().all(|row| rows.contains(row)));
-        hits += found.iter().filter(|&&row| distance(query, &base[row]) <= distances[9] + 1e-6).count();
+        hits += found
+            .iter()
+            .filter(|&&row| distance(query, &base[row]) <= distances[9] + 1e-6)
+            .count();
     }
     hits as f64 / (10 * queries.len()) as f64
 }
@@ -76,7 +89,11 @@ fn live_through(parameters: Parameters, values: &[Vec<u8>], distance: impl Fn(&[
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     let insert = |rows: &mut dyn Iterator<Item = usize>| {
         let mut inserter = Inserter::default();
-        rows.for_each(|row| graph.insert(&mut inserter, Value::Stored(&base[row]), tid(row)).unwrap());
+        rows.for_each(|row| {
+            graph
+                .insert(&mut inserter, Value::Stored(&base[row]), tid(row))
+                .unwrap()
+        });
         graph.reconnect(&mut inserter, MEMORY).unwrap();
     };
     insert(&mut (0..base.len()));
@@ -109,8 +126,16 @@ fn bits_live_and_die() {
     };
     for (dimensions, count) in [(100, 600), (1001, 600), (64_000, 120)] {
         let values = signs(&phrases(count, dimensions));
-        live_through(parameters_of(Element::Bit, Metric::Hamming, dimensions), &values, hamming);
-        live_through(parameters_of(Element::Bit, Metric::Jaccard, dimensions), &values, jaccard);
+        live_through(
+            parameters_of(Element::Bit, Metric::Hamming, dimensions),
+            &values,
+            hamming,
+        );
+        live_through(
+            parameters_of(Element::Bit, Metric::Jaccard, dimensions),
+            &values,
+            jaccard,
+        );
     }
 }
 
@@ -119,8 +144,15 @@ fn sparse_vectors_live_and_die() {
     let dense = |stored: &[u8]| sparse::components(stored).collect::<std::collections::HashMap<_, _>>();
     let l2 = |a: &[u8], b: &[u8]| {
         let (a, b) = (dense(a), dense(b));
-        let in_a = a.iter().map(|(i, v)| (v - b.get(i).unwrap_or(&0.0)).powi(2)).sum::<f32>();
-        in_a + b.iter().filter(|(i, _)| !a.contains_key(i)).map(|(_, v)| v * v).sum::<f32>()
+        let in_a = a
+            .iter()
+            .map(|(i, v)| (v - b.get(i).unwrap_or(&0.0)).powi(2))
+            .sum::<f32>();
+        in_a + b
+            .iter()
+            .filter(|(i, _)| !a.contains_key(i))
+            .map(|(_, v)| v * v)
+            .sum::<f32>()
     };
     // Some without any component, some in the record alone, some with tails.
     for (dimensions, gap, count, most) in [(60, 0, 600, 60), (1000, 7, 400, 1000), (12_000, 80_000, 150, 12_000)] {
@@ -134,7 +166,12 @@ fn sparse_vectors_live_and_die() {
 fn equal_sparse_vectors_are_one_node_and_others_are_not() {
     let values = larger(&phrases(40, 3000), 9, |_| usize::MAX);
     let store = store();
-    let graph = Graph::create(&store, parameters_of(Element::Sparsevec, Metric::L1, 30_000), Vec::new()).unwrap();
+    let graph = Graph::create(
+        &store,
+        parameters_of(Element::Sparsevec, Metric::L1, 30_000),
+        Vec::new(),
+    )
+    .unwrap();
     let mut inserter = Inserter::default();
     let components: Vec<_> = sparse::components(&values[7]).collect();
     for (i, value) in values.iter().chain([&values[7], &values[7]]).enumerate() {
