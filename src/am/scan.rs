@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, options, or_raise, relation_name, value};
+use super::options::{self, Options};
+use super::{item_pointer, or_raise, relation_name, value};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
@@ -143,7 +144,9 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
-        let scan = BesideScan::new(Scan::new(query, options::limits(killed)), beside);
+        // SAFETY: the index is open.
+        let limits = options::limits(&unsafe { Options::of(index) }, killed);
+        let scan = BesideScan::new(Scan::new(query, limits), beside);
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
