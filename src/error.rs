@@ -55,6 +55,9 @@ pub enum Error {
     /// A snapshot that sees rows which the index is allowed not to have.
     #[error("index \"{relation}\" cannot be verified using transaction snapshot")]
     SnapshotTooOld { relation: String },
+    /// A function called with a number that makes no sense.
+    #[error("{name} must be from {least} to {most}")]
+    ArgumentOutOfRange { name: &'static str, least: i64, most: i64 },
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,
@@ -190,6 +193,7 @@ impl Error {
             | Error::ArrayNotOneDimensional => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Error::TooManyDimensions { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             Error::ColumnWithoutDimensions
+            | Error::ArgumentOutOfRange { .. }
             | Error::EfConstructionTooSmall
             | Error::InvalidTypmod
             | Error::TypmodTooSmall { .. }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::storage::buffers::{BufferStore, Mode};
-use crate::txn;
+use crate::txn::{self, last::Measured};
 
 #[pg_guard]
 #[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
@@ -73,7 +73,9 @@ unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys:
             txn::stage(heap, index, (graph.space(), built_in), value.view(), row, most)
         },
         _ => {
-            graph.insert(&mut Inserter::default(), value.view(), row)?;
+            let (measured, mut inserter) = (Measured::start(), Inserter::default());
+            graph.insert(&mut inserter, value.view(), row)?;
+            measured.end(1, &inserter, &store);
             // SAFETY: as above.
             unsafe { txn::check_for_conflict(index) };
             Ok(())

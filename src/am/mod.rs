@@ -5,12 +5,14 @@
 
 mod build;
 mod cost;
+#[cfg(feature = "pg18")]
+mod explain;
 mod handler;
 mod insert;
 mod opclass;
 mod options;
 mod plan;
-mod scan;
+pub mod scan;
 pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
@@ -29,6 +31,8 @@ pub fn register() {
     options::register();
     plan::register();
     truncation::register();
+    #[cfg(feature = "pg18")]
+    explain::register();
 }
 
 /// Whether an index is one of this access method.

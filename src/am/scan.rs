@@ -1,6 +1,8 @@
 //! The index scan: `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
@@ -10,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::Scan;
+use crate::graph::search::Counts;
 use crate::graph::space::Space;
 use crate::graph::tids::Returned;
 use crate::graph::value::OwnedValue;
@@ -33,6 +36,41 @@ struct State {
     dead: Vec<Returned>,
     /// The table's length when it was last asked for.
     table_blocks: pg_sys::BlockNumber,
+    /// What the scan under way has done, and the scans before it.
+    spent: Duration,
+    before: Counts,
+}
+
+/// What a scan did.
+#[derive(Debug, Clone, Copy)]
+pub struct LastSearch {
+    /// What it read.
+    pub counts: Counts,
+    /// How long it searched.
+    pub spent: Duration,
+}
+
+thread_local! {
+    static LAST: Cell<Option<LastSearch>> = const { Cell::new(None) };
+}
+
+/// What the session's last scan that has ended did.
+pub fn last_search() -> Option<LastSearch> {
+    LAST.get()
+}
+
+/// What a scan has done, with all rescans.
+///
+/// # Safety
+/// `descriptor` is one of ours.
+pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &*(*descriptor).opaque.cast::<State>() };
+    let mut counts = state.before;
+    if let Some((_, _, scan)) = &state.scan {
+        counts += scan.counts();
+    }
+    counts
 }
 
 #[pg_guard]
@@ -93,10 +131,16 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
         note_dead(descriptor, state);
         state
     };
-    match state.scan.take() {
-        Some((store, space, _)) => kill(&store, &space, &mut state.dead),
-        None => Ok(()),
-    }
+    let Some((store, space, scan)) = state.scan.take() else {
+        return Ok(());
+    };
+    let counts = scan.counts();
+    state.before += counts;
+    LAST.set(Some(LastSearch {
+        counts,
+        spent: std::mem::take(&mut state.spent),
+    }));
+    kill(&store, &space, &mut state.dead)
 }
 
 /// Remembers the row returned last if it is dead to everyone.
@@ -156,7 +200,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));
-    let Some(tid) = scan.next(&graph)? else {
+    // Rows that were found take no time worth a look at the clock.
+    let start = (!scan.is_ready()).then(Instant::now);
+    let next = scan.next(&graph)?;
+    state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
+    let Some(tid) = next else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
             warn_of_bound(&unsafe { relation_name(index) });

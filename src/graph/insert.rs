@@ -50,6 +50,15 @@ impl From<HeapTid> for NewRow {
     }
 }
 
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inserted {
+    /// The node that has the row.
+    pub node: NodeRef,
+    /// The level of the node, and how many links it has on level 0, if it is new; nothing if it was there before.
+    pub new: Option<(u8, usize)>,
+}
+
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
 pub struct Inserter {
@@ -61,6 +70,7 @@ pub struct Inserter {
     offers_fills: bool,
     /// Whether links back to new records are put off ([`super::batch`]).
     pub(super) defers: bool,
+    last: Option<Inserted>,
 }
 
 impl Inserter {
@@ -70,6 +80,11 @@ impl Inserter {
             offers_fills: true,
             ..Inserter::default()
         }
+    }
+
+    /// What the last insert did.
+    pub fn last(&self) -> Option<Inserted> {
+        self.last
     }
 }
 
@@ -116,16 +131,16 @@ impl<S: PageStore> Graph<'_, S> {
         let mut choices = self.choices_from(inserter, query, node_level)?;
         inserter.search.stop_at(f32::NAN);
         let stopped = inserter.search.has_stopped();
-        if self.add_to_equal(&choices, itself, point, tid)? {
-            return Ok(());
-        }
-        if stopped {
+        let mut equal = self.add_to_equal(&choices, itself, point, tid)?;
+        if equal.is_none() && stopped {
             // It was another vector at that distance, or was removed.
             choices = self.choices_from(inserter, query, node_level)?;
-            if self.add_to_equal(&choices, itself, point, tid)? {
-                return Ok(());
-            }
-        } else if row.unchanged && self.add_to_known(inserter, query, itself, point, tid)? {
+            equal = self.add_to_equal(&choices, itself, point, tid)?;
+        } else if equal.is_none() && row.unchanged {
+            equal = self.add_to_known(inserter, query, itself, point, tid)?;
+        }
+        if let Some(node) = equal {
+            inserter.last = Some(Inserted { node, new: None });
             return Ok(());
         }
 
@@ -152,6 +167,10 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             if level == 0 {
                 tails = self.place_tails(record, &point.stored)?;
+                inserter.last = Some(Inserted {
+                    node: record.node,
+                    new: Some((node_level, inserter.linker.neighbours.len())),
+                });
             }
             let at = Located {
                 link: record,
@@ -171,19 +190,25 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says whether it is. They are at the distance that the
-    /// vector has to itself.
-    fn add_to_equal(&self, choices: &[Vec<Choice>], itself: f32, point: &Point, tid: HeapTid) -> Result<bool> {
+    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says which. They are at the distance that the vector
+    /// has to itself.
+    fn add_to_equal(
+        &self,
+        choices: &[Vec<Choice>],
+        itself: f32,
+        point: &Point,
+        tid: HeapTid,
+    ) -> Result<Option<NodeRef>> {
         let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
             if self.add_tid(equal.link, &point.stored, tid)? {
-                return Ok(true);
+                return Ok(Some(equal.link.node));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says whether the row was added to it.
+    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says which it is if the row was added to it.
     fn add_to_known(
         &self,
         inserter: &mut Inserter,
@@ -191,9 +216,9 @@ impl<S: PageStore> Graph<'_, S> {
         itself: f32,
         point: &Point,
         tid: HeapTid,
-    ) -> Result<bool> {
+    ) -> Result<Option<NodeRef>> {
         if self.space.parameters.metric == Metric::InnerProduct {
-            return Ok(false);
+            return Ok(None);
         }
         let search = &mut inserter.search;
         let width = KNOWN_WIDTH * self.construction_width();

@@ -66,6 +66,11 @@ impl Neighbours {
         }
     }
 
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// Turns the codes into those of the links back.
     pub(super) fn turn(&mut self) {
         for neighbour in &mut self.links {

@@ -29,6 +29,7 @@ pub mod scan;
 pub mod search;
 mod select;
 pub mod space;
+pub mod statistics;
 pub mod tids;
 pub mod truncation;
 pub mod value;

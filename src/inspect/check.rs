@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::graph::check::{Fault, Row, Severity, fingerprint};
 use crate::graph::space::Point;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
+use crate::storage::buffers::{BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
@@ -70,8 +70,9 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
         }
         heapallindexed.then(|| Snapshot::take())
     };
-    // SAFETY: the index is open and locked.
-    let store = unsafe { BufferStore::new(opened.index, Mode::Normal) };
+    let ring = Ring::new();
+    // SAFETY: the index is open and locked, and the ring outlives the store.
+    let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
     let rows = graph.check(report)?;
     if let Some(snapshot) = snapshot {

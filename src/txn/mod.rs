@@ -12,6 +12,7 @@
 //! copied to. So rows staged before a REINDEX or TRUNCATE of the same transaction, whose build has read the table anew, are left out, and are there again if it is
 //! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
 
+pub mod last;
 mod list;
 pub mod parallel;
 mod speculative;
@@ -32,6 +33,7 @@ use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
 
+use last::Measured;
 use list::List;
 use speculative::Fate;
 
@@ -201,7 +203,9 @@ impl Staged {
             .rows()
             .filter(|(row, _)| !inserted.contains(&row.tid))
             .collect();
+        let (measured, count) = (Measured::start(), rows.len());
         graph.insert_batch(&mut inserter, rows.into_iter())?;
+        measured.end(count, &inserter, &store);
         // SAFETY: as the caller promises.
         unsafe {
             // A copy of the index is gone if what made it is rolled back: who knows where the rows are then.
