@@ -28,7 +28,7 @@ unsafe extern "C-unwind" fn explain(
     // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is still open.
     unsafe {
         if let Some(next) = NEXT {
-            next(state, ancestors, relationship, plan_name, output);
+            pg_sys::ffi::pg_guard_ffi_boundary(|| next(state, ancestors, relationship, plan_name, output));
         }
         if !(*output).analyze || !is_a(state.cast(), pg_sys::NodeTag::T_IndexScanState) {
             return;
