@@ -24,7 +24,7 @@ use crate::storage::meta::{self, META_BLOCK, Parameters};
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::{Edit, HeapTid, PageStore, centre};
 use crate::txn;
-use crate::types::vector::VectorDatum;
+use crate::types::dense::VectorDatum;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
 const SEED: u64 = 0x616C_6F70_6578;

@@ -8,7 +8,7 @@ use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::storage::buffers::{BufferStore, Mode};
 use crate::txn;
-use crate::types::vector::VectorDatum;
+use crate::types::dense::VectorDatum;
 
 #[pg_guard]
 #[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]

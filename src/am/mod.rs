@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 use crate::storage::buffers::{or_raise, relation_name};
 use crate::storage::meta::Parameters;
-use crate::types::vector::VectorDatum;
+use crate::types::dense::VectorDatum;
 
 /// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
 pub fn register() {

@@ -16,7 +16,7 @@ use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, recent};
 use crate::storage::meta::Parameters;
 use crate::txn;
-use crate::types::vector::{TYPE_NAME, VectorDatum};
+use crate::types::dense::{Element, VectorDatum};
 
 /// Dead rows that are remembered before they are marked.
 const MOST_DEAD: usize = 1000;
@@ -222,7 +222,7 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         let mut query = value.as_slice().to_vec();
         if query.len() != dimensions {
             return Err(Error::DifferentDimensions {
-                type_name: TYPE_NAME,
+                type_name: f32::TYPE_NAME,
                 left: dimensions,
                 right: query.len(),
             });

@@ -7,7 +7,7 @@ use pgrx::{pg_guard, pg_sys};
 use super::{heap_tid, or_raise};
 use crate::error::Result;
 use crate::storage::HeapTid;
-use crate::types::vector::VectorDatum;
+use crate::types::dense::VectorDatum;
 
 /// Takes a row that has a value, and the TID that the index has it under.
 type Visit<'v> = dyn FnMut(&VectorDatum, HeapTid) -> Result<()> + 'v;

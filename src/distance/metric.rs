@@ -22,7 +22,7 @@ impl Metric {
     /// The kernel for this metric on this machine. Ask once, then use it for every distance of a search or a build.
     #[must_use]
     pub fn kernel(self) -> Kernel {
-        let kernels = kernels();
+        let kernels = &kernels().single;
         Kernel(match self {
             // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
             // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.

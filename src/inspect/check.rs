@@ -17,7 +17,7 @@ use crate::graph::space::Point;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
 use crate::txn;
-use crate::types::vector::VectorDatum;
+use crate::types::dense::VectorDatum;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
 #[pg_extern(sql = false)]
