@@ -20,6 +20,13 @@ mod test_data;
 pgrx::pg_module_magic!(name, version);
 
 pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
+pgrx::extension_sql_file!("../sql/halfvec.sql", name = "halfvec", requires = ["vector"]);
+pgrx::extension_sql_file!(
+    "../sql/sparsevec.sql",
+    name = "sparsevec",
+    requires = ["vector", "halfvec"]
+);
+pgrx::extension_sql_file!("../sql/bit.sql", name = "bit");
 pgrx::extension_sql_file!(
     "../sql/hnsw.sql",
     name = "hnsw",

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
-use crate::graph::value::OwnedValue;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
@@ -228,11 +227,10 @@ impl Growing {
     /// Begins the graph of a build, whose centre is that of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
         let centre = if centre::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
-            let dense = |(value, _): &'_ Row| match value {
-                OwnedValue::Dense(vector) => &vector[..],
-                OwnedValue::Stored(_) => &[],
-            };
-            centre::of(sample.iter().map(dense), build.parameters.shape.dimensions as usize)
+            centre::of(
+                sample.iter().map(|(value, _)| value.dense()),
+                build.parameters.shape.dimensions as usize,
+            )
         } else {
             Vec::new()
         };

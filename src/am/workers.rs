@@ -153,7 +153,12 @@ mod tests {
     };
 
     fn rows(count: u32) -> impl Iterator<Item = Row> {
-        (0..count).map(|n| (vec![(n % 71) as f32, (n / 71) as f32], HeapTid { block: n, offset: 1 }))
+        (0..count).map(|n| {
+            (
+                OwnedValue::Dense(vec![(n % 71) as f32, (n / 71) as f32]),
+                HeapTid { block: n, offset: 1 },
+            )
+        })
     }
 
     #[test]
@@ -165,7 +170,7 @@ mod tests {
             let mut inserter = Inserter::default();
             for row in rows(3000) {
                 if let Some((vector, tid)) = workers.offer(row).unwrap() {
-                    graph.insert(&mut inserter, &vector, tid).unwrap();
+                    graph.insert(&mut inserter, vector.view(), tid).unwrap();
                 }
             }
             workers.finish().unwrap();
@@ -176,7 +181,7 @@ mod tests {
                 bytes: usize::MAX,
                 killed: false,
             };
-            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0]), limits);
+            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), limits);
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();

@@ -27,7 +27,7 @@ impl Metric {
     /// build.
     #[must_use]
     pub fn kernel(self) -> Option<Kernel> {
-        let kernels = kernels();
+        let kernels = &kernels().single;
         Some(Kernel(match self {
             // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
             // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.

@@ -48,7 +48,7 @@ impl Measure {
         match metric.kernel() {
             Some(_) if encoding == Encoding::Sparse => Measure::Sparse(metric),
             Some(kernel) => Measure::Floats(kernel),
-            None if metric == Metric::Jaccard => Measure::Bits(distance::jaccard),
+            None if metric == Metric::Jaccard => Measure::Bits(|a, b| distance::jaccard(a, b) as f32),
             None => Measure::Bits(|a, b| distance::hamming(a, b) as f32),
         }
     }
@@ -56,11 +56,12 @@ impl Measure {
 
 fn sparse_distance(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
     let (a, b) = (sparse::components(a), sparse::components(b));
-    match metric {
+    let distance = match metric {
         Metric::InnerProduct => -distance::sparse::inner_product(a, b),
         Metric::L1 => distance::sparse::l1(a, b),
         _ => distance::sparse::l2_squared(a, b),
-    }
+    };
+    distance as f32
 }
 
 /// Spaces that are kept for the next scans.

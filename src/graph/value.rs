@@ -22,6 +22,14 @@ pub enum OwnedValue {
 }
 
 impl OwnedValue {
+    /// The components of a dense vector; none of another value.
+    pub fn dense(&self) -> &[f32] {
+        match self {
+            OwnedValue::Dense(vector) => vector,
+            OwnedValue::Stored(_) => &[],
+        }
+    }
+
     /// The value.
     pub fn view(&self) -> Value<'_> {
         match self {

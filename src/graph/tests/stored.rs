@@ -34,10 +34,10 @@ fn signs(vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
 }
 
 /// The larger half of the components of vectors, with `gap` others between them: their number differs from vector to vector.
-fn larger(vectors: &[Vec<f32>], gap: u32, most: impl Fn(usize) -> usize) -> Vec<Vec<u8>> {
+fn larger(vectors: &[Vec<f32>], gap: i32, most: impl Fn(usize) -> usize) -> Vec<Vec<u8>> {
     let of = |(i, vector): (usize, &Vec<f32>)| {
         let typical = vector.iter().map(|v| v.abs()).sum::<f32>() / vector.len() as f32;
-        let large = (0u32..).zip(vector.iter().copied()).filter(|(_, v)| v.abs() > typical);
+        let large = (0i32..).zip(vector.iter().copied()).filter(|(_, v)| v.abs() > typical);
         let components: Vec<_> = large.map(|(i, v)| (i * (gap + 1), v)).take(most(i)).collect();
         sparse::store(components.into_iter())
     };
