@@ -94,6 +94,7 @@ DECLARE
     hits bigint;
     all_rows bigint := 0;
     all_hits bigint := 0;
+    i integer;
 BEGIN
     IF k < 1 THEN
         RAISE invalid_parameter_value USING MESSAGE = 'k must be at least 1';
@@ -117,7 +118,7 @@ BEGIN
     IF nearest IS NULL THEN
         RAISE wrong_object_type USING MESSAGE = format('"%s" is not an hnsw index', index);
     END IF;
-    FOR i IN array_lower(queries, 1)..array_upper(queries, 1) LOOP
+    FOR i IN SELECT generate_subscripts(queries, 1) LOOP
         PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
             set_config('enable_indexscan', 'off', true);
         EXECUTE format('SELECT count(*), max(distance) FROM (%s) exact', nearest) INTO rows, farthest USING queries, i, k;

@@ -56,8 +56,11 @@ pub enum Error {
     #[error("index \"{relation}\" cannot be verified using transaction snapshot")]
     SnapshotTooOld { relation: String },
     /// A function called with a number that makes no sense.
-    #[error("{name} must be from {least} to {most}")]
-    ArgumentOutOfRange { name: &'static str, least: i64, most: i64 },
+    #[error("{name} must be {allowed}")]
+    ArgumentOutOfRange {
+        name: &'static str,
+        allowed: &'static str,
+    },
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,

@@ -19,17 +19,16 @@ fn hnsw_estimate(
 }
 
 fn estimate(rows: i64, dimensions: i32, m: i32) -> Result<i64> {
-    let argument = |value: i64, least: i64, most: i64, name| match (least..=most).contains(&value) {
-        true => Ok(value as usize),
-        false => Err(Error::ArgumentOutOfRange { name, least, most }),
-    };
-    let rows = argument(rows, 0, i64::MAX, "rows")?;
-    let dimensions = argument(dimensions.into(), 1, i64::MAX, "dims")?;
-    let m = argument(m.into(), 2, 100, "m")?;
+    let refused = |name, allowed| Error::ArgumentOutOfRange { name, allowed };
+    let rows = usize::try_from(rows).map_err(|_| refused("rows", "at least 0"))?;
+    let dimensions = usize::try_from(dimensions).ok().filter(|&dimensions| dimensions > 0);
+    let dimensions = dimensions.ok_or(refused("dims", "at least 1"))?;
+    let m = usize::try_from(m).ok().filter(|m| (2..=100).contains(m));
+    let m = m.ok_or(refused("m", "between 2 and 100"))?;
     let layout = Layout::plan(dimensions, m, true)?;
     // One node in `level_ratio` is on the next level, one in its square on the one after that, and so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));
-    let slots = records + (rows * layout.tails) as f64;
+    let slots = records + rows as f64 * layout.tails as f64;
     let pages = (slots / f64::from(layout.slots)).ceil() + f64::from(layout.first_block);
     Ok((pages * PAGE_SIZE as f64) as i64)
 }
