@@ -1,9 +1,9 @@
 -- The access method hnsw and its operator classes. None is the default of its type: a query has to say which distance it means.
 
-CREATE FUNCTION hnsw_handler(internal) RETURNS index_am_handler
+CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
     AS 'MODULE_PATHNAME' LANGUAGE C;
 
-CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnsw_handler;
+CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
 COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbours: hierarchical navigable small world graph';
 
