@@ -107,13 +107,13 @@ class Extension:
         hit, read = (scan[f"Shared {kind} Blocks"] / count for kind in ("Hit", "Read"))
         return hit + read, read
 
-    def queries_per_second(self, ef_search: int, clients: int, seconds: int) -> float:
+    def queries_per_second(self, ef_search: int, clients: int, seconds: int, *options: str) -> float:
         script = (
             f"\\set q random(0, {len(self.dataset.queries) - 1})\n"
             f"SELECT id FROM items ORDER BY e {self.operator} (SELECT e FROM queries WHERE id = :q) LIMIT {K};\n"
         )
         settings = f"-c enable_seqscan=off -c hnsw.ef_search={ef_search}"
-        arguments = ["-c", str(clients), "-j", str(clients), "-T", str(seconds)]
+        arguments = ["-c", str(clients), "-j", str(clients), "-T", str(seconds), *options]
         return self.server.pgbench(self.database, script, *arguments, settings=settings)
 
     def insert(self) -> dict[str, float]:

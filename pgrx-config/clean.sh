@@ -6,8 +6,10 @@
 [ -d "$repo/build" ] || exit 0
 find_build_dir
 
-for name in demo test; do
-    [ ! -f "$build/$name/data/PG_VERSION" ] || "$repo/pgrx-config/cluster.sh" "$name" stop
+for data in "$build"/*-*/data; do
+    [ -f "$data/PG_VERSION" ] || continue
+    cluster=$(basename "$(dirname "$data")")
+    PG=${cluster##*-} "$repo/pgrx-config/cluster.sh" "${cluster%-*}" stop
 done
 [ "${1-}" != stop ] || exit 0
 rm -rf "$repo/build" "$(outside_dir)"

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The private PostgreSQL of this checkout: a copy of the system's installation, so that the extension is installed without
-# touching the system, and a cluster that listens on a unix socket only.
+# The private PostgreSQL of this checkout: a copy of the cache's, so that the extension is installed without touching anything
+# else, and a cluster that listens on a unix socket only. Both are in build/NAME-PG.
 #
-#   cluster.sh NAME prefix        make or refresh the copy in build/NAME, print the path of its pg_config
-#   cluster.sh NAME start|stop    the cluster in build/NAME
+#   cluster.sh NAME prefix        make or refresh the copy, print the path of its pg_config
+#   cluster.sh NAME start|stop    the cluster
 #   cluster.sh NAME psql ARGS...  psql of the copy, connected to the cluster
-#   cluster.sh NAME dir           print the path of build/NAME
+#   cluster.sh NAME dir           print the path of build/NAME-PG
+#   cluster.sh NAME sockets       print the path of the directory of its sockets
 
 # shellcheck source=pgrx-config/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -13,30 +14,27 @@
 name=$1 action=$2
 shift 2
 find_build_dir
-home=$build/$name
-prefix=$home/usr/lib/postgresql/$PG/bin
+home=$build/$name-$PG
+prefix=$home/postgresql/bin
 data=$home/data
 log=$home/server.log
 
 # The path of a unix socket has to stay below 108 bytes.
 sockets=$home/sockets
-if [ ${#sockets} -gt 85 ]; then sockets=$(outside_dir)/$name; fi
+if [ ${#sockets} -gt 85 ]; then sockets=$(outside_dir)/$name-$PG; fi
 
 is_running() { as_server "$prefix/pg_ctl" status -D "$data" >/dev/null 2>&1; }
 
 # PostgreSQL finds its files relative to its programs: a copy works, and its pg_config names the copy's directories.
 make_prefix() {
-    local version
     [ "$build" = "$repo/build" ] || say "The user $server_user cannot enter $repo: the private cluster is in $build." >&2
-    version=$("$system_bin/pg_config" --version) || die "$system_bin/pg_config does not run"
-    [ "$(cat "$home/version" 2>/dev/null)" = "$version" ] && return
+    [ -x "$postgresql/bin/postgres" ] || die "of PG=$PG there are only headers: it compiles (make check), and no server runs"
+    if cmp -s "$postgresql/version" "$home/postgresql/version"; then return; fi
     if [ -x "$prefix/pg_ctl" ]; then stop; fi
-    rm -rf "${home:?}/usr" "$home/version"
-    mkdir -p "$home/usr/lib/postgresql" "$home/usr/share/postgresql" "$home/usr/include"
-    cp -a "/usr/lib/postgresql/$PG" "$home/usr/lib/postgresql/"
-    cp -a "/usr/share/postgresql/$PG" "$home/usr/share/postgresql/"
-    ln -s /usr/include/postgresql "$home/usr/include/postgresql"
-    echo "$version" >"$home/version"
+    rm -rf "$home/postgresql" "$home/postgresql.part"
+    mkdir -p "$home"
+    cp -a "$postgresql" "$home/postgresql.part"
+    mv "$home/postgresql.part" "$home/postgresql"
 }
 
 init_data() {
@@ -86,5 +84,6 @@ case $action in
     stop) stop ;;
     psql) exec env PGHOST="$sockets" PGPORT="$PORT" PGUSER=postgres "$prefix/psql" -X "$@" ;;
     dir) say "$home" ;;
+    sockets) say "$sockets" ;;
     *) die "cluster.sh: unknown action $action" ;;
 esac

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# Builds for release and installs into the PostgreSQL that PG_CONFIG names (default: the pg_config in PATH, else Debian's).
+# Builds for release and installs into the PostgreSQL that PG_CONFIG names (default: the pg_config in PATH if its server headers
+# are there, else Debian's). Its version decides what is built; the bindings are generated from its own headers.
 
+# Not said here by PG.
+unset PG
 # shellcheck source=pgrx-config/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
-"$repo/pgrx-config/setup.sh"
+"$repo/pgrx-config/setup.sh" tools
 
-pg_config=${PG_CONFIG:-$(command -v pg_config || echo "$system_bin/pg_config")}
+has_headers() { [ -f "$("$1" --includedir-server)/postgres.h" ]; }
+
+pg_config=${PG_CONFIG:-$(command -v pg_config || true)}
+if [ -z "${PG_CONFIG:-}" ] && { [ -z "$pg_config" ] || ! has_headers "$pg_config"; }; then
+    need_packages "postgresql-$PG" "postgresql-server-dev-$PG"
+    pg_config=/usr/lib/postgresql/$PG/bin/pg_config
+fi
 version=$("$pg_config" --version 2>/dev/null) || die "PG_CONFIG=$pg_config does not run"
-[[ $version =~ ^PostgreSQL\ ${PG}[^0-9] ]] || die "$pg_config belongs to $version: PostgreSQL $PG is needed"
+[[ $version =~ ^PostgreSQL\ (15|16|17|18)[^0-9] ]] || die "$pg_config belongs to $version: PostgreSQL 15 to 18 is needed"
+has_headers "$pg_config" || die "$version has no server headers (on Debian: postgresql-server-dev-${BASH_REMATCH[1]})"
 
 # Root's rights only for the copying, and only where they are needed.
 sudo=()
@@ -15,6 +25,8 @@ if ! [ -w "$("$pg_config" --pkglibdir)" ] || ! [ -w "$("$pg_config" --sharedir)/
     command -v sudo >/dev/null || die "the directories of $pg_config are not writable and there is no sudo"
     sudo=(--sudo)
 fi
+PGRX_PG_CONFIG_PATH=$(realpath -s "$pg_config")
+export PGRX_PG_CONFIG_PATH
 cd "$repo"
-cargo pgrx install --release -c "$pg_config" "${sudo[@]}"
+cargo pgrx install --release -c "$PGRX_PG_CONFIG_PATH" "${sudo[@]}"
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"

@@ -17,9 +17,7 @@ repo=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # shellcheck source=pgrx-config/versions
 . "$repo/pgrx-config/versions"
 
-PG=${PG:-$PG_DEFAULT}
 PORT=${PORT:-54329}
-case $PG in 15) ;; *) die "PG=$PG is not supported here: use PG=15" ;; esac
 [[ $PORT =~ ^[0-9]{2,5}$ ]] || die "PORT=$PORT is not a port number"
 
 is_root() { [ "$(id -u)" = 0 ]; }
@@ -27,14 +25,26 @@ is_root() { [ "$(id -u)" = 0 ]; }
 # The cache, and through it cargo, cargo-pgrx and pgrx.
 if is_root; then cache=${PG_ALOPEX_CACHE:-/var/cache/pg_alopex}; else cache=${PG_ALOPEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pg_alopex}; fi
 export PATH="$cache/tools/bin:$PATH"
-export PGRX_HOME="$cache/pgrx"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 # pgrx would link the extension with other flags than the tests and so compile every crate twice; build.rs passes them instead.
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 
+# Which PostgreSQL this is about, by the name that `make PG=..` has for it: postgresql.sh says where each comes from.
+export PG=${PG:-$PG_DEFAULT}
+case $PG in
+    15 | 16 | 17 | 18) pg_major=$PG ;;
+    cassert) pg_major=15 ;;
+    *) die "PG=$PG is not supported: use 15, 16, 17, 18, or cassert" ;;
+esac
+# The cargo features of a build for it.
 # shellcheck disable=SC2034
-# PostgreSQL as Debian installs it: what bindings are generated from and what the private copies are made of.
-system_bin=/usr/lib/postgresql/$PG/bin
+features=(--no-default-features --features "pg$pg_major pg_test")
+# What bindings are generated from and what the private copies are made of, and the configuration of pgrx that names it.
+# shellcheck disable=SC2034
+postgresql=$cache/postgresql/$PG
+export PGRX_HOME=$cache/pgrx/$PG
+# cargo tells builds apart by their features, and those of this one are PostgreSQL 15's, whose bindings are others.
+if [ "$PG" = cassert ]; then export CARGO_TARGET_DIR="${CARGO_TARGET_DIR%/cassert}/cassert"; fi
 
 # A server as its users know it: with these set, an error's DETAIL would hold a backtrace of Rust.
 unset RUST_BACKTRACE RUST_LIB_BACKTRACE
@@ -43,6 +53,29 @@ unset RUST_BACKTRACE RUST_LIB_BACKTRACE
 server_user=$(if is_root; then echo postgres; else id -un; fi)
 as_server() { if is_root; then (cd / && runuser -u "$server_user" -- "$@"); else "$@"; fi; }
 as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
+
+# Installs the Debian packages that are missing of those named. Debian creates and starts a cluster on port 5432 when a server is
+# installed first. A file beside its configuration, there only while apt runs, tells it not to: the machine gets the programs
+# and no server.
+need_packages() {
+    local package missing=() setting=/etc/postgresql-common/createcluster.d/pg_alopex.conf log=$cache/apt.log
+    for package in "$@"; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    done
+    [ ${#missing[@]} != 0 ] || return 0
+    command -v apt-get >/dev/null || die "these packages are needed, and this is not a Debian system: ${missing[*]}"
+    is_root || command -v sudo >/dev/null || die "installing packages (${missing[*]}) needs root or sudo"
+    is_root || sudo -v || die "installing packages (${missing[*]}) needs root or sudo"
+    say "Installing Debian packages: ${missing[*]}"
+    as_root mkdir -p "$(dirname $setting)"
+    trap 'as_root rm -f '"$setting" EXIT
+    echo 'create_main_cluster = false' | as_root tee $setting >/dev/null
+    as_root apt-get update >"$log" 2>&1 || die "apt-get update failed (is there a network? see $log)"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 ||
+        die "apt-get install failed: $(grep '^E:' "$log" | tail -n1) (see $log)"
+    as_root rm -f $setting
+    trap - EXIT
+}
 
 # A directory of ours below /var/tmp, for what cannot live in the checkout. The name is predictable: take it only if it is ours.
 outside_dir() {

@@ -5,8 +5,6 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 cd "$repo"
-# The features of pgrx's own invocations: the same set everywhere, or the crate is compiled once more.
-features=(--no-default-features --features "pg$PG pg_test")
 summary=()
 step() {
     local title=$1 start=$SECONDS
@@ -22,7 +20,7 @@ pgrx_tests() {
     local home options=()
     home=$(pgrx-config/cluster.sh test dir)
     mkdir -p "$home/pgrx"
-    printf '[configs]\npg%s = "%s"\n' "$PG" "$1" >"$home/pgrx/config.toml"
+    printf '[configs]\npg%s = "%s"\n' "$pg_major" "$1" >"$home/pgrx/config.toml"
     pgrx_data=$(mktemp -d /tmp/pg_alopex.XXXXXX)
     trap 'rm -rf "$pgrx_data"' EXIT
     if is_root; then
@@ -30,7 +28,7 @@ pgrx_tests() {
         options=(--runas "$server_user")
     fi
     cargo test --no-run "${features[@]}" &&
-        USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$PG" --pgdata "$pgrx_data" "${options[@]}"
+        USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$pg_major" --pgdata "$pgrx_data" "${options[@]}"
 }
 
 integration_tests() {
@@ -42,7 +40,7 @@ integration_tests() {
 step "set-up" pgrx-config/setup.sh
 pg_config=$(pgrx-config/cluster.sh test prefix)
 step "cargo fmt" cargo fmt --all --check
-step "cargo clippy" cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings
+step "cargo clippy" pgrx-config/check.sh
 if command -v shellcheck >/dev/null; then step "shellcheck" shellcheck -x pgrx-config/*.sh tests/*.sh examples/*.sh .ci/run; fi
 if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
 step "unit tests and tests inside the server" pgrx_tests "$pg_config"

@@ -22,6 +22,8 @@ cargo pgrx install -c "$pg_config" >"$(cluster dir)/install.log" 2>&1 || {
     die "the extension does not build"
 }
 cluster start
+log=$(cluster dir)/server.log
+logged=$(wc -l <"$log")
 results=$(cluster dir)/regress
 rm -rf "$results"
 mkdir -p "$results"
@@ -39,11 +41,20 @@ SET client_min_messages = warning;
 DROP DATABASE IF EXISTS :"name" WITH (FORCE);
 CREATE DATABASE :"name" TEMPLATE template0;
 SQL
-    cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 -c 'CREATE EXTENSION pg_alopex'
+    # plan(query) is EXPLAIN for nodes that a setting disables: PostgreSQL 18 says so of each, older ones do not.
+    cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 <<'SQL'
+CREATE EXTENSION pg_alopex;
+CREATE FUNCTION plan(query text) RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR "QUERY PLAN" IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        IF "QUERY PLAN" !~ '^ *Disabled: true$' THEN RETURN NEXT; END IF;
+    END LOOP;
+END $$;
+SQL
     status=0
     cluster psql -a -q -d "regress_$name" <"tests/sql/$name.sql" >"$results/$name.out" 2>&1 || status=$?
     if [ $status -gt 1 ]; then
-        say "not ok $name (psql ended with status $status: did the server crash? see $(cluster dir)/server.log)"
+        say "not ok $name (psql ended with status $status: did the server crash? see $log)"
         tail -n 5 "$results/$name.out"
         failed=$((failed + 1))
     elif [ $accept = 1 ]; then
@@ -58,4 +69,6 @@ SQL
         failed=$((failed + 1))
     fi
 done
+# Also in a process that psql does not wait for.
+if tail -n "+$((logged + 1))" "$log" | grep -E 'TRAP:|PANIC:|was terminated by signal'; then die "the server crashed (see $log)"; fi
 [ $failed = 0 ] || die "$failed of ${#names[@]} regression files differ"

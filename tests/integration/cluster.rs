@@ -226,7 +226,7 @@ impl Cluster {
         });
     }
 
-    /// Whether the server has lost a process or itself since it was started: it logs either.
+    /// Whether the server has lost a process or itself, or failed an assertion, in its life: it logs each.
     pub fn has_crashed(&self) -> bool {
         let log = self.log();
         log.contains("was terminated by signal") || log.contains("PANIC:") || log.contains("TRAP:")
@@ -262,16 +262,19 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // Also in a process that no client waits for, such as the checkpointer.
+        let crashed = self.has_crashed();
+        if crashed || std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(30).collect();
+            println!("end of the server's log:");
+            tail.iter().rev().for_each(|line| println!("    {line}"));
+        }
         if self.server.lock().is_ok_and(|server| server.is_some()) {
-            if std::thread::panicking() {
-                let log = self.log();
-                let tail: Vec<_> = log.lines().rev().take(30).collect();
-                println!("end of the server's log:");
-                tail.iter().rev().for_each(|line| println!("    {line}"));
-            }
             // Immediate shutdown: nothing of this cluster is needed any more.
             self.end_with(Signal::QUIT);
         }
+        assert!(!crashed || std::thread::panicking(), "the server crashed");
     }
 }
 

@@ -16,8 +16,8 @@ SELECT id FROM t ORDER BY val <-> '[400.1,0,1]' LIMIT 1;
 -- Several indexes on a table, on a column even: each for its own operator.
 CREATE INDEX t_cosine ON t USING hnsw (val vector_cosine_ops);
 CREATE INDEX t_id ON t (id);
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <=> '[1,1,1]' LIMIT 1;
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,1,1]' LIMIT 1;
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <=> '[1,1,1]' LIMIT 1$$);
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <-> '[1,1,1]' LIMIT 1$$);
 INSERT INTO t VALUES (501, '[0,0,1000]');
 SELECT id FROM t ORDER BY val <=> '[0,0,1]' LIMIT 1;
 SELECT id FROM t ORDER BY val <-> '[0,0,999]' LIMIT 1;

@@ -12,7 +12,10 @@ CREATE UNIQUE INDEX ON t USING hnsw (val vector_l2_ops);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops) INCLUDE (id);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops DESC);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops NULLS FIRST);
+-- Its text names the operator with its schema from PostgreSQL 18 on.
+\set VERBOSITY sqlstate
 ALTER TABLE t ADD EXCLUDE USING hnsw (val vector_l2_ops WITH =);
+\set VERBOSITY default
 
 -- An expression that yields another dimension than it says fails when the row comes, and only that statement.
 CREATE TABLE e (id int, val vector);

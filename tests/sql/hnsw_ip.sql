@@ -16,4 +16,4 @@ SELECT count(*) FROM (SELECT id FROM t ORDER BY val <#> '[0,0,0]' LIMIT 100) row
 SELECT count(*) FROM (SELECT id FROM t ORDER BY val <#> (SELECT NULL::vector) LIMIT 100) rows;
 SELECT id FROM t ORDER BY val <#> '[1,2]' LIMIT 1;
 -- Another operator than the one of the operator class is no use to this index.
-EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <-> '[3,3,3]' LIMIT 3;
+SELECT * FROM plan($$SELECT id FROM t ORDER BY val <-> '[3,3,3]' LIMIT 3$$);

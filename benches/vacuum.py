@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""What VACUUM of an index costs, and costs others: pg_alopex beside pgvector, in one server.
+
+For each part of the rows that is deleted, both extensions in turn, the same rows: how fast single rows are inserted and queries are answered
+before; then the rows are deleted, and queries go on while VACUUM runs; then both again, and the recall beside that of the same index built anew.
+"""
+
+import argparse
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+import datasets
+from engines import INDEX, Extension, Graph
+from server import Server
+
+WIDTHS = [10, 20, 40, 100, 200]
+EF_SEARCH = 40
+MEMORY = "64MB"
+SECONDS = 10
+INSERTS = 500
+
+
+class Vacuumed(Extension):
+    """An extension whose table is vacuumed."""
+
+    def delete(self, part: float) -> np.ndarray:
+        """Deletes a random part of the rows; says which of all rows stay."""
+        rows = self.session.execute("SELECT count(*) FROM items").fetchone()[0]
+        alive = np.random.default_rng(1).random(rows) >= part
+        with self.session.cursor() as cursor:
+            cursor.execute("CREATE TEMP TABLE gone (id int)")
+            with cursor.copy("COPY gone FROM STDIN") as copy:
+                copy.write("".join(f"{row}\n" for row in np.flatnonzero(~alive)))
+            cursor.execute("DELETE FROM items USING gone WHERE items.id = gone.id")
+            cursor.execute("DROP TABLE gone")
+        return alive
+
+    def insert_rate(self) -> float:
+        """Rows a second, each in a transaction of its own."""
+        first = len(self.dataset.base)
+        script = f"INSERT INTO items SELECT {first} + id, e FROM fresh WHERE id = (SELECT nextval('next_fresh'));\n"
+        return self.server.pgbench(self.database, script, "-c", "1", "-t", str(INSERTS))
+
+    def latencies(self, seconds: int, until: threading.Event | None = None) -> np.ndarray:
+        """Seconds that queries took, and when each ended: for so long, or in rounds of so long until something ended."""
+        all_rounds = []
+        while True:
+            all_rounds.append(self._round(seconds))
+            if until is None or until.is_set():
+                return np.concatenate(all_rounds)
+
+    def _round(self, seconds: int) -> np.ndarray:
+        prefix = self.server.home / "latencies"
+        for old in self.server.home.glob("latencies*"):
+            old.unlink()
+        self.queries_per_second(EF_SEARCH, 1, seconds, "--log", f"--log-prefix={prefix}")
+        (log,) = self.server.home.glob("latencies*")
+        columns = np.loadtxt(log, usecols=(2, 4, 5), ndmin=2)
+        return np.column_stack((columns[:, 0] / 1e6, columns[:, 1] + columns[:, 2] / 1e6))
+
+    def vacuum(self) -> dict[str, float]:
+        """VACUUM, while queries go on."""
+        self.session.execute(f"SET maintenance_work_mem = '{MEMORY}'")
+        self.session.execute("CHECKPOINT")
+        process = self.session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        done, result = threading.Event(), {}
+
+        def run() -> None:
+            start = time.time()
+            self.session.execute("VACUUM (INDEX_CLEANUP ON, PARALLEL 0) items")
+            result.update(start=start, end=time.time())
+            done.set()
+
+        memory = []
+        before = own_memory(process)
+        threading.Thread(target=lambda: watch(process, memory, done), daemon=True).start()
+        vacuum = threading.Thread(target=run)
+        vacuum.start()
+        latencies = self.latencies(2, done)
+        vacuum.join()
+        during = latencies[(latencies[:, 1] > result["start"]) & (latencies[:, 1] < result["end"]), 0]
+        return {
+            "seconds": result["end"] - result["start"],
+            "memory_mb": (max(memory, default=before) - before) / 1e6,
+            **percentiles("during", during),
+        }
+
+    def recall(self, ef_search: int, alive: np.ndarray) -> float:
+        """Recall among the rows that are there."""
+        rows = np.concatenate((self.dataset.base, self.dataset.fresh))[: len(alive)][alive]
+        left = datasets.Dataset(self.dataset.name, rows, self.dataset.queries, self.dataset.fresh)
+        position = np.cumsum(alive) - 1
+        return left.recall([position[found] for found in self.search(ef_search)])
+
+
+def own_memory(process: int) -> int:
+    """Bytes of a process that are its own, shared buffers aside."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no RssAnon of process {process}")
+
+
+def watch(process: int, memory: list[int], done: threading.Event) -> None:
+    while not done.wait(0.02):
+        memory.append(own_memory(process))
+
+
+def percentiles(name: str, latencies: np.ndarray) -> dict[str, float]:
+    p50, p99 = np.percentile(latencies, (50, 99)) * 1e6 if len(latencies) else (np.nan, np.nan)
+    return {f"{name}_p50_us": p50, f"{name}_p99_us": p99, f"{name}_queries": len(latencies)}
+
+
+def measure(extension: Vacuumed, data: datasets.Dataset, part: float) -> dict[str, float]:
+    extension.load(data)
+    built = extension.build(data, Graph())
+    result = {"build_s": built["build_s"], "inserts_per_s_before": extension.insert_rate()}
+    result |= percentiles("before", extension.latencies(SECONDS)[:, 0])
+    alive = extension.delete(part)
+    result |= extension.vacuum()
+    result |= percentiles("after", extension.latencies(SECONDS)[:, 0])
+    for ef_search in WIDTHS:
+        result[f"recall_{ef_search}"] = extension.recall(ef_search, alive)
+    # As many pages as before hold the rows that are left, and those to come.
+    result["inserts_per_s_after"] = extension.insert_rate()
+    alive = np.concatenate((alive, np.ones(INSERTS, bool)))
+    result["index_mb"] = extension.session.execute(f"SELECT pg_relation_size('{INDEX}') / 1e6").fetchone()[0]
+    extension.session.execute(f"SET maintenance_work_mem = '2GB'; REINDEX INDEX {INDEX}")
+    for ef_search in WIDTHS:
+        result[f"recall_{ef_search}_built_anew"] = extension.recall(ef_search, alive)
+    extension.drop()
+    return {name: float(value) for name, value in result.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", type=Path, required=True, help="PostgreSQL's programs")
+    parser.add_argument("--home", type=Path, required=True, help="directory of the private cluster")
+    parser.add_argument("--sockets", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the results")
+    parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
+    parser.add_argument("--sets", default="", help="name of the data set (default: text384 with data, else fashion-mnist)")
+    parser.add_argument("--parts", default="0.1 0.5", help="parts of the rows that are deleted")
+    parser.add_argument("--engines", default="pg_alopex vector", help="extensions to measure")
+    parser.add_argument("--quick", action="store_true", help="few rows: shows that everything works")
+    args = parser.parse_args()
+    wanted = args.sets or ("text384" if args.data else "fashion-mnist")
+    (data,) = datasets.load(args.data, [wanted], 4000 if args.quick else None)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = {}
+    with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:
+        for part in map(float, args.parts.split()):
+            for name in args.engines.split():
+                extension = Vacuumed(name, name, server, workers=1)
+                results[f"{part:.0%} {name}"] = result = measure(extension, data, part)
+                for measured, value in result.items():
+                    print(f"{part:4.0%} {name:10} {measured:24} {value:12.4g}", flush=True)
+                (args.out / "vacuum.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Compiles everything for a PostgreSQL, or for each of several (PG="16 17"; default: every version), and runs the lints.
+
+if [[ ! ${PG-} =~ ^[a-z0-9]+$ ]]; then
+    for version in ${PG:-15 16 17 18}; do
+        echo "== PostgreSQL $version"
+        PG=$version "$0" || exit
+    done
+    exit
+fi
+
+# shellcheck source=pgrx-config/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+"$repo/pgrx-config/setup.sh"
+cd "$repo"
+cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings
