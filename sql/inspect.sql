@@ -26,3 +26,112 @@ CREATE FUNCTION hnsw_compaction(
     AS 'MODULE_PATHNAME', 'hnsw_compaction_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 1;
 
 COMMENT ON FUNCTION hnsw_compaction(regclass) IS 'what the last VACUUM that removed anything did to an hnsw index';
+
+CREATE FUNCTION hnsw_stats(
+    index regclass,
+    OUT node_count bigint,
+    OUT deleted_count bigint,
+    OUT level_distribution bigint[],
+    OUT avg_edges_per_node double precision,
+    OUT index_bytes bigint,
+    OUT memory_bytes bigint,
+    OUT page_fill double precision,
+    OUT format_version integer
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_stats_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION hnsw_stats(regclass) IS 'reads a whole hnsw index and counts what it consists of';
+
+CREATE FUNCTION hnsw_last_search(
+    OUT nodes_visited bigint,
+    OUT estimates bigint,
+    OUT pages bigint,
+    OUT tails_read bigint,
+    OUT rows_skipped bigint,
+    OUT search_time_us double precision
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+COMMENT ON FUNCTION hnsw_last_search() IS 'what the last scan of an hnsw index in this session did';
+
+CREATE FUNCTION hnsw_last_insert(
+    OUT node_id bigint,
+    OUT level integer,
+    OUT connected_neighbors integer,
+    OUT rows bigint,
+    OUT pages bigint,
+    OUT wal_bytes bigint
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_last_insert_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+COMMENT ON FUNCTION hnsw_last_insert() IS 'what inserting rows into an hnsw index did that this session did last: those of a transaction go there together';
+
+CREATE FUNCTION hnsw_estimate(
+    rows bigint,
+    dims integer,
+    m integer DEFAULT 16,
+    OUT index_bytes bigint,
+    OUT build_memory_bytes bigint
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_estimate_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
+
+COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer) IS
+    'about how large an hnsw index over so many different vectors is (vector or halfvec; L2, inner product or cosine)';
+
+-- The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
+CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 10) RETURNS double precision
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    -- What the function sets is as before when it ends.
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = on
+    SET enable_indexscan = on
+    SET enable_sort = on
+AS $$
+DECLARE
+    nearest text;
+    farthest double precision;
+    rows bigint;
+    hits bigint;
+    all_rows bigint := 0;
+    all_hits bigint := 0;
+    i integer;
+BEGIN
+    IF k < 1 THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'k must be at least 1';
+    END IF;
+    SELECT format(
+            'SELECT %1$s OPERATOR(%2$s) $1[$2] AS distance FROM %3$s WHERE (%1$s) IS NOT NULL AND (%4$s) ORDER BY %1$s OPERATOR(%2$s) $1[$2] LIMIT $3',
+            pg_get_indexdef(i.indexrelid, 1, false),
+            format('%I.%s', n.nspname, o.oprname),
+            i.indrelid::regclass,
+            coalesce(pg_get_expr(i.indpred, i.indrelid), 'true')
+        )
+        INTO nearest
+        FROM pg_index i
+        JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_am a ON a.oid = c.relam AND a.amname = 'hnsw'
+        JOIN pg_opclass oc ON oc.oid = i.indclass[0]
+        JOIN pg_amop p ON p.amopfamily = oc.opcfamily AND p.amoplefttype = oc.opcintype AND p.amoppurpose = 'o'
+        JOIN pg_operator o ON o.oid = p.amopopr
+        JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE i.indexrelid = index;
+    IF nearest IS NULL THEN
+        RAISE wrong_object_type USING MESSAGE = format('"%s" is not an hnsw index', index);
+    END IF;
+    FOR i IN SELECT generate_subscripts(queries, 1) LOOP
+        PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
+            set_config('enable_indexscan', 'off', true);
+        EXECUTE format('SELECT count(*), max(distance) FROM (%s) exact', nearest) INTO rows, farthest USING queries, i, k;
+        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+            set_config('enable_indexscan', 'on', true);
+        EXECUTE format('SELECT count(*) FILTER (WHERE distance <= $4) FROM (%s) found', nearest) INTO hits
+            USING queries, i, k, farthest;
+        all_rows := all_rows + rows;
+        all_hits := all_hits + least(hits, rows);
+    END LOOP;
+    RETURN all_hits / nullif(all_rows, 0)::double precision;
+END
+$$;
+
+COMMENT ON FUNCTION hnsw_recall(regclass, anyarray, integer) IS
+    'share of the k nearest rows that an hnsw index finds for an array of queries, as the session''s settings are; compares with an exact search for each';

@@ -55,6 +55,12 @@ pub enum Error {
     /// A snapshot that sees rows which the index is allowed not to have.
     #[error("index \"{relation}\" cannot be verified using transaction snapshot")]
     SnapshotTooOld { relation: String },
+    /// A function called with a number that makes no sense.
+    #[error("{name} must be {allowed}")]
+    ArgumentOutOfRange {
+        name: &'static str,
+        allowed: &'static str,
+    },
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,
@@ -77,11 +83,12 @@ pub enum Error {
     #[error("invalid binary value of type {type_name}: {reason}")]
     InvalidBinary { type_name: &'static str, reason: String },
     /// A stored value whose header and size disagree.
-    #[error("value of type {type_name} is corrupted: {size} bytes with {dimensions} dimensions")]
+    #[error("value of type {type_name} is corrupted: {size} bytes with {count} {unit}")]
     CorruptedValue {
         type_name: &'static str,
         size: usize,
-        dimensions: usize,
+        count: usize,
+        unit: &'static str,
     },
     /// A number in the text of a value that its type cannot hold.
     #[error("\"{number}\" is out of range for type {type_name}")]
@@ -114,6 +121,18 @@ pub enum Error {
         left: usize,
         right: usize,
     },
+    /// A sparse vector with too many elements.
+    #[error("{type_name} cannot have more than {max} non-zero elements")]
+    TooManyElements { type_name: &'static str, max: usize },
+    /// An element of a sparse vector that is none of its dimensions.
+    #[error("{type_name} index out of bounds")]
+    IndexOutOfBounds { type_name: &'static str },
+    /// Two elements of a sparse vector for one dimension.
+    #[error("{type_name} indices must not contain duplicates")]
+    DuplicateIndex { type_name: &'static str },
+    /// Two strings of bits that must have the same length and do not.
+    #[error("different bit lengths {left} and {right}")]
+    DifferentBitLengths { left: usize, right: usize },
     /// `type(a, b)`.
     #[error("invalid type modifier")]
     InvalidTypmod,
@@ -130,8 +149,11 @@ pub enum Error {
     #[error("array must not contain nulls")]
     ArrayWithNulls,
     /// An aggregate's support function called by hand with something else than its state.
-    #[error("{function}: expected state array")]
-    AggregateState { function: &'static str },
+    #[error("{type_name}_{step}: expected state array")]
+    AggregateState {
+        type_name: &'static str,
+        step: &'static str,
+    },
 }
 
 impl Error {
@@ -187,9 +209,15 @@ impl Error {
             | Error::NoDimensions { .. }
             | Error::ExpectedDimensions { .. }
             | Error::DifferentDimensions { .. }
+            | Error::DifferentBitLengths { .. }
+            | Error::IndexOutOfBounds { .. }
+            | Error::DuplicateIndex { .. }
             | Error::ArrayNotOneDimensional => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-            Error::TooManyDimensions { .. } => PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::TooManyDimensions { .. } | Error::TooManyElements { .. } => {
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+            }
             Error::ColumnWithoutDimensions
+            | Error::ArgumentOutOfRange { .. }
             | Error::EfConstructionTooSmall
             | Error::InvalidTypmod
             | Error::TypmodTooSmall { .. }

@@ -20,7 +20,18 @@ mod test_data;
 pgrx::pg_module_magic!(name, version);
 
 pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
-pgrx::extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["vector"]);
+pgrx::extension_sql_file!("../sql/halfvec.sql", name = "halfvec", requires = ["vector"]);
+pgrx::extension_sql_file!(
+    "../sql/sparsevec.sql",
+    name = "sparsevec",
+    requires = ["vector", "halfvec"]
+);
+pgrx::extension_sql_file!("../sql/bit.sql", name = "bit");
+pgrx::extension_sql_file!(
+    "../sql/hnsw.sql",
+    name = "hnsw",
+    requires = ["vector", "halfvec", "sparsevec", "bit"]
+);
 pgrx::extension_sql_file!("../sql/inspect.sql", name = "inspect", requires = ["hnsw"]);
 
 /// Called by PostgreSQL when the library is loaded.

@@ -11,20 +11,19 @@ use pgrx::{PgBox, pg_guard, pg_sys};
 use super::opclass::Opclass;
 use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
-use super::{indexed_form, or_raise, relation_name, table};
+use super::{or_raise, relation_name, table, value};
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
 use crate::storage::buffers::{self, BufferStore, Mode};
-use crate::storage::layout::Layout;
+use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::{self, META_BLOCK, Parameters};
+use crate::storage::meta::{self, Element, META_BLOCK, Parameters};
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::{Edit, HeapTid, PageStore, centre};
 use crate::txn;
-use crate::types::vector::VectorDatum;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
 const SEED: u64 = 0x616C_6F70_6578;
@@ -82,7 +81,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         txn::forget(index);
         progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD);
         let whole = std::ptr::null_mut();
-        let rows = table::read(heap, index, info, whole, &mut |value, tid| build.insert(value, tid));
+        let rows = table::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
         or_raise(index, growing.reconnect());
@@ -139,9 +138,14 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     };
     let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
     let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions)?;
-    let coded = opclass.metric != Metric::L1;
+    let (length, m) = (dimensions as usize, options.m as usize);
+    let layout = match opclass.element {
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.metric != Metric::L1),
+        Element::Bit => Layout::plain(length, m, Encoding::Bits),
+        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse),
+    };
     Ok(Parameters {
-        shape: Layout::plan(dimensions as usize, options.m as usize, coded)?.shape,
+        shape: layout?.shape,
         element: opclass.element,
         metric: opclass.metric,
         ef_construction: options.ef_construction as u16,
@@ -173,16 +177,19 @@ impl Build {
         })
     }
 
-    fn insert(&mut self, value: &VectorDatum, tid: HeapTid) -> Result<()> {
-        let Some(vector) = indexed_form(value, &self.parameters)? else {
+    /// # Safety
+    /// `datum` is a value of the index's type.
+    unsafe fn insert(&mut self, datum: pg_sys::Datum, tid: HeapTid) -> Result<()> {
+        // SAFETY: as the caller promises.
+        let Some(value) = (unsafe { value::of_row(datum, &self.parameters)? }) else {
             return Ok(());
         };
         self.indexed += 1;
         progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed);
         if let Some(growing) = &mut self.growing {
-            return growing.insert((vector, tid));
+            return growing.insert((value, tid));
         }
-        self.sample.push((vector, tid));
+        self.sample.push((value, tid));
         if self.sample.len() >= self.most_sampled() {
             self.growing()?;
         }
@@ -220,8 +227,10 @@ impl Growing {
     /// Begins the graph of a build, whose centre is that of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
         let centre = if centre::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
-            let vectors = sample.iter().map(|(vector, _)| &vector[..]);
-            centre::of(vectors, build.parameters.shape.dimensions as usize)
+            centre::of(
+                sample.iter().map(|(value, _)| value.dense()),
+                build.parameters.shape.dimensions as usize,
+            )
         } else {
             Vec::new()
         };
@@ -245,7 +254,7 @@ impl Growing {
 
     fn insert(&mut self, row: Row) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its tails.
-        let each = 2 + self.space.layout().tails;
+        let each = (2 + self.space.layout().tails).div_ceil(self.space.layout().slots as usize) + 1;
         let waiting = self
             .workers
             .as_ref()
@@ -258,11 +267,11 @@ impl Growing {
             Some(workers) => workers.offer(row)?,
             None => Some(row),
         };
-        let Some((vector, tid)) = row else { return Ok(()) };
+        let Some((value, tid)) = row else { return Ok(()) };
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, space).insert(inserter, &vector, tid),
-            None => Graph::with(&buffers_of(index), space).insert(inserter, &vector, tid),
+            Some(memory) => Graph::with(&**memory, space).insert(inserter, value.view(), tid),
+            None => Graph::with(&buffers_of(index), space).insert(inserter, value.view(), tid),
         }
     }
 

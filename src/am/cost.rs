@@ -7,7 +7,7 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::options::{self, Options};
+use super::options::Options;
 
 /// Processor cost of a distance, in cpu_operator_cost: a vector is hundreds of numbers.
 const OPERATORS_PER_DISTANCE: f64 = 4.0;
@@ -42,7 +42,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             return;
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let m = f64::from(Options::of(index).m);
+        let options = Options::of(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let mut random_page_cost = 0.0;
@@ -52,7 +52,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let visit = pg_sys::cpu_index_tuple_cost
             + OPERATORS_PER_DISTANCE * pg_sys::cpu_operator_cost
             + (1.0 - cached) * random_page_cost;
-        *startup = nodes_met(nodes, m, options::ef_search() as f64) * visit;
+        *startup = nodes_met(nodes, f64::from(options.m), options.ef_search() as f64) * visit;
         *total = (nodes * visit).max(*startup);
     }
 }

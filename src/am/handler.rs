@@ -1,4 +1,4 @@
-//! `hnsw_handler`: what the access method can do, and where its functions are.
+//! `hnswhandler`: what the access method can do, and where its functions are.
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
@@ -7,7 +7,7 @@ use crate::types::call::sql_function;
 
 sql_function! {
     /// The handler of the access method.
-    fn hnsw_handler() -> pg_sys::Datum {
+    fn hnswhandler() -> pg_sys::Datum {
         Ok(routine().into())
     }
 }

@@ -2,13 +2,12 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{heap_tid, indexed_form, options, or_raise};
+use super::{heap_tid, options, or_raise, value};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::storage::buffers::{BufferStore, Mode};
-use crate::txn;
-use crate::types::vector::VectorDatum;
+use crate::txn::{self, last::Measured};
 
 #[pg_guard]
 #[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
@@ -25,12 +24,11 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
         if !*isnull {
-            let value = VectorDatum::from_datum(*values);
             let row = NewRow {
                 tid: heap_tid(tid),
                 unchanged: unchanged && had_an_entry(heap, info),
             };
-            or_raise(index, insert(heap, index, &value, row));
+            or_raise(index, insert(heap, index, *values, row));
         } else {
             txn::pass_over(heap, index);
         }
@@ -55,15 +53,16 @@ unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> 
 }
 
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method.
-unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, value: &VectorDatum, row: NewRow) -> Result<()> {
+/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column.
+unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys::Datum, row: NewRow) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
     let (graph, built_in) = match known {
         Some((space, built_in)) => (Graph::with(&store, space), built_in),
         None => Graph::open_built(&store)?,
     };
-    let Some(vector) = indexed_form(value, graph.space().parameters())? else {
+    // SAFETY: as the caller promises.
+    let Some(value) = (unsafe { value::of_row(datum, graph.space().parameters())? }) else {
         // SAFETY: as above.
         unsafe { txn::pass_over(heap, index) };
         return Ok(());
@@ -71,10 +70,12 @@ unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, value: &Vector
     match options::staging_memory() {
         // SAFETY: as above.
         most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap) } => unsafe {
-            txn::stage(heap, index, (graph.space(), built_in), &vector, row, most)
+            txn::stage(heap, index, (graph.space(), built_in), value.view(), row, most)
         },
         _ => {
-            graph.insert(&mut Inserter::default(), &vector, row)?;
+            let (measured, mut inserter) = (Measured::start(), Inserter::default());
+            graph.insert(&mut inserter, value.view(), row)?;
+            measured.end(1, &inserter, &store);
             // SAFETY: as above.
             unsafe { txn::check_for_conflict(index) };
             Ok(())

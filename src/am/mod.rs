@@ -5,54 +5,34 @@
 
 mod build;
 mod cost;
+#[cfg(feature = "pg18")]
+mod explain;
 mod handler;
 mod insert;
 mod opclass;
 mod options;
 mod plan;
-mod scan;
+pub mod scan;
 pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
 mod truncation;
 mod vacuum;
+pub mod value;
 mod workers;
 
 use pgrx::pg_sys;
 
-use crate::distance::{self, Metric};
-use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 use crate::storage::buffers::{or_raise, relation_name};
-use crate::storage::meta::Parameters;
-use crate::types::vector::VectorDatum;
 
 /// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
 pub fn register() {
     options::register();
     plan::register();
     truncation::register();
-}
-
-/// The value as the index keeps it, or none if it is not indexed: under cosine distance vectors have length one, and one of length
-/// zero has no direction.
-///
-/// # Errors
-/// [`Error::ExpectedDimensions`].
-pub fn indexed_form(value: &VectorDatum, parameters: &Parameters) -> Result<Option<Vec<f32>>> {
-    let vector = value.as_slice();
-    let dimensions = parameters.shape.dimensions as usize;
-    if vector.len() != dimensions {
-        return Err(Error::ExpectedDimensions {
-            expected: dimensions,
-            found: vector.len(),
-        });
-    }
-    let mut vector = vector.to_vec();
-    if parameters.metric == Metric::Cosine && distance::normalize(&mut vector) == 0.0 {
-        return Ok(None);
-    }
-    Ok(Some(vector))
+    #[cfg(feature = "pg18")]
+    explain::register();
 }
 
 /// Whether an index is one of this access method.

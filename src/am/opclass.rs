@@ -18,18 +18,6 @@ pub struct Opclass {
     pub element: Element,
 }
 
-static VECTOR_L2: Opclass = vector(Metric::L2);
-static VECTOR_IP: Opclass = vector(Metric::InnerProduct);
-static VECTOR_COSINE: Opclass = vector(Metric::Cosine);
-static VECTOR_L1: Opclass = vector(Metric::L1);
-
-const fn vector(metric: Metric) -> Opclass {
-    Opclass {
-        metric,
-        element: Element::Vector,
-    }
-}
-
 impl Opclass {
     /// The operator class of an index's column.
     ///
@@ -46,20 +34,32 @@ impl Opclass {
     }
 }
 
-fn datum(opclass: &'static Opclass) -> pg_sys::Datum {
-    std::ptr::from_ref(opclass).into()
+/// Defines support functions, each of which returns its operator class.
+macro_rules! support_functions {
+    ($($function:ident: $element:ident, $metric:ident;)*) => {$(
+        sql_function! {
+            /// The support function of an operator class.
+            fn $function() -> pg_sys::Datum {
+                static OPCLASS: Opclass = Opclass { metric: Metric::$metric, element: Element::$element };
+                Ok(std::ptr::from_ref(&OPCLASS).into())
+            }
+        }
+    )*};
 }
 
-sql_function! {
-    /// Support function of `vector_l2_ops`.
-    fn hnsw_vector_l2_support() -> pg_sys::Datum { Ok(datum(&VECTOR_L2)) }
-
-    /// Support function of `vector_ip_ops`.
-    fn hnsw_vector_ip_support() -> pg_sys::Datum { Ok(datum(&VECTOR_IP)) }
-
-    /// Support function of `vector_cosine_ops`.
-    fn hnsw_vector_cosine_support() -> pg_sys::Datum { Ok(datum(&VECTOR_COSINE)) }
-
-    /// Support function of `vector_l1_ops`.
-    fn hnsw_vector_l1_support() -> pg_sys::Datum { Ok(datum(&VECTOR_L1)) }
+support_functions! {
+    hnsw_vector_l2_support: Vector, L2;
+    hnsw_vector_ip_support: Vector, InnerProduct;
+    hnsw_vector_cosine_support: Vector, Cosine;
+    hnsw_vector_l1_support: Vector, L1;
+    hnsw_halfvec_l2_support: Halfvec, L2;
+    hnsw_halfvec_ip_support: Halfvec, InnerProduct;
+    hnsw_halfvec_cosine_support: Halfvec, Cosine;
+    hnsw_halfvec_l1_support: Halfvec, L1;
+    hnsw_sparsevec_l2_support: Sparsevec, L2;
+    hnsw_sparsevec_ip_support: Sparsevec, InnerProduct;
+    hnsw_sparsevec_cosine_support: Sparsevec, Cosine;
+    hnsw_sparsevec_l1_support: Sparsevec, L1;
+    hnsw_bit_hamming_support: Bit, Hamming;
+    hnsw_bit_jaccard_support: Bit, Jaccard;
 }

@@ -1,10 +1,12 @@
-//! Options of an index (`WITH (m = .., ef_construction = ..)`) and settings of a session (`hnsw.*`).
+//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a session (`hnsw.*`).
 
+use std::ffi::c_void;
 use std::mem::offset_of;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
 
 use crate::error::Error;
 use crate::graph::scan::{Iteration, Limits};
@@ -13,6 +15,9 @@ use crate::graph::scan::{Iteration, Limits};
 const M: (i32, i32, i32) = (16, 2, 100);
 /// Width of the search for a new node's neighbours: default and bounds.
 const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
+
+/// Width of a search: the default of the setting, and bounds.
+const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
 /// The options of an index, as PostgreSQL stores them.
 #[repr(C)]
@@ -23,6 +28,8 @@ pub struct Options {
     pub m: i32,
     /// Width of the search for a new node's neighbours.
     pub ef_construction: i32,
+    /// Width of a search where the session does not set one; 0 if the index has none of its own.
+    ef_search: i32,
 }
 
 impl Options {
@@ -38,7 +45,17 @@ impl Options {
                 varlena: 0,
                 m: M.0,
                 ef_construction: EF_CONSTRUCTION.0,
+                ef_search: 0,
             })
+    }
+
+    /// The width of a search: that of the setting if it is set, else that of the index.
+    pub fn ef_search(&self) -> usize {
+        let width = match self.ef_search {
+            1.. if !EF_SEARCH_IS_SET.load(Ordering::Relaxed) => self.ef_search,
+            _ => EF_SEARCH.get(),
+        };
+        width as usize
     }
 }
 
@@ -63,6 +80,11 @@ fn kind() -> pg_sys::relopt_kind::Type {
                 efc.2,
                 lock,
             );
+            let (_, least, most) = EF_SEARCH_RANGE;
+            let text = c"Width of a search where hnsw.ef_search is not set";
+            // Who scans at the moment takes the one or the other.
+            let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+            pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
             kind
         }
     })
@@ -83,6 +105,7 @@ pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::b
     let elements = [
         integer(c"m", offset_of!(Options, m)),
         integer(c"ef_construction", offset_of!(Options, ef_construction)),
+        integer(c"ef_search", offset_of!(Options, ef_search)),
     ];
     // SAFETY: the elements describe `Options`.
     let parsed = unsafe {
@@ -119,7 +142,9 @@ pub enum IterativeScan {
     Strict,
 }
 
-static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
+static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
+/// Whether somebody set `hnsw.ef_search`: in the session, for the role or database, or in the server's configuration.
+static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
@@ -129,16 +154,22 @@ static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 pub fn register() {
     kind();
     let flags = GucFlags::default();
-    GucRegistry::define_int_guc(
-        c"hnsw.ef_search",
-        c"Width of an index search: wider finds more of the nearest rows and takes longer.",
-        c"",
-        &EF_SEARCH,
-        1,
-        1000,
-        GucContext::Userset,
-        flags,
-    );
+    // SAFETY: the hooks are guarded.
+    unsafe {
+        GucRegistry::define_int_guc_with_hooks(
+            c"hnsw.ef_search",
+            c"Width of an index search: wider finds more of the nearest rows and takes longer.",
+            c"Where it is not set, an index may have a width of its own.",
+            &EF_SEARCH,
+            EF_SEARCH_RANGE.1,
+            EF_SEARCH_RANGE.2,
+            GucContext::Userset,
+            flags,
+            Some(check_ef_search),
+            Some(assign_ef_search),
+            None,
+        );
+    }
     GucRegistry::define_enum_guc(
         c"hnsw.iterative_scan",
         c"Whether an index scan goes on when more rows are wanted than it found at first.",
@@ -181,9 +212,31 @@ pub fn register() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
 
-/// The width of a search, as set.
-pub fn ef_search() -> usize {
-    EF_SEARCH.get() as usize
+/// Marks a value that somebody set: PostgreSQL keeps the mark with the value, and gives it back with it when a transaction is rolled back, or the
+/// setting is reset.
+#[pg_guard]
+unsafe extern "C-unwind" fn check_ef_search(
+    _value: *mut i32,
+    mark: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
+        // SAFETY: PostgreSQL passes a place for the mark, which it frees as what is allocated so.
+        unsafe {
+            #[cfg(feature = "pg15")]
+            let new = libc::malloc(1);
+            #[cfg(not(feature = "pg15"))]
+            let new = pg_sys::guc_malloc(pg_sys::LOG as i32, 1);
+            *mark = new;
+            return !new.is_null();
+        }
+    }
+    true
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn assign_ef_search(_value: i32, mark: *mut c_void) {
+    EF_SEARCH_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
 }
 
 /// Bytes that a transaction may stage, as set.
@@ -191,12 +244,12 @@ pub fn staging_memory() -> usize {
     STAGING_MEMORY.get() as usize * 1024
 }
 
-/// The bounds of a scan, as set; `killed` says whether it returns rows that are marked as dead.
-pub fn limits(killed: bool) -> Limits {
+/// The bounds of a scan of an index with these options, as set; `killed` says whether it returns rows that are marked as dead.
+pub fn limits(options: &Options, killed: bool) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
     Limits {
-        width: ef_search(),
+        width: options.ef_search(),
         iteration: match ITERATIVE_SCAN.get() {
             IterativeScan::Off => Iteration::Off,
             IterativeScan::Relaxed => Iteration::Relaxed,

@@ -1,22 +1,25 @@
 //! The index scan: `ambeginscan`, `amrescan`, `amgettuple`, `amendscan`.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, options, or_raise, relation_name};
-use crate::distance::{self, Metric};
+use super::options::{self, Options};
+use super::{item_pointer, or_raise, relation_name, value};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::Scan;
+use crate::graph::search::Counts;
 use crate::graph::space::Space;
 use crate::graph::tids::Returned;
+use crate::graph::value::OwnedValue;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, recent};
 use crate::storage::meta::Parameters;
 use crate::txn;
-use crate::types::vector::{TYPE_NAME, VectorDatum};
 
 /// Dead rows that are remembered before they are marked.
 const MOST_DEAD: usize = 1000;
@@ -33,6 +36,41 @@ struct State {
     dead: Vec<Returned>,
     /// The table's length when it was last asked for.
     table_blocks: pg_sys::BlockNumber,
+    /// What the scan under way has done, and the scans before it.
+    spent: Duration,
+    before: Counts,
+}
+
+/// What a scan did.
+#[derive(Debug, Clone, Copy)]
+pub struct LastSearch {
+    /// What it read.
+    pub counts: Counts,
+    /// How long it searched.
+    pub spent: Duration,
+}
+
+thread_local! {
+    static LAST: Cell<Option<LastSearch>> = const { Cell::new(None) };
+}
+
+/// What the session's last scan that has ended did.
+pub fn last_search() -> Option<LastSearch> {
+    LAST.get()
+}
+
+/// What a scan has done, with all rescans.
+///
+/// # Safety
+/// `descriptor` is one of ours.
+pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &*(*descriptor).opaque.cast::<State>() };
+    let mut counts = state.before;
+    if let Some((_, _, scan)) = &state.scan {
+        counts += scan.counts();
+    }
+    counts
 }
 
 #[pg_guard]
@@ -93,10 +131,16 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
         note_dead(descriptor, state);
         state
     };
-    match state.scan.take() {
-        Some((store, space, _)) => kill(&store, &space, &mut state.dead),
-        None => Ok(()),
-    }
+    let Some((store, space, scan)) = state.scan.take() else {
+        return Ok(());
+    };
+    let counts = scan.counts();
+    state.before += counts;
+    LAST.set(Some(LastSearch {
+        counts,
+        spent: std::mem::take(&mut state.spent),
+    }));
+    kill(&store, &space, &mut state.dead)
 }
 
 /// Remembers the row returned last if it is dead to everyone.
@@ -139,12 +183,14 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let query = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        let query = space.query(&query);
+        let query = space.query(query.view());
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
-        let scan = BesideScan::new(Scan::new(query, options::limits(killed)), beside);
+        // SAFETY: the index is open.
+        let limits = options::limits(&unsafe { Options::of(index) }, killed);
+        let scan = BesideScan::new(Scan::new(query, limits), beside);
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
@@ -154,7 +200,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));
-    let Some(tid) = scan.next(&graph)? else {
+    // Rows that were found take no time worth a look at the clock.
+    let start = (!scan.is_ready()).then(Instant::now);
+    let next = scan.next(&graph)?;
+    state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
+    let Some(tid) = next else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
             warn_of_bound(&unsafe { relation_name(index) });
@@ -197,12 +247,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The vector to search for, as the index keeps vectors.
+/// The value to search for.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Vec<f32>> {
-    let dimensions = parameters.shape.dimensions as usize;
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<OwnedValue> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -215,22 +264,10 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         }
         let key = &*(*descriptor).orderByData;
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            // Every distance is NULL: any order will do.
-            return Ok(vec![0.0; dimensions]);
+            // Every distance is NULL.
+            return Ok(value::any(parameters));
         }
-        let value = VectorDatum::from_datum(key.sk_argument);
-        let mut query = value.as_slice().to_vec();
-        if query.len() != dimensions {
-            return Err(Error::DifferentDimensions {
-                type_name: TYPE_NAME,
-                left: dimensions,
-                right: query.len(),
-            });
-        }
-        if parameters.metric == Metric::Cosine {
-            distance::normalize(&mut query);
-        }
-        Ok(query)
+        value::of_query(key.sk_argument, parameters)
     }
 }
 

@@ -7,10 +7,9 @@ use pgrx::{pg_guard, pg_sys};
 use super::{heap_tid, or_raise};
 use crate::error::Result;
 use crate::storage::HeapTid;
-use crate::types::vector::VectorDatum;
 
-/// Takes a row that has a value, and the TID that the index has it under.
-type Visit<'v> = dyn FnMut(&VectorDatum, HeapTid) -> Result<()> + 'v;
+/// Takes the value of a row that has one, of the type that the index is for, and the TID that the index has it under.
+type Visit<'v> = dyn FnMut(pg_sys::Datum, HeapTid) -> Result<()> + 'v;
 
 /// Shows `visit` the rows that belong to an index, and raises its error; returns how many rows the table has. `scan` is what to read, and is ended; null is the
 /// whole table as a build sees it, with its progress reported.
@@ -42,7 +41,7 @@ unsafe extern "C-unwind" fn take(
     unsafe {
         if !*isnull {
             let visit = &mut *state.cast::<&mut Visit<'_>>();
-            or_raise(index, visit(&VectorDatum::from_datum(*values), heap_tid(tid)));
+            or_raise(index, visit(*values, heap_tid(tid)));
         }
     }
 }

@@ -13,14 +13,15 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
+use crate::graph::value::OwnedValue;
 use crate::storage::HeapTid;
 use crate::storage::memory::MemoryStore;
 
 /// Rows that wait for a thread: enough that none is idle while the leader reads a page.
 pub const QUEUE: usize = 64;
 
-/// A row of the table: its vector as the index keeps it, and where it is.
-pub type Row = (Vec<f32>, HeapTid);
+/// A row of the table: its value as the index keeps it, and where it is.
+pub type Row = (OwnedValue, HeapTid);
 
 /// Threads at work.
 pub struct Workers {
@@ -110,8 +111,8 @@ fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>) ->
     let mut inserter = Inserter::of_build();
     loop {
         let row = rows.lock().recv();
-        let Ok((vector, tid)) = row else { return Ok(()) };
-        graph.insert(&mut inserter, &vector, tid)?;
+        let Ok((value, tid)) = row else { return Ok(()) };
+        graph.insert(&mut inserter, value.view(), tid)?;
     }
 }
 
@@ -152,7 +153,12 @@ mod tests {
     };
 
     fn rows(count: u32) -> impl Iterator<Item = Row> {
-        (0..count).map(|n| (vec![(n % 71) as f32, (n / 71) as f32], HeapTid { block: n, offset: 1 }))
+        (0..count).map(|n| {
+            (
+                OwnedValue::Dense(vec![(n % 71) as f32, (n / 71) as f32]),
+                HeapTid { block: n, offset: 1 },
+            )
+        })
     }
 
     #[test]
@@ -164,7 +170,7 @@ mod tests {
             let mut inserter = Inserter::default();
             for row in rows(3000) {
                 if let Some((vector, tid)) = workers.offer(row).unwrap() {
-                    graph.insert(&mut inserter, &vector, tid).unwrap();
+                    graph.insert(&mut inserter, vector.view(), tid).unwrap();
                 }
             }
             workers.finish().unwrap();
@@ -175,7 +181,7 @@ mod tests {
                 bytes: usize::MAX,
                 killed: false,
             };
-            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0]), limits);
+            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), limits);
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();

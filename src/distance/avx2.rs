@@ -1,11 +1,13 @@
-//! AVX2 with FMA: 8 floats a register.
+//! AVX2 with FMA and F16C (every processor that has the first has the others): 8 floats a register.
 //!
 //! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each needs. The rest of a
 //! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
 
 use std::arch::x86_64::*;
 
-use super::dispatch::Kernels;
+use half::f16;
+
+use super::dispatch::{DenseKernels, Kernels};
 use super::fastscan;
 use super::packed;
 use super::scalar;
@@ -15,46 +17,58 @@ const SETS: usize = 4;
 
 /// The instructions of `KERNELS`.
 pub(super) fn detected() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("popcnt")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("popcnt")
 }
 
 /// To be used only where `detected`.
 pub(super) static KERNELS: Kernels = Kernels {
     name: "avx2",
-    l2_squared,
-    inner_product,
-    negative_inner_product,
-    l1,
-    cosine_terms,
+    single: dense(),
+    half: dense(),
     packed: packed::avx2::KERNELS,
     fastscan: fastscan::avx2::fastscan,
     estimate: fastscan::avx2::estimate,
     hamming,
+    overlap,
 };
 
+/// The kernels of this file for one type of numbers.
+const fn dense<T: Load>() -> DenseKernels<T> {
+    DenseKernels {
+        l2_squared: l2_squared::<T>,
+        inner_product: inner_product::<T>,
+        negative_inner_product: negative_inner_product::<T>,
+        l1: l1::<T>,
+        cosine_terms: cosine_terms::<T>,
+    }
+}
+
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn l2_squared(a: *const f32, b: *const f32, n: usize) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [add_square(sum, x, y)]) };
     sum
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [_mm256_fmadd_ps(x, y, sum)]) };
     sum
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn negative_inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn negative_inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     -unsafe { inner_product(a, b, n) }
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn l1<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     let sign = _mm256_set1_ps(-0.0);
     let step = |[sum]: [__m256; 1], x, y| [_mm256_add_ps(sum, _mm256_andnot_ps(sign, _mm256_sub_ps(x, y)))];
     // SAFETY: the caller's promise.
@@ -62,8 +76,8 @@ unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
     sum
 }
 
-#[target_feature(enable = "avx2,fma")]
-unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn cosine_terms<T: Load>(a: *const T, b: *const T, n: usize) -> [f32; 3] {
     let step = |[ab, aa, bb]: [__m256; 3], x, y| {
         [
             _mm256_fmadd_ps(x, y, ab),
@@ -76,7 +90,7 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
 }
 
 /// sum + (x - y)^2
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn add_square(sum: __m256, x: __m256, y: __m256) -> __m256 {
     let difference = _mm256_sub_ps(x, y);
@@ -86,12 +100,12 @@ fn add_square(sum: __m256, x: __m256, y: __m256) -> __m256 {
 /// `K` sums over all pairs; `step` adds the terms of 8 pairs to 8 partial sums of each, and adds nothing for (0, 0).
 ///
 /// # Safety
-/// `a` and `b` are readable for `n` floats, at any alignment.
-#[target_feature(enable = "avx2,fma")]
+/// `a` and `b` are readable for `n` numbers, at any alignment.
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn sums<const K: usize>(
-    a: *const f32,
-    b: *const f32,
+unsafe fn sums<T: Load, const K: usize>(
+    a: *const T,
+    b: *const T,
     n: usize,
     step: impl Fn([__m256; K], __m256, __m256) -> [__m256; K],
 ) -> [f32; K] {
@@ -99,8 +113,8 @@ unsafe fn sums<const K: usize>(
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
-            // SAFETY: at least LANES floats remain after `done`.
-            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            // SAFETY: at least LANES numbers remain after `done`.
+            let (x, y) = unsafe { (T::load(a.add(done), LANES), T::load(b.add(done), LANES)) };
             *set = step(*set, x, y);
             done += LANES;
         }
@@ -110,8 +124,8 @@ unsafe fn sums<const K: usize>(
         if rest == 0 {
             break;
         }
-        // SAFETY: `rest` floats remain after `done`.
-        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        // SAFETY: `rest` numbers remain after `done`.
+        let (x, y) = unsafe { (T::load(a.add(done), rest), T::load(b.add(done), rest)) };
         *set = step(*set, x, y);
         done += rest;
     }
@@ -124,19 +138,44 @@ unsafe fn sums<const K: usize>(
     total
 }
 
-/// The first `count` (1 to 8) floats at `from`, then zeros.
-///
-/// # Safety
-/// `from` is readable for `count` floats, at any alignment.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn load(from: *const f32, count: usize) -> __m256 {
-    // SAFETY: the caller's promise: the mask reads no more.
-    unsafe {
-        if count == LANES {
-            _mm256_loadu_ps(from)
-        } else {
-            _mm256_maskload_ps(from, first_lanes(count))
+/// Numbers that a register of floats is made of.
+trait Load: Copy {
+    /// The first `count` (1 to 8) numbers at `from`, then zeros.
+    ///
+    /// # Safety
+    /// `from` is readable for `count` numbers, at any alignment, and the machine has the instructions.
+    unsafe fn load(from: *const Self, count: usize) -> __m256;
+}
+
+impl Load for f32 {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn load(from: *const f32, count: usize) -> __m256 {
+        // SAFETY: the caller's promise: the mask reads no more.
+        unsafe {
+            if count == LANES {
+                _mm256_loadu_ps(from)
+            } else {
+                _mm256_maskload_ps(from, first_lanes(count))
+            }
+        }
+    }
+}
+
+impl Load for f16 {
+    #[target_feature(enable = "avx2,f16c")]
+    #[inline]
+    unsafe fn load(from: *const f16, count: usize) -> __m256 {
+        let mut part = [f16::ZERO; LANES];
+        // SAFETY: the caller's promise. There is no load of 16-bit lanes by mask: a part of a register is copied first.
+        unsafe {
+            let from = if count == LANES {
+                from
+            } else {
+                std::ptr::copy_nonoverlapping(from.cast::<u8>(), part.as_mut_ptr().cast(), count * size_of::<f16>());
+                part.as_ptr()
+            };
+            _mm256_cvtph_ps(_mm_loadu_si128(from.cast()))
         }
     }
 }
@@ -163,4 +202,11 @@ pub(super) fn add_lanes(lanes: __m256) -> f32 {
 pub(super) unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
     // SAFETY: the caller's promise. Inlined here, it counts by the processor's own instruction.
     unsafe { scalar::hamming(a, b) }
+}
+
+/// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
+#[target_feature(enable = "popcnt")]
+pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { scalar::overlap(a, b) }
 }

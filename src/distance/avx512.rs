@@ -5,9 +5,12 @@
 //! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
 
 use std::arch::x86_64::*;
+use std::array;
+
+use half::f16;
 
 use super::avx2;
-use super::dispatch::Kernels;
+use super::dispatch::{DenseKernels, Kernels};
 use super::fastscan;
 use super::packed;
 
@@ -36,47 +39,57 @@ pub(super) static KERNELS_VBMI: Kernels = Kernels {
     fastscan: fastscan::avx512_vbmi::fastscan,
     estimate: fastscan::avx512_vbmi::estimate,
     hamming: hamming_vpopcntdq,
+    overlap: overlap_vpopcntdq,
     ..KERNELS
 };
 
 /// To be used only where `detected`.
 pub(super) static KERNELS: Kernels = Kernels {
     name: "avx512",
-    l2_squared,
-    inner_product,
-    negative_inner_product,
-    l1,
-    cosine_terms,
+    single: dense(),
+    half: dense(),
     packed: packed::avx512::KERNELS,
     fastscan: fastscan::avx512::fastscan,
     estimate: fastscan::avx512::estimate,
     // A processor without vpopcntdq counts fastest in its general registers.
     hamming: avx2::hamming,
+    overlap: avx2::overlap,
 };
+
+/// The kernels of this file for one type of numbers.
+const fn dense<T: Load>() -> DenseKernels<T> {
+    DenseKernels {
+        l2_squared: l2_squared::<T>,
+        inner_product: inner_product::<T>,
+        negative_inner_product: negative_inner_product::<T>,
+        l1: l1::<T>,
+        cosine_terms: cosine_terms::<T>,
+    }
+}
 
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn l2_squared(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [add_square(sum, x, y)]) };
     sum
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [_mm512_fmadd_ps(x, y, sum)]) };
     sum
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn negative_inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn negative_inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     -unsafe { inner_product(a, b, n) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l1<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe {
         sums(a, b, n, |[sum], x, y| {
@@ -87,7 +100,7 @@ unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
+unsafe fn cosine_terms<T: Load>(a: *const T, b: *const T, n: usize) -> [f32; 3] {
     let step = |[ab, aa, bb]: [__m512; 3], x, y| {
         [
             _mm512_fmadd_ps(x, y, ab),
@@ -110,12 +123,12 @@ fn add_square(sum: __m512, x: __m512, y: __m512) -> __m512 {
 /// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds nothing for (0, 0).
 ///
 /// # Safety
-/// `a` and `b` are readable for `n` floats, at any alignment.
+/// `a` and `b` are readable for `n` numbers, at any alignment.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-unsafe fn sums<const K: usize>(
-    a: *const f32,
-    b: *const f32,
+unsafe fn sums<T: Load, const K: usize>(
+    a: *const T,
+    b: *const T,
     n: usize,
     step: impl Fn([__m512; K], __m512, __m512) -> [__m512; K],
 ) -> [f32; K] {
@@ -123,8 +136,8 @@ unsafe fn sums<const K: usize>(
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
-            // SAFETY: at least LANES floats remain after `done`.
-            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            // SAFETY: at least LANES numbers remain after `done`.
+            let (x, y) = unsafe { (T::load(a.add(done), LANES), T::load(b.add(done), LANES)) };
             *set = step(*set, x, y);
             done += LANES;
         }
@@ -134,8 +147,8 @@ unsafe fn sums<const K: usize>(
         if rest == 0 {
             break;
         }
-        // SAFETY: `rest` floats remain after `done`.
-        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        // SAFETY: `rest` numbers remain after `done`.
+        let (x, y) = unsafe { (T::load(a.add(done), rest), T::load(b.add(done), rest)) };
         *set = step(*set, x, y);
         done += rest;
     }
@@ -148,15 +161,31 @@ unsafe fn sums<const K: usize>(
     total
 }
 
-/// The first `count` (1 to 16) floats at `from`, then zeros.
-///
-/// # Safety
-/// `from` is readable for `count` floats, at any alignment.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-unsafe fn load(from: *const f32, count: usize) -> __m512 {
-    // SAFETY: the caller's promise: the mask reads no more.
-    unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
+/// Numbers that a register of floats is made of.
+trait Load: Copy {
+    /// The first `count` (1 to 16) numbers at `from`, then zeros.
+    ///
+    /// # Safety
+    /// `from` is readable for `count` numbers, at any alignment, and the machine has the instructions.
+    unsafe fn load(from: *const Self, count: usize) -> __m512;
+}
+
+impl Load for f32 {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    unsafe fn load(from: *const f32, count: usize) -> __m512 {
+        // SAFETY: the caller's promise: the mask reads no more.
+        unsafe { _mm512_maskz_loadu_ps(mask(count), from) }
+    }
+}
+
+impl Load for f16 {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    unsafe fn load(from: *const f16, count: usize) -> __m512 {
+        // SAFETY: the caller's promise: the mask reads no more.
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(count), from.cast())) }
+    }
 }
 
 /// A mask that selects the first `count` (1 to 16) lanes.
@@ -168,8 +197,27 @@ fn mask(count: usize) -> u16 {
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
 unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
+    // SAFETY: the caller's promise.
+    let [count] = unsafe { counts(a, b, |x, y| [_mm512_xor_si512(x, y)]) };
+    count
+}
+
+/// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { counts(a, b, |x, y| [_mm512_and_si512(x, y), _mm512_or_si512(x, y)]) }
+}
+
+/// How many bits are set in each of the `K` things that `combine` makes of two arrays; of zeros it makes zeros.
+///
+/// # Safety
+/// The arrays have one length.
+#[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
+#[inline]
+unsafe fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(__m512i, __m512i) -> [__m512i; K]) -> [u32; K] {
     const BYTES: usize = size_of::<__m512i>();
-    let mut total = _mm512_setzero_si512();
+    let mut totals = [_mm512_setzero_si512(); K];
     for at in (0..a.len()).step_by(BYTES) {
         let mask = u64::MAX >> BYTES.saturating_sub(a.len() - at);
         // SAFETY: both arrays have one length, and the mask reads no more than remains.
@@ -179,7 +227,8 @@ unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
                 _mm512_maskz_loadu_epi8(mask, b.as_ptr().add(at).cast()),
             )
         };
-        total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_xor_si512(x, y)));
+        let bits = combine(x, y);
+        totals = array::from_fn(|k| _mm512_add_epi64(totals[k], _mm512_popcnt_epi64(bits[k])));
     }
-    _mm512_reduce_add_epi64(total) as u32
+    totals.map(|total| _mm512_reduce_add_epi64(total) as u32)
 }

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use half::f16;
+
 use super::fastscan::{EstimateKernel, SumKernel};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
@@ -13,32 +15,44 @@ use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// A sum over the pairs of two arrays of n floats.
+/// A sum over the pairs of two arrays of n numbers, in f32.
 ///
-/// To call one: both pointers are readable for n floats, at any alignment, and the machine has the instructions.
-pub(super) type PairKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -> f32;
+/// To call one: both pointers are readable for n numbers, at any alignment, and the machine has the instructions.
+pub type PairKernel<T = f32> = unsafe fn(a: *const T, b: *const T, n: usize) -> f32;
 
 /// As [`PairKernel`], for the three sums <a,b>, <a,a>, <b,b>.
-pub(super) type CosineKernel = unsafe fn(a: *const f32, b: *const f32, n: usize) -> [f32; 3];
+pub type CosineKernel<T> = unsafe fn(a: *const T, b: *const T, n: usize) -> [f32; 3];
 
 /// The number of bits in which two arrays of bytes differ.
 ///
 /// To call one: the arrays have one length, and the machine has the instructions.
 pub(super) type HammingKernel = unsafe fn(a: &[u8], b: &[u8]) -> u32;
 
+/// The numbers of bits that are set in both of two arrays of bytes, and in at least one. To be called as a
+/// [`HammingKernel`].
+pub(super) type OverlapKernel = unsafe fn(a: &[u8], b: &[u8]) -> [u32; 2];
+
+/// The kernels for dense vectors of one type of numbers.
+#[derive(Clone, Copy)]
+pub struct DenseKernels<T> {
+    pub l2_squared: PairKernel<T>,
+    pub inner_product: PairKernel<T>,
+    pub negative_inner_product: PairKernel<T>,
+    pub l1: PairKernel<T>,
+    pub cosine_terms: CosineKernel<T>,
+}
+
 /// The kernels of one instruction set.
 pub(super) struct Kernels {
     pub name: &'static str,
-    pub l2_squared: PairKernel,
-    pub inner_product: PairKernel,
-    pub negative_inner_product: PairKernel,
-    pub l1: PairKernel,
-    pub cosine_terms: CosineKernel,
+    pub single: DenseKernels<f32>,
+    pub half: DenseKernels<f16>,
     /// In the order of `packed::Width`.
     pub packed: [PackedKernels; 2],
     pub fastscan: SumKernel,
     pub estimate: EstimateKernel,
     pub hamming: HammingKernel,
+    pub overlap: OverlapKernel,
 }
 
 /// The kernels in use: the best this machine can run.

@@ -16,20 +16,26 @@ pub enum Metric {
     Cosine,
     /// Sum of absolute differences.
     L1,
+    /// Number of bits that differ.
+    Hamming,
+    /// Of the bits that are set in either value, the share that is not set in both.
+    Jaccard,
 }
 
 impl Metric {
-    /// The kernel for this metric on this machine. Ask once, then use it for every distance of a search or a build.
+    /// The kernel for this metric of dense vectors on this machine, if it is one. Ask once, then use it for every distance of a search or a
+    /// build.
     #[must_use]
-    pub fn kernel(self) -> Kernel {
-        let kernels = kernels();
-        Kernel(match self {
+    pub fn kernel(self) -> Option<Kernel> {
+        let kernels = &kernels().single;
+        Some(Kernel(match self {
             // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
             // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.
             Metric::L2 | Metric::Cosine => kernels.l2_squared,
             Metric::InnerProduct => kernels.negative_inner_product,
             Metric::L1 => kernels.l1,
-        })
+            Metric::Hamming | Metric::Jaccard => return None,
+        }))
     }
 }
 

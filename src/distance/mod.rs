@@ -1,10 +1,11 @@
-//! Distances between vectors, plain or encoded: kernels for each instruction set, chosen at run time. Knows no
+//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each instruction set, chosen at run time. Knows no
 //! PostgreSQL.
 //!
 //! Invariants:
 //! - Every kernel on floats sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
 //!   One machine always gives the same result for the same input, at any alignment: the choice never changes. The
 //!   kernels on codes, FastScan and Hamming, give the same bits on every machine.
+//! - Halves are converted to f32, which is exact, and then treated as floats.
 //! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
 //!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input.
 //! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
@@ -14,8 +15,10 @@ mod dispatch;
 pub mod fastscan;
 mod metric;
 mod norm;
+mod number;
 pub mod packed;
 mod scalar;
+pub mod sparse;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -31,6 +34,7 @@ pub use dispatch::instruction_set;
 pub use fastscan::{estimate, fastscan};
 pub use metric::{Kernel, Metric};
 pub use norm::{norm, normalize};
+pub use number::{Number, f16};
 pub use packed::{Packed, Width, decode_packed, inner_product_packed, l2_squared_packed};
 
 use dispatch::{PairKernel, kernels};
@@ -44,9 +48,9 @@ compile_error!("big-endian machines are not supported");
 /// # Panics
 /// If the lengths differ.
 #[inline]
-pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
+pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f32 {
     // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(kernels().l2_squared, a, b) }
+    unsafe { apply(T::of(kernels()).l2_squared, a, b) }
 }
 
 /// Inner product.
@@ -54,9 +58,9 @@ pub fn l2_squared(a: &[f32], b: &[f32]) -> f32 {
 /// # Panics
 /// If the lengths differ.
 #[inline]
-pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f32 {
     // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(kernels().inner_product, a, b) }
+    unsafe { apply(T::of(kernels()).inner_product, a, b) }
 }
 
 /// Sum of absolute differences.
@@ -64,9 +68,9 @@ pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
 /// # Panics
 /// If the lengths differ.
 #[inline]
-pub fn l1(a: &[f32], b: &[f32]) -> f32 {
+pub fn l1<T: Number>(a: &[T], b: &[T]) -> f32 {
     // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(kernels().l1, a, b) }
+    unsafe { apply(T::of(kernels()).l1, a, b) }
 }
 
 /// The three sums of the cosine, in one pass: (<a,b>, <a,a>, <b,b>).
@@ -74,10 +78,10 @@ pub fn l1(a: &[f32], b: &[f32]) -> f32 {
 /// # Panics
 /// If the lengths differ.
 #[inline]
-pub fn cosine_terms(a: &[f32], b: &[f32]) -> (f32, f32, f32) {
+pub fn cosine_terms<T: Number>(a: &[T], b: &[T]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len(), "vectors of unequal length");
-    // SAFETY: both slices hold `a.len()` floats; `kernels` returns what this machine can run.
-    let [ab, aa, bb] = unsafe { (kernels().cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
+    // SAFETY: both slices hold `a.len()` numbers; `kernels` returns what this machine can run.
+    let [ab, aa, bb] = unsafe { (T::of(kernels()).cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
     (ab, aa, bb)
 }
 
@@ -93,13 +97,39 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
     unsafe { (kernels().hamming)(a, b) }
 }
 
+/// The numbers of bits that are set in both of two arrays of bytes, and in at least one of them.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+#[must_use]
+pub fn overlap(a: &[u8], b: &[u8]) -> (u32, u32) {
+    assert_eq!(a.len(), b.len(), "codes of unequal length");
+    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
+    let [both, either] = unsafe { (kernels().overlap)(a, b) };
+    (both, either)
+}
+
+/// Jaccard distance of two arrays of bytes: of the bits that are set in either, the share that is not set in both; 1 if none is set in both.
+///
+/// # Panics
+/// If the lengths differ.
+#[inline]
+#[must_use]
+pub fn jaccard(a: &[u8], b: &[u8]) -> f64 {
+    match overlap(a, b) {
+        (0, _) => 1.0,
+        (both, either) => 1.0 - f64::from(both) / f64::from(either),
+    }
+}
+
 /// Calls a kernel on two slices.
 ///
 /// # Safety
 /// The machine can run `kernel`, as it can all that `kernels` returns.
 #[inline]
-unsafe fn apply(kernel: PairKernel, a: &[f32], b: &[f32]) -> f32 {
+unsafe fn apply<T>(kernel: PairKernel<T>, a: &[T], b: &[T]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of unequal length");
-    // SAFETY: both slices hold `a.len()` floats; the rest is the caller's promise.
+    // SAFETY: both slices hold `a.len()` numbers; the rest is the caller's promise.
     unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
 }

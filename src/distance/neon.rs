@@ -5,7 +5,9 @@
 
 use std::arch::aarch64::*;
 
-use super::dispatch::Kernels;
+use half::f16;
+
+use super::dispatch::{DenseKernels, Kernels};
 use super::fastscan;
 use super::packed;
 use super::scalar;
@@ -13,49 +15,61 @@ use super::scalar;
 const LANES: usize = 4;
 const SETS: usize = 8;
 
+/// The bytes of a register.
+const BYTES: usize = 16;
+
 pub(super) static KERNELS: Kernels = Kernels {
     name: "neon",
-    l2_squared,
-    inner_product,
-    negative_inner_product,
-    l1,
-    cosine_terms,
+    single: dense(),
+    half: dense(),
     packed: packed::neon::KERNELS,
     fastscan: fastscan::neon::fastscan,
     estimate: fastscan::neon::estimate,
     hamming,
+    overlap,
 };
+
+/// The kernels of this file for one type of numbers.
+const fn dense<T: Load>() -> DenseKernels<T> {
+    DenseKernels {
+        l2_squared: l2_squared::<T>,
+        inner_product: inner_product::<T>,
+        negative_inner_product: negative_inner_product::<T>,
+        l1: l1::<T>,
+        cosine_terms: cosine_terms::<T>,
+    }
+}
 
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
 #[target_feature(enable = "neon")]
-unsafe fn l2_squared(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [add_square(sum, x, y)]) };
     sum
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [vfmaq_f32(sum, x, y)]) };
     sum
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn negative_inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn negative_inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     -unsafe { inner_product(a, b, n) }
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l1<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     let [sum] = unsafe { sums(a, b, n, |[sum], x, y| [vaddq_f32(sum, vabdq_f32(x, y))]) };
     sum
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
+unsafe fn cosine_terms<T: Load>(a: *const T, b: *const T, n: usize) -> [f32; 3] {
     let step = |[ab, aa, bb]: [float32x4_t; 3], x, y| [vfmaq_f32(ab, x, y), vfmaq_f32(aa, x, x), vfmaq_f32(bb, y, y)];
     // SAFETY: the caller's promise.
     unsafe { sums(a, b, n, step) }
@@ -72,12 +86,12 @@ fn add_square(sum: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t {
 /// `K` sums over all pairs; `step` adds the terms of 4 pairs to 4 partial sums of each, and adds nothing for (0, 0).
 ///
 /// # Safety
-/// `a` and `b` are readable for `n` floats, at any alignment.
+/// `a` and `b` are readable for `n` numbers, at any alignment.
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn sums<const K: usize>(
-    a: *const f32,
-    b: *const f32,
+unsafe fn sums<T: Load, const K: usize>(
+    a: *const T,
+    b: *const T,
     n: usize,
     step: impl Fn([float32x4_t; K], float32x4_t, float32x4_t) -> [float32x4_t; K],
 ) -> [f32; K] {
@@ -85,8 +99,8 @@ unsafe fn sums<const K: usize>(
     let mut done = 0;
     while n - done >= SETS * LANES {
         for set in &mut partial {
-            // SAFETY: at least LANES floats remain after `done`.
-            let (x, y) = unsafe { (load(a.add(done), LANES), load(b.add(done), LANES)) };
+            // SAFETY: at least LANES numbers remain after `done`.
+            let (x, y) = unsafe { (T::load(a.add(done), LANES), T::load(b.add(done), LANES)) };
             *set = step(*set, x, y);
             done += LANES;
         }
@@ -96,8 +110,8 @@ unsafe fn sums<const K: usize>(
         if rest == 0 {
             break;
         }
-        // SAFETY: `rest` floats remain after `done`.
-        let (x, y) = unsafe { (load(a.add(done), rest), load(b.add(done), rest)) };
+        // SAFETY: `rest` numbers remain after `done`.
+        let (x, y) = unsafe { (T::load(a.add(done), rest), T::load(b.add(done), rest)) };
         *set = step(*set, x, y);
         done += rest;
     }
@@ -115,36 +129,95 @@ unsafe fn sums<const K: usize>(
     total
 }
 
-/// The first `count` (at most 4) floats at `from`, then zeros.
+/// Numbers that a register of floats is made of.
+trait Load: Copy {
+    /// The first `count` (at most 4) numbers at `from`, then zeros.
+    ///
+    /// # Safety
+    /// `from` is readable for `count` numbers, at any alignment.
+    unsafe fn load(from: *const Self, count: usize) -> float32x4_t;
+}
+
+impl Load for f32 {
+    #[target_feature(enable = "neon")]
+    #[inline]
+    unsafe fn load(from: *const f32, count: usize) -> float32x4_t {
+        // SAFETY: the caller's promise.
+        let bytes: [u8; LANES * size_of::<f32>()] = unsafe { first(from, count) };
+        // SAFETY: a register's bytes.
+        unsafe { vreinterpretq_f32_u8(vld1q_u8(bytes.as_ptr())) }
+    }
+}
+
+impl Load for f16 {
+    #[target_feature(enable = "neon")]
+    #[inline]
+    unsafe fn load(from: *const f16, count: usize) -> float32x4_t {
+        // SAFETY: the caller's promise.
+        let bytes: [u8; LANES * size_of::<f16>()] = unsafe { first(from, count) };
+        // SAFETY: half a register's bytes.
+        unsafe { vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(bytes.as_ptr()))) }
+    }
+}
+
+/// The bytes of the first `count` (at most 4) numbers, then zeros. Through bytes, since a load of elements may demand
+/// their alignment; a whole register is still one instruction.
 ///
 /// # Safety
-/// `from` is readable for `count` floats, at any alignment.
-#[target_feature(enable = "neon")]
-#[inline]
-unsafe fn load(from: *const f32, count: usize) -> float32x4_t {
-    // Through bytes: a load of f32 elements may demand their alignment. A whole register is still one instruction.
-    let mut bytes = [0u8; LANES * size_of::<f32>()];
-    // SAFETY: the caller's promise; `count` floats fit into `bytes`.
+/// `from` is readable for `count` numbers, at any alignment, and `BYTES` is the size of 4.
+#[inline(always)]
+unsafe fn first<T, const BYTES: usize>(from: *const T, count: usize) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    // SAFETY: the caller's promise; `count` numbers fit into `bytes`.
     unsafe {
-        std::ptr::copy_nonoverlapping(
-            from.cast::<u8>(),
-            bytes.as_mut_ptr(),
-            count.min(LANES) * size_of::<f32>(),
-        );
-        vreinterpretq_f32_u8(vld1q_u8(bytes.as_ptr()))
+        std::ptr::copy_nonoverlapping(from.cast::<u8>(), bytes.as_mut_ptr(), count.min(LANES) * size_of::<T>());
     }
+    bytes
 }
 
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "neon")]
 unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    let mut total = vdupq_n_u32(0);
-    for (x, y) in a.iter().zip(b) {
+    // SAFETY: the caller's promise.
+    let [count] = unsafe { counts(a, b, |x, y| [veorq_u8(x, y)]) };
+    // SAFETY: as the caller promises.
+    count + unsafe { scalar::hamming(rest(a), rest(b)) }
+}
+
+/// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
+#[target_feature(enable = "neon")]
+unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
+    // SAFETY: the caller's promise.
+    let [both, either] = unsafe { counts(a, b, |x, y| [vandq_u8(x, y), vorrq_u8(x, y)]) };
+    // SAFETY: as the caller promises.
+    let [both_rest, either_rest] = unsafe { scalar::overlap(rest(a), rest(b)) };
+    [both + both_rest, either + either_rest]
+}
+
+/// How many bits are set in each of the `K` things that `combine` makes of the whole registers of two arrays.
+///
+/// # Safety
+/// The arrays have one length.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn counts<const K: usize>(
+    a: &[u8],
+    b: &[u8],
+    combine: impl Fn(uint8x16_t, uint8x16_t) -> [uint8x16_t; K],
+) -> [u32; K] {
+    let mut totals = [vdupq_n_u32(0); K];
+    for (x, y) in a.as_chunks::<BYTES>().0.iter().zip(b.as_chunks::<BYTES>().0) {
         // SAFETY: both chunks are as long as a register, and loads of bytes have no alignment.
         let (x, y) = unsafe { (vld1q_u8(x.as_ptr()), vld1q_u8(y.as_ptr())) };
-        total = vpadalq_u16(total, vpaddlq_u8(vcntq_u8(veorq_u8(x, y))));
+        for (total, bits) in totals.iter_mut().zip(combine(x, y)) {
+            *total = vpadalq_u16(*total, vpaddlq_u8(vcntq_u8(bits)));
+        }
     }
-    // SAFETY: both rests have one length.
-    vaddvq_u32(total) + unsafe { scalar::hamming(a_rest, b_rest) }
+    totals.map(|total| vaddvq_u32(total))
+}
+
+/// What [`counts`] leaves out.
+#[inline]
+fn rest(bytes: &[u8]) -> &[u8] {
+    bytes.as_chunks::<BYTES>().1
 }

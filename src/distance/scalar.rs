@@ -6,7 +6,9 @@
 
 use std::array;
 
-use super::dispatch::Kernels;
+use half::f16;
+
+use super::dispatch::{DenseKernels, Kernels};
 use super::fastscan;
 use super::packed;
 
@@ -14,39 +16,48 @@ pub(super) const LANES: usize = 32;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
-    l2_squared,
-    inner_product,
-    negative_inner_product,
-    l1,
-    cosine_terms,
+    single: dense(),
+    half: dense(),
     packed: packed::scalar::KERNELS,
     fastscan: fastscan::scalar::fastscan,
     estimate: fastscan::scalar::estimate,
     hamming,
+    overlap,
 };
 
+/// The kernels of this file for one type of numbers.
+const fn dense<T: Load>() -> DenseKernels<T> {
+    DenseKernels {
+        l2_squared: l2_squared::<T>,
+        inner_product: inner_product::<T>,
+        negative_inner_product: negative_inner_product::<T>,
+        l1: l1::<T>,
+        cosine_terms: cosine_terms::<T>,
+    }
+}
+
 /// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
-unsafe fn l2_squared(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe { sum(a, b, n, |x, y| (x - y) * (x - y)) }
 }
 
-unsafe fn inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe { sum(a, b, n, |x, y| x * y) }
 }
 
-unsafe fn negative_inner_product(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn negative_inner_product<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     -unsafe { inner_product(a, b, n) }
 }
 
-unsafe fn l1(a: *const f32, b: *const f32, n: usize) -> f32 {
+unsafe fn l1<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe { sum(a, b, n, |x, y| (x - y).abs()) }
 }
 
-unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
+unsafe fn cosine_terms<T: Load>(a: *const T, b: *const T, n: usize) -> [f32; 3] {
     // SAFETY: the caller's promise.
     unsafe { [inner_product(a, b, n), inner_product(a, a, n), inner_product(b, b, n)] }
 }
@@ -54,11 +65,11 @@ unsafe fn cosine_terms(a: *const f32, b: *const f32, n: usize) -> [f32; 3] {
 /// The sum over all pairs of what `term` makes of a pair.
 ///
 /// # Safety
-/// `a` and `b` are readable for `n` floats, at any alignment.
+/// `a` and `b` are readable for `n` numbers, at any alignment.
 #[inline(always)]
-unsafe fn sum(a: *const f32, b: *const f32, n: usize, term: impl Fn(f32, f32) -> f32) -> f32 {
+unsafe fn sum<T: Load>(a: *const T, b: *const T, n: usize, term: impl Fn(f32, f32) -> f32) -> f32 {
     // SAFETY: called with i below n only.
-    let term = |i| unsafe { term(a.add(i).read_unaligned(), b.add(i).read_unaligned()) };
+    let term = |i| unsafe { term(a.add(i).read_unaligned().load(), b.add(i).read_unaligned().load()) };
     let mut lanes = [0.0f32; LANES];
     let whole = n - n % LANES;
     for start in (0..whole).step_by(LANES) {
@@ -82,14 +93,53 @@ pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// Numbers that are summed as floats.
+trait Load: Copy {
+    /// This number as a float.
+    fn load(self) -> f32;
+}
+
+impl Load for f32 {
+    #[inline(always)]
+    fn load(self) -> f32 {
+        self
+    }
+}
+
+impl Load for f16 {
+    #[inline(always)]
+    fn load(self) -> f32 {
+        self.to_f32_const()
+    }
+}
+
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[inline(always)]
 pub(super) unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
+    let [count] = counts(a, b, |x, y| [x ^ y]);
+    count
+}
+
+/// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
+#[inline(always)]
+pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
+    counts(a, b, |x, y| [x & y, x | y])
+}
+
+/// How many bits are set in each of the `K` things that `combine` makes of two arrays; of zeros it makes zeros.
+#[inline(always)]
+fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(u64, u64) -> [u64; K]) -> [u32; K] {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
     let words = a
         .iter()
         .zip(b)
-        .map(|(&x, &y)| (u64::from_le_bytes(x) ^ u64::from_le_bytes(y)).count_ones());
-    let bytes = a_rest.iter().zip(b_rest).map(|(x, y)| (x ^ y).count_ones());
-    words.sum::<u32>() + bytes.sum::<u32>()
+        .map(|(&x, &y)| (u64::from_le_bytes(x), u64::from_le_bytes(y)));
+    let bytes = a_rest.iter().zip(b_rest).map(|(&x, &y)| (x.into(), y.into()));
+    let mut totals = [0; K];
+    for (x, y) in words.chain(bytes) {
+        for (total, bits) in totals.iter_mut().zip(combine(x, y)) {
+            *total += bits.count_ones();
+        }
+    }
+    totals
 }

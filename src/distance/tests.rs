@@ -6,10 +6,12 @@
 //! most k u / (1 - k u) times the sum of the absolute terms, with k = ceil(n / 32) + 9, and n 2^-149 more where
 //! products underflow.
 
+use std::marker::PhantomData;
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::dispatch::{Kernels, available};
+use super::dispatch::{DenseKernels, available};
 use super::*;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -76,30 +78,61 @@ fn any_finite(rng: &mut SmallRng) -> f32 {
     }
 }
 
+/// The same for halves.
+const HALF_INPUTS: [(&str, DrawPair); 5] = [
+    ("uniform halves", |rng| {
+        (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0))
+    }),
+    ("equal halves", |rng| {
+        let x = rng.random_range(-1.0..1.0);
+        (x, x)
+    }),
+    ("zeros of both signs", |rng| (signed(rng, 0.0), signed(rng, 0.0))),
+    ("denormal halves", |rng| {
+        let mut draw = || f16::from_bits(rng.random_range(0..1 << 10)).to_f32();
+        (draw(), -draw())
+    }),
+    ("any finite half", |rng| {
+        (any_finite_half(rng).to_f32(), any_finite_half(rng).to_f32())
+    }),
+];
+
+fn any_finite_half(rng: &mut SmallRng) -> f16 {
+    loop {
+        let x = f16::from_bits(rng.random());
+        if x.is_finite() {
+            return x;
+        }
+    }
+}
+
 /// Bytes of a vector that starts `offset` bytes into an allocation, among NaNs that would spoil any sum they enter.
-struct Placed {
+struct Placed<T> {
     bytes: Vec<u8>,
     offset: usize,
     n: usize,
+    numbers: PhantomData<T>,
 }
 
-impl Placed {
-    fn new(v: &[f32], offset: usize) -> Self {
+impl<T: Number> Placed<T> {
+    fn new(v: &[T], offset: usize) -> Self {
         let mut bytes = vec![0xff; offset];
-        bytes.extend(v.iter().flat_map(|x| x.to_le_bytes()));
+        // SAFETY: the bytes of numbers.
+        bytes.extend(unsafe { std::slice::from_raw_parts(v.as_ptr().cast::<u8>(), size_of_val(v)) });
         bytes.extend([0xff; 64]);
         Self {
             bytes,
             offset,
             n: v.len(),
+            numbers: PhantomData,
         }
     }
 
     fn raw(&self) -> &[u8] {
-        &self.bytes[self.offset..][..self.n * size_of::<f32>()]
+        &self.bytes[self.offset..][..self.n * size_of::<T>()]
     }
 
-    fn as_ptr(&self) -> *const f32 {
+    fn as_ptr(&self) -> *const T {
         self.raw().as_ptr().cast()
     }
 }
@@ -115,10 +148,10 @@ const SUMS: [&str; 7] = [
 ];
 
 /// What one version makes of two vectors, in the order of `SUMS`.
-fn all_sums(kernels: &Kernels, a: &Placed, b: &Placed) -> [f32; 7] {
+fn all_sums<T: Number>(kernels: &DenseKernels<T>, a: &Placed<T>, b: &Placed<T>) -> [f32; 7] {
     assert_eq!(a.n, b.n);
     let (p, q, n) = (a.as_ptr(), b.as_ptr(), a.n);
-    // SAFETY: both hold n floats, and the kernels come from `available`.
+    // SAFETY: both hold n numbers, and the kernels come from `available`.
     unsafe {
         let [ab, aa, bb] = (kernels.cosine_terms)(p, q, n);
         [
@@ -178,10 +211,10 @@ impl Reference {
     }
 }
 
-fn references(a: &[f32], b: &[f32]) -> [Reference; 7] {
+fn references<T: Number>(a: &[T], b: &[T]) -> [Reference; 7] {
     let mut all = [Reference::default(); 7];
     for (&x, &y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(x), f64::from(y));
+        let (x, y): (f64, f64) = (x.into(), y.into());
         let terms = [(x - y) * (x - y), x * y, -x * y, (x - y).abs(), x * y, x * x, y * y];
         for (reference, term) in all.iter_mut().zip(terms) {
             reference.add(term);
@@ -190,21 +223,25 @@ fn references(a: &[f32], b: &[f32]) -> [Reference; 7] {
     all
 }
 
-#[test]
-fn every_version_is_within_rounding_of_the_exact_sum() {
+/// How often each kind of result was met: finite, infinite, not finite.
+fn check_versions<T: Number>(inputs: &[(&str, DrawPair)]) -> [usize; 3] {
     let mut rng = SmallRng::seed_from_u64(1);
     let [mut finite, mut infinite, mut not_finite] = [0; 3];
-    for (input, pair) in INPUTS {
+    for (input, pair) in inputs {
         for n in lengths() {
-            let (a, b): (Vec<f32>, Vec<f32>) = (0..n).map(|_| pair(&mut rng)).unzip();
+            let number = |x: f32| T::from_f32(x);
+            let (a, b): (Vec<T>, Vec<T>) = (0..n)
+                .map(|_| pair(&mut rng))
+                .map(|(x, y)| (number(x), number(y)))
+                .unzip();
             let references = references(&a, &b);
             let (a, b) = (
                 Placed::new(&a, rng.random_range(0..64)),
                 Placed::new(&b, rng.random_range(0..64)),
             );
-            let scalar = all_sums(available().last().unwrap(), &a, &b);
+            let scalar = all_sums(T::of(available().last().unwrap()), &a, &b);
             for kernels in available() {
-                let sums = all_sums(kernels, &a, &b);
+                let sums = all_sums(T::of(kernels), &a, &b);
                 for (i, (sum, reference)) in sums.into_iter().zip(references).enumerate() {
                     let what = format!("{} {} of {n} ({input}): {sum:e}", kernels.name, SUMS[i]);
                     let (exact, tolerance) = (reference.exact, reference.tolerance());
@@ -226,6 +263,12 @@ fn every_version_is_within_rounding_of_the_exact_sum() {
             }
         }
     }
+    [finite, infinite, not_finite]
+}
+
+#[test]
+fn every_version_is_within_rounding_of_the_exact_sum() {
+    let [finite, infinite, not_finite] = check_versions::<f32>(&INPUTS);
     // The inputs reach every branch, in every version.
     assert!(
         finite > 1000 && infinite > 1000 && not_finite > 100,
@@ -234,30 +277,42 @@ fn every_version_is_within_rounding_of_the_exact_sum() {
 }
 
 #[test]
-fn alignment_changes_nothing() {
+fn every_version_is_within_rounding_for_halves() {
+    // 16,000 squares of the largest half are far from the limit of f32.
+    let [finite, others @ ..] = check_versions::<f16>(&HALF_INPUTS);
+    assert!(finite > 1000 && others == [0, 0], "{finite} {others:?}");
+}
+
+fn check_alignment<T: Number>() {
     let mut rng = SmallRng::seed_from_u64(2);
     for n in [1, 7, 16, 50, 131, 385] {
-        let a: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let b: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let a: Vec<T> = (0..n).map(|_| T::from_f32(rng.random_range(-1.0..1.0))).collect();
+        let b: Vec<T> = (0..n).map(|_| T::from_f32(rng.random_range(-1.0..1.0))).collect();
         for kernels in available() {
-            let expected = all_sums(kernels, &Placed::new(&a, 0), &Placed::new(&b, 0));
+            let (dense, name) = (T::of(kernels), kernels.name);
+            let expected = all_sums(dense, &Placed::new(&a, 0), &Placed::new(&b, 0));
             for offset in 1..64 {
-                let sums = all_sums(kernels, &Placed::new(&a, offset), &Placed::new(&b, 64 - offset));
-                assert_eq!(sums, expected, "{} of {n} at offset {offset}", kernels.name);
+                let sums = all_sums(dense, &Placed::new(&a, offset), &Placed::new(&b, 64 - offset));
+                assert_eq!(sums, expected, "{name} of {n} at offset {offset}");
             }
         }
     }
 }
 
 #[test]
-fn each_dimension_counts_once() {
+fn alignment_changes_nothing() {
+    check_alignment::<f32>();
+    check_alignment::<f16>();
+}
+
+fn check_each_dimension<T: Number>() {
     // Powers of two and few bits: exact in every order of addition.
     for n in lengths().filter(|&n| n <= 130) {
         for hot in 0..n {
-            let (mut a, mut b) = (vec![0.0; n], vec![0.0; n]);
-            (a[hot], b[hot]) = (2.0, -3.0);
+            let (mut a, mut b) = (vec![T::from_f32(0.0); n], vec![T::from_f32(0.0); n]);
+            (a[hot], b[hot]) = (T::from_f32(2.0), T::from_f32(-3.0));
             for kernels in available() {
-                let sums = all_sums(kernels, &Placed::new(&a, 0), &Placed::new(&b, 0));
+                let sums = all_sums(T::of(kernels), &Placed::new(&a, 0), &Placed::new(&b, 0));
                 assert_eq!(
                     sums,
                     [25.0, -6.0, 6.0, 5.0, -6.0, 4.0, 9.0],
@@ -270,35 +325,46 @@ fn each_dimension_counts_once() {
 }
 
 #[test]
+fn each_dimension_counts_once() {
+    check_each_dimension::<f32>();
+    check_each_dimension::<f16>();
+}
+
+#[test]
 fn functions_compute_what_they_are_called() {
     let (a, b) = ([1.0, 2.0, -3.0], [3.0, 5.0, 1.0]);
     assert_eq!(l2_squared(&a, &b), 29.0);
     assert_eq!(inner_product(&a, &b), 10.0);
     assert_eq!(l1(&a, &b), 9.0);
     assert_eq!(cosine_terms(&a, &b), (10.0, 14.0, 35.0));
-    assert_eq!(l2_squared(&[], &[]), 0.0);
+    assert_eq!(l2_squared::<f32>(&[], &[]), 0.0);
     assert_eq!(
         inner_product(&[0.0], &[1.0]).to_bits(),
         0.0f32.to_bits(),
         "zero is printed without a sign"
     );
+    let (a, b) = (a.map(f16::from_f32), b.map(f16::from_f32));
+    assert_eq!(l2_squared(&a, &b), 29.0);
+    assert_eq!(inner_product(&a, &b), 10.0);
+    assert_eq!(l1(&a, &b), 9.0);
+    assert_eq!(cosine_terms(&a, &b), (10.0, 14.0, 35.0));
     assert_eq!(instruction_set(), available().next().unwrap().name);
 }
 
 #[test]
 fn metrics_order_by_their_key() {
     let (a, b) = ([1.0, 2.0, -3.0], [3.0, 5.0, 1.0]);
-    assert_eq!(Metric::L2.kernel().distance(&a, &b), 29.0);
-    assert_eq!(Metric::InnerProduct.kernel().distance(&a, &b), -10.0);
-    assert_eq!(Metric::Cosine.kernel().distance(&[1.0, 0.0], &[0.0, 1.0]), 2.0);
-    assert_eq!(Metric::L1.kernel().distance(&a, &b), 9.0);
+    assert_eq!(Metric::L2.kernel().unwrap().distance(&a, &b), 29.0);
+    assert_eq!(Metric::InnerProduct.kernel().unwrap().distance(&a, &b), -10.0);
+    assert_eq!(Metric::Cosine.kernel().unwrap().distance(&[1.0, 0.0], &[0.0, 1.0]), 2.0);
+    assert_eq!(Metric::L1.kernel().unwrap().distance(&a, &b), 9.0);
 }
 
 #[test]
 fn cosine_key_orders_near_duplicates() {
     // Their cosines all round to 1 in f32.
     let unit = |angle: f64| [angle.cos() as f32, angle.sin() as f32];
-    let kernel = Metric::Cosine.kernel();
+    let kernel = Metric::Cosine.kernel().unwrap();
     let keys: Vec<f32> = (0..8)
         .map(|i| kernel.distance(&unit(0.0), &unit(f64::from(i) * 1e-5)))
         .collect();
@@ -309,7 +375,7 @@ fn cosine_key_orders_near_duplicates() {
 fn bytes_in_a_page_compare_as_a_slice() {
     let mut rng = SmallRng::seed_from_u64(3);
     for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1] {
-        let kernel = metric.kernel();
+        let kernel = metric.kernel().unwrap();
         for n in lengths() {
             let q: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
             let v: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -338,22 +404,32 @@ fn unequal_lengths_are_refused_by_the_cosine() {
 #[test]
 #[should_panic(expected = "unequal length")]
 fn truncated_bytes_are_refused() {
-    let _ = Metric::L2.kernel().distance_bytes(&[1.0, 2.0], &[0; 7]);
+    let _ = Metric::L2.kernel().unwrap().distance_bytes(&[1.0, 2.0], &[0; 7]);
 }
 
 #[test]
 fn serialised_metrics_are_part_of_the_file_format() {
-    let metrics = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
+    let metrics = [
+        Metric::L2,
+        Metric::InnerProduct,
+        Metric::Cosine,
+        Metric::L1,
+        Metric::Hamming,
+        Metric::Jaccard,
+    ];
     let config = bincode::config::standard();
-    assert_eq!(bincode::serde::encode_to_vec(metrics, config).unwrap(), [0, 1, 2, 3]);
-    let (read, _) = bincode::serde::decode_from_slice::<[Metric; 4], _>(&[0, 1, 2, 3], config).unwrap();
+    assert_eq!(
+        bincode::serde::encode_to_vec(metrics, config).unwrap(),
+        [0, 1, 2, 3, 4, 5]
+    );
+    let (read, _) = bincode::serde::decode_from_slice::<[Metric; 6], _>(&[0, 1, 2, 3, 4, 5], config).unwrap();
     assert_eq!(read, metrics);
-    assert!(bincode::serde::decode_from_slice::<Metric, _>(&[4], config).is_err());
+    assert!(bincode::serde::decode_from_slice::<Metric, _>(&[6], config).is_err());
 }
 
 #[test]
 fn norm_is_exact_where_squares_leave_f32() {
-    assert_eq!(norm(&[]), 0.0);
+    assert_eq!(norm::<f32>(&[]), 0.0);
     assert_eq!(norm(&[3.0, -4.0]), 5.0);
     assert_eq!(norm(&[3e30, 4e30]) as f32, 5e30);
     assert_eq!(norm(&[3e-40, 4e-40]) as f32, 5e-40);
@@ -390,19 +466,49 @@ fn normalize_leaves_zero_vectors() {
 }
 
 #[test]
-fn hamming_counts_the_bits_that_differ() {
+fn normalize_gives_the_nearest_halves() {
+    let mut rng = SmallRng::seed_from_u64(6);
+    for n in lengths().skip(1) {
+        let v: Vec<f16> = (0..n).map(|_| any_finite_half(&mut rng)).collect();
+        let mut unit = v.clone();
+        let length = normalize(&mut unit);
+        assert_eq!(length, norm(&v));
+        let exact: f64 = v.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>().sqrt();
+        assert!(
+            (length / exact - 1.0).abs() < 1e-12,
+            "{n} coordinates: {length}, not {exact}"
+        );
+        assert!(
+            unit.iter()
+                .zip(&v)
+                .all(|(&x, y)| x == f16::from_f32((y.to_f64() / length) as f32))
+        );
+    }
+}
+
+#[test]
+fn bits_are_counted() {
     let mut rng = SmallRng::seed_from_u64(5);
     for n in lengths() {
         let [a, b]: [Vec<u8>; 2] = std::array::from_fn(|_| (0..n + 64).map(|_| rng.random()).collect());
         let (a, b) = (&a[rng.random_range(0..64)..][..n], &b[rng.random_range(0..64)..][..n]);
         let complement: Vec<u8> = a.iter().map(|byte| !byte).collect();
-        let expected = (0..8 * n).filter(|i| (a[i / 8] ^ b[i / 8]) >> (i % 8) & 1 == 1).count();
+        let bit = |bytes: &[u8], i: usize| bytes[i / 8] >> (i % 8) & 1 == 1;
+        let count = |which: &dyn Fn(bool, bool) -> bool| (0..8 * n).filter(|&i| which(bit(a, i), bit(b, i))).count();
+        let (differ, both, either) = (count(&|x, y| x != y), count(&|x, y| x && y), count(&|x, y| x || y));
+        let ones = count(&|x, _| x);
         for kernels in available() {
             // SAFETY: the arrays have one length, and the kernels come from `available`.
-            let counts = unsafe { [b, a, &complement].map(|other| (kernels.hamming)(a, other) as usize) };
-            assert_eq!(counts, [expected, 0, 8 * n], "{} of {n} bytes", kernels.name);
+            unsafe {
+                let counts = [b, a, &complement].map(|other| (kernels.hamming)(a, other) as usize);
+                assert_eq!(counts, [differ, 0, 8 * n], "{} of {n} bytes", kernels.name);
+                let counts = [b, a, &complement].map(|other| (kernels.overlap)(a, other).map(|count| count as usize));
+                let expected = [[both, either], [ones, ones], [0, 8 * n]];
+                assert_eq!(counts, expected, "{} of {n} bytes", kernels.name);
+            }
         }
-        assert_eq!(hamming(a, b) as usize, expected);
+        assert_eq!(hamming(a, b) as usize, differ);
+        assert_eq!(overlap(a, b), (both as u32, either as u32));
     }
 }
 

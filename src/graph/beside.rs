@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::Graph;
 use super::scan::Scan;
+use super::search::Counts;
 use super::tids::Returned;
 use crate::error::Result;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
@@ -43,6 +44,16 @@ impl BesideScan {
     /// Whether a bound ended the scan before the index did.
     pub fn was_bounded(&self) -> bool {
         self.scan.was_bounded()
+    }
+
+    /// Whether the next row is known without another look at the graph.
+    pub fn is_ready(&self) -> bool {
+        self.scan.is_ready()
+    }
+
+    /// What the scan of the graph has done so far.
+    pub fn counts(&self) -> Counts {
+        self.scan.counts()
     }
 
     /// The block that named the row returned last.

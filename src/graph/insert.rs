@@ -9,6 +9,7 @@ use super::node_set::NodeSet;
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
+use super::value::Value;
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK};
@@ -49,6 +50,15 @@ impl From<HeapTid> for NewRow {
     }
 }
 
+/// What an insert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inserted {
+    /// The node that has the row.
+    pub node: NodeRef,
+    /// The level of the node, and how many links it has on level 0, if it is new; nothing if it was there before.
+    pub new: Option<(u8, usize)>,
+}
+
 /// Memory of inserts, reused from one to the next.
 #[derive(Default)]
 pub struct Inserter {
@@ -60,6 +70,7 @@ pub struct Inserter {
     offers_fills: bool,
     /// Whether links back to new records are put off ([`super::batch`]).
     pub(super) defers: bool,
+    last: Option<Inserted>,
 }
 
 impl Inserter {
@@ -70,13 +81,23 @@ impl Inserter {
             ..Inserter::default()
         }
     }
+
+    /// What the last insert did.
+    pub fn last(&self) -> Option<Inserted> {
+        self.last
+    }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts a vector (normalised where the metric wants it) for a heap row. An equal vector's node gets one more TID;
-    /// otherwise there is a new node.
-    pub fn insert(&self, inserter: &mut Inserter, vector: &[f32], row: impl Into<NewRow>) -> Result<()> {
-        self.insert_as(inserter, row.into(), |point| self.space.set_point(vector, point))
+    /// Inserts a value (normalised where the metric wants it) for a heap row. An equal one's node gets one more TID; otherwise there is a new
+    /// node.
+    pub fn insert<'v>(
+        &self,
+        inserter: &mut Inserter,
+        value: impl Into<Value<'v>>,
+        row: impl Into<NewRow>,
+    ) -> Result<()> {
+        self.insert_as(inserter, row.into(), |point| self.space.set_point(value, point))
     }
 
     /// As [`Graph::insert`], for a vector in its stored form.
@@ -110,16 +131,16 @@ impl<S: PageStore> Graph<'_, S> {
         let mut choices = self.choices_from(inserter, query, node_level)?;
         inserter.search.stop_at(f32::NAN);
         let stopped = inserter.search.has_stopped();
-        if self.add_to_equal(&choices, itself, point, tid)? {
-            return Ok(());
-        }
-        if stopped {
+        let mut equal = self.add_to_equal(&choices, itself, point, tid)?;
+        if equal.is_none() && stopped {
             // It was another vector at that distance, or was removed.
             choices = self.choices_from(inserter, query, node_level)?;
-            if self.add_to_equal(&choices, itself, point, tid)? {
-                return Ok(());
-            }
-        } else if row.unchanged && self.add_to_known(inserter, query, itself, point, tid)? {
+            equal = self.add_to_equal(&choices, itself, point, tid)?;
+        } else if equal.is_none() && row.unchanged {
+            equal = self.add_to_known(inserter, query, itself, point, tid)?;
+        }
+        if let Some(node) = equal {
+            inserter.last = Some(Inserted { node, new: None });
             return Ok(());
         }
 
@@ -130,7 +151,7 @@ impl<S: PageStore> Graph<'_, S> {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
             let Linker { chosen, neighbours, .. } = &mut inserter.linker;
             self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
-            self.set_neighbours(&point.coordinates, chosen, neighbours);
+            self.set_neighbours(point, chosen, neighbours);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
@@ -146,10 +167,14 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             if level == 0 {
                 tails = self.place_tails(record, &point.stored)?;
+                inserter.last = Some(Inserted {
+                    node: record.node,
+                    new: Some((node_level, inserter.linker.neighbours.len())),
+                });
             }
             let at = Located {
                 link: record,
-                at: &point.coordinates,
+                at: point,
             };
             let linked = self.link_all_back(inserter, at, level)?;
             if level == 0 && !linked {
@@ -165,19 +190,25 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says whether it is. They are at the distance that the
-    /// vector has to itself.
-    fn add_to_equal(&self, choices: &[Vec<Choice>], itself: f32, point: &Point, tid: HeapTid) -> Result<bool> {
+    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says which. They are at the distance that the vector
+    /// has to itself.
+    fn add_to_equal(
+        &self,
+        choices: &[Vec<Choice>],
+        itself: f32,
+        point: &Point,
+        tid: HeapTid,
+    ) -> Result<Option<NodeRef>> {
         let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
             if self.add_tid(equal.link, &point.stored, tid)? {
-                return Ok(true);
+                return Ok(Some(equal.link.node));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says whether the row was added to it.
+    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says which it is if the row was added to it.
     fn add_to_known(
         &self,
         inserter: &mut Inserter,
@@ -185,9 +216,9 @@ impl<S: PageStore> Graph<'_, S> {
         itself: f32,
         point: &Point,
         tid: HeapTid,
-    ) -> Result<bool> {
+    ) -> Result<Option<NodeRef>> {
         if self.space.parameters.metric == Metric::InnerProduct {
-            return Ok(false);
+            return Ok(None);
         }
         let search = &mut inserter.search;
         let width = KNOWN_WIDTH * self.construction_width();

@@ -66,6 +66,11 @@ impl Neighbours {
         }
     }
 
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// Turns the codes into those of the links back.
     pub(super) fn turn(&mut self) {
         for neighbour in &mut self.links {
@@ -95,8 +100,8 @@ pub(super) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// The links that a record with these coordinates has to what was chosen for it.
-    pub(super) fn set_neighbours(&self, at: &[f32], chosen: &Chosen, neighbours: &mut Neighbours) {
+    /// The links that a record with this vector has to what was chosen for it.
+    pub(super) fn set_neighbours(&self, at: &Point, chosen: &Chosen, neighbours: &mut Neighbours) {
         let each = self.space.layout.code_words();
         let Neighbours { links, words, each: of } = neighbours;
         *of = each;
@@ -213,7 +218,7 @@ impl<S: PageStore> Graph<'_, S> {
             match self.read_point(link, level, point)? {
                 Some(State::Dead) => return Ok(false),
                 Some(_) => choices.push(Choice {
-                    distance: self.space.between(at.at, &point.coordinates),
+                    distance: self.space.between(at.at, point),
                     link,
                 }),
                 None => {}
@@ -251,7 +256,7 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(false);
         }
         let mut words = vec![0; self.space.layout.code_words()];
-        let factors = self.space.encode(new.at, &point.coordinates, &mut words);
+        let factors = self.space.encode(new.at, &point, &mut words);
         let code = Code { words: &words, factors };
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
@@ -280,7 +285,7 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             };
             if self.read_point(last, level, &mut other)?.is_some() && last != new.link {
-                let factors = self.space.encode(&other.coordinates, new.at, &mut words);
+                let factors = self.space.encode(&other, new.at, &mut words);
                 let code = Code { words: &words, factors };
                 self.write(new.link.node, |nodes, slot| {
                     let mut record = nodes.record(slot)?;
@@ -292,7 +297,7 @@ impl<S: PageStore> Graph<'_, S> {
                     Ok(Edit::Changed(()))
                 })?;
             }
-            let factors = self.space.encode(new.at, &here.coordinates, &mut words);
+            let factors = self.space.encode(new.at, &here, &mut words);
             let code = Code { words: &words, factors };
             let replaced = self.write(at.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;

@@ -57,10 +57,7 @@ impl<S: PageStore> Graph<'_, S> {
         if self.read_point(link, level, &mut point)?.is_none() {
             return Ok(());
         }
-        let at = Located {
-            link,
-            at: &point.coordinates,
-        };
+        let at = Located { link, at: &point };
         let beyond = self.beyond_dead(link, level, dead)?;
         let each = self.space.layout.code_words();
         let (mut other, mut candidates, mut words) = (Point::default(), Vec::new(), Vec::new());
@@ -68,7 +65,7 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(candidate, level, &mut other)? == Some(State::Node) {
                 let start = words.len();
                 words.resize(start + each, 0);
-                let factors = self.space.encode(&other.coordinates, at.at, &mut words[start..]);
+                let factors = self.space.encode(&other, at.at, &mut words[start..]);
                 candidates.push((candidate, factors));
             }
         }
@@ -93,7 +90,7 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(candidates[i].0, level, &mut other)? == Some(State::Node) {
                 let other = Located {
                     link: candidates[i].0,
-                    at: &other.coordinates,
+                    at: &other,
                 };
                 self.link_back(&mut inserter.linker, other, at, level)?;
             }
@@ -135,10 +132,7 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(link, level, &mut point)?.is_none() {
                 return Ok(());
             }
-            let at = Located {
-                link,
-                at: &point.coordinates,
-            };
+            let at = Located { link, at: &point };
             let before = self.read(link.node, |record| Ok(record.links().collect::<Vec<_>>()))?;
             let choices = self.choices_around(&before, at, level, dead)?;
             let chosen = &mut inserter.linker.chosen;
@@ -190,7 +184,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut choices = Vec::new();
         for link in around {
             if met.insert(link.node) && self.read_point(link, level, &mut point)? == Some(State::Node) {
-                let distance = self.space.between(at.at, &point.coordinates);
+                let distance = self.space.between(at.at, &point);
                 choices.push(Choice { distance, link });
             }
         }

@@ -29,8 +29,10 @@ pub mod scan;
 pub mod search;
 mod select;
 pub mod space;
+pub mod statistics;
 pub mod tids;
 pub mod truncation;
+pub mod value;
 mod vectors;
 mod visited;
 

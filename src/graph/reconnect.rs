@@ -136,10 +136,7 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(false);
         }
         self.space.set_query(&point, &mut query);
-        let at = Located {
-            link: node,
-            at: &point.coordinates,
-        };
+        let at = Located { link: node, at: &point };
         if self.read(node.node, |record| Ok(record.link_count() == 0))? {
             self.connect(inserter, &query, at, 0)?;
         }

@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 
 use super::Graph;
-use super::search::{Candidate, Search};
+use super::search::{Candidate, Counts, Search};
 use super::space::Query;
 use super::tids::Returned;
 use crate::error::Result;
@@ -175,12 +175,16 @@ struct Tids {
     tids: Vec<HeapTid>,
     /// Whether those marked as dead are, too.
     killed: bool,
+    /// How many were left out.
+    dead: u64,
 }
 
 impl Tids {
     fn add(&mut self, entry: Entry) {
         if self.killed || !entry.killed {
             self.tids.push(entry.tid);
+        } else {
+            self.dead += 1;
         }
     }
 }
@@ -218,6 +222,8 @@ pub struct Scan {
     bounded: bool,
     /// Nodes that only the sweep found.
     swept: usize,
+    /// What was read besides the search.
+    counts: Counts,
 }
 
 impl Scan {
@@ -244,18 +250,33 @@ impl Scan {
             tids: Tids {
                 tids: Vec::new(),
                 killed: limits.killed,
+                dead: 0,
             },
             returned: None,
             late: Vec::new(),
             last: f32::NEG_INFINITY,
             bounded: false,
             swept: 0,
+            counts: Counts::default(),
         }
+    }
+
+    /// What the scan has done so far.
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.search.counts;
+        counts += self.counts;
+        counts.dead_rows += self.tids.dead;
+        counts
     }
 
     /// Whether a bound ended the scan before the index did.
     pub fn was_bounded(&self) -> bool {
         self.bounded
+    }
+
+    /// Whether nodes were found that are still to be returned.
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// The number of nodes that the graph did not lead to.
@@ -283,6 +304,7 @@ impl Scan {
                 return Ok(Some(tid));
             }
             if self.node.read_on(graph, &mut self.tids)? {
+                self.counts.pages += 1;
                 continue;
             }
             if let Some(found) = self.ready.pop() {
@@ -297,7 +319,10 @@ impl Scan {
                         self.tids.tids.push(tid);
                         Node::of(found.link, found.lsn)
                     }
-                    None => Node::read(graph, found.link, &mut self.tids)?,
+                    None => {
+                        self.counts.pages += 1;
+                        Node::read(graph, found.link, &mut self.tids)?
+                    }
                 };
             } else if self.phase == Phase::End {
                 return Ok(None);
@@ -351,6 +376,7 @@ impl Scan {
             Phase::Sweep => {
                 let nodes = self.limits.nodes.saturating_sub(self.search.met().len());
                 let most = nodes.min(self.limits.bytes.saturating_sub(self.bytes()) / size_of::<Found>());
+                self.counts.pages += u64::from(graph.store.blocks()?);
                 let unreached = graph.unreached(&self.search, &self.query, most)?;
                 self.bounded = unreached.len() >= most;
                 self.swept = unreached.len();
@@ -372,9 +398,11 @@ impl Scan {
 
     /// Takes over what a round found.
     fn collect(&mut self) {
-        let killed = self.limits.killed;
-        self.farther
-            .extend(self.search.beam().iter().filter_map(|met| Found::of(met, killed)));
+        let (killed, before) = (self.limits.killed, self.farther.len());
+        let live = self.search.beam().iter().filter(|met| met.live);
+        let met = live.clone().count();
+        self.farther.extend(live.filter_map(|met| Found::of(met, killed)));
+        self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
     }
 
     /// Makes the nearest `count` of what was found ready.

@@ -19,39 +19,40 @@ pub struct Choice {
     pub link: Link,
 }
 
-/// A record and its coordinates.
+/// A record and its vector.
 #[derive(Debug, Clone, Copy)]
 pub struct Located<'a> {
     /// The record.
     pub link: Link,
-    /// Its coordinates.
-    pub at: &'a [f32],
+    /// Its vector.
+    pub at: &'a Point,
 }
 
-/// Records with their coordinates side by side; memory that is reused.
+/// Records with their vectors; memory that is reused.
 #[derive(Default)]
 pub struct Places {
     links: Vec<Link>,
-    coordinates: Vec<f32>,
+    /// As many as there are links, and more whose memory is kept.
+    points: Vec<Point>,
 }
 
 impl Places {
     fn clear(&mut self) {
         self.links.clear();
-        self.coordinates.clear();
     }
 
-    fn push(&mut self, link: Link, coordinates: &[f32]) {
+    /// Takes the point, and leaves another one that is not used any more.
+    fn push(&mut self, link: Link, point: &mut Point) {
+        let at = self.links.len();
+        if at == self.points.len() {
+            self.points.push(Point::default());
+        }
+        std::mem::swap(&mut self.points[at], point);
         self.links.push(link);
-        self.coordinates.extend_from_slice(coordinates);
     }
 
     fn truncate(&mut self, len: usize) {
-        if len < self.links.len() {
-            let dimensions = self.coordinates.len() / self.links.len();
-            self.links.truncate(len);
-            self.coordinates.truncate(len * dimensions);
-        }
+        self.links.truncate(len);
     }
 
     /// The number of records.
@@ -66,9 +67,10 @@ impl Places {
 
     /// The records.
     pub fn iter(&self) -> impl Iterator<Item = Located<'_>> {
-        let dimensions = self.coordinates.len() / self.links.len().max(1);
-        let each = self.coordinates.chunks_exact(dimensions.max(1));
-        self.links.iter().zip(each).map(|(&link, at)| Located { link, at })
+        self.links
+            .iter()
+            .zip(&self.points)
+            .map(|(&link, at)| Located { link, at })
     }
 }
 
@@ -144,16 +146,15 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(choice.link, level, candidate)? != Some(State::Node) {
                 continue;
             }
-            let at = &candidate.coordinates;
-            let is_nearer = |survivor: Located<'_>| self.space.between(at, survivor.at) <= choice.distance;
+            let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
             let stays = kept.contains(&choice.link);
             let has_room = survivors.len() + others_kept < limit;
             if !stays && (!has_room || survivors.iter().any(is_nearer)) {
                 if fills.len() < fill_to {
-                    fills.push(choice.link, at);
+                    fills.push(choice.link, candidate);
                 }
             } else {
-                survivors.push(choice.link, at);
+                survivors.push(choice.link, candidate);
                 others_kept -= usize::from(stays);
             }
         }

@@ -2,30 +2,66 @@
 //!
 //! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates, which codes and the
 //! choice of neighbours are computed from. In a coded index coordinates are rotated, and what quantized ones are decoded to; a
-//! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector.
+//! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector; and of values
+//! that are no dense vectors there are the stored bytes alone.
 //! What all vectors of an index have in common, its centre, is subtracted before they are rotated: distances do not change.
 //! A search compares a [`Query`] with the stored bytes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::value::{self, Value};
 use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
 use crate::quantize::code::{self, Estimated, Factors};
 use crate::quantize::lut::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::{BLOCK, Scalar, Width};
-use crate::storage::Layout;
+use crate::storage::layout::Encoding;
 use crate::storage::meta::Parameters;
+use crate::storage::{Layout, sparse};
 
 /// What follows from the parameters of an index.
 pub struct Space {
     pub(super) parameters: Parameters,
     pub(super) layout: Layout,
-    kernel: Kernel,
+    measure: Measure,
     rotation: Option<Rotation>,
     /// What is subtracted before the rotation; empty if nothing is.
     centre: Vec<f32>,
+}
+
+/// How values that are not quantized are compared: as a whole, but for floats.
+#[derive(Debug, Clone, Copy)]
+enum Measure {
+    /// Vectors of f32.
+    Floats(Kernel),
+    /// Bytes of bits.
+    Bits(fn(&[u8], &[u8]) -> f32),
+    /// Sparse vectors.
+    Sparse(Metric),
+}
+
+impl Measure {
+    fn of(parameters: &Parameters) -> Measure {
+        let (metric, encoding) = (parameters.metric, parameters.shape.encoding);
+        match metric.kernel() {
+            Some(_) if encoding == Encoding::Sparse => Measure::Sparse(metric),
+            Some(kernel) => Measure::Floats(kernel),
+            None if metric == Metric::Jaccard => Measure::Bits(|a, b| distance::jaccard(a, b) as f32),
+            None => Measure::Bits(|a, b| distance::hamming(a, b) as f32),
+        }
+    }
+}
+
+fn sparse_distance(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
+    let (a, b) = (sparse::components(a), sparse::components(b));
+    let distance = match metric {
+        Metric::InnerProduct => -distance::sparse::inner_product(a, b),
+        Metric::L1 => distance::sparse::l1(a, b),
+        _ => distance::sparse::l2_squared(a, b),
+    };
+    distance as f32
 }
 
 /// Spaces that are kept for the next scans.
@@ -41,7 +77,7 @@ thread_local! {
 pub struct Point {
     /// The bytes that are stored, in the record and its tails.
     pub stored: Vec<u8>,
-    /// The coordinates.
+    /// The coordinates; none of what is no dense vector.
     pub coordinates: Vec<f32>,
 }
 
@@ -50,6 +86,8 @@ pub struct Point {
 pub struct Query {
     /// In the form that stored vectors are compared with.
     value: Vec<f32>,
+    /// The stored form of what is no dense vector.
+    stored: Vec<u8>,
     /// What codes are looked up in; unused in a plain index.
     pub(super) table: Table,
 }
@@ -63,7 +101,7 @@ impl Space {
         Ok(Space {
             parameters,
             layout,
-            kernel: parameters.metric.kernel(),
+            measure: Measure::of(&parameters),
             rotation: layout.is_coded().then(rotation),
             centre,
         })
@@ -103,9 +141,16 @@ impl Space {
         &self.layout
     }
 
-    /// Makes the query for a vector (normalised where the metric wants it).
-    pub fn query(&self, vector: &[f32]) -> Query {
+    /// Makes the query for a value (normalised where the metric wants it).
+    pub fn query<'v>(&self, value: impl Into<Value<'v>>) -> Query {
         let mut query = Query::default();
+        let vector = match value.into() {
+            Value::Dense(vector) => vector,
+            Value::Stored(stored) => {
+                query.stored.extend_from_slice(stored);
+                return query;
+            }
+        };
         let mut coordinates = Vec::new();
         self.locate(vector.iter().copied(), &mut coordinates);
         match self.parameters.shape.encoding.width() {
@@ -116,9 +161,19 @@ impl Space {
         query
     }
 
-    /// Makes the point of a vector.
-    pub fn set_point(&self, vector: &[f32], point: &mut Point) {
+    /// Makes the point of a value.
+    pub fn set_point<'v>(&self, value: impl Into<Value<'v>>, point: &mut Point) {
         let Point { stored, coordinates } = point;
+        let vector = match value.into() {
+            Value::Dense(vector) => vector,
+            Value::Stored(bytes) => {
+                coordinates.clear();
+                stored.clear();
+                stored.extend_from_slice(bytes);
+                stored.resize(bytes.len().max(self.layout.inline_len), 0);
+                return;
+            }
+        };
         self.locate(vector.iter().copied(), coordinates);
         stored.clear();
         match self.parameters.shape.encoding.width() {
@@ -137,6 +192,7 @@ impl Space {
     /// The coordinates of a stored vector, all of its bytes.
     pub(super) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
         match self.parameters.shape.encoding.width() {
+            None if !self.parameters.shape.encoding.is_dense() => coordinates.clear(),
             None => self.locate(floats(stored), coordinates),
             Some(width) => {
                 coordinates.resize(self.parameters.shape.coordinates(), 0.0);
@@ -148,6 +204,7 @@ impl Space {
     /// Makes the query for the vector of a point.
     pub(super) fn set_query(&self, point: &Point, query: &mut Query) {
         match self.parameters.shape.encoding.width() {
+            None if !self.parameters.shape.encoding.is_dense() => query.stored.clone_from(&point.stored),
             None => {
                 query.value.clear();
                 query.value.extend(floats(&point.stored));
@@ -181,13 +238,12 @@ impl Space {
         }
     }
 
-    /// The search's order key of a query and a stored vector, of which `stored` is the start, as long as a record keeps.
+    /// The search's order key of a query and a stored vector, of which `stored` is the start, as long as a record keeps. It has to be all of what
+    /// is no dense vector.
     #[inline]
     pub(super) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
         match self.parameters.shape.encoding.width() {
-            None => self
-                .kernel
-                .distance_bytes(&query.value[..stored.len() / size_of::<f32>()], stored),
+            None => self.plain_distance(query, 0, stored),
             Some(width) => {
                 let bytes = &stored[self.head()..];
                 let coordinates = bytes.len() / width.block_bytes() * BLOCK;
@@ -198,17 +254,28 @@ impl Space {
 
     /// What tail `i` adds to the order key; `start` is the start of the stored vector, `bytes` those of the tail.
     pub(super) fn tail_distance(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f32 {
-        let range = self.layout.tail_range(i);
+        let range = self.layout.tail_range(i, self.layout.vector_len);
         let bytes = &bytes[..range.len()];
         match self.parameters.shape.encoding.width() {
-            None => self
-                .kernel
-                .distance_bytes(&query.value[range.start / 4..range.end / 4], bytes),
+            None => self.plain_distance(query, range.start / size_of::<f32>(), bytes),
             Some(width) => {
                 let coordinate = |at: usize| (at - self.head()) / width.block_bytes() * BLOCK;
                 let value = &query.value[coordinate(range.start)..coordinate(range.end)];
                 self.quantized(value, bytes, scalar(start, width))
             }
+        }
+    }
+
+    /// The order key of a query and bytes that are not quantized, of floats those from component `first` on.
+    #[inline]
+    fn plain_distance(&self, query: &Query, first: usize, bytes: &[u8]) -> f32 {
+        match self.measure {
+            Measure::Floats(kernel) => {
+                let end = first + bytes.len() / size_of::<f32>();
+                kernel.distance_bytes(&query.value[first..end], bytes)
+            }
+            Measure::Bits(distance) => distance(&query.stored, bytes),
+            Measure::Sparse(metric) => sparse_distance(metric, &query.stored, bytes),
         }
     }
 
@@ -227,32 +294,55 @@ impl Space {
 
     /// The order key of a query and a stored vector, all of its bytes.
     pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
+        if !self.is_divisible() {
+            return ordered(self.distance(query, stored));
+        }
         let start = &stored[..self.layout.inline_len];
-        let tails =
-            (0..self.layout.tails).map(|i| self.tail_distance(query, start, i, &stored[self.layout.tail_range(i)]));
+        let tails = (0..self.layout.tails)
+            .map(|i| self.tail_distance(query, start, i, &stored[self.layout.tail_range(i, stored.len())]));
         ordered(tails.fold(self.distance(query, start), |sum, piece| sum + piece))
     }
 
-    /// The order key of two points, from their coordinates.
+    /// Whether the order key of a vector is the sum of those of its parts.
     #[inline]
-    pub(super) fn between(&self, a: &[f32], b: &[f32]) -> f32 {
-        ordered(self.kernel.distance(a, b))
+    pub(super) fn is_divisible(&self) -> bool {
+        self.parameters.shape.encoding.is_dense()
     }
 
-    /// The code of `x` as a neighbour of `y`, from their coordinates; none in a plain index. `words` has the layout's number of them.
-    pub(super) fn encode(&self, x: &[f32], y: &[f32], words: &mut [u32]) -> Factors {
+    /// The order key of two points.
+    #[inline]
+    pub(super) fn between(&self, a: &Point, b: &Point) -> f32 {
+        ordered(match self.measure {
+            Measure::Floats(kernel) => kernel.distance(&a.coordinates, &b.coordinates),
+            Measure::Bits(distance) => distance(&a.stored, &b.stored),
+            Measure::Sparse(metric) => sparse_distance(metric, &a.stored, &b.stored),
+        })
+    }
+
+    /// Whether a point is one of a value: it has finite numbers, and what its encoding asks for.
+    pub(super) fn is_sound(&self, point: &Point) -> bool {
+        let dimensions = self.parameters.shape.dimensions;
+        match self.parameters.shape.encoding {
+            Encoding::Bits => value::is_bits(&point.stored, dimensions),
+            Encoding::Sparse => sparse::is_sound(&point.stored, dimensions),
+            _ => point.coordinates.iter().all(|coordinate| coordinate.is_finite()),
+        }
+    }
+
+    /// The code of `x` as a neighbour of `y`; none in a plain index. `words` has the layout's number of them.
+    pub(super) fn encode(&self, x: &Point, y: &Point, words: &mut [u32]) -> Factors {
         if !self.layout.is_coded() {
             return Factors::default();
         }
-        code::encode(x, y, self.estimated(), words)
+        code::encode(&x.coordinates, &y.coordinates, self.estimated(), words)
     }
 
     /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has the other bits.
-    pub(super) fn encode_both(&self, x: &[f32], y: &[f32], words: &mut [u32]) -> (Factors, Factors) {
+    pub(super) fn encode_both(&self, x: &Point, y: &Point, words: &mut [u32]) -> (Factors, Factors) {
         if !self.layout.is_coded() {
             return Default::default();
         }
-        code::encode_both(x, y, self.estimated(), words)
+        code::encode_both(&x.coordinates, &y.coordinates, self.estimated(), words)
     }
 
     fn estimated(&self) -> Estimated {
@@ -358,10 +448,7 @@ mod tests {
                     let mut query = Query::default();
                     space.set_query(&a, &mut query);
                     assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
-                    let (distance, expected) = (
-                        space.whole_distance(&query, &b.stored),
-                        space.between(&a.coordinates, &b.coordinates),
-                    );
+                    let (distance, expected) = (space.whole_distance(&query, &b.stored), space.between(&a, &b));
                     assert!(
                         (distance - expected).abs() <= 1e-4 * expected,
                         "{shape:?}: {distance} {expected}"

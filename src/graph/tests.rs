@@ -7,6 +7,7 @@ mod damage;
 mod input;
 mod interrupted;
 mod long;
+mod stored;
 
 use std::collections::HashSet;
 
@@ -116,7 +117,7 @@ fn first(graph: &Graph<'_, MemoryStore>, query: &[f32], count: usize, limits: Li
 }
 
 fn exact(metric: Metric, vectors: &[Vec<f32>], rows: impl Iterator<Item = usize>, query: &[f32]) -> Vec<(f32, usize)> {
-    let kernel = metric.kernel();
+    let kernel = metric.kernel().unwrap();
     let mut all: Vec<_> = rows
         .map(|row| (space::ordered(kernel.distance(query, &vectors[row])), row))
         .collect();
@@ -141,7 +142,7 @@ fn recall(
         assert!(found.iter().all(|row| rows.contains(row)), "a row that is not there");
         hits += found
             .iter()
-            .filter(|&&row| space::ordered(metric.kernel().distance(query, &vectors[row])) <= farthest)
+            .filter(|&&row| space::ordered(metric.kernel().unwrap().distance(query, &vectors[row])) <= farthest)
             .count();
     }
     hits as f64 / (10 * queries.len()) as f64
@@ -184,7 +185,7 @@ fn a_scan_without_bounds_returns_every_row_once_and_in_order() {
         let found = first(&graph, &vectors[17], usize::MAX, limits(width));
         assert_eq!(found.len(), vectors.len());
         assert_eq!(found.iter().collect::<HashSet<_>>().len(), vectors.len());
-        let kernel = Metric::L2.kernel();
+        let kernel = Metric::L2.kernel().unwrap();
         let distances: Vec<_> = found
             .iter()
             .map(|&row| kernel.distance(&vectors[17], &vectors[row]))

@@ -9,7 +9,7 @@ use super::space::{Point, Query, ordered};
 use crate::error::Result;
 use crate::storage::record::{Record, State};
 use crate::storage::store::place;
-use crate::storage::{Edit, Link, NodeRef, PageStore};
+use crate::storage::{Edit, Layout, Link, NodeRef, PageStore};
 
 /// Whose tails are read.
 struct Owner {
@@ -17,16 +17,19 @@ struct Owner {
     /// Known of a level-0 record only.
     generation: Option<u8>,
     tails: Vec<NodeRef>,
+    /// Bytes of the stored vector.
+    stored_len: usize,
 }
 
 impl Owner {
     /// A stale link may have led to something else than a node, which has no tails.
-    fn of(record: &Record<'_>) -> Owner {
+    fn of(record: &Record<'_>, layout: &Layout) -> Owner {
         let is_node = matches!(record.state(), State::Node | State::Dead);
         Owner {
             node: record.owner(),
             generation: (record.level() == 0).then_some(record.generation()),
             tails: record.tails().filter(|_| is_node).collect(),
+            stored_len: layout.stored_len(record.vector()),
         }
     }
 
@@ -46,17 +49,25 @@ impl<S: PageStore> Graph<'_, S> {
         node: NodeRef,
         f: impl FnOnce(Record<'_>, f32) -> Result<T>,
     ) -> Result<T> {
-        if self.space.layout.tails > 0 {
-            let (generation, distance) = self.read(node, |record| {
-                Ok((record.generation(), self.long_distance(query, &record)))
-            })?;
-            let distance = distance.sum(self, query)?;
-            return self.read(node, |record| {
-                let same = record.generation() == generation;
-                f(record, if same { distance } else { f32::INFINITY })
-            });
+        if self.space.layout.tails == 0 {
+            return self.read(node, |record| f(record, self.distance(query, &record)));
         }
-        self.read(node, |record| f(record, self.distance(query, &record)))
+        let read = self.read(node, |record| {
+            Ok(if record.tails().next().is_none() {
+                Ok(f(record, self.distance(query, &record))?)
+            } else {
+                Err((f, record.generation(), self.long_distance(query, &record)))
+            })
+        })?;
+        let (f, generation, distance) = match read {
+            Ok(value) => return Ok(value),
+            Err(long) => long,
+        };
+        let distance = distance.sum(self, query)?;
+        self.read(node, |record| {
+            let same = record.generation() == generation;
+            f(record, if same { distance } else { f32::INFINITY })
+        })
     }
 
     /// The distance to a vector that is all in its record.
@@ -68,9 +79,12 @@ impl<S: PageStore> Graph<'_, S> {
     /// The start of the distance to a vector with tails.
     fn long_distance(&self, query: &Query, record: &Record<'_>) -> LongDistance {
         LongDistance {
-            owner: Owner::of(record),
+            owner: Owner::of(record, &self.space.layout),
             start: record.vector().to_vec(),
-            sum: self.space.distance(query, record.vector()),
+            sum: match self.space.is_divisible() {
+                true => self.space.distance(query, record.vector()),
+                false => 0.0,
+            },
         }
     }
 
@@ -79,7 +93,7 @@ impl<S: PageStore> Graph<'_, S> {
         let read = self.read_visited(link.node, |record| {
             point.stored.clear();
             point.stored.extend_from_slice(record.vector());
-            let owner = (self.space.layout.tails > 0).then(|| Owner::of(&record));
+            let owner = (self.space.layout.tails > 0).then(|| Owner::of(&record, &self.space.layout));
             Ok(record.is(link.generation, level).then_some((record.state(), owner)))
         })?;
         let Some((state, owner)) = read else { return Ok(None) };
@@ -101,16 +115,19 @@ impl<S: PageStore> Graph<'_, S> {
         if self.space.layout.tails == 0 {
             return Ok(true);
         }
-        let owner = self.read(link.node, |record| Ok(Owner::of(&record)))?;
         let layout = &self.space.layout;
-        self.read_tails(&owner, |i, bytes| *bytes == stored[layout.tail_range(i)])
+        let owner = self.read(link.node, |record| Ok(Owner::of(&record, layout)))?;
+        Ok(owner.stored_len == stored.len()
+            && self.read_tails(&owner, |i, bytes| {
+                *bytes == stored[layout.tail_range(i, owner.stored_len)]
+            })?)
     }
 
     /// Shows `f` each tail's part of a vector, under its page's share lock, until it says no; says whether all were there and none was
     /// refused.
     fn read_tails(&self, owner: &Owner, mut f: impl FnMut(usize, &[u8]) -> bool) -> Result<bool> {
         for (i, &tail) in owner.tails.iter().enumerate() {
-            let len = self.space.layout.tail_range(i).len();
+            let len = self.space.layout.tail_range(i, owner.stored_len).len();
             let accepted = tail != NodeRef::NONE
                 && self.read(tail, |tail| Ok(owner.has(&tail) && f(i, &tail.tail_bytes()[..len])))?;
             if !accepted {
@@ -123,13 +140,14 @@ impl<S: PageStore> Graph<'_, S> {
     /// Gives a level-0 record its tails.
     pub(super) fn place_tails(&self, node: Link, stored: &[u8]) -> Result<Vec<NodeRef>> {
         let layout = &self.space.layout;
-        let mut tails = Vec::with_capacity(layout.tails);
-        for i in 0..layout.tails {
+        let count = layout.tail_count(stored);
+        let mut tails = Vec::with_capacity(count);
+        for i in 0..count {
             tails.push(place(self.store, layout, |nodes, slot| {
                 let tail = nodes.occupy(slot, State::Tail, 0, node.node, NodeRef::NONE)?;
                 nodes
                     .record(slot)?
-                    .set_tail(node.generation, &stored[layout.tail_range(i)]);
+                    .set_tail(node.generation, &stored[layout.tail_range(i, stored.len())]);
                 Ok(tail.node)
             })?);
         }
@@ -153,6 +171,17 @@ pub(super) struct LongDistance {
 impl LongDistance {
     /// Adds the tails; a vector that is not there any more is infinitely far.
     fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
+        if !graph.space.is_divisible() {
+            let mut stored = self.start;
+            let complete = graph.read_tails(&self.owner, |_, bytes| {
+                stored.extend_from_slice(bytes);
+                true
+            })?;
+            return Ok(match complete {
+                true => ordered(graph.space.distance(query, &stored)),
+                false => f32::INFINITY,
+            });
+        }
         let mut sum = self.sum;
         let complete = graph.read_tails(&self.owner, |i, bytes| {
             sum += graph.space.tail_distance(query, &self.start, i, bytes);

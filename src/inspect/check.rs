@@ -15,9 +15,8 @@ use crate::graph::Graph;
 use crate::graph::check::{Fault, Row, Severity, fingerprint};
 use crate::graph::space::Point;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
+use crate::storage::buffers::{BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
-use crate::types::vector::VectorDatum;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
 #[pg_extern(sql = false)]
@@ -71,8 +70,9 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
         }
         heapallindexed.then(|| Snapshot::take())
     };
-    // SAFETY: the index is open and locked.
-    let store = unsafe { BufferStore::new(opened.index, Mode::Normal) };
+    let ring = Ring::new();
+    // SAFETY: the index is open and locked, and the ring outlives the store.
+    let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
     let rows = graph.check(report)?;
     if let Some(snapshot) = snapshot {
@@ -141,16 +141,19 @@ impl Comparison<'_> {
             let info = pg_sys::BuildIndexInfo(index);
             (*info).ii_Concurrent = true;
             let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, true);
-            am::table::read(heap, index, info, scan, &mut |value, tid| self.compare(value, tid));
+            am::table::read(heap, index, info, scan, &mut |datum, tid| self.compare(datum, tid));
         }
     }
 
-    fn compare(&mut self, value: &VectorDatum, tid: HeapTid) -> Result<()> {
+    /// # Safety
+    /// `datum` is a value of the index's type.
+    unsafe fn compare(&mut self, datum: pg_sys::Datum, tid: HeapTid) -> Result<()> {
         let space = self.graph.space();
-        let Some(vector) = am::indexed_form(value, space.parameters())? else {
+        // SAFETY: as the caller promises.
+        let Some(value) = (unsafe { am::value::of_row(datum, space.parameters())? }) else {
             return Ok(());
         };
-        space.set_point(&vector, &mut self.point);
+        space.set_point(value.view(), &mut self.point);
         let row = Row::new(tid, fingerprint(&self.point.stored));
         if self.rows.binary_search(&row).is_err() {
             let is_there = self.rows.binary_search_by_key(&(tid.block, tid.offset), |row| {

@@ -1,10 +1,18 @@
 //! SQL functions that look into an index: for its owner, and for who may look into all tables.
 //!
 //! - `check`: `hnsw_check()`;
-//! - `compaction`: `hnsw_compaction()`.
+//! - `compaction`: `hnsw_compaction()`;
+//! - `estimate`: `hnsw_estimate()`, for an index that is still to be made;
+//! - `last`: `hnsw_last_search()` and `hnsw_last_insert()`, for anyone;
+//! - `stats`: `hnsw_stats()`.
+//!
+//! `hnsw_recall()` is written in PL/pgSQL.
 
 mod check;
 mod compaction;
+mod estimate;
+mod last;
+mod stats;
 
 use pgrx::pg_sys;
 

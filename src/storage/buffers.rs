@@ -33,6 +33,8 @@ pub struct BufferStore {
     relation: pg_sys::Relation,
     /// The relation's length when it was last asked for.
     blocks: Cell<BlockNumber>,
+    /// Pages changed and logged.
+    changes: Cell<u64>,
     mode: Mode,
     /// The ring of buffers that passes over all pages use; null for any.
     strategy: pg_sys::BufferAccessStrategy,
@@ -141,6 +143,7 @@ impl BufferStore {
         BufferStore {
             relation,
             blocks: Cell::new(0),
+            changes: Cell::new(0),
             mode,
             strategy: ptr::null_mut(),
             temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
@@ -161,6 +164,11 @@ impl BufferStore {
         // SAFETY: the relation is open.
         let persistence = unsafe { (*(*self.relation).rd_rel).relpersistence } as u8;
         persistence != pg_sys::RELPERSISTENCE_UNLOGGED
+    }
+
+    /// Pages that were changed through this store, one as often as it was.
+    pub fn changes(&self) -> u64 {
+        self.changes.get()
     }
 
     #[inline]
@@ -234,6 +242,7 @@ impl BufferStore {
         let pages = buffers.map(|buffer| unsafe { &mut *record.register(buffer) });
         match f(pages)? {
             Edit::Changed(value) => {
+                self.changes.set(self.changes.get() + N as u64);
                 record.finish();
                 Ok(value)
             }
@@ -456,6 +465,69 @@ pub unsafe fn needs_wal(relation: pg_sys::Relation) -> bool {
         let logged = pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
         permanent && (logged || ((*relation).rd_createSubid == none && new_file == none))
     }
+}
+
+/// A small ring of buffers for passes over all pages of an index, so that they leave those of others where they are.
+pub struct Ring(pg_sys::BufferAccessStrategy);
+
+impl Ring {
+    /// A ring for reading.
+    #[allow(clippy::new_without_default, reason = "it allocates")]
+    pub fn new() -> Ring {
+        // SAFETY: called in a backend.
+        Ring(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
+    }
+
+    /// What PostgreSQL knows it by; it has to live as long as this is used.
+    pub fn strategy(&self) -> pg_sys::BufferAccessStrategy {
+        self.0
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // An error frees it with its memory context.
+        if !std::thread::panicking() {
+            // SAFETY: it is from GetAccessStrategy.
+            unsafe { pg_sys::FreeAccessStrategy(self.0) };
+        }
+    }
+}
+
+/// Blocks of an index that are in shared buffers, about: the buffers are looked at while others use them. Nothing for a temporary index, which
+/// is not in shared buffers.
+///
+/// # Safety
+/// `index` is open.
+pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
+    // SAFETY: as the caller promises; the headers are in shared memory as long as the server runs, and a torn read of one counts wrongly, no more.
+    unsafe {
+        if (*(*index).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP {
+            return None;
+        }
+        let mut blocks = 0;
+        for i in 0..pg_sys::NBuffers.max(0) as usize {
+            let tag = std::ptr::read_volatile(&raw const (*pg_sys::BufferDescriptors.add(i)).bufferdesc.tag);
+            #[cfg(feature = "pg15")]
+            let is_of_index = {
+                let (file, own) = (tag.rnode, (*index).rd_node);
+                (file.spcNode, file.dbNode, file.relNode) == (own.spcNode, own.dbNode, own.relNode)
+            };
+            #[cfg(not(feature = "pg15"))]
+            let is_of_index = {
+                let own = (*index).rd_locator;
+                (tag.spcOid, tag.dbOid, tag.relNumber) == (own.spcOid, own.dbOid, own.relNumber)
+            };
+            blocks += BlockNumber::from(is_of_index && tag.forkNum == MAIN);
+        }
+        Some(blocks)
+    }
+}
+
+/// Bytes of WAL that this backend has written.
+pub fn wal_bytes() -> u64 {
+    // SAFETY: a counter of this backend.
+    unsafe { pg_sys::pgWalUsage.wal_bytes }
 }
 
 /// Bytes of memory that maintenance of an index may use.

@@ -13,13 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use super::meta::META_BLOCK;
 use super::page::{HEADER_SIZE, SPECIAL};
-use super::{BlockNumber, HeapTid, NodeRef};
+use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
 use crate::quantize::code::{self, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
-/// The most dimensions that a vector of an index may have.
-pub const MAX_DIMENSIONS: usize = 16_000;
+/// The most components other than zero that a sparse vector has.
+const MOST_COMPONENTS: usize = 16_000;
+
+/// Records on a page where sparse vectors may have tails: most have few hundred components, and fit one.
+const SPARSE_SLOTS: usize = 4;
 
 /// TIDs in a level-0 record, where there is room for more than [`FEWEST_TIDS`]: duplicates and versions of a row with an
 /// unchanged vector.
@@ -60,6 +63,10 @@ pub enum Encoding {
     Scalar12,
     /// Likewise, in 10 bits.
     Scalar10,
+    /// The bytes of a `bit` value.
+    Bits,
+    /// The components other than zero ([`super::sparse`]).
+    Sparse,
 }
 
 impl Encoding {
@@ -67,7 +74,7 @@ impl Encoding {
     #[inline]
     pub fn width(self) -> Option<Width> {
         match self {
-            Encoding::Float32 => None,
+            Encoding::Float32 | Encoding::Bits | Encoding::Sparse => None,
             Encoding::Scalar12 => Some(Width::Twelve),
             Encoding::Scalar10 => Some(Width::Ten),
         }
@@ -75,7 +82,25 @@ impl Encoding {
 
     /// Bytes that a vector can be divided after, beyond its first ones.
     fn unit(self) -> usize {
-        self.width().map_or(size_of::<f32>(), Width::block_bytes)
+        match self {
+            Encoding::Bits => 1,
+            _ => self.width().map_or(size_of::<f32>(), Width::block_bytes),
+        }
+    }
+
+    /// The most dimensions that a vector of an index may have.
+    pub fn most_dimensions(self) -> usize {
+        match self {
+            Encoding::Float32 | Encoding::Scalar12 | Encoding::Scalar10 => 16_000,
+            Encoding::Bits => 64_000,
+            Encoding::Sparse => 1_000_000_000,
+        }
+    }
+
+    /// Whether vectors are those of floats, whose parts have distances that add up.
+    #[inline]
+    pub fn is_dense(self) -> bool {
+        !matches!(self, Encoding::Bits | Encoding::Sparse)
     }
 
     /// Bytes before the first unit.
@@ -105,6 +130,17 @@ impl Shape {
             .next_multiple_of(WORD_BITS)
     }
 
+    /// Bytes of the longest stored vector.
+    fn vector_len(&self) -> usize {
+        let dimensions = self.dimensions as usize;
+        match (self.encoding, self.encoding.width()) {
+            (Encoding::Bits, _) => dimensions.div_ceil(8),
+            (Encoding::Sparse, _) => sparse::len(dimensions.min(MOST_COMPONENTS)),
+            (_, None) => size_of::<f32>() * dimensions,
+            (_, Some(width)) => self.encoding.head() + self.coordinates() / BLOCK * width.block_bytes(),
+        }
+    }
+
     /// Whether codes have a bit for every coordinate.
     pub fn has_whole_codes(&self) -> bool {
         usize::from(self.code_bits) == self.coordinates()
@@ -122,11 +158,11 @@ pub struct Layout {
     pub stride: usize,
     /// Slots of a page.
     pub slots: u32,
-    /// Bytes of a stored vector.
+    /// Bytes of a stored vector, of the longest one if they differ.
     pub vector_len: usize,
     /// Its bytes in the record itself; the others are in tails.
     pub inline_len: usize,
-    /// Tails of a node.
+    /// Tails of a node, at most.
     pub tails: usize,
     /// Bytes of a vector in a tail, but for the last one.
     pub tail_len: usize,
@@ -149,24 +185,38 @@ impl Layout {
     /// Bytes of a page that slots can fill.
     const ROOM: usize = SPECIAL - HEADER_SIZE;
 
+    /// Chooses the layout of a new index without codes.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
+    pub fn plain(dimensions: usize, m: usize, encoding: Encoding) -> Result<Layout> {
+        let maximum = encoding.most_dimensions();
+        if dimensions > maximum {
+            return Err(Error::TooManyDimensionsForIndex { maximum });
+        }
+        Layout::of(Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: 0,
+        })
+    }
+
     /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
     ///
     /// # Errors
-    /// [`Error::TooManyDimensionsForIndex`] beyond [`MAX_DIMENSIONS`].
+    /// As [`Layout::plain`].
     pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
+        let plain = Layout::plain(dimensions, m, Encoding::Float32)?;
+        if !coded {
+            return Ok(plain);
+        }
         let shape = |encoding, code_bits: usize| Shape {
             dimensions: dimensions as u32,
             m: m as u16,
             encoding,
             code_bits: code_bits as u16,
         };
-        if dimensions > MAX_DIMENSIONS {
-            let maximum = MAX_DIMENSIONS;
-            return Err(Error::TooManyDimensionsForIndex { maximum });
-        }
-        if !coded {
-            return Layout::of(shape(Encoding::Float32, 0));
-        }
         if dimensions <= SHORT {
             return Layout::with_codes(shape(Encoding::Float32, 0));
         }
@@ -230,29 +280,31 @@ impl Layout {
         let vector_at = codes_at + lanes / LANES * code::codes_len(bits);
 
         let encoding = shape.encoding;
-        let vector_len = match encoding.width() {
-            None => size_of::<f32>() * shape.dimensions as usize,
-            Some(width) => encoding.head() + shape.coordinates() / BLOCK * width.block_bytes(),
-        };
+        let vector_len = shape.vector_len();
         let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
         let beside = vector_at + of_lanes(2) + fewest_tids;
-        let (inline_len, tails) = if beside + vector_len <= Self::ROOM {
+        // Of slots of a record with tails.
+        let (per_page, most) = match encoding {
+            Encoding::Sparse => (SPARSE_SLOTS, Self::ROOM / SPARSE_SLOTS / 8 * 8),
+            _ => (1, Self::ROOM),
+        };
+        let (inline_len, tails) = if beside + vector_len <= most {
             (vector_len, 0)
         } else {
-            Self::spill(beside, vector_len, encoding)?
+            Self::spill(beside, vector_len, encoding, most)?
         };
         let tails_at = vector_at + inline_len;
         let tids_at = tails_at + tails * size_of::<NodeRef>();
         let without_tids = tids_at + of_lanes(2);
         let slots = if tails > 0 {
-            1
+            per_page
         } else {
             Self::ROOM / (without_tids + fewest_tids).next_multiple_of(8)
         };
         let room = Self::ROOM / slots / 8 * 8;
         let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
         let lengths_at = tids_at + tids * HeapTid::SIZE;
-        // A tail has a page of its own.
+        // A tail takes as much as there is.
         let stride = if tails > 0 {
             room
         } else {
@@ -287,23 +339,26 @@ impl Layout {
         stride.saturating_sub(BODY) / encoding.unit() * encoding.unit()
     }
 
-    /// Divides a vector that does not fit a page between the record, which has `taken` bytes beside it, and as few tails as possible, each
-    /// a page of its own.
-    fn spill(taken: usize, vector_len: usize, encoding: Encoding) -> Result<(usize, usize)> {
-        let tail = Self::tail_len(Self::ROOM / 8 * 8, encoding);
+    /// Divides a vector that does not fit a slot of `most` bytes between the record, which has `taken` bytes beside it, and as few tails as
+    /// possible. If vectors differ in length, the record has as much as it can.
+    fn spill(taken: usize, vector_len: usize, encoding: Encoding, most: usize) -> Result<(usize, usize)> {
+        let tail = Self::tail_len(most / 8 * 8, encoding);
         let (head, unit) = (encoding.head(), encoding.unit());
         for tails in 1..=vector_len.div_ceil(tail) {
-            let room = Self::ROOM.saturating_sub(taken + tails * size_of::<NodeRef>() + 8);
+            let room = most.saturating_sub(taken + tails * size_of::<NodeRef>() + 8);
             if room < head + unit {
                 break;
             }
             let inline = head + (room - head) / unit * unit;
             if inline + tails * tail >= vector_len {
+                if encoding == Encoding::Sparse {
+                    return Ok((inline, tails));
+                }
                 return Ok((vector_len.saturating_sub(tails * tail).max(head + unit), tails));
             }
         }
         Err(Error::TooManyDimensionsForIndex {
-            maximum: MAX_DIMENSIONS,
+            maximum: encoding.most_dimensions(),
         })
     }
 
@@ -378,10 +433,31 @@ impl Layout {
         self.tids_at + HeapTid::SIZE
     }
 
-    /// The bytes of a stored vector that its tail `i` holds.
-    pub fn tail_range(&self, i: usize) -> std::ops::Range<usize> {
+    /// Bytes of a stored vector, from those in the record.
+    #[inline]
+    pub fn stored_len(&self, start: &[u8]) -> usize {
+        if self.shape.encoding == Encoding::Sparse {
+            let most = (self.shape.dimensions as usize).min(MOST_COMPONENTS);
+            sparse::len(sparse::count(start, most)).max(self.inline_len)
+        } else {
+            self.vector_len
+        }
+    }
+
+    /// Tails of a node, from what its record has of its vector.
+    #[inline]
+    pub fn tail_count(&self, start: &[u8]) -> usize {
+        if self.shape.encoding == Encoding::Sparse {
+            (self.stored_len(start) - self.inline_len).div_ceil(self.tail_len)
+        } else {
+            self.tails
+        }
+    }
+
+    /// The bytes of a stored vector of this length that its tail `i` holds.
+    pub fn tail_range(&self, i: usize, stored_len: usize) -> std::ops::Range<usize> {
         let start = self.inline_len + i * self.tail_len;
-        start..(start + self.tail_len).min(self.vector_len)
+        start..(start + self.tail_len).min(stored_len)
     }
 }
 

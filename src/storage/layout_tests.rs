@@ -33,15 +33,17 @@ fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
         assert!(layout.tids_at + layout.tids * HeapTid::SIZE <= layout.stride);
         assert!((FEWEST_TIDS..=TIDS).contains(&layout.tids));
         assert!(layout.lanes >= 2 * usize::from(layout.shape.m));
-        let in_tails: usize = (0..layout.tails).map(|i| layout.tail_range(i).len()).sum();
+        let in_tails: usize = (0..layout.tails)
+            .map(|i| layout.tail_range(i, layout.vector_len).len())
+            .sum();
         assert_eq!(layout.inline_len + in_tails, layout.vector_len);
         assert!(
-            (0..layout.tails)
-                .all(|i| !layout.tail_range(i).is_empty() && BODY + layout.tail_range(i).len() <= layout.stride)
+            (0..layout.tails).all(|i| !layout.tail_range(i, layout.vector_len).is_empty()
+                && BODY + layout.tail_range(i, layout.vector_len).len() <= layout.stride)
         );
         assert_eq!(Layout::of(layout.shape), Ok(layout));
     }
-    let maximum = MAX_DIMENSIONS;
+    let maximum = Encoding::Float32.most_dimensions();
     assert_eq!(
         Layout::plan(maximum + 1, 16, true),
         Err(Error::TooManyDimensionsForIndex { maximum })

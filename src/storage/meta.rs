@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Encoding, MAX_DIMENSIONS, Shape};
+use super::layout::{Encoding, Shape};
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::record::MAX_LEVEL;
 use super::{BlockNumber, Layout, Link, NodeRef, centre, corrupted, fnv1a};
@@ -35,6 +35,12 @@ const COMPACTION_AT: usize = 256;
 pub enum Element {
     /// `vector`: f32.
     Vector,
+    /// `halfvec`: numbers of 16 bits, which become f32.
+    Halfvec,
+    /// `bit`.
+    Bit,
+    /// `sparsevec`.
+    Sparsevec,
 }
 
 /// What is fixed when the index is made.
@@ -52,6 +58,18 @@ pub struct Parameters {
     pub seed: u64,
     /// The hash of the centre ([`centre::hash`]), which is on the pages after this one; 0 if there is none.
     pub centre: u64,
+}
+
+impl Element {
+    /// Whether values of this type are stored in this encoding, and have this distance.
+    fn allows(self, encoding: Encoding, metric: Metric) -> bool {
+        let is_of_bits = matches!(metric, Metric::Hamming | Metric::Jaccard);
+        match self {
+            Element::Vector | Element::Halfvec => encoding.is_dense() && !is_of_bits,
+            Element::Bit => encoding == Encoding::Bits && is_of_bits,
+            Element::Sparsevec => encoding == Encoding::Sparse && !is_of_bits,
+        }
+    }
 }
 
 impl Parameters {
@@ -218,10 +236,12 @@ pub fn read(page: &Page) -> Result<Meta> {
         code_bits,
     } = parameters.shape;
     let coded = code_bits > 0;
-    if !(1..=MAX_DIMENSIONS as u32).contains(&dimensions)
+    if !(1..=encoding.most_dimensions() as u32).contains(&dimensions)
         || !(2..=100).contains(&m)
         || !(4..=1000).contains(&parameters.ef_construction)
-        || (!coded && encoding != Encoding::Float32)
+        || !parameters.element.allows(encoding, parameters.metric)
+        || (coded && !encoding.is_dense())
+        || (!coded && encoding.width().is_some())
         || (parameters.centre != 0 && !centre::is_allowed(&parameters))
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
@@ -391,10 +411,36 @@ mod tests {
             seal(&mut page);
             assert!(read(&page).is_err(), "{bits} bits");
         }
-        for metric in [Metric::InnerProduct, Metric::L1] {
+        let refused = |parameters: &Parameters, why: &str| {
             let mut page = [0; PAGE_SIZE];
-            init(&mut page, &Parameters { metric, ..PARAMETERS }).unwrap();
-            assert!(read(&page).is_err(), "a centre under {metric:?}");
+            init(&mut page, parameters).unwrap();
+            assert!(read(&page).is_err(), "{why}: {parameters:?}");
+        };
+        for metric in [Metric::InnerProduct, Metric::L1] {
+            refused(&Parameters { metric, ..PARAMETERS }, "a centre");
         }
+        let metric = Metric::Hamming;
+        refused(
+            &Parameters {
+                metric,
+                centre: 0,
+                ..PARAMETERS
+            },
+            "a metric of bits",
+        );
+        for element in [Element::Bit, Element::Sparsevec] {
+            refused(
+                &Parameters {
+                    element,
+                    centre: 0,
+                    ..PARAMETERS
+                },
+                "codes",
+            );
+        }
+        let element = Element::Halfvec;
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &Parameters { element, ..PARAMETERS }).unwrap();
+        assert!(read(&page).is_ok());
     }
 }

@@ -24,6 +24,7 @@ pub mod node_page;
 pub mod page;
 mod prefetch;
 pub mod record;
+pub mod sparse;
 pub mod store;
 
 use crate::error::{Error, Result};

@@ -189,10 +189,11 @@ impl<'a> Record<'a> {
         &self.bytes[self.layout.vector_at..self.layout.tails_at]
     }
 
-    /// The node's tails.
+    /// The node's tails, as many as its vector needs.
     pub fn tails(&self) -> impl Iterator<Item = NodeRef> + use<'a> {
+        let count = self.layout.tail_count(self.vector());
         let tails = &self.bytes[self.layout.tails_at..self.layout.tids_at];
-        tails.chunks_exact(4).map(|tail| NodeRef(get_u32(tail, 0)))
+        tails.chunks_exact(4).take(count).map(|tail| NodeRef(get_u32(tail, 0)))
     }
 
     /// Whether the vector is all there: a crash may leave a record before its tails.

@@ -14,8 +14,8 @@ pub struct List {
     rows: Vec<NewRow>,
     /// The stored vectors, one after the other.
     stored: Vec<u8>,
-    /// Bytes of each.
-    each: usize,
+    /// Where each of them ends.
+    ends: Vec<usize>,
     /// Where levels begin, outermost first; none twice.
     marks: Vec<Mark>,
     /// So many of the first rows may be in the index, since an error ended their insertion, or it was a copy of the index.
@@ -31,6 +31,9 @@ struct Mark {
 }
 
 impl List {
+    /// Bytes of a row beside its vector.
+    pub const EACH: usize = size_of::<NewRow>() + size_of::<usize>();
+
     /// Adds a row that is staged on a level; a `speculative` one may be taken back by itself.
     ///
     /// # Errors
@@ -39,6 +42,7 @@ impl List {
         let reserved = self
             .rows
             .try_reserve(1)
+            .and_then(|()| self.ends.try_reserve(1))
             .and_then(|()| self.stored.try_reserve(stored.len()));
         reserved.map_err(|_| Error::OutOfMemory)?;
         debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
@@ -48,9 +52,9 @@ impl List {
                 start: self.len(),
             });
         }
-        self.each = stored.len();
         self.rows.push(row);
         self.stored.extend_from_slice(stored);
+        self.ends.push(self.stored.len());
         self.speculative = speculative;
         Ok(())
     }
@@ -64,10 +68,17 @@ impl List {
     /// The last row, which was speculative, stays or goes.
     pub fn settle(&mut self, stays: bool) {
         self.speculative = false;
-        if !stays && self.rows.pop().is_some() {
-            self.stored.truncate(self.rows.len() * self.each);
-            self.doubtful = self.doubtful.min(self.len());
+        if !stays {
+            self.truncate(self.len().saturating_sub(1));
         }
+    }
+
+    /// Drops all rows from one on.
+    fn truncate(&mut self, len: usize) {
+        self.rows.truncate(len);
+        self.ends.truncate(len);
+        self.stored.truncate(self.ends.last().copied().unwrap_or(0));
+        self.doubtful = self.doubtful.min(len);
     }
 
     /// The number of rows.
@@ -82,15 +93,15 @@ impl List {
 
     /// Bytes of the rows.
     pub fn bytes(&self) -> usize {
-        self.rows.len() * size_of::<NewRow>() + self.stored.len()
+        self.rows.len() * List::EACH + self.stored.len()
     }
 
     /// The rows.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = (NewRow, &[u8])> {
-        self.rows
-            .iter()
-            .copied()
-            .zip(self.stored.chunks_exact(self.each.max(1)))
+        self.rows.iter().enumerate().map(|(i, &row)| {
+            let start = if i == 0 { 0 } else { self.ends[i - 1] };
+            (row, &self.stored[start..self.ends[i]])
+        })
     }
 
     /// The innermost subtransaction, on this level, commits.
@@ -107,11 +118,9 @@ impl List {
     /// The innermost subtransaction, on this level, aborts.
     pub fn abort(&mut self, level: i32) {
         while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
-            self.rows.truncate(mark.start);
-            self.stored.truncate(mark.start * self.each);
+            self.truncate(mark.start);
             self.speculative = false;
         }
-        self.doubtful = self.doubtful.min(self.len());
     }
 
     /// All rows are about to be inserted. If that ends with an error, nobody knows which of them are in the index.
@@ -129,6 +138,7 @@ impl List {
         // With their memory: a transaction may come to many indexes, one after the other.
         self.rows = Vec::new();
         self.stored = Vec::new();
+        self.ends = Vec::new();
         self.marks.iter_mut().for_each(|mark| mark.start = 0);
         self.doubtful = 0;
         self.speculative = false;
@@ -172,7 +182,7 @@ mod tests {
         list.abort(2);
         list.commit(2);
         assert_eq!(rows(&list), [10]);
-        assert_eq!(list.bytes(), size_of::<NewRow>() + 3);
+        assert_eq!(list.bytes(), List::EACH + 3);
         list.abort(1);
         assert!(list.is_empty());
     }

@@ -12,6 +12,7 @@
 //! copied to. So rows staged before a REINDEX or TRUNCATE of the same transaction, whose build has read the table anew, are left out, and are there again if it is
 //! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
 
+pub mod last;
 mod list;
 pub mod parallel;
 mod speculative;
@@ -27,10 +28,12 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
+use crate::graph::value::Value;
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
 
+use last::Measured;
 use list::List;
 use speculative::Fate;
 
@@ -200,7 +203,9 @@ impl Staged {
             .rows()
             .filter(|(row, _)| !inserted.contains(&row.tid))
             .collect();
+        let (measured, count) = (Measured::start(), rows.len());
         graph.insert_batch(&mut inserter, rows.into_iter())?;
+        measured.end(count, &inserter, &store);
         // SAFETY: as the caller promises.
         unsafe {
             // A copy of the index is gone if what made it is rolled back: who knows where the rows are then.
@@ -284,7 +289,7 @@ pub fn is_open() -> bool {
     STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its vector (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
+/// Stages a row with its value (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
 /// indexes.
 ///
 /// # Safety
@@ -294,7 +299,7 @@ pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
-    vector: &[f32],
+    value: Value<'_>,
     row: NewRow,
     most: usize,
 ) -> Result<()> {
@@ -321,7 +326,7 @@ pub unsafe fn stage(
             }
         };
         staging.last = i;
-        space.set_point(vector, &mut staging.point);
+        space.set_point(value, &mut staging.point);
         let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
@@ -330,7 +335,7 @@ pub unsafe fn stage(
             let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
             staged.list.push(level, row, &staging.point.stored, speculative)?;
         }
-        staging.bytes += size_of::<NewRow>() + staging.point.stored.len();
+        staging.bytes += List::EACH + staging.point.stored.len();
         if staging.bytes > most {
             staging.apply();
         }

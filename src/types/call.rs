@@ -138,8 +138,9 @@ returned_by_value!(bool, i32, f64);
 
 /// Defines a C function that SQL can name: takes [`Argument`]s, gives a [`Result`](crate::error::Result) of something
 /// [`Returned`], and raises the error if there is one. The SQL declaration must be STRICT and have these arguments.
+/// `fn name<T = f32>(..)` gives a type another name within the function.
 macro_rules! sql_function {
-    ($($(#[$meta:meta])* fn $name:ident($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block)*) => {$(
+    ($($(#[$meta:meta])* fn $name:ident$(<$alias:ident = $aliased:ty>)?($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block)*) => {$(
         $(#[$meta])*
         ///
         /// # Safety
@@ -147,6 +148,8 @@ macro_rules! sql_function {
         #[pgrx::pg_guard]
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(fcinfo: pgrx::pg_sys::FunctionCallInfo) -> pgrx::pg_sys::Datum {
+            $(type $alias = $aliased;)?
+
             #[inline]
             fn body($($arg: $ty),*) -> $crate::error::Result<$ret> $body
 

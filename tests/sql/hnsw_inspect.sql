@@ -103,3 +103,54 @@ CREATE INDEX temporary_val ON temporary USING hnsw (val vector_ip_ops);
 SELECT * FROM hnsw_check('temporary_val', true);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'temporary_val'::regclass;
 SELECT * FROM hnsw_check('temporary_val');
+
+-- What an index consists of.
+CREATE TABLE u (id int PRIMARY KEY, val vector(8));
+INSERT INTO u SELECT n, ARRAY(SELECT sin(n * i) FROM generate_series(1, 8) i)::vector FROM generate_series(1, 2000) n;
+CREATE INDEX u_val ON u USING hnsw (val vector_l2_ops);
+SELECT node_count, deleted_count, level_distribution[1] AS lowest, array_length(level_distribution, 1) > 1 AS levels,
+       avg_edges_per_node BETWEEN 8 AND 32 AS edges, index_bytes = pg_relation_size('u_val') AS bytes,
+       memory_bytes BETWEEN 1 AND index_bytes AS memory, page_fill BETWEEN 0.9 AND 1 AS fill, format_version
+    FROM hnsw_stats('u_val');
+DELETE FROM u WHERE id % 4 = 0;
+VACUUM u;
+SELECT node_count, deleted_count, page_fill < 0.9 AS holes FROM hnsw_stats('u_val');
+CREATE TEMP TABLE v (val vector(2));
+CREATE INDEX v_val ON v USING hnsw (val vector_l2_ops);
+SELECT * FROM hnsw_stats('v_val');
+
+-- An estimate of its size.
+SELECT index_bytes BETWEEN 0.9 * pg_relation_size('u_val') AND 1.1 * pg_relation_size('u_val') AS near FROM hnsw_estimate(2000, 8);
+SELECT index_bytes = build_memory_bytes AS memory, index_bytes > 1000000 AS large FROM hnsw_estimate(1000, 1536, m => 32);
+SELECT * FROM hnsw_estimate(1000, 16001);
+SELECT * FROM hnsw_estimate(1000, 0);
+SELECT * FROM hnsw_estimate(-1, 3);
+SELECT * FROM hnsw_estimate(1, 3, 101);
+
+-- What the session did last.
+SET enable_seqscan = off;
+SELECT count(*) FROM (SELECT id FROM u ORDER BY val <-> '[0,0,0,0,0,0,0,1]' LIMIT 10) rows;
+SELECT nodes_visited BETWEEN 10 AND 1000 AS visited, estimates >= nodes_visited AS estimates, pages >= nodes_visited AS pages,
+       tails_read, rows_skipped, search_time_us > 0 AS time
+    FROM hnsw_last_search();
+INSERT INTO u VALUES (3000, '[3,1,4,1,5,9,2,6]');
+SELECT node_id > 0 AS node, level >= 0 AS level, connected_neighbors BETWEEN 8 AND 32 AS neighbors, rows, pages > 8 AS pages,
+       wal_bytes > 500 AS wal
+    FROM hnsw_last_insert();
+INSERT INTO u VALUES (3001, '[3,1,4,1,5,9,2,6]');
+SELECT level, connected_neighbors, rows, pages FROM hnsw_last_insert();
+INSERT INTO u SELECT n, ARRAY(SELECT cos(n * i) FROM generate_series(1, 8) i)::vector FROM generate_series(4000, 4099) n;
+SELECT rows FROM hnsw_last_insert();
+
+-- How many of the nearest rows it finds.
+SELECT hnsw_recall('u_val', (SELECT array_agg(val) FROM u WHERE id % 100 = 1)) >= 0.95 AS high;
+SET hnsw.ef_search = 1;
+SET hnsw.iterative_scan = off;
+SELECT hnsw_recall('u_val', (SELECT array_agg(val) FROM u WHERE id % 100 = 1), 10) <= 0.3 AS low;
+SELECT hnsw_recall('u_val', ARRAY['[1,2,3,4,5,6,7,8]'::vector], 1);
+RESET hnsw.ef_search;
+RESET hnsw.iterative_scan;
+SHOW enable_indexscan;
+SELECT hnsw_recall('u_pkey', ARRAY['[1,2,3]'::vector]);
+SELECT hnsw_recall('u_val', ARRAY['[1,2,3,4,5,6,7,8]'::vector], 0);
+SELECT hnsw_recall('u_val', ARRAY[]::vector[]);

@@ -38,6 +38,32 @@ SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> '[50,50,50]' LIMIT 70) r
 SELECT id FROM t ORDER BY val <-> '[50,50,50]' LIMIT 1;
 RESET hnsw.ef_search;
 
+-- An index may have a width of its own, for who does not set one.
+ALTER INDEX t_small SET (ef_search = 0);
+ALTER INDEX t_small SET (ef_search = 1001);
+DROP INDEX t_defaults, t_large, t_just;
+SET hnsw.iterative_scan = off;
+CREATE FUNCTION width() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> '[50,50,50]' LIMIT 100) rows $$;
+SELECT width();
+ALTER INDEX t_small SET (ef_search = 7);
+SELECT width();
+BEGIN;
+SET LOCAL hnsw.ef_search = 12;
+SELECT width();
+SAVEPOINT s;
+SET LOCAL hnsw.ef_search = 40;
+SELECT width();
+ROLLBACK TO s;
+SELECT width();
+COMMIT;
+SELECT width();
+SET hnsw.ef_search = 20;
+SELECT width();
+RESET hnsw.ef_search;
+SELECT width();
+RESET hnsw.iterative_scan;
+SELECT pg_get_indexdef('t_small'::regclass);
+
 SHOW hnsw.iterative_scan;
 SET hnsw.iterative_scan = strict_order;
 SET hnsw.iterative_scan = relaxed_order;

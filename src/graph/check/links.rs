@@ -69,11 +69,11 @@ impl<S: PageStore> Graph<'_, S> {
             expected,
             ..
         } = seen;
-        let (x, y) = (&other.coordinates, &own.coordinates);
         words.resize(self.space.layout.code_words(), 0);
         expected.resize(self.space.layout.code_words(), 0);
         let stored = record.read_code(i, words);
-        let factors = self.space.encode(x, y, expected);
+        let factors = self.space.encode(other, own, expected);
+        let (x, y) = (&other.coordinates, &own.coordinates);
         let largest = x.iter().chain(y).fold(0.0, |most: f32, v| most.max(v.abs()));
         let differs = |at: usize| {
             let bit = |words: &[u32]| words[at / WORD_BITS] >> (at % WORD_BITS) & 1;

@@ -186,8 +186,8 @@ impl<S: PageStore> Graph<'_, S> {
             }
             return Ok(());
         }
-        if !seen.own.coordinates.iter().all(|coordinate| coordinate.is_finite()) {
-            found(Severity::Corruption, "its vector is not finite");
+        if !self.space.is_sound(&seen.own) {
+            found(Severity::Corruption, "its vector makes no sense, or is not finite");
         }
         self.check_links(at, record, seen, &mut found)
     }

@@ -131,12 +131,14 @@ impl<S: PageStore> Graph<'_, S> {
         if self.space.layout.tails > 0 {
             drop(pin);
             return self.read_distance(query, link.node, |record, distance| {
+                search.counts.add_record(&record, true);
                 self.take(search, query, level, link, &record, || distance);
                 Ok(())
             });
         }
         self.store.read_pinned(pin, |page| {
             let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
+            search.counts.add_record(&record, false);
             self.take(search, query, level, link, &record, || self.distance(query, &record));
             Ok(())
         })
@@ -157,6 +159,8 @@ impl<S: PageStore> Graph<'_, S> {
         if !record.is(link.generation, level) || !search.visited.insert(link.node) {
             return;
         }
+        search.counts.visited += 1;
+        search.counts.estimates += record.link_count() as u64;
         let distance = distance();
         let live = record.state() == State::Node;
         search.stopped |= live && level == 0 && distance == search.stop_at;
@@ -213,6 +217,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     fn put_neighbours_aside(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
         self.read(candidate.link.node, |record| {
+            search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
                 let (visited, aside) = (&search.visited, search.coded.front.keep());
                 estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {

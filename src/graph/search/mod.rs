@@ -18,7 +18,7 @@ use super::space::Query;
 use super::visited::Visited;
 use crate::error::Result;
 use crate::storage::meta::{EntryPoint, META_BLOCK};
-use crate::storage::record::{Entry, State};
+use crate::storage::record::{Entry, Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
 
 /// How often a search starts again because its way was freed, before the index counts as corrupted.
@@ -48,6 +48,45 @@ pub struct Candidate {
     links: Option<(u32, u8)>,
 }
 
+/// What searches have done, for who wants to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records visited, on all levels.
+    pub visited: u64,
+    /// Distances estimated from codes.
+    pub estimates: u64,
+    /// Pages read, one as often as it was.
+    pub pages: u64,
+    /// Tails of vectors among them.
+    pub tails: u64,
+    /// Rows left out because they are marked as dead to everyone.
+    pub dead_rows: u64,
+}
+
+impl Counts {
+    /// Notes that a record was read for its distance.
+    #[inline]
+    fn add_record(&mut self, record: &Record<'_>, has_tails: bool) {
+        self.pages += 1;
+        if has_tails {
+            let tails = record.tails().count() as u64;
+            self.tails += tails;
+            // The record is read once more behind them.
+            self.pages += tails + u64::from(tails > 0);
+        }
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.visited += other.visited;
+        self.estimates += other.estimates;
+        self.pages += other.pages;
+        self.tails += other.tails;
+        self.dead_rows += other.dead_rows;
+    }
+}
+
 /// The state of a search; its memory is reused from one search to the next.
 pub struct Search {
     visited: Visited,
@@ -71,6 +110,8 @@ pub struct Search {
     /// Links that are put off, but followed.
     pub(super) put_off: Pending,
     coded: Coded,
+    /// What it has done since it was made.
+    pub(super) counts: Counts,
 }
 
 impl Search {
@@ -90,6 +131,7 @@ impl Search {
             stopped: false,
             put_off: Pending::default(),
             coded: Coded::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -240,6 +282,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// Reads a record, of a generation if it is known, and puts it into the beam if it is one of this level.
     fn meet(&self, search: &mut Search, query: &Query, node: NodeRef, generation: Option<u8>, level: u8) -> Result<()> {
         self.read_distance(query, node, |record, distance| {
+            search.counts.add_record(&record, self.space.layout.tails > 0);
             let generation = generation.unwrap_or(record.generation());
             let link = Link { node, generation };
             if self.space.layout.is_coded() {

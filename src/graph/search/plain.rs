@@ -57,6 +57,7 @@ impl Search {
         if !record.is(link.generation, level) || !self.visited.insert(link.node) {
             return;
         }
+        self.counts.visited += 1;
         let mut candidate = Candidate {
             distance,
             link,
@@ -98,6 +99,7 @@ impl<S: PageStore> Graph<'_, S> {
                         .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
                 }
                 None => self.read(link.node, |record| {
+                    search.counts.pages += 1;
                     if record.is(link.generation, level) {
                         search
                             .pending

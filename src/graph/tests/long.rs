@@ -5,7 +5,7 @@ use crate::storage::record::State;
 use crate::test_data::variations;
 
 /// Slots in use as tails.
-fn tails(graph: &Graph<'_, MemoryStore>) -> usize {
+pub(super) fn tails(graph: &Graph<'_, MemoryStore>) -> usize {
     let mut count = 0;
     for block in 1..graph.store.blocks().unwrap() {
         let here = graph.store.read(block, |page| {

@@ -1,34 +1,34 @@
-//! avg(vector). The state is a `double precision[]`: how many vectors there were, then the sum of each element; `{0}` at
-//! the start, when no dimensions are known. (sum(vector) is `+`.)
+//! avg() of vectors. The state is a `double precision[]`: how many vectors there were, then the sum of each element; `{0}` at
+//! the start, when no dimensions are known. (sum() is `+`.)
 
-use super::{VectorDatum, build, check_dimensions, check_finite};
+use super::cast::convert;
+use super::{DenseDatum, Element, dense_functions};
 use crate::error::{Error, Result};
 use crate::types::array::{NumberArray, new_array};
 use crate::types::call::InAggregate;
-use crate::types::call::sql_function;
+use crate::types::dimensions::check_expected;
 use pgrx::pg_sys;
 
-/// The count and the sums of a state that `function` was given.
-fn split<'a>(state: &'a NumberArray<f64>, function: &'static str) -> Result<(f64, &'a [f64])> {
+/// The count and the sums of a state that `TYPE_step` was given.
+fn split<'a, T: Element>(state: &'a NumberArray<f64>, step: &'static str) -> Result<(f64, &'a [f64])> {
     match state.as_slice() {
         Ok([count, sums @ ..]) if *count >= 0.0 => Ok((*count, sums)),
-        _ => Err(Error::AggregateState { function }),
+        _ => Err(Error::AggregateState {
+            type_name: T::TYPE_NAME,
+            step,
+        }),
     }
 }
 
-fn check_expected(expected: usize, found: usize) -> Result<()> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::ExpectedDimensions { expected, found })
-    }
-}
-
-sql_function! {
+dense_functions! {
     /// `vector_accum(double precision[], vector) -> double precision[]`
-    fn vector_accum(state: NumberArray<f64>, vector: VectorDatum, in_aggregate: InAggregate) -> pg_sys::Datum {
+    fn vector_accum | halfvec_accum<T>(
+        state: NumberArray<f64>,
+        vector: DenseDatum<T>,
+        in_aggregate: InAggregate,
+    ) -> pg_sys::Datum {
         let values = vector.as_slice();
-        let (count, sums) = split(&state, "vector_accum")?;
+        let (count, sums) = split::<T>(&state, "accum")?;
         if count == 0.0 {
             return Ok(new_array(1 + values.len(), |state| {
                 state[0] = 1.0;
@@ -41,7 +41,7 @@ sql_function! {
         let add = |state: &mut [f64]| {
             state[0] += 1.0;
             for (sum, &value) in state[1..].iter_mut().zip(values) {
-                *sum += f64::from(value);
+                *sum += Into::<f64>::into(value);
             }
         };
         match in_aggregate.0 {
@@ -60,9 +60,9 @@ sql_function! {
     }
 
     /// `vector_combine(double precision[], double precision[]) -> double precision[]`
-    fn vector_combine(a: NumberArray<f64>, b: NumberArray<f64>) -> pg_sys::Datum {
-        let (a_count, a_sums) = split(&a, "vector_combine")?;
-        let (b_count, b_sums) = split(&b, "vector_combine")?;
+    fn vector_combine | halfvec_combine<T>(a: NumberArray<f64>, b: NumberArray<f64>) -> pg_sys::Datum {
+        let (a_count, a_sums) = split::<T>(&a, "combine")?;
+        let (b_count, b_sums) = split::<T>(&b, "combine")?;
         // A side that has seen no vector knows no dimensions: the other is the result.
         let copy = |count: f64, sums: &[f64]| {
             Ok(new_array(1 + sums.len(), |state| {
@@ -89,19 +89,11 @@ sql_function! {
     }
 
     /// `vector_avg(double precision[]) -> vector`: NULL if there was no vector.
-    fn vector_avg(state: NumberArray<f64>) -> Option<pg_sys::Datum> {
-        let (count, sums) = split(&state, "vector_avg")?;
+    fn vector_avg | halfvec_avg<T>(state: NumberArray<f64>) -> Option<pg_sys::Datum> {
+        let (count, sums) = split::<T>(&state, "avg")?;
         if count == 0.0 {
             return Ok(None);
         }
-        check_dimensions(sums.len())?;
-        let mut finite = Ok(());
-        let datum = build(sums.len(), |target| {
-            for (mean, sum) in target.iter_mut().zip(sums) {
-                *mean = (sum / count) as f32;
-            }
-            finite = check_finite(target);
-        })?;
-        finite.map(|()| Some(datum))
+        convert::<T, f64>(sums, -1, |sum| (sum / count) as f32).map(Some)
     }
 }

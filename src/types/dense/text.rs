@@ -1,56 +1,50 @@
-//! The text of a vector: `[1,2.5,-3e-05]`. A hot path: embeddings have a thousand numbers and more.
-//!
-//! Reading takes decimal numbers of any form and white space between the parts; a number too small for f32 becomes the
-//! nearest one, if need be zero. Printing gives the shortest text that reads back to the same number, as float4 does.
+//! The text of a dense vector: `[1,2.5,-3e-05]`. A hot path: embeddings have a thousand numbers and more.
 
-use super::{MAX_DIMENSIONS, TYPE_NAME};
+use super::{Element, MAX_DIMENSIONS};
 use crate::error::{Error, Result};
-use std::ffi::{c_char, c_int};
+use crate::types::text::{MAX_PRINTED, Parser, out_of_range, print_number};
 use std::mem::MaybeUninit;
-
-/// How much of a refused text an error quotes, in bytes.
-const MAX_QUOTED: usize = 1024;
-
-/// The longest number PostgreSQL prints: `-1.2345678e-38`, and a byte to spare.
-const MAX_PRINTED: usize = 15;
 
 /// Reads a vector.
 ///
 /// # Errors
 /// [`Error::InvalidText`], [`Error::NotANumber`], [`Error::Infinite`], [`Error::NumberOutOfRange`],
 /// [`Error::NoDimensions`] or [`Error::TooManyDimensions`].
-pub fn parse(text: &[u8]) -> Result<Vec<f32>> {
-    let mut parser = Parser { text, position: 0 };
+pub fn parse<T: Element>(text: &[u8]) -> Result<Vec<T>> {
+    let type_name = T::TYPE_NAME;
+    let mut parser = Parser::new(type_name, text);
     parser.skip_space();
     parser.expect(b'[', "\"[\"")?;
     parser.skip_space();
     if parser.peek() == Some(b']') {
-        return Err(Error::NoDimensions { type_name: TYPE_NAME });
+        return Err(Error::NoDimensions { type_name });
     }
     // Most numbers take more than 4 bytes: room for all of them, without much waste.
     let mut values = Vec::with_capacity((text.len() / 4).clamp(4, MAX_DIMENSIONS));
     loop {
         if values.len() == MAX_DIMENSIONS {
             return Err(Error::TooManyDimensions {
-                type_name: TYPE_NAME,
+                type_name,
                 max: MAX_DIMENSIONS,
             });
         }
         parser.skip_space();
-        values.push(parser.number()?);
+        let (number, text) = parser.number()?;
+        let value = T::from_f32(number);
+        if !value.is_finite() {
+            return Err(out_of_range(type_name, text));
+        }
+        values.push(value);
         parser.skip_space();
         match parser.peek() {
-            Some(b',') => parser.position += 1,
+            Some(b',') => parser.advance(),
             Some(b']') => break,
             _ => return Err(parser.syntax_error("\",\" or \"]\"")),
         }
     }
-    parser.position += 1;
-    parser.skip_space();
-    match parser.peek() {
-        None => Ok(values),
-        Some(_) => Err(parser.syntax_error("the end of the text")),
-    }
+    parser.advance();
+    parser.expect_end()?;
+    Ok(values)
 }
 
 /// The room that [`print`] needs for so many numbers.
@@ -59,114 +53,26 @@ pub const fn printed_size(dimensions: usize) -> usize {
 }
 
 /// Prints a vector to `out`, which has room for [`printed_size`] bytes, and returns the length of the text.
-pub fn print(values: &[f32], out: &mut [MaybeUninit<u8>]) -> usize {
-    assert!(out.len() >= printed_size(values.len()));
-    let out = out.as_mut_ptr().cast::<u8>();
+pub fn print<T: Element>(values: &[T], out: &mut [MaybeUninit<u8>]) -> usize {
     let mut len = 0;
     for (index, &value) in values.iter().enumerate() {
-        // SAFETY: a separator and a number are at most MAX_PRINTED + 1 bytes, for which there is room.
-        unsafe {
-            *out.add(len) = if index == 0 { b'[' } else { b',' };
-            len += 1 + float_to_shortest_decimal_bufn(value, out.add(len + 1).cast()) as usize;
-        }
+        out[len].write(if index == 0 { b'[' } else { b',' });
+        len += 1 + print_number(value.into(), &mut out[len + 1..]);
     }
-    // SAFETY: there is one byte more than the numbers can take.
-    unsafe { *out.add(len) = b']' };
+    out[len].write(b']');
     len + 1
-}
-
-// PostgreSQL's own: exactly float4's text, and as fast as any crate. It neither allocates nor raises, so it can be called
-// without the guard that other functions of the server need.
-unsafe extern "C" {
-    /// Writes `f` without a terminating NUL and returns the length, at most [`MAX_PRINTED`].
-    fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
-}
-
-struct Parser<'a> {
-    text: &'a [u8],
-    position: usize,
-}
-
-impl Parser<'_> {
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.position).copied()
-    }
-
-    /// Skips what PostgreSQL's own composite types skip.
-    #[inline]
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) = self.peek() {
-            self.position += 1;
-        }
-    }
-
-    fn expect(&mut self, byte: u8, name: &'static str) -> Result<()> {
-        match self.peek() == Some(byte) {
-            true => self.position += 1,
-            false => return Err(self.syntax_error(name)),
-        }
-        Ok(())
-    }
-
-    /// Reads a finite number.
-    #[inline]
-    fn number(&mut self) -> Result<f32> {
-        let rest = &self.text[self.position..];
-        let Ok((value, len)) = fast_float2::parse_partial::<f32, _>(rest) else {
-            return Err(self.syntax_error("a number"));
-        };
-        if !value.is_finite() {
-            return Err(refused(value, &rest[..len]));
-        }
-        self.position += len;
-        Ok(value)
-    }
-
-    #[cold]
-    fn syntax_error(&self, expected: &'static str) -> Error {
-        Error::InvalidText {
-            type_name: TYPE_NAME,
-            input: quoted(self.text),
-            expected,
-            position: self.position + 1,
-        }
-    }
-}
-
-/// Why `value`, read from `number`, is no element: it says so itself, or it is too large.
-#[cold]
-fn refused(value: f32, number: &[u8]) -> Error {
-    if value.is_nan() {
-        Error::NotANumber { type_name: TYPE_NAME }
-    } else if number.iter().any(u8::is_ascii_digit) {
-        Error::NumberOutOfRange {
-            type_name: TYPE_NAME,
-            number: quoted(number),
-        }
-    } else {
-        Error::Infinite { type_name: TYPE_NAME }
-    }
-}
-
-/// `text` for an error message, shortened if it is long.
-fn quoted(text: &[u8]) -> String {
-    match text.len() <= MAX_QUOTED {
-        true => String::from_utf8_lossy(text).into_owned(),
-        false => {
-            // Not in the middle of a character.
-            let end = (0..=MAX_QUOTED)
-                .rev()
-                .find(|&end| text[end] & 0xc0 != 0x80)
-                .unwrap_or(0);
-            format!("{}...", String::from_utf8_lossy(&text[..end]))
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::f16;
+    use crate::error::Error;
+    use crate::types::text::MAX_QUOTED;
+
+    fn parse(text: &[u8]) -> Result<Vec<f32>> {
+        super::parse::<f32>(text)
+    }
 
     fn syntax(text: &str) -> (&'static str, usize) {
         match parse(text.as_bytes()) {
@@ -293,6 +199,24 @@ mod tests {
         assert_eq!(syntax("[1]x"), ("the end of the text", 4));
         assert_eq!(syntax("[1] ]"), ("the end of the text", 5));
         assert_eq!(syntax("[1]\u{e9}"), ("the end of the text", 4));
+    }
+
+    #[test]
+    fn halves_are_rounded_and_limited() {
+        let parse = super::parse::<f16>;
+        let values = parse(b"[1,0.1,2049,2051,65519,-65519.99,1e-8,5.96e-8,1e-400]").unwrap();
+        let expected = [1., 0.099975586, 2048., 2052., 65504., -65504., 0., 5.9604645e-8, 0.];
+        assert_eq!(values, expected.map(f16::from_f32));
+        for number in ["65520", "-65520", "1e39", "1e400"] {
+            let out_of_range = Error::NumberOutOfRange {
+                type_name: "halfvec",
+                number: number.into(),
+            };
+            assert_eq!(parse(format!("[1,{number}]").as_bytes()), Err(out_of_range));
+        }
+        assert_eq!(parse(b"[nan]"), Err(Error::NotANumber { type_name: "halfvec" }));
+        assert_eq!(parse(b"[-inf]"), Err(Error::Infinite { type_name: "halfvec" }));
+        assert_eq!(parse(b"[]"), Err(Error::NoDimensions { type_name: "halfvec" }));
     }
 
     #[test]

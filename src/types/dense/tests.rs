@@ -2,30 +2,15 @@
 
 #[pgrx::pg_schema]
 mod tests {
-    use crate::types::vector::{MAX_DIMENSIONS, VectorDatum, new_datum, text};
-    use pgrx::pg_sys::panic::CaughtError;
+    use crate::distance::f16;
+    use crate::types::dense::{DenseDatum, Element, HalfvecDatum, MAX_DIMENSIONS, VectorDatum, new_datum, text};
+    use crate::types::testing::{error_of, receive, short};
     use pgrx::prelude::*;
-    use pgrx::{PgSqlErrorCode, PgTryBuilder, Spi};
+    use pgrx::{PgSqlErrorCode, Spi};
     use rand::rngs::SmallRng;
     use rand::{Rng, SeedableRng};
     use std::ffi::CStr;
     use std::mem::MaybeUninit;
-    use std::panic::AssertUnwindSafe;
-
-    /// The SQLSTATE and text of the error that `action` raises.
-    fn error_of<T>(action: impl FnOnce() -> T) -> (PgSqlErrorCode, String) {
-        PgTryBuilder::new(AssertUnwindSafe(|| {
-            action();
-            (PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, String::new())
-        }))
-        .catch_others(|error| match error {
-            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-                (report.sql_error_code(), report.message().to_string())
-            }
-            CaughtError::RustPanic { ereport, .. } => panic!("a Rust panic: {}", ereport.message()),
-        })
-        .execute()
-    }
 
     /// Every kind of number: any bits, and those near the borders of notations and of exact integers.
     fn finite_numbers() -> Vec<f32> {
@@ -53,7 +38,7 @@ mod tests {
         numbers
     }
 
-    fn print(numbers: &[f32]) -> String {
+    fn print<T: Element>(numbers: &[T]) -> String {
         let mut out = vec![MaybeUninit::uninit(); text::printed_size(numbers.len())];
         let len = text::print(numbers, &mut out);
         // SAFETY: print says how many bytes it has written.
@@ -78,100 +63,113 @@ mod tests {
                 };
                 assert_eq!(text, expected);
             }
-            let read = text::parse(text.as_bytes()).unwrap();
+            let read: Vec<f32> = text::parse(text.as_bytes()).unwrap();
             assert!(read.iter().map(|n| n.to_bits()).eq(numbers.iter().map(|n| n.to_bits())));
         }
     }
 
-    /// Calls `vector_recv` as PostgreSQL does with a message of these bytes.
-    fn receive(bytes: &[u8], typmod: i32) -> Vec<f32> {
-        let function: pg_sys::Oid = Spi::get_one("SELECT 'vector_recv(internal, oid, integer)'::regprocedure::oid")
-            .unwrap()
-            .unwrap();
-        let mut data = bytes.to_vec();
-        let mut message = pg_sys::StringInfoData {
-            data: data.as_mut_ptr().cast(),
-            len: data.len() as i32,
-            maxlen: data.len() as i32,
-            cursor: 0,
-        };
-        // SAFETY: the message outlives the call, and the result is a vector.
-        unsafe {
-            let datum = pg_sys::OidReceiveFunctionCall(function, &mut message, pg_sys::InvalidOid, typmod);
-            assert_eq!(message.cursor, message.len, "bytes left");
-            VectorDatum::from_datum(datum).as_slice().to_vec()
+    #[pg_test]
+    fn every_half_reads_back() {
+        let halves: Vec<f16> = (0..=u16::MAX)
+            .map(f16::from_bits)
+            .filter(|half| half.is_finite())
+            .collect();
+        assert_eq!(halves.len(), 2 * 31 * 1024);
+        for halves in halves.chunks(MAX_DIMENSIONS) {
+            let text = print(halves);
+            assert_eq!(
+                text,
+                print(&halves.iter().map(|half| half.to_f32()).collect::<Vec<_>>())
+            );
+            let read: Vec<f16> = text::parse(text.as_bytes()).unwrap();
+            assert!(read.iter().map(|n| n.to_bits()).eq(halves.iter().map(|n| n.to_bits())));
         }
     }
 
+    /// What a receive function makes of a message.
+    fn received<T: Element>(bytes: &[u8], typmod: i32) -> Vec<T> {
+        // SAFETY: what the type's own function returns.
+        unsafe { DenseDatum::from_datum(receive(T::TYPE_NAME, bytes, typmod)) }
+            .as_slice()
+            .to_vec()
+    }
+
     /// The binary form: dimensions, unused, numbers.
-    fn wire(dimensions: i16, unused: i16, numbers: &[f32]) -> Vec<u8> {
+    fn wire<T: Element>(dimensions: i16, unused: i16, numbers: &[T]) -> Vec<u8> {
         let mut bytes = [dimensions.to_be_bytes(), unused.to_be_bytes()].concat();
-        bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+        for number in numbers {
+            let at = bytes.len();
+            bytes.resize(at + size_of::<T>(), 0);
+            number.to_wire(&mut bytes[at..]);
+        }
         bytes
     }
 
     #[pg_test]
     fn receives_binary_values() {
-        assert_eq!(receive(&wire(3, 0, &[1.0, -2.5, 1e-45]), -1), [1.0, -2.5, 1e-45]);
-        assert_eq!(receive(&wire(2, 0, &[1.0, 2.0]), 2), [1.0, 2.0]);
+        assert_eq!(
+            received::<f32>(&wire(3, 0, &[1.0, -2.5, 1e-45f32]), -1),
+            [1.0, -2.5, 1e-45]
+        );
+        assert_eq!(received::<f32>(&wire(2, 0, &[1.0f32, 2.0]), 2), [1.0, 2.0]);
         let longest: Vec<f32> = (0..MAX_DIMENSIONS).map(|i| i as f32).collect();
-        assert_eq!(receive(&wire(MAX_DIMENSIONS as i16, 0, &longest), -1), longest);
+        assert_eq!(received::<f32>(&wire(MAX_DIMENSIONS as i16, 0, &longest), -1), longest);
+        let halves = [f16::ONE, f16::MIN, f16::from_bits(1), f16::NEG_ZERO];
+        assert_eq!(received::<f16>(&wire(4, 0, &halves), 4), halves);
+        assert_eq!(received::<f16>(&[0, 1, 0, 0, 0x3c, 0], -1), [f16::ONE]);
+        let longest: Vec<f16> = (0..MAX_DIMENSIONS).map(|i| f16::from_bits(i as u16)).collect();
+        assert_eq!(received::<f16>(&wire(MAX_DIMENSIONS as i16, 0, &longest), -1), longest);
     }
 
-    #[pg_test]
-    fn refuses_malformed_binary_values() {
+    fn refuses_malformed<T: Element>(nan: T, infinite: T) {
         use PgSqlErrorCode::*;
+        let (name, size, one) = (T::TYPE_NAME, size_of::<T>(), T::from_f32(1.0));
         let refused = |bytes: &[u8], typmod, code, text: &str| {
             assert_eq!(
-                error_of(|| receive(bytes, typmod)),
+                error_of(|| received::<T>(bytes, typmod)),
                 (code, text.to_string()),
                 "{bytes:?}"
             );
         };
         let bad = ERRCODE_INVALID_BINARY_REPRESENTATION;
-        let truncated: [(&[u8], usize, usize); 5] = [
-            (&[], 4, 0),
-            (&[0], 4, 1),
-            (&[0, 1, 0], 4, 3),
-            (&[0, 1, 0, 0], 4, 0),
-            (&[0, 2, 0, 0, 0, 0, 0, 0, 0], 8, 5),
+        let truncated: [(&[u8], usize, usize); 6] = [
+            (&[], 2, 0),
+            (&[0], 2, 1),
+            (&[0, 1], 2, 0),
+            (&[0, 1, 0], 2, 1),
+            (&[0, 1, 0, 0], size, 0),
+            (&[0, 2, 0, 0, 0, 0, 0], 2 * size, 3),
         ];
         for (bytes, wanted, left) in truncated {
-            let text = format!("invalid binary value of type vector: {wanted} bytes expected, {left} left");
+            let text = format!("invalid binary value of type {name}: {wanted} bytes expected, {left} left");
             refused(bytes, -1, bad, &text);
         }
-        refused(
-            &wire(1, 1, &[1.0]),
-            -1,
-            bad,
-            "invalid binary value of type vector: expected unused to be 0, not 1",
-        );
+        let text = format!("invalid binary value of type {name}: expected unused to be 0, not 1");
+        refused(&wire(1, 1, &[one]), -1, bad, &text);
         for dimensions in [0, -1, i16::MIN] {
-            refused(
-                &wire(dimensions, 0, &[]),
-                -1,
-                ERRCODE_DATA_EXCEPTION,
-                "vector must have at least 1 dimension",
-            );
+            let text = format!("{name} must have at least 1 dimension");
+            refused(&wire::<T>(dimensions, 0, &[]), -1, ERRCODE_DATA_EXCEPTION, &text);
         }
         for dimensions in [MAX_DIMENSIONS as i16 + 1, i16::MAX] {
-            let text = "vector cannot have more than 16000 dimensions";
-            refused(&wire(dimensions, 0, &[1.0]), -1, ERRCODE_PROGRAM_LIMIT_EXCEEDED, text);
+            let text = format!("{name} cannot have more than 16000 dimensions");
+            refused(&wire(dimensions, 0, &[one]), -1, ERRCODE_PROGRAM_LIMIT_EXCEEDED, &text);
         }
-        refused(
-            &wire(1, 0, &[1.0]),
-            2,
-            ERRCODE_DATA_EXCEPTION,
-            "expected 2 dimensions, not 1",
-        );
-        refused(
-            &wire(2, 0, &[1.0, f32::NAN]),
-            -1,
-            ERRCODE_DATA_EXCEPTION,
-            "NaN not allowed in vector",
-        );
-        let text = "infinite value not allowed in vector";
-        refused(&wire(2, 0, &[f32::NEG_INFINITY, 1.0]), -1, ERRCODE_DATA_EXCEPTION, text);
+        let text = "expected 2 dimensions, not 1";
+        refused(&wire(1, 0, &[one]), 2, ERRCODE_DATA_EXCEPTION, text);
+        let text = format!("NaN not allowed in {name}");
+        refused(&wire(2, 0, &[one, nan]), -1, ERRCODE_DATA_EXCEPTION, &text);
+        let text = format!("infinite value not allowed in {name}");
+        refused(&wire(2, 0, &[infinite, one]), -1, ERRCODE_DATA_EXCEPTION, &text);
+    }
+
+    #[pg_test]
+    fn refuses_malformed_vectors() {
+        refuses_malformed(f32::NAN, f32::NEG_INFINITY);
+    }
+
+    #[pg_test]
+    fn refuses_malformed_halfvecs() {
+        refuses_malformed(f16::NAN, f16::NEG_INFINITY);
     }
 
     #[pg_test]
@@ -186,38 +184,51 @@ mod tests {
                 [20 << 2, 0, 0, 0, 3, 0, 0, 0]
             );
         }
-        assert!(new_datum(&[]).is_err());
-        assert!(new_datum(&[1.0; MAX_DIMENSIONS + 1]).is_err());
+        let halves = numbers
+            .map(f16::from_f32)
+            .map(|half| if half.is_finite() { half } else { f16::MAX });
+        let datum = new_datum(&halves).unwrap();
+        // SAFETY: a halfvec just made, of a 4-byte header, two u16 and three f16.
+        unsafe {
+            assert_eq!(HalfvecDatum::from_datum(datum).as_slice(), halves);
+            assert_eq!(
+                std::slice::from_raw_parts(datum.cast_mut_ptr::<u8>(), 14),
+                [14 << 2, 0, 0, 0, 3, 0, 0, 0, 0, 0x3c, 0, 0x80, 0xff, 0x7b]
+            );
+        }
+        assert!(new_datum::<f32>(&[]).is_err());
+        assert!(new_datum(&[1.0f32; MAX_DIMENSIONS + 1]).is_err());
         assert!(new_datum(&[f32::NAN]).is_err());
         assert!(new_datum(&[f32::INFINITY]).is_err());
+        assert!(new_datum(&[f16::NAN]).is_err());
+        assert!(new_datum(&[f16::INFINITY]).is_err());
     }
 
-    /// A vector as a row stores a small one: the 1-byte header, at an odd address.
-    fn short(numbers: &[f32], memory: &mut Vec<u64>) -> pg_sys::Datum {
-        let size = 1 + 4 + size_of_val(numbers);
-        let mut bytes = vec![0; 3];
-        bytes.extend([(size as u8) << 1 | 1, numbers.len() as u8, 0, 0, 0]);
-        bytes.extend(numbers.iter().flat_map(|number| number.to_ne_bytes()));
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        *memory = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|chunk| u64::from_ne_bytes(*chunk))
-            .collect();
-        // SAFETY: the value starts at byte 3.
-        unsafe { memory.as_mut_ptr().byte_add(3).into() }
+    fn reads_short<T: Element + std::fmt::Debug>(most: usize) {
+        for dimensions in 1..=most {
+            let numbers: Vec<T> = (0..dimensions).map(|i| T::from_f32(i as f32 - 0.5)).collect();
+            let mut data = vec![dimensions as u8, 0, 0, 0];
+            // SAFETY: the bytes of numbers.
+            data.extend(unsafe {
+                std::slice::from_raw_parts(numbers.as_ptr().cast::<u8>(), size_of_val(&numbers[..]))
+            });
+            let mut memory = Vec::new();
+            let datum = short(&data, &mut memory);
+            // SAFETY: the datum is a vector for as long as `memory` lives.
+            unsafe {
+                assert_eq!(DenseDatum::<T>::from_datum(datum).as_slice(), numbers);
+                // What is returned stays.
+                let returned = DenseDatum::<T>::from_datum(datum).into_datum();
+                memory.fill(0);
+                assert_eq!(DenseDatum::<T>::from_datum(returned).as_slice(), numbers);
+            }
+        }
     }
 
     #[pg_test]
     fn reads_short_vectors() {
-        for dimensions in 1..=30 {
-            let numbers: Vec<f32> = (0..dimensions).map(|i| i as f32 - 0.5).collect();
-            let mut memory = Vec::new();
-            let datum = short(&numbers, &mut memory);
-            // SAFETY: the datum is a vector for as long as `memory` lives.
-            unsafe { assert_eq!(VectorDatum::from_datum(datum).as_slice(), numbers) };
-        }
+        reads_short::<f32>(30);
+        reads_short::<f16>(61);
     }
 
     #[pg_test]
@@ -265,5 +276,11 @@ mod tests {
             );
             assert_eq!(error_of(read), (PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, text));
         }
+        // A size that is right for a vector of floats.
+        let mut memory = [16u32 << 2, 2, 0, 0];
+        // SAFETY: a varlena of that size, aligned.
+        let read = || unsafe { HalfvecDatum::from_datum(memory.as_mut_ptr().into()) };
+        let text = "value of type halfvec is corrupted: 16 bytes with 2 dimensions".to_string();
+        assert_eq!(error_of(read), (PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, text));
     }
 }

@@ -1,0 +1,56 @@
+//! EXPLAIN (ANALYZE) of PostgreSQL 18 says what a scan of an index read.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::{is_a, pg_guard, pg_sys};
+
+use super::{is_ours, scan};
+
+static mut NEXT: pg_sys::explain_per_node_hook_type = None;
+
+/// Puts our lines behind those of PostgreSQL.
+pub fn register() {
+    // SAFETY: PostgreSQL loads a library in a process of one thread.
+    unsafe {
+        NEXT = pg_sys::explain_per_node_hook;
+        pg_sys::explain_per_node_hook = Some(explain);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn explain(
+    state: *mut pg_sys::PlanState,
+    ancestors: *mut pg_sys::List,
+    relationship: *const c_char,
+    plan_name: *const c_char,
+    output: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is still open.
+    unsafe {
+        if let Some(next) = NEXT {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| next(state, ancestors, relationship, plan_name, output));
+        }
+        if !(*output).analyze || !is_a(state.cast(), pg_sys::NodeTag::T_IndexScanState) {
+            return;
+        }
+        let descriptor = (*state.cast::<pg_sys::IndexScanState>()).iss_ScanDesc;
+        if descriptor.is_null() || !is_ours((*descriptor).indexRelation) {
+            return;
+        }
+        let counts = scan::counts(descriptor);
+        let line = |label: &CStr, value: u64| {
+            pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);
+        };
+        line(c"Nodes Visited", counts.visited);
+        if counts.estimates > 0 {
+            line(c"Distances Estimated", counts.estimates);
+        }
+        line(c"Index Pages Read", counts.pages);
+        if counts.tails > 0 {
+            line(c"Vector Tails Read", counts.tails);
+        }
+        if counts.dead_rows > 0 {
+            line(c"Dead Rows Skipped", counts.dead_rows);
+        }
+    }
+}

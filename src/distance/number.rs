@@ -1,0 +1,49 @@
+//! The numbers that dense vectors are made of.
+
+pub use half::f16;
+
+/// A type of numbers that there are kernels for: f32 or [`f16`].
+pub trait Number: sealed::Dispatched + Into<f32> + Into<f64> + PartialOrd + Default {
+    /// The number nearest to a float; infinite beyond the largest.
+    fn from_f32(x: f32) -> Self;
+}
+
+impl Number for f32 {
+    #[inline]
+    fn from_f32(x: f32) -> f32 {
+        x
+    }
+}
+
+impl Number for f16 {
+    #[inline]
+    fn from_f32(x: f32) -> f16 {
+        f16::from_f32(x)
+    }
+}
+
+/// Which kernels belong to a type is not for others to say.
+#[allow(private_interfaces, reason = "nobody outside can name this trait, nor call it")]
+pub(super) mod sealed {
+    use super::f16;
+    use crate::distance::dispatch::{DenseKernels, Kernels};
+
+    pub trait Dispatched: Copy + 'static {
+        /// The kernels for this type.
+        fn of(kernels: &Kernels) -> &DenseKernels<Self>;
+    }
+
+    impl Dispatched for f32 {
+        #[inline]
+        fn of(kernels: &Kernels) -> &DenseKernels<f32> {
+            &kernels.single
+        }
+    }
+
+    impl Dispatched for f16 {
+        #[inline]
+        fn of(kernels: &Kernels) -> &DenseKernels<f16> {
+            &kernels.half
+        }
+    }
+}

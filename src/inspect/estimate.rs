@@ -1,0 +1,34 @@
+//! `hnsw_estimate()`: how large an index will be.
+
+use pgrx::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::storage::Layout;
+use crate::storage::page::PAGE_SIZE;
+
+/// The size of an index over so many vectors, and the memory that building it takes, in bytes.
+#[pg_extern(sql = false, immutable, parallel_safe)]
+fn hnsw_estimate(
+    rows: i64,
+    dims: i32,
+    m: i32,
+) -> TableIterator<'static, (name!(index_bytes, i64), name!(build_memory_bytes, i64))> {
+    let bytes = estimate(rows, dims, m).unwrap_or_else(|error| error.raise());
+    // A build holds the index in memory until it is complete.
+    TableIterator::once((bytes, bytes))
+}
+
+fn estimate(rows: i64, dimensions: i32, m: i32) -> Result<i64> {
+    let refused = |name, allowed| Error::ArgumentOutOfRange { name, allowed };
+    let rows = usize::try_from(rows).map_err(|_| refused("rows", "at least 0"))?;
+    let dimensions = usize::try_from(dimensions).ok().filter(|&dimensions| dimensions > 0);
+    let dimensions = dimensions.ok_or(refused("dims", "at least 1"))?;
+    let m = usize::try_from(m).ok().filter(|m| (2..=100).contains(m));
+    let m = m.ok_or(refused("m", "between 2 and 100"))?;
+    let layout = Layout::plan(dimensions, m, true)?;
+    // One node in `level_ratio` is on the next level, one in its square on the one after that, and so on.
+    let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));
+    let slots = records + rows as f64 * layout.tails as f64;
+    let pages = (slots / f64::from(layout.slots)).ceil() + f64::from(layout.first_block);
+    Ok((pages * PAGE_SIZE as f64) as i64)
+}
