@@ -57,10 +57,7 @@ pub enum Error {
     SnapshotTooOld { relation: String },
     /// A function called with a number that makes no sense.
     #[error("{name} must be {allowed}")]
-    ArgumentOutOfRange {
-        name: &'static str,
-        allowed: &'static str,
-    },
+    ArgumentOutOfRange { name: &'static str, allowed: &'static str },
     /// No memory for the pages of a build.
     #[error("out of memory")]
     OutOfMemory,
