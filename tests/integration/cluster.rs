@@ -180,6 +180,11 @@ impl Cluster {
         self.home.path().join("data")
     }
 
+    /// The directory of the server's socket.
+    pub fn sockets(&self) -> &Path {
+        self.sockets.path()
+    }
+
     /// What the server has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()

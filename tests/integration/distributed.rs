@@ -1,0 +1,123 @@
+//! A table that is spread over servers by postgres_fdw: each orders its share by its index, and what they return is merged.
+
+use postgres::Client;
+
+use crate::answers::{Neighbour, assert_plausible, nearest};
+use crate::cluster::{Cluster, extension};
+use crate::data::{load, random};
+use crate::load::targets;
+
+const ROWS: i64 = 4_000;
+
+fn run(client: &mut Client, sql: &str) {
+    client
+        .batch_execute(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+/// A database for a share of the rows.
+fn shard(cluster: &Cluster) -> Client {
+    run(&mut cluster.client(), "CREATE DATABASE shard");
+    let mut client = cluster.client_of("shard");
+    let objects = format!(
+        "CREATE EXTENSION {};
+         CREATE TABLE items (id bigint, embedding vector(50));
+         CREATE VIEW last_search AS SELECT * FROM hnsw_last_search()",
+        extension()
+    );
+    run(&mut client, &objects);
+    client
+}
+
+/// Makes the database of a cluster the partition `number` of the two of `items`.
+fn attach(coordinator: &mut Client, number: usize, cluster: &Cluster) {
+    let objects = format!(
+        "CREATE SERVER shard_{number} FOREIGN DATA WRAPPER postgres_fdw
+             OPTIONS (host '{}', port '5432', dbname 'shard', extensions '{}', batch_size '1000');
+         CREATE USER MAPPING FOR postgres SERVER shard_{number} OPTIONS (user 'postgres');
+         CREATE FOREIGN TABLE items_{number} PARTITION OF items FOR VALUES WITH (MODULUS 2, REMAINDER {number})
+             SERVER shard_{number} OPTIONS (table_name 'items');
+         CREATE FOREIGN TABLE last_search_{number} (nodes_visited bigint)
+             SERVER shard_{number} OPTIONS (table_name 'last_search')",
+        cluster.sockets().display(),
+        extension()
+    );
+    run(coordinator, &objects);
+}
+
+/// The queries that the plan of `query` sends to other servers.
+fn remote_queries(client: &mut Client, query: &str) -> Vec<String> {
+    let plan = client
+        .query(&format!("EXPLAIN (VERBOSE, COSTS OFF) {query}"), &[])
+        .expect("a plan");
+    plan.iter()
+        .filter_map(|line| Some(line.get::<_, &str>(0).split_once("Remote SQL: ")?.1.to_string()))
+        .collect()
+}
+
+#[test]
+fn a_table_over_two_servers_answers_as_one() {
+    let mut random = random("a_table_over_two_servers_answers_as_one");
+    let clusters = [Cluster::new(), Cluster::new()];
+    let mut shards = clusters.each_ref().map(shard);
+    let mut coordinator = clusters[0].client();
+    run(
+        &mut coordinator,
+        "CREATE EXTENSION postgres_fdw;
+         CREATE TABLE whole (id bigint, embedding vector(50));
+         CREATE TABLE items (id bigint, embedding vector(50)) PARTITION BY HASH (id)",
+    );
+    for (number, cluster) in clusters.iter().enumerate() {
+        attach(&mut coordinator, number, cluster);
+    }
+    load(&mut coordinator, "whole", ROWS);
+    run(&mut coordinator, "INSERT INTO items SELECT * FROM whole");
+    for shard in &mut shards {
+        run(
+            shard,
+            "CREATE INDEX ON items USING hnsw (embedding vector_l2_ops); ANALYZE items",
+        );
+    }
+
+    let targets = targets(&mut random, 50);
+    // The order goes to each server, and with a query for each of them also the limit.
+    let one = |table: &str| {
+        format!(
+            "SELECT id FROM {table} ORDER BY embedding <-> '{}' LIMIT 10",
+            targets[0]
+        )
+    };
+    let each = format!("({}) UNION ALL ({})", one("items_0"), one("items_1"));
+    for (query, limit) in [(one("items"), false), (each, true)] {
+        let sent = remote_queries(&mut coordinator, &query);
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        for sql in sent {
+            assert!(sql.contains("ORDER BY (embedding OPERATOR(public.<->)"), "{sql}");
+            assert_eq!(sql.ends_with("LIMIT 10::bigint"), limit, "{sql}");
+        }
+    }
+
+    let (mut hits, mut all) = (0, 0);
+    for target in &targets {
+        let answer = nearest(&mut coordinator, "items", target, 10).expect("an answer");
+        assert_plausible(&answer);
+        let mut merged: Vec<Neighbour> = shards
+            .iter_mut()
+            .flat_map(|shard| nearest(shard, "items", target, 10).expect("an answer"))
+            .collect();
+        merged.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        merged.truncate(10);
+        assert_eq!(answer, merged, "the answers of both, merged");
+
+        let exact = nearest(&mut coordinator, "whole", target, 10).expect("an answer");
+        hits += answer.iter().filter(|neighbour| exact.contains(neighbour)).count();
+        all += exact.len();
+    }
+    assert!(hits * 100 >= all * 95, "{hits} of {all} rows of one table's answers");
+    // What the sessions that postgres_fdw has there did last was a search of the index, and of a part of it.
+    for number in 0..2 {
+        let query = format!("SELECT nodes_visited FROM last_search_{number}");
+        let visited: i64 = coordinator.query_one(&query, &[]).expect("a search").get(0);
+        assert!((10..ROWS / 4).contains(&visited), "{visited} nodes visited");
+    }
+}
