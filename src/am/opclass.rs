@@ -1,4 +1,5 @@
-//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values.
+//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values. Function 2 is that of
+//! `am::within`.
 
 use pgrx::pg_sys;
 
