@@ -5,7 +5,6 @@
 //! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
 
 use std::arch::x86_64::*;
-use std::array;
 
 use half::f16;
 
@@ -227,8 +226,14 @@ unsafe fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(__m512i, _
                 _mm512_maskz_loadu_epi8(mask, b.as_ptr().add(at).cast()),
             )
         };
-        let bits = combine(x, y);
-        totals = array::from_fn(|k| _mm512_add_epi64(totals[k], _mm512_popcnt_epi64(bits[k])));
+        for (total, &bits) in totals.iter_mut().zip(&combine(x, y)) {
+            *total = _mm512_add_epi64(*total, _mm512_popcnt_epi64(bits));
+        }
     }
-    totals.map(|total| _mm512_reduce_add_epi64(total) as u32)
+    // A loop, and no closure: one passed to a function that lacks the instructions would not be inlined there.
+    let mut counts = [0; K];
+    for (count, &total) in counts.iter_mut().zip(&totals) {
+        *count = _mm512_reduce_add_epi64(total) as u32;
+    }
+    counts
 }

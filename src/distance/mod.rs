@@ -1,10 +1,10 @@
-//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each instruction set, chosen at run time. Knows no
-//! PostgreSQL.
+//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each instruction set, chosen
+//! at run time (those for sparse vectors are plain). Knows no PostgreSQL.
 //!
 //! Invariants:
-//! - Every kernel on floats sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
+//! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
 //!   One machine always gives the same result for the same input, at any alignment: the choice never changes. The
-//!   kernels on codes, FastScan and Hamming, give the same bits on every machine.
+//!   kernels on codes and bits, and those for sparse vectors, give the same on every machine.
 //! - Halves are converted to f32, which is exact, and then treated as floats.
 //! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
 //!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input.

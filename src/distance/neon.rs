@@ -209,11 +209,15 @@ unsafe fn counts<const K: usize>(
     for (x, y) in a.as_chunks::<BYTES>().0.iter().zip(b.as_chunks::<BYTES>().0) {
         // SAFETY: both chunks are as long as a register, and loads of bytes have no alignment.
         let (x, y) = unsafe { (vld1q_u8(x.as_ptr()), vld1q_u8(y.as_ptr())) };
-        for (total, bits) in totals.iter_mut().zip(combine(x, y)) {
+        for (total, &bits) in totals.iter_mut().zip(&combine(x, y)) {
             *total = vpadalq_u16(*total, vpaddlq_u8(vcntq_u8(bits)));
         }
     }
-    totals.map(|total| vaddvq_u32(total))
+    let mut counts = [0; K];
+    for (count, &total) in counts.iter_mut().zip(&totals) {
+        *count = vaddvq_u32(total);
+    }
+    counts
 }
 
 /// What [`counts`] leaves out.

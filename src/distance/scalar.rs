@@ -130,16 +130,17 @@ pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
 #[inline(always)]
 fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(u64, u64) -> [u64; K]) -> [u32; K] {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());
-    let words = a
-        .iter()
-        .zip(b)
-        .map(|(&x, &y)| (u64::from_le_bytes(x), u64::from_le_bytes(y)));
-    let bytes = a_rest.iter().zip(b_rest).map(|(&x, &y)| (x.into(), y.into()));
     let mut totals = [0; K];
-    for (x, y) in words.chain(bytes) {
+    let mut add = |x, y| {
         for (total, bits) in totals.iter_mut().zip(combine(x, y)) {
             *total += bits.count_ones();
         }
+    };
+    for (&x, &y) in a.iter().zip(b) {
+        add(u64::from_le_bytes(x), u64::from_le_bytes(y));
+    }
+    for (&x, &y) in a_rest.iter().zip(b_rest) {
+        add(x.into(), y.into());
     }
     totals
 }

@@ -92,7 +92,7 @@ dense_functions! {
         let values = vector.as_slice();
         Ok(new_array(values.len(), |numbers: &mut [f32]| {
             for (number, &value) in numbers.iter_mut().zip(values) {
-                *number = value.into();
+                *number = Into::<f32>::into(value);
             }
         }))
     }
