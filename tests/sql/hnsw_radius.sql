@@ -66,4 +66,4 @@ BEGIN;
 INSERT INTO t (id, h) VALUES (6000, '[50,20,1.5]'), (6001, '[50,20,9]');
 SELECT id FROM t WHERE h <-> '[50,20,1.5]' < 0.6 ORDER BY h <-> '[50,20,1.5]' LIMIT 10;
 ROLLBACK;
-SELECT hnsw_within('[1,2,3]', 1);
+SELECT hnsw_within('[1,2,3]'::vector, 1);
