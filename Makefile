@@ -9,7 +9,7 @@ help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
 	@echo 'make psql                      psql in the database of the demo'
 	@echo 'make test                      format, lints, unit tests, SQL regression, crash, standby and corruption tests'
-	@echo 'make soak                      the long form of the crash, standby, corruption and load tests (up to 20 minutes)'
+	@echo 'make soak                      the long form of the crash, standby, corruption and load tests, fuzzing (20 minutes)'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make stop                      stop the private clusters'
