@@ -3,8 +3,8 @@
 //! The planner's hook (`plan::radius`) lets `hnsw_within()` make one of the value to search for, and the scan takes it apart. It is a varlena as the
 //! value itself is, and what follows the size is a number of dimensions (or bits) that no value has.
 
-use pgrx::varlena::varatt_is_4b_u;
 use pgrx::pg_sys;
+use pgrx::varlena::varatt_is_4b_u;
 
 use crate::types::call::sql_function;
 use crate::types::varlena::new_varlena;

@@ -8,14 +8,17 @@ use rand::{Rng, SeedableRng};
 
 use super::{Input, tolerate};
 use crate::distance::Metric;
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::scan::{Iteration, Limits, Scan};
 use crate::graph::space::Space;
+use crate::graph::value::OwnedValue;
+use crate::storage::layout::Encoding;
 use crate::storage::memory::MemoryStore;
 use crate::storage::meta::{Element, Parameters};
 use crate::storage::page::{PAGE_SIZE, Page};
-use crate::storage::{Edit, HeapTid, Layout, PageStore, centre};
+use crate::storage::{Edit, HeapTid, Layout, PageStore, centre, sparse};
 
 const ROWS: usize = 120;
 const NEW_ROWS: usize = 3;
@@ -30,18 +33,21 @@ struct Sample {
     space: Arc<Space>,
     pages: Vec<Page>,
     /// Those of its rows and as many as are to be added.
-    vectors: Vec<Vec<f32>>,
+    values: Vec<OwnedValue>,
     rows: HashSet<HeapTid>,
 }
 
 /// One of each kind: with codes and a centre, with scalars, with tails, and plain ones.
-static SAMPLES: LazyLock<[Sample; 5]> = LazyLock::new(|| {
+static SAMPLES: LazyLock<[Sample; 8]> = LazyLock::new(|| {
     [
-        Sample::build(Metric::L2, 50, 10.0),
-        Sample::build(Metric::InnerProduct, 150, 0.0),
-        Sample::build(Metric::Cosine, 6_000, 0.0),
-        Sample::build(Metric::L1, 50, 0.0),
-        Sample::build(Metric::L1, 3_000, 0.0),
+        Sample::dense(Metric::L2, 50, 10.0),
+        Sample::dense(Metric::InnerProduct, 150, 0.0),
+        Sample::dense(Metric::Cosine, 6_000, 0.0),
+        Sample::dense(Metric::L1, 50, 0.0),
+        Sample::dense(Metric::L1, 3_000, 0.0),
+        Sample::bits(),
+        Sample::sparse(40),
+        Sample::sparse(600),
     ]
 });
 
@@ -67,7 +73,7 @@ fn store(pages: &[Page]) -> MemoryStore {
 }
 
 impl Sample {
-    fn build(metric: Metric, dimensions: usize, offset: f32) -> Sample {
+    fn dense(metric: Metric, dimensions: usize, offset: f32) -> Sample {
         let mut random = SmallRng::seed_from_u64(1);
         let mut vector = || (0..dimensions).map(|_| offset + random.random::<f32>()).collect();
         let vectors: Vec<Vec<f32>> = (0..ROWS + NEW_ROWS).map(|_| vector()).collect();
@@ -75,11 +81,49 @@ impl Sample {
             true => centre::of(vectors.iter().map(|vector| &vector[..]), dimensions),
             false => Vec::new(),
         };
+        let layout = Layout::plan(dimensions, 16, metric != Metric::L1);
+        let values = vectors.into_iter().map(OwnedValue::Dense).collect();
+        Sample::build(layout, Element::Vector, metric, centre, values)
+    }
+
+    fn bits() -> Sample {
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut value = || OwnedValue::Stored((0..30).map(|_| random.random()).collect());
+        let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
+        Sample::build(
+            Layout::plain(240, 16, Encoding::Bits),
+            Element::Bit,
+            Metric::Jaccard,
+            Vec::new(),
+            values,
+        )
+    }
+
+    /// Sparse vectors of up to so many components.
+    fn sparse(most: i32) -> Sample {
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut value = || {
+            let count = random.random_range(1..=most);
+            let components: Vec<_> = (0..count)
+                .map(|i| (7 * i + random.random_range(0..7), random.random()))
+                .collect();
+            OwnedValue::Stored(sparse::store(components.into_iter()))
+        };
+        let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
+        let layout = Layout::plain(1_000_000, 16, Encoding::Sparse);
+        Sample::build(layout, Element::Sparsevec, Metric::L2, Vec::new(), values)
+    }
+
+    fn build(
+        layout: Result<Layout>,
+        element: Element,
+        metric: Metric,
+        centre: Vec<f32>,
+        values: Vec<OwnedValue>,
+    ) -> Sample {
         let parameters = Parameters {
-            shape: Layout::plan(dimensions, 16, metric != Metric::L1)
-                .expect("a layout")
-                .shape,
-            element: Element::Vector,
+            shape: layout.expect("a layout").shape,
+            element,
             metric,
             ef_construction: 64,
             seed: 1,
@@ -88,9 +132,11 @@ impl Sample {
         let store = MemoryStore::new(64 << 20);
         let graph = Graph::create(&store, parameters, centre).expect("a graph");
         let mut inserter = Inserter::default();
-        let equal = std::iter::repeat_n(&vectors[0], EQUAL);
-        for (row, vector) in vectors[..ROWS].iter().chain(equal).enumerate() {
-            graph.insert(&mut inserter, vector, tid(row)).expect("a row is added");
+        let equal = std::iter::repeat_n(&values[0], EQUAL);
+        for (row, value) in values[..ROWS].iter().chain(equal).enumerate() {
+            graph
+                .insert(&mut inserter, value.view(), tid(row))
+                .expect("a row is added");
         }
         // Free slots.
         let is_dead = |tid: &HeapTid| tid.offset.is_multiple_of(5);
@@ -103,7 +149,7 @@ impl Sample {
                 .map(|block| store.read(block, |page| Ok(*page)).expect("a page"))
                 .collect(),
             rows: (0..ROWS + EQUAL).map(tid).filter(|tid| !is_dead(tid)).collect(),
-            vectors,
+            values,
         }
     }
 }
@@ -126,14 +172,14 @@ pub fn damaged_graph(input: &[u8]) {
     let graph = graph.unwrap_or_else(|| Graph::with(&store, Arc::clone(&sample.space)));
     let mut faults = 0;
     let checked = tolerate(graph.check(&mut |_| faults += 1)).is_some();
-    let found = scan(&graph, &sample.vectors[ROWS]);
+    let found = scan(&graph, &sample.values[ROWS]);
     if pages == sample.pages {
         assert!(checked && faults == 0, "a sound graph has faults");
         assert_eq!(found, Some(sample.rows.clone()));
     }
     let mut inserter = Inserter::default();
-    for (row, vector) in sample.vectors[ROWS..].iter().enumerate() {
-        tolerate(graph.insert(&mut inserter, vector, tid(ROWS + EQUAL + row)));
+    for (row, value) in sample.values[ROWS..].iter().enumerate() {
+        tolerate(graph.insert(&mut inserter, value.view(), tid(ROWS + EQUAL + row)));
     }
     let dead = |tids: &[HeapTid]| {
         tids.iter()
@@ -147,19 +193,20 @@ pub fn damaged_graph(input: &[u8]) {
         tolerate(graph.retire(&end));
     }
     tolerate(graph.check(&mut |_| ()));
-    scan(&graph, &sample.vectors[ROWS]);
+    scan(&graph, &sample.values[ROWS]);
 }
 
 /// Every row that a scan returns, unless it meets damage.
-fn scan(graph: &Graph<'_, MemoryStore>, query: &[f32]) -> Option<HashSet<HeapTid>> {
+fn scan(graph: &Graph<'_, MemoryStore>, query: &OwnedValue) -> Option<HashSet<HeapTid>> {
     let limits = Limits {
         width: 20,
         iteration: Iteration::Strict,
         nodes: usize::MAX,
         bytes: usize::MAX,
         killed: false,
+        beyond: f32::INFINITY,
     };
-    let mut scan = Scan::new(graph.space().query(query), limits);
+    let mut scan = Scan::new(graph.space().query(query.view()), limits);
     let mut found = HashSet::new();
     for _ in 0..TOO_MANY {
         match tolerate(scan.next(graph))? {

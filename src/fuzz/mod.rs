@@ -5,11 +5,11 @@
 
 mod graph;
 mod page;
-mod text;
+mod values;
 
 pub use graph::damaged_graph;
 pub use page::any_page;
-pub use text::vector_text;
+pub use values::{halfvec_binary, halfvec_text, sparsevec_binary, sparsevec_text, vector_binary, vector_text};
 
 use crate::error::{Error, Result};
 
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn vector_text() {
+    fn text() {
         let samples = [
             "[1,2.5,-3e-05]",
             "[ +0.1 , 1e38,\t-.5e-45 ]",
@@ -77,6 +77,23 @@ mod tests {
             "[16777217,1e400]",
         ];
         run(super::vector_text, 2_000, 100, &samples.map(str::as_bytes));
+        run(super::halfvec_text, 2_000, 100, &samples.map(str::as_bytes));
+        let samples = [
+            "{1:1.5,3:-2e-05}/5",
+            "{}/1",
+            " { 7 : 1 , 2:.5e-45 } / 1000000000 ",
+            "{3:0,3:1}/3",
+        ];
+        run(super::sparsevec_text, 2_000, 100, &samples.map(str::as_bytes));
+    }
+
+    #[test]
+    fn binary() {
+        let samples: [&[u8]; 2] = [&[0, 1, 0, 0, 60, 0, 0, 0], &[0, 2, 0, 0, 63, 128, 0, 0, 64, 0, 0, 0]];
+        run(super::vector_binary, 2_000, 100, &samples);
+        run(super::halfvec_binary, 2_000, 100, &samples);
+        let one = [0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 63, 128, 0, 0];
+        run(super::sparsevec_binary, 2_000, 100, &[&one]);
     }
 
     #[test]

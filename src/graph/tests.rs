@@ -587,10 +587,19 @@ fn a_scan_with_a_radius_returns_what_is_within_and_ends() {
                 assert!(found.len() < 400, "{metric:?}: {} rows of 61", found.len());
                 wanted += 61;
                 missed += exact[..61].iter().filter(|(_, row)| !found.contains(row)).count();
-                let mut nothing = Scan::new(graph.space.query(query), Limits { beyond: -1.0, ..limits(40) });
+                let mut nothing = Scan::new(
+                    graph.space.query(query),
+                    Limits {
+                        beyond: -1.0,
+                        ..limits(40)
+                    },
+                );
                 assert_eq!(nothing.next(&graph), Ok(None));
             }
-            assert!(missed * 50 < wanted, "{metric:?}, {dimensions}: {missed} of {wanted} missed");
+            assert!(
+                missed * 50 < wanted,
+                "{metric:?}, {dimensions}: {missed} of {wanted} missed"
+            );
         }
     }
 }

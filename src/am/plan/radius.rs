@@ -26,7 +26,9 @@ pub unsafe fn bound(scan: *mut pg_sys::IndexScan) {
     unsafe {
         let conditions = PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual);
         let (written, executed) = (only(((*scan).indexorderbyorig).cast()), only((*scan).indexorderby));
-        let (Some(written), Some(executed)) = (written, executed) else { return };
+        let (Some(written), Some(executed)) = (written, executed) else {
+            return;
+        };
         let radius = conditions.iter_ptr().find_map(|condition| radius(condition, written));
         let Some(radius) = radius else { return };
         if !is_ours((*scan).indexid) || !is_a(executed, pg_sys::NodeTag::T_OpExpr) {
