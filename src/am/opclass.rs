@@ -20,6 +20,11 @@ pub struct Opclass {
 }
 
 impl Opclass {
+    /// Whether its indexes have codes (`storage::layout`).
+    pub fn is_coded(&self) -> bool {
+        matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
+    }
+
     /// The operator class of an index's column.
     ///
     /// # Safety
