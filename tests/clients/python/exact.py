@@ -1,7 +1,7 @@
 """The rows that every client stores, and exact answers to queries over them, computed with NumPy in double precision.
 
-Every row has an id, from 1, and the same numbers as `vector`, `halfvec` and `sparsevec`, besides a `bit`. The numbers are such
-that all three types hold them exactly. They are few enough for an index with `hnsw.ef_search` = 1000 to answer exactly.
+Every row has an id, from 1, and the same numbers as `vector`, `halfvec` and `sparsevec`, besides a `bit`. The numbers are multiples
+of 1/16: all three types hold them exactly, and so do their texts. They are few enough for an index with `hnsw.ef_search` = 1000 to answer exactly.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ ROWS, DIMENSIONS, BITS, NEAREST = 300, 8, 64, 10
 
 _random = np.random.default_rng(20)
 # About half of the numbers are zero, so that the sparse type has something to leave out; no row is.
-VALUES = np.round(_random.normal(size=(ROWS, DIMENSIONS)), 2).astype(np.float16)
+VALUES = (np.round(_random.normal(size=(ROWS, DIMENSIONS)) * 16) / 16).astype(np.float16)
 VALUES[_random.random(VALUES.shape) < 0.5] = 0
 VALUES[:, 0] = np.where(VALUES[:, 0] == 0, np.float16(0.5), VALUES[:, 0])
 FLAGS = _random.random((ROWS, BITS)) < 0.5
-QUERY = np.round(_random.normal(size=DIMENSIONS), 2).astype(np.float16)
+QUERY = (np.round(_random.normal(size=DIMENSIONS) * 16) / 16).astype(np.float16)
 QUERY_FLAGS = _random.random(BITS) < 0.5
 
 

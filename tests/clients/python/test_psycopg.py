@@ -24,8 +24,35 @@ def stored(type_, id_):
     return value(type_, VALUES[id_ - 1], FLAGS[id_ - 1])
 
 
+def loaded(type_, result):
+    """What a result stands for: pgvector-python leaves a `bit` as psycopg reads it."""
+    if type_ != "bit":
+        return result
+    return Bit(result) if isinstance(result, str) else Bit.from_binary(result)
+
+
+def dimensions(type_):
+    return BITS if type_ == "bit" else DIMENSIONS
+
+
+def shown(type_, numbers, flags):
+    """The text of a value, with the fewest digits that read back."""
+    digits = [np.format_float_positional(number, trim="-") for number in numbers]
+    if type_ == "bit":
+        return text(flags)
+    if type_ == "sparsevec":
+        elements = (f"{index}:{number}" for index, number in enumerate(digits, 1) if number != "0")
+        return f"{{{','.join(elements)}}}/{len(digits)}"
+    return f"[{','.join(digits)}]"
+
+
 def query(type_):
     return value(type_, QUERY, QUERY_FLAGS)
+
+
+def distance(type_, operator, placeholder):
+    """The distance of a column to a parameter. In a statement with parameters a percent sign is doubled."""
+    return f"{type_} {operator.replace('%', '%%')} {placeholder}"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +83,7 @@ def test_binary_copy_stored_every_row(connection):
     rows = connection.execute(f"SELECT id, {', '.join(TYPES)} FROM items ORDER BY id", binary=True).fetchall()
     assert [row[0] for row in rows] == list(range(1, ROWS + 1))
     for id_, *values in rows:
-        assert [value if type_ != "bit" else Bit(value) for type_, value in zip(TYPES, values)] == [
+        assert [loaded(type_, result) for type_, result in zip(TYPES, values)] == [
             stored(type_, id_) for type_ in TYPES]
 
 
@@ -65,24 +92,10 @@ def test_binary_copy_stored_every_row(connection):
 def test_parameters_and_results(connection, type_, binary):
     placeholder = "%b" if binary else "%t"
     expected = stored(type_, 1)
-    result, shown = connection.execute(f"SELECT v, v::text FROM (SELECT {placeholder}::{type_}({dimensions(type_)}) AS v) q",
-                                       (expected,), binary=binary).fetchone()
-    assert (Bit(result) if type_ == "bit" else result) == expected
-    assert shown == (text(FLAGS[0]) if type_ == "bit" else server_text(type_, VALUES[0]))
-
-
-def dimensions(type_):
-    return BITS if type_ == "bit" else DIMENSIONS
-
-
-def server_text(type_, numbers):
-    """As the server writes it: the shortest decimals that read back, of whole numbers without a point."""
-    shortest = [np.format_float_positional(number, trim="-") for number in numbers.astype(np.float32)]
-    shortest = [number for number in shortest]
-    if type_ == "sparsevec":
-        elements = ",".join(f"{index}:{number}" for index, number in enumerate(shortest, 1) if number != "0")
-        return f"{{{elements}}}/{len(numbers)}"
-    return f"[{','.join(shortest)}]"
+    result, as_text = connection.execute(
+        f"SELECT v, v::text FROM (SELECT {placeholder}::{type_}({dimensions(type_)}) AS v) q", (expected,), binary=binary).fetchone()
+    assert loaded(type_, result) == expected
+    assert as_text == shown(type_, VALUES[0], FLAGS[0])
 
 
 @FORMATS
@@ -106,7 +119,7 @@ def test_copy_in_and_out(connection, binary):
     with cursor.copy(f"COPY copies ({columns}) FROM STDIN (FORMAT {form})") as copy:
         copy.set_types(["int8", *TYPES])
         for id_, *values in rows:
-            copy.write_row((id_, *(Bit(value) if type_ == "bit" and binary else value for type_, value in zip(TYPES, values))))
+            copy.write_row((id_, *(loaded(type_, result) for type_, result in zip(TYPES, values))))
     assert cursor.execute("SELECT count(*) FROM (TABLE copies EXCEPT TABLE items) q").fetchone() == (0,)
     assert cursor.execute("SELECT count(*) FROM copies").fetchone() == (ROWS,)
 
@@ -116,7 +129,8 @@ def test_copy_in_and_out(connection, binary):
 def test_nearest(connection, search, binary):
     type_, operator = search
     placeholder = "%b" if binary else "%t"
-    statement = f"SELECT id, {type_} {operator} {placeholder} FROM items ORDER BY {type_} {operator} {placeholder} LIMIT 10"
+    order = distance(type_, operator, placeholder)
+    statement = f"SELECT id, {order} FROM items ORDER BY {order} LIMIT 10"
     parameters = (query(type_), query(type_))
     connection.execute("SET LOCAL hnsw.ef_search = 1000")
     for enabled in ("indexscan", "seqscan"):
@@ -157,7 +171,7 @@ def test_filters_with_iterative_scans(connection):
 
 
 def test_aggregates(connection):
-    rows = connection.execute("SELECT id %% 3, avg(vector), sum(vector), avg(halfvec) FROM items GROUP BY 1", binary=True)
+    rows = connection.execute("SELECT id % 3, avg(vector), sum(vector), avg(halfvec) FROM items GROUP BY 1", binary=True)
     groups = {group: means for group, *means in rows}
     assert set(groups) == {0, 1, 2}
     ids = np.arange(1, ROWS + 1)
