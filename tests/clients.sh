@@ -66,7 +66,11 @@ run_node() {
     mkdir -p "$run"
     ln -sfn "$modules/node_modules" "$run/node_modules"
     cp "$clients/node/clients.mjs" "$run/"
-    run_in clients_node node --test "$run/clients.mjs"
+    run_in clients_node node --test "$run/clients.mjs" >"$run.log" || {
+        cat "$run.log" >&2
+        die "clients.mjs failed"
+    }
+    grep -E '^# (tests|pass) ' "$run.log"
 }
 
 run_rust() {

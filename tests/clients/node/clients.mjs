@@ -73,7 +73,7 @@ before(async () => {
     await client.query(`CREATE INDEX ${name} ON items USING hnsw (${type} ${name}) WITH (m = 16, ef_construction = 64)`);
   }
   await client.end();
-  pool = new pg.Pool({ max: 4, onConnect: (connection) => pgvector.registerTypes(connection) });
+  pool = new pg.Pool({ max: 4 });
 });
 
 after(() => pool.end());
