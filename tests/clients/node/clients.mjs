@@ -17,8 +17,9 @@ function draw(below) {
 const numbers = () => Array.from({ length: DIMENSIONS }, () => (draw(2) ? (draw(1000) - 500) / 64 : 0));
 const flags = () => Array.from({ length: BITS }, () => draw(2));
 // No row is zero, for which there is no cosine.
-const rows = Array.from({ length: ROWS }, (_, i) => ({ id: i + 1, numbers: [1 + draw(64) / 64, ...numbers().slice(1)], flags: flags() }));
-const query = { numbers: [1.25, ...numbers().slice(1)], flags: flags() };
+const row = (_, i) => ({ id: i + 1, numbers: [1 + draw(64) / 64, ...numbers().slice(1)], flags: flags() });
+const rows = Array.from({ length: ROWS }, row);
+const query = row();
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const both = (a, b, combine) => sum(a.map((value, i) => combine(value, b[i])));
@@ -47,7 +48,8 @@ const parametersOf = (row) => Object.values(PARAMETERS).map((parameter) => param
 
 function assertClose(found, expected) {
   assert.equal(found.length, expected.length);
-  found.forEach((value, i) => assert.ok(Math.abs(value - expected[i]) <= 1e-5 * (1 + Math.abs(expected[i])), `${found} ${expected}`));
+  const isClose = (value, i) => Math.abs(value - expected[i]) <= 1e-5 * (1 + Math.abs(expected[i]));
+  assert.ok(found.every(isClose), `${found} is not ${expected}`);
 }
 
 // The rows found are the nearest, in order, at the right distances.

@@ -1,7 +1,8 @@
 """The rows that every client stores, and exact answers to queries over them, computed with NumPy in double precision.
 
-Every row has an id, from 1, and the same numbers as `vector`, `halfvec` and `sparsevec`, besides a `bit`. The numbers are multiples
-of 1/16: all three types hold them exactly, and so do their texts. They are few enough for an index with `hnsw.ef_search` = 1000 to answer exactly.
+Every row has an id, from 1, and the same numbers as `vector`, `halfvec` and `sparsevec`, besides a `bit`. The numbers are
+multiples of 1/16: all three types hold them exactly, and so do their texts. The rows are few enough for an index to answer
+exactly with `hnsw.ef_search` = 1000.
 """
 
 import numpy as np

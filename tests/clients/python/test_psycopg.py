@@ -5,7 +5,6 @@ import psycopg
 import pytest
 from pgvector import Bit, HalfVector, SparseVector, Vector
 from pgvector.psycopg import register_vector
-from psycopg import sql
 
 from exact import (BITS, DIMENSIONS, FLAGS, OPERATOR_CLASSES, QUERY, QUERY_FLAGS, ROWS, SEARCHES, TYPES, VALUES, assert_close,
                    assert_index_scan, assert_nearest, text)
@@ -68,7 +67,8 @@ def server():
                 copy.write_row((id_, *(stored(type_, id_) for type_ in TYPES)))
         for type_, operator in SEARCHES:
             name = OPERATOR_CLASSES[type_, operator]
-            connection.execute(f"CREATE INDEX {name} ON items USING hnsw ({type_} {name}) WITH (m = 16, ef_construction = 64)")
+            index = f"CREATE INDEX {name} ON items USING hnsw ({type_} {name}) WITH (m = 16, ef_construction = 64)"
+            connection.execute(index)
         yield connection
 
 
@@ -83,8 +83,7 @@ def test_binary_copy_stored_every_row(connection):
     rows = connection.execute(f"SELECT id, {', '.join(TYPES)} FROM items ORDER BY id", binary=True).fetchall()
     assert [row[0] for row in rows] == list(range(1, ROWS + 1))
     for id_, *values in rows:
-        assert [loaded(type_, result) for type_, result in zip(TYPES, values)] == [
-            stored(type_, id_) for type_ in TYPES]
+        assert list(map(loaded, TYPES, values)) == [stored(type_, id_) for type_ in TYPES]
 
 
 @FORMATS
@@ -92,8 +91,8 @@ def test_binary_copy_stored_every_row(connection):
 def test_parameters_and_results(connection, type_, binary):
     placeholder = "%b" if binary else "%t"
     expected = stored(type_, 1)
-    result, as_text = connection.execute(
-        f"SELECT v, v::text FROM (SELECT {placeholder}::{type_}({dimensions(type_)}) AS v) q", (expected,), binary=binary).fetchone()
+    statement = f"SELECT v, v::text FROM (SELECT {placeholder}::{type_}({dimensions(type_)}) AS v) q"
+    result, as_text = connection.execute(statement, (expected,), binary=binary).fetchone()
     assert loaded(type_, result) == expected
     assert as_text == shown(type_, VALUES[0], FLAGS[0])
 
@@ -119,7 +118,7 @@ def test_copy_in_and_out(connection, binary):
     with cursor.copy(f"COPY copies ({columns}) FROM STDIN (FORMAT {form})") as copy:
         copy.set_types(["int8", *TYPES])
         for id_, *values in rows:
-            copy.write_row((id_, *(loaded(type_, result) for type_, result in zip(TYPES, values))))
+            copy.write_row((id_, *map(loaded, TYPES, values)))
     assert cursor.execute("SELECT count(*) FROM (TABLE copies EXCEPT TABLE items) q").fetchone() == (0,)
     assert cursor.execute("SELECT count(*) FROM copies").fetchone() == (ROWS,)
 
@@ -133,13 +132,11 @@ def test_nearest(connection, search, binary):
     statement = f"SELECT id, {order} FROM items ORDER BY {order} LIMIT 10"
     parameters = (query(type_), query(type_))
     connection.execute("SET LOCAL hnsw.ef_search = 1000")
-    for enabled in ("indexscan", "seqscan"):
-        connection.execute(sql.SQL("SET LOCAL enable_{} = off").format(
-            sql.SQL("seqscan" if enabled == "indexscan" else "indexscan")))
-        connection.execute(sql.SQL("SET LOCAL enable_{} = on").format(sql.SQL(enabled)))
+    for disabled in ("seqscan", "indexscan"):
+        connection.execute(f"SET LOCAL enable_seqscan = on; SET LOCAL enable_{disabled} = off")
         assert_nearest(connection.execute(statement, parameters, binary=binary).fetchall(), search)
         plan = [line for line, in connection.execute("EXPLAIN " + statement, parameters).fetchall()]
-        if enabled == "indexscan":
+        if disabled == "seqscan":
             assert_index_scan(plan, OPERATOR_CLASSES[search])
         else:
             assert any("Seq Scan" in line for line in plan), plan

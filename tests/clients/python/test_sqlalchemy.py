@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pgvector import HalfVector, SparseVector
 from pgvector.sqlalchemy import BIT, HALFVEC, SPARSEVEC, VECTOR, avg, sum
-from sqlalchemy import BigInteger, ClauseElement, Executable, Index, MetaData, create_engine, func, inspect, insert, select, text as statement
+from sqlalchemy import BigInteger, ClauseElement, Executable, Index, MetaData, create_engine, func, insert, inspect, select
+from sqlalchemy import text as statement
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.sql import cast

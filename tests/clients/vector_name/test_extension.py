@@ -10,7 +10,7 @@ DATABASE = os.environ["PGDATABASE"]
 RESTORED, OTHER = DATABASE + "_restored", DATABASE + "_other"
 NEAREST = "SELECT id FROM items ORDER BY embedding <-> '[70.2,0,1]' LIMIT 5"
 MEMBERS = """SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
-    WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = %s)"""
+    JOIN pg_extension e ON refclassid = 'pg_extension'::regclass AND refobjid = e.oid WHERE deptype = 'e' AND extname = %s"""
 
 
 def connect(database):
@@ -50,11 +50,11 @@ def test_it_has_the_objects_of_pg_alopex():
 
 
 def test_a_database_has_one_of_the_two():
-    with connect(DATABASE) as connection, pytest.raises(psycopg.errors.DuplicateObject):
+    with connect(DATABASE) as connection, pytest.raises(psycopg.ProgrammingError, match="already exists"):
         connection.execute("CREATE EXTENSION pg_alopex")
     with connect(OTHER) as other:
         other.execute("CREATE EXTENSION IF NOT EXISTS pg_alopex")
-        with pytest.raises(psycopg.errors.DuplicateObject):
+        with pytest.raises(psycopg.ProgrammingError, match="already exists"):
             other.execute("CREATE EXTENSION vector")
 
 
@@ -62,8 +62,7 @@ def test_it_dumps_and_restores():
     dump = subprocess.run(["pg_dump", DATABASE], check=True, capture_output=True, text=True).stdout
     assert "CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public" in dump
     assert "pg_alopex" not in dump
-    # An older client than server may write settings that it does not know: none here, both are of one installation.
-    subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", RESTORED], input=dump, check=True, capture_output=True, text=True)
+    subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", RESTORED], input=dump, check=True, text=True)
     with connect(DATABASE) as connection, connect(RESTORED) as restored:
         assert_finds_rows(connection)
         assert_finds_rows(restored)
