@@ -7,6 +7,8 @@
 pub mod am;
 pub mod distance;
 pub mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod graph;
 mod inspect;
 pub mod quantize;

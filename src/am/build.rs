@@ -12,7 +12,6 @@ use super::opclass::Opclass;
 use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
 use super::{or_raise, relation_name, table, value};
-use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
@@ -128,19 +127,13 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// # Safety
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
-    // SAFETY: an open index has a tuple descriptor with its one column.
-    let (opclass, options, typmod) = unsafe {
-        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
-        let column = (*(*index).rd_att).attrs.as_ptr();
-        #[cfg(feature = "pg18")]
-        let column = pg_sys::TupleDescAttr((*index).rd_att, 0);
-        (Opclass::of(index), Options::of(index), (*column).atttypmod)
-    };
+    // SAFETY: as the caller promises.
+    let (opclass, options, typmod) = unsafe { (Opclass::of(index), Options::of(index), table::typmod(index)) };
     let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
     let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions)?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.metric != Metric::L1),
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),
         Element::Bit => Layout::plain(length, m, Encoding::Bits),
         Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse),
     };

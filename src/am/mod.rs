@@ -19,6 +19,7 @@ mod tests;
 mod truncation;
 mod vacuum;
 pub mod value;
+mod within;
 mod workers;
 
 use pgrx::pg_sys;

@@ -1,4 +1,5 @@
-//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values.
+//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values. Function 2 is that of
+//! `am::within`.
 
 use pgrx::pg_sys;
 
@@ -19,6 +20,11 @@ pub struct Opclass {
 }
 
 impl Opclass {
+    /// Whether its indexes have codes (`storage::layout`).
+    pub fn is_coded(&self) -> bool {
+        matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
+    }
+
     /// The operator class of an index's column.
     ///
     /// # Safety

@@ -258,5 +258,6 @@ pub fn limits(options: &Options, killed: bool) -> Limits {
         nodes: MAX_SCAN_TUPLES.get() as usize,
         bytes: (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize,
         killed,
+        beyond: f32::INFINITY,
     }
 }

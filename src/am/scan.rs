@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::options::{self, Options};
-use super::{item_pointer, or_raise, relation_name, value};
+use super::{item_pointer, or_raise, relation_name, value, within};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
-use crate::graph::scan::Scan;
+use crate::graph::scan::{Limits, Scan};
 use crate::graph::search::Counts;
 use crate::graph::space::Space;
 use crate::graph::tids::Returned;
@@ -180,7 +180,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
         };
         // SAFETY: as the caller promises.
-        let query = unsafe { query(descriptor, space.parameters())? };
+        let (query, radius) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         let query = space.query(query.view());
@@ -189,7 +189,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
-        let limits = options::limits(&unsafe { Options::of(index) }, killed);
+        let limits = Limits {
+            beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+            ..options::limits(&unsafe { Options::of(index) }, killed)
+        };
         let scan = BesideScan::new(Scan::new(query, limits), beside);
         state.scan = Some((store, space, scan));
     }
@@ -247,11 +250,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for.
+/// The value to search for, and how far from it if that has a bound.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<OwnedValue> {
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Option<f64>)> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -265,9 +268,10 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         let key = &*(*descriptor).orderByData;
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
             // Every distance is NULL.
-            return Ok(value::any(parameters));
+            return Ok((value::any(parameters), None));
         }
-        value::of_query(key.sk_argument, parameters)
+        let (value, radius) = within::take_apart(key.sk_argument);
+        Ok((value::of_query(value, parameters)?, radius))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rows of a table, read as CREATE INDEX reads them.
+//! The rows of a table, read as CREATE INDEX reads them, and the column of its index.
 
 use std::ffi::c_void;
 
@@ -7,6 +7,21 @@ use pgrx::{pg_guard, pg_sys};
 use super::{heap_tid, or_raise};
 use crate::error::Result;
 use crate::storage::HeapTid;
+
+/// The type modifier of an index's one column: its dimensions.
+///
+/// # Safety
+/// `index` is an open index of this access method.
+pub unsafe fn typmod(index: pg_sys::Relation) -> i32 {
+    // SAFETY: an open index has a tuple descriptor with its one column.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+        let column = (*(*index).rd_att).attrs.as_ptr();
+        #[cfg(feature = "pg18")]
+        let column = pg_sys::TupleDescAttr((*index).rd_att, 0);
+        (*column).atttypmod
+    }
+}
 
 /// Takes the value of a row that has one, of the type that the index is for, and the TID that the index has it under.
 type Visit<'v> = dyn FnMut(pg_sys::Datum, HeapTid) -> Result<()> + 'v;

@@ -180,6 +180,7 @@ mod tests {
                 nodes: usize::MAX,
                 bytes: usize::MAX,
                 killed: false,
+                beyond: f32::INFINITY,
             };
             let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), limits);
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())

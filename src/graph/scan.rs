@@ -42,6 +42,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
     pub killed: bool,
+    /// Order key beyond which nothing is wanted ([`super::space::Space::key_beyond`]).
+    pub beyond: f32,
 }
 
 /// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
@@ -308,6 +310,10 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
+                if found.distance > self.limits.beyond && !matches!(self.phase, Phase::Late | Phase::End) {
+                    self.end_at_radius();
+                    continue;
+                }
                 if found.distance < self.last && self.limits.iteration == Iteration::Strict && self.phase != Phase::End
                 {
                     self.late.push(found);
@@ -394,6 +400,13 @@ impl Scan {
             Phase::End => {}
         }
         Ok(())
+    }
+
+    /// What is left is beyond the bound; what was held back is not.
+    fn end_at_radius(&mut self) {
+        self.ready.clear();
+        self.farther.clear();
+        self.phase = Phase::Late;
     }
 
     /// Takes over what a round found.

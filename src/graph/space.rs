@@ -303,6 +303,29 @@ impl Space {
         ordered(tails.fold(self.distance(query, start), |sum, piece| sum + piece))
     }
 
+    /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the operator gives
+    /// (the square root of the key under L2, half of it under cosine).
+    ///
+    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's length; which is no more
+    /// than that of the query and the radius. Under inner product vectors of any length may be within: there is no bound.
+    pub fn key_beyond(&self, query: &Query, radius: f64) -> f32 {
+        /// More than what rounding in f32 adds to a distance.
+        const ROUNDING: f64 = 1e-4;
+        let radius = radius.max(0.0);
+        let euclidean = match self.parameters.metric {
+            Metric::L2 => radius,
+            Metric::Cosine => (2.0 * radius).sqrt(),
+            Metric::InnerProduct => return f32::INFINITY,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => return (radius * (1.0 + ROUNDING)) as f32,
+        };
+        let error = self.parameters.shape.encoding.width().map_or(0.0, |width| {
+            let steps = f64::from((1 << width.bits()) - 1);
+            (query.value.len() as f64).sqrt() / steps * (distance::norm(&query.value) + euclidean)
+        });
+        let bound = (euclidean + error) * (1.0 + ROUNDING);
+        (bound * bound) as f32
+    }
+
     /// Whether the order key of a vector is the sum of those of its parts.
     #[inline]
     pub(super) fn is_divisible(&self) -> bool {

@@ -105,6 +105,7 @@ fn limits(width: usize) -> Limits {
         nodes: usize::MAX,
         bytes: usize::MAX,
         killed: false,
+        beyond: f32::INFINITY,
     }
 }
 
@@ -549,5 +550,56 @@ fn many_threads_insert_into_an_empty_index() {
         });
         assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), 240);
         assert_eq!(unreachable(&graph), 0);
+    }
+}
+
+#[test]
+fn a_scan_with_a_radius_returns_what_is_within_and_ends() {
+    for dimensions in [50, 200] {
+        let vectors = crate::test_data::variations(3000, dimensions);
+        let (base, queries) = vectors.split_at(2980);
+        for metric in [Metric::L2, Metric::Cosine, Metric::L1] {
+            let unit = |vectors: &[Vec<f32>]| {
+                let mut vectors = vectors.to_vec();
+                if metric == Metric::Cosine {
+                    for vector in &mut vectors {
+                        crate::distance::normalize(vector);
+                    }
+                }
+                vectors
+            };
+            let (base, queries) = (unit(base), unit(queries));
+            let store = store();
+            let graph = build(&store, metric, &base);
+            let (mut wanted, mut missed) = (0, 0);
+            for query in &queries {
+                let exact = exact(metric, &base, 0..base.len(), query);
+                let key = f64::from(exact[60].0);
+                let radius = match metric {
+                    Metric::L2 => key.sqrt(),
+                    Metric::Cosine => key / 2.0,
+                    _ => key,
+                };
+                let bounded = graph.space.query(query);
+                let beyond = graph.space.key_beyond(&bounded, radius);
+                let mut scan = Scan::new(bounded, Limits { beyond, ..limits(40) });
+                let found: HashSet<_> = std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row).collect();
+                assert!(found.len() < 400, "{metric:?}: {} rows of 61", found.len());
+                wanted += 61;
+                missed += exact[..61].iter().filter(|(_, row)| !found.contains(row)).count();
+                let mut nothing = Scan::new(
+                    graph.space.query(query),
+                    Limits {
+                        beyond: -1.0,
+                        ..limits(40)
+                    },
+                );
+                assert_eq!(nothing.next(&graph), Ok(None));
+            }
+            assert!(
+                missed * 50 < wanted,
+                "{metric:?}, {dimensions}: {missed} of {wanted} missed"
+            );
+        }
     }
 }

@@ -67,6 +67,23 @@ impl Argument for pg_sys::Oid {
     }
 }
 
+impl Argument for f64 {
+    #[inline]
+    unsafe fn take(arguments: &mut Arguments) -> Self {
+        // SAFETY: as promised. The datum is the number.
+        f64::from_bits(unsafe { arguments.next_datum() }.value() as u64)
+    }
+}
+
+/// A value of any type, as PostgreSQL passes it.
+impl Argument for pg_sys::Datum {
+    #[inline]
+    unsafe fn take(arguments: &mut Arguments) -> Self {
+        // SAFETY: as promised.
+        unsafe { arguments.next_datum() }
+    }
+}
+
 impl Argument for bool {
     #[inline]
     unsafe fn take(arguments: &mut Arguments) -> Self {

@@ -13,11 +13,11 @@ fn writers_readers_and_vacuum_at_once() {
     load::create_table(&mut client);
     load::create_index(&mut client);
     let mut first = ROWS;
-    for _ in 0..rounds(1, 5) {
+    for _ in 0..rounds(1, 3) {
         let load = Load {
             cluster: &cluster,
             writers: 10,
-            steps: rounds(450, 1_000),
+            steps: rounds(450, 600),
             readers: vec![&cluster; 3],
             first,
         };

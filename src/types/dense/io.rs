@@ -1,6 +1,7 @@
 //! Text and binary input and output, and the type modifier (which is the number of dimensions itself).
 
 use super::{DenseDatum, Element, MAX_DIMENSIONS, build, check_dimensions, check_finite, dense_functions, text};
+use crate::error::Result;
 use crate::types::array::ArrayDatum;
 use crate::types::dimensions::{self, check_typmod};
 use crate::types::text::new_cstring;
@@ -28,21 +29,7 @@ dense_functions! {
     /// `vector_recv(internal, oid, integer) -> vector`
     fn vector_recv | halfvec_recv<T>(message: pg_sys::StringInfo, _element: pg_sys::Oid, typmod: i32) -> pg_sys::Datum {
         // SAFETY: PostgreSQL passes the message to read, which outlives this call.
-        let message = unsafe { &mut *message };
-        let dimensions = i16::from_be_bytes(take_array(message, T::TYPE_NAME)?);
-        let unused = i16::from_be_bytes(take_array(message, T::TYPE_NAME)?);
-        // The wire has a signed number: one that is negative is as bad as zero.
-        let dimensions = usize::try_from(dimensions).unwrap_or(0);
-        check_dimensions::<T>(dimensions)?;
-        check_typmod(typmod, dimensions)?;
-        check_unused(unused.into(), T::TYPE_NAME)?;
-        let bytes = take(message, dimensions * size_of::<T>(), T::TYPE_NAME)?;
-        build(dimensions, |target| {
-            for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(size_of::<T>())) {
-                *value = T::from_wire(bytes);
-            }
-            check_finite(target)
-        })
+        receive::<T, _>(unsafe { &mut *message }, typmod, |dimensions, fill| build(dimensions, fill))
     }
 
     /// `vector_send(vector) -> bytea`
@@ -60,4 +47,29 @@ dense_functions! {
     fn vector_typmod_in | halfvec_typmod_in<T>(modifiers: ArrayDatum) -> i32 {
         dimensions::typmod(&modifiers, T::TYPE_NAME, MAX_DIMENSIONS)
     }
+}
+
+/// Reads a message. `make` gets the number of dimensions, and what writes as many numbers or refuses them.
+///
+/// # Errors
+/// What is wrong with the message, or what `make` says.
+pub fn receive<T: Element, R>(
+    message: &mut pg_sys::StringInfoData,
+    typmod: i32,
+    make: impl FnOnce(usize, &dyn Fn(&mut [T]) -> Result<()>) -> Result<R>,
+) -> Result<R> {
+    let dimensions = i16::from_be_bytes(take_array(message, T::TYPE_NAME)?);
+    let unused = i16::from_be_bytes(take_array(message, T::TYPE_NAME)?);
+    // The wire has a signed number: one that is negative is as bad as zero.
+    let dimensions = usize::try_from(dimensions).unwrap_or(0);
+    check_dimensions::<T>(dimensions)?;
+    check_typmod(typmod, dimensions)?;
+    check_unused(unused.into(), T::TYPE_NAME)?;
+    let bytes = take(message, dimensions * size_of::<T>(), T::TYPE_NAME)?;
+    make(dimensions, &|target| {
+        for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(size_of::<T>())) {
+            *value = T::from_wire(bytes);
+        }
+        check_finite(target)
+    })
 }

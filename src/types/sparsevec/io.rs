@@ -30,7 +30,8 @@ sql_function! {
     /// `sparsevec_recv(internal, oid, integer) -> sparsevec`
     fn sparsevec_recv(message: pg_sys::StringInfo, _element: pg_sys::Oid, typmod: i32) -> pg_sys::Datum {
         // SAFETY: PostgreSQL passes the message to read, which outlives this call.
-        receive(unsafe { &mut *message }, typmod)
+        let (elements, dimensions) = receive(unsafe { &mut *message }, typmod)?;
+        elements.into_datum(dimensions)
     }
 
     /// `sparsevec_send(sparsevec) -> bytea`
@@ -53,8 +54,11 @@ sql_function! {
     }
 }
 
-/// Reads a message. Nothing in it is believed: elements have to be as everything keeps them.
-fn receive(message: &mut pg_sys::StringInfoData, typmod: i32) -> Result<pg_sys::Datum> {
+/// Reads a message: the elements, and the number of dimensions. Nothing in it is believed: elements have to be as everything keeps them.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn receive(message: &mut pg_sys::StringInfoData, typmod: i32) -> Result<(Elements, usize)> {
     let mut integer = || Ok::<_, Error>(i32::from_be_bytes(take_array(message, TYPE_NAME)?));
     let (dimensions, elements, unused) = (integer()?, integer()?, integer()?);
     // Numbers that are negative are as bad as zero dimensions, or as too many elements.
@@ -82,7 +86,7 @@ fn receive(message: &mut pg_sys::StringInfoData, typmod: i32) -> Result<pg_sys::
         kept.push(index, value)?;
         least = index + 1;
     }
-    kept.into_datum(dimensions)
+    Ok((kept, dimensions))
 }
 
 fn invalid(reason: &str) -> Error {

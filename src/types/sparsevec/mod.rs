@@ -140,6 +140,14 @@ impl Elements {
         }
     }
 
+    /// What there is so far.
+    pub fn as_sparse(&self) -> Sparse<'_> {
+        Sparse {
+            indices: &self.indices,
+            values: &self.values,
+        }
+    }
+
     /// Adds an element whose index is greater than those before. Zero is left out.
     ///
     /// # Errors

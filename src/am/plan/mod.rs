@@ -1,22 +1,15 @@
-//! The distance that a plan computes for nothing.
+//! What is changed in a plan behind PostgreSQL's planner, for scans of our indexes:
 //!
-//! What a query sorts by is a column of its plan, hidden ("junk") if the query does not return it. PostgreSQL's planner has an index
-//! scan compute that column even where the scan is what makes the order and nobody looks at the column any more:
-//!
-//! ```text
-//! Limit                                  SELECT id FROM items ORDER BY embedding <-> '[..]' LIMIT 10
-//!   -> Index Scan: id, embedding <-> '[..]' (hidden)
-//! ```
-//!
-//! A vector of some hundred dimensions is stored out of line, so for each row that means two or more lookups in another table: for a
-//! search that is done in 50 us they take another 30. When a statement is planned, such a column becomes NULL. That is
-//! so for a scan of one of our indexes directly below a LIMIT, which passes columns on by number and looks at none (`WITH TIES` does), and
-//! what is above takes no hidden columns from it, since LIMIT is the last step of its query.
+//! - `distance`: a distance that is computed for nothing is left out;
+//! - `radius`: a scan that a condition bounds by a distance ends there.
+
+mod distance;
+mod radius;
 
 use std::ffi::{c_char, c_int};
 use std::ptr;
 
-use pgrx::{PgList, is_a, pg_guard, pg_sys};
+use pgrx::{PgList, pg_guard, pg_sys};
 
 use super::scan;
 
@@ -55,7 +48,7 @@ unsafe extern "C-unwind" fn plan(
             Some(next) => next(query, text, options, parameters),
             None => standard_planner(query, text, options, parameters),
         };
-        leave_out_distances(statement);
+        change(statement);
         statement
     }
 }
@@ -63,7 +56,7 @@ unsafe extern "C-unwind" fn plan(
 /// # Safety
 /// `statement` is a statement that was planned and is not yet in use.
 #[pg_guard]
-unsafe extern "C-unwind" fn leave_out_distances(statement: *mut pg_sys::PlannedStmt) {
+unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt) {
     // SAFETY: as the caller promises.
     unsafe {
         visit((*statement).planTree);
@@ -81,7 +74,8 @@ unsafe fn visit(plan: *mut pg_sys::Plan) {
     unsafe {
         pg_sys::check_stack_depth();
         match (*plan.cast::<pg_sys::Node>()).type_ {
-            pg_sys::NodeTag::T_Limit => leave_out_distance(plan.cast()),
+            pg_sys::NodeTag::T_Limit => distance::leave_out(plan.cast()),
+            pg_sys::NodeTag::T_IndexScan => radius::bound(plan.cast()),
             pg_sys::NodeTag::T_SubqueryScan => visit((*plan.cast::<pg_sys::SubqueryScan>()).subplan),
             pg_sys::NodeTag::T_Append => visit_all((*plan.cast::<pg_sys::Append>()).appendplans),
             pg_sys::NodeTag::T_MergeAppend => visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans),
@@ -100,45 +94,6 @@ unsafe fn visit_all(plans: *mut pg_sys::List) {
     unsafe {
         for plan in PgList::<pg_sys::Plan>::from_pg(plans).iter_ptr() {
             visit(plan);
-        }
-    }
-}
-
-/// Replaces the distance in a hidden column of a scan below a LIMIT.
-///
-/// # Safety
-/// `limit` is a node of a plan.
-unsafe fn leave_out_distance(limit: *mut pg_sys::Limit) {
-    // SAFETY: as the caller promises; the tag says what a node is.
-    unsafe {
-        let below = (*limit).plan.lefttree;
-        if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT
-            || below.is_null()
-            || !is_a(below.cast(), pg_sys::NodeTag::T_IndexScan)
-        {
-            return;
-        }
-        let scan = below.cast::<pg_sys::IndexScan>();
-        let orders = PgList::<pg_sys::Node>::from_pg((*scan).indexorderbyorig);
-        let (Some(distance), 1) = (orders.get_ptr(0), orders.len()) else {
-            return;
-        };
-        if !is_ours((*scan).indexid) {
-            return;
-        }
-        let columns = PgList::<pg_sys::TargetEntry>::from_pg((*below).targetlist);
-        for passed in PgList::<pg_sys::TargetEntry>::from_pg((*limit).plan.targetlist).iter_ptr() {
-            let var = (*passed).expr.cast::<pg_sys::Var>();
-            if !(*passed).resjunk || !is_a(var.cast(), pg_sys::NodeTag::T_Var) || (*var).varattno < 1 {
-                continue;
-            }
-            match columns.get_ptr((*var).varattno as usize - 1) {
-                Some(column) if pg_sys::equal((*column).expr.cast(), distance.cast()) => {
-                    let null = pg_sys::makeNullConst(pg_sys::exprType(distance), -1, pg_sys::InvalidOid);
-                    (*column).expr = null.cast();
-                }
-                _ => {}
-            }
         }
     }
 }

@@ -1,0 +1,218 @@
+//! A graph on damaged pages: opened, checked, searched, added to, and vacuumed.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::{Input, tolerate};
+use crate::distance::Metric;
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::graph::insert::Inserter;
+use crate::graph::scan::{Iteration, Limits, Scan};
+use crate::graph::space::Space;
+use crate::graph::value::OwnedValue;
+use crate::storage::layout::Encoding;
+use crate::storage::memory::MemoryStore;
+use crate::storage::meta::{Element, Parameters};
+use crate::storage::page::{PAGE_SIZE, Page};
+use crate::storage::{Edit, HeapTid, Layout, PageStore, centre, sparse};
+
+const ROWS: usize = 120;
+const NEW_ROWS: usize = 3;
+/// Rows that have the first one's vector: more than a record takes.
+const EQUAL: usize = 200;
+/// More than any scan of these graphs returns, however damaged.
+const TOO_MANY: usize = 1 << 20;
+const MEMORY: usize = 1 << 20;
+
+/// A graph to be damaged.
+struct Sample {
+    space: Arc<Space>,
+    pages: Vec<Page>,
+    /// Those of its rows and as many as are to be added.
+    values: Vec<OwnedValue>,
+    rows: HashSet<HeapTid>,
+}
+
+/// One of each kind: with codes and a centre, with scalars, with tails, and plain ones.
+static SAMPLES: LazyLock<[Sample; 8]> = LazyLock::new(|| {
+    [
+        Sample::dense(Metric::L2, 50, 10.0),
+        Sample::dense(Metric::InnerProduct, 150, 0.0),
+        Sample::dense(Metric::Cosine, 6_000, 0.0),
+        Sample::dense(Metric::L1, 50, 0.0),
+        Sample::dense(Metric::L1, 3_000, 0.0),
+        Sample::bits(),
+        Sample::sparse(40),
+        Sample::sparse(600),
+    ]
+});
+
+fn tid(row: usize) -> HeapTid {
+    HeapTid {
+        block: row as u32 / 50,
+        offset: (row % 50 + 1) as u16,
+    }
+}
+
+/// A store with room for a few pages more than it has.
+fn store(pages: &[Page]) -> MemoryStore {
+    let store = MemoryStore::new((pages.len() + 200) * PAGE_SIZE);
+    for image in pages {
+        let block = store.extend().expect("room for a page");
+        let copy = |page: &mut Page| {
+            page.copy_from_slice(image);
+            Ok(Edit::Changed(()))
+        };
+        store.write(block, copy).expect("a page");
+    }
+    store
+}
+
+impl Sample {
+    fn dense(metric: Metric, dimensions: usize, offset: f32) -> Sample {
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut vector = || (0..dimensions).map(|_| offset + random.random::<f32>()).collect();
+        let vectors: Vec<Vec<f32>> = (0..ROWS + NEW_ROWS).map(|_| vector()).collect();
+        let centre = match offset > 0.0 {
+            true => centre::of(vectors.iter().map(|vector| &vector[..]), dimensions),
+            false => Vec::new(),
+        };
+        let layout = Layout::plan(dimensions, 16, metric != Metric::L1);
+        let values = vectors.into_iter().map(OwnedValue::Dense).collect();
+        Sample::build(layout, Element::Vector, metric, centre, values)
+    }
+
+    fn bits() -> Sample {
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut value = || OwnedValue::Stored((0..30).map(|_| random.random()).collect());
+        let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
+        Sample::build(
+            Layout::plain(240, 16, Encoding::Bits),
+            Element::Bit,
+            Metric::Jaccard,
+            Vec::new(),
+            values,
+        )
+    }
+
+    /// Sparse vectors of up to so many components.
+    fn sparse(most: i32) -> Sample {
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut value = || {
+            let count = random.random_range(1..=most);
+            let components: Vec<_> = (0..count)
+                .map(|i| (7 * i + random.random_range(0..7), random.random()))
+                .collect();
+            OwnedValue::Stored(sparse::store(components.into_iter()))
+        };
+        let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
+        let layout = Layout::plain(1_000_000, 16, Encoding::Sparse);
+        Sample::build(layout, Element::Sparsevec, Metric::L2, Vec::new(), values)
+    }
+
+    fn build(
+        layout: Result<Layout>,
+        element: Element,
+        metric: Metric,
+        centre: Vec<f32>,
+        values: Vec<OwnedValue>,
+    ) -> Sample {
+        let parameters = Parameters {
+            shape: layout.expect("a layout").shape,
+            element,
+            metric,
+            ef_construction: 64,
+            seed: 1,
+            centre: 0,
+        };
+        let store = MemoryStore::new(64 << 20);
+        let graph = Graph::create(&store, parameters, centre).expect("a graph");
+        let mut inserter = Inserter::default();
+        let equal = std::iter::repeat_n(&values[0], EQUAL);
+        for (row, value) in values[..ROWS].iter().chain(equal).enumerate() {
+            graph
+                .insert(&mut inserter, value.view(), tid(row))
+                .expect("a row is added");
+        }
+        // Free slots.
+        let is_dead = |tid: &HeapTid| tid.offset.is_multiple_of(5);
+        let dead = |tids: &[HeapTid]| tids.iter().copied().filter(is_dead).collect();
+        graph.remove(MEMORY, dead).expect("rows are removed");
+        let blocks = store.blocks().expect("a number");
+        Sample {
+            space: Arc::clone(graph.space()),
+            pages: (0..blocks)
+                .map(|block| store.read(block, |page| Ok(*page)).expect("a page"))
+                .collect(),
+            rows: (0..ROWS + EQUAL).map(tid).filter(|tid| !is_dead(tid)).collect(),
+            values,
+        }
+    }
+}
+
+/// Overwrites bytes anywhere in a graph as the input says, and uses it. Undamaged, it has to have all of its rows.
+pub fn damaged_graph(input: &[u8]) {
+    let mut input = Input(input);
+    let sample = &SAMPLES[usize::from(input.u8()) % SAMPLES.len()];
+    let mut pages = sample.pages.clone();
+    while !input.is_empty() {
+        let (block, at, len) = (input.u16(), input.u16(), usize::from(input.u8()));
+        let bytes = input.bytes(1 + len % 16);
+        let at = at % (PAGE_SIZE - bytes.len());
+        let count = pages.len();
+        pages[block % count][at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    let store = store(&pages);
+    // A damaged meta page is one outcome; what is beyond it is damaged, too.
+    let graph = tolerate(Graph::open(&store)).filter(|graph| graph.space().parameters() == sample.space.parameters());
+    let graph = graph.unwrap_or_else(|| Graph::with(&store, Arc::clone(&sample.space)));
+    let mut faults = 0;
+    let checked = tolerate(graph.check(&mut |_| faults += 1)).is_some();
+    let found = scan(&graph, &sample.values[ROWS]);
+    if pages == sample.pages {
+        assert!(checked && faults == 0, "a sound graph has faults");
+        assert_eq!(found, Some(sample.rows.clone()));
+    }
+    let mut inserter = Inserter::default();
+    for (row, value) in sample.values[ROWS..].iter().enumerate() {
+        tolerate(graph.insert(&mut inserter, value.view(), tid(ROWS + EQUAL + row)));
+    }
+    let dead = |tids: &[HeapTid]| {
+        tids.iter()
+            .copied()
+            .filter(|tid| tid.offset.is_multiple_of(3))
+            .collect()
+    };
+    tolerate(graph.remove(MEMORY, dead));
+    tolerate(graph.reconnect(&mut inserter, MEMORY));
+    if let Some(end) = tolerate(graph.empty_end(|| true)) {
+        tolerate(graph.retire(&end));
+    }
+    tolerate(graph.check(&mut |_| ()));
+    scan(&graph, &sample.values[ROWS]);
+}
+
+/// Every row that a scan returns, unless it meets damage.
+fn scan(graph: &Graph<'_, MemoryStore>, query: &OwnedValue) -> Option<HashSet<HeapTid>> {
+    let limits = Limits {
+        width: 20,
+        iteration: Iteration::Strict,
+        nodes: usize::MAX,
+        bytes: usize::MAX,
+        killed: false,
+        beyond: f32::INFINITY,
+    };
+    let mut scan = Scan::new(graph.space().query(query.view()), limits);
+    let mut found = HashSet::new();
+    for _ in 0..TOO_MANY {
+        match tolerate(scan.next(graph))? {
+            Some(tid) => found.insert(tid),
+            None => return Some(found),
+        };
+    }
+    panic!("a scan does not end");
+}

@@ -1,0 +1,124 @@
+//! One page of any contents, read and changed through the views of `storage`.
+
+use super::{Input, tolerate};
+use crate::error::Result;
+use crate::storage::layout::Encoding;
+use crate::storage::node_page::{self, NodePage, NodePageMut};
+use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
+use crate::storage::record::{Record, State};
+use crate::storage::{HeapTid, Layout, NodeRef, meta};
+
+/// A block that every layout has.
+const BLOCK: u32 = 1;
+
+/// Takes the input as the contents of a page, with a header and a special space that are sound or not, and reads all of it as each kind of
+/// page.
+pub fn any_page(input: &[u8]) {
+    let mut input = Input(input);
+    let layout = match input.u8() % 9 {
+        0 => Layout::plan(3, 16, false),
+        1 => Layout::plan(50, 16, true),
+        2 => Layout::plan(50, 16, false),
+        3 => Layout::plan(768, 16, true),
+        4 => Layout::plan(6_000, 16, true),
+        5 => Layout::plan(3_000, 16, false),
+        6 => Layout::plain(1_000, 16, Encoding::Bits),
+        7 => Layout::plain(100, 16, Encoding::Sparse),
+        _ => Layout::plain(1_000_000, 16, Encoding::Sparse),
+    };
+    let layout = layout.expect("a layout");
+    let (is_meta, is_sound, used) = (
+        input.u8().is_multiple_of(4),
+        !input.u8().is_multiple_of(4),
+        u32::from(input.u8()),
+    );
+    let mut page = page::NEW;
+    match is_meta {
+        true => page::init(&mut page, PageKind::Meta, 0),
+        false => node_page::init(&mut page, &layout, 0),
+    }
+    if is_sound {
+        page::set_lower(&mut page, layout.offset(used % (layout.slots + 1)));
+    }
+    let range = if is_sound { HEADER_SIZE..SPECIAL } else { 0..PAGE_SIZE };
+    let contents = input.bytes(range.len());
+    page[range.start..range.start + contents.len()].copy_from_slice(contents);
+
+    tolerate(meta::read(&page));
+    tolerate(meta::read_entry(&page));
+    tolerate(meta::read_compaction(&page));
+    tolerate(read_all(&page, &layout));
+    tolerate(change_all(&mut page, &layout));
+    tolerate(read_all(&page, &layout));
+}
+
+fn read_all(page: &Page, layout: &Layout) -> Result<()> {
+    if let Some(nodes) = tolerate(NodePage::visited(page, BLOCK, layout)) {
+        for slot in 0..layout.slots {
+            tolerate(nodes.record(slot))
+                .iter()
+                .for_each(|record| read(record, layout));
+        }
+    }
+    let nodes = NodePage::new(page, BLOCK, layout)?;
+    tolerate(nodes.is_unused());
+    for record in nodes.records() {
+        tolerate(record).iter().for_each(|(_, record)| read(record, layout));
+    }
+    Ok(())
+}
+
+/// Everything that a record says.
+fn read(record: &Record<'_>, layout: &Layout) {
+    let mut words = vec![0; layout.code_words()];
+    assert!(record.survivors().count() <= record.links().len());
+    for i in 0..record.link_count() {
+        record.is_fill(i);
+        if layout.is_coded() {
+            record.read_code(i, &mut words);
+            record.codes(i / 32);
+        }
+    }
+    assert_eq!(record.tids().count(), record.tid_count());
+    if matches!(record.state(), State::Node | State::Dead) {
+        assert!(
+            record
+                .only_entry()
+                .is_none_or(|entry| record.entries().next() == Some(entry))
+        );
+    }
+    let (tails, is_sparse) = (record.tails().count(), layout.shape.encoding == Encoding::Sparse);
+    assert!(tails == layout.tails || is_sparse && tails < layout.tails);
+    assert!(record.is_complete() || layout.tails > 0);
+    assert!(record.tail_bytes().len() < layout.stride && record.vector().len() < layout.stride);
+}
+
+/// Each kind of change of a record, on every other one.
+fn change_all(page: &mut Page, layout: &Layout) -> Result<()> {
+    let mut nodes = NodePageMut::new(page, BLOCK, layout)?;
+    let mut words = vec![0; layout.code_words()];
+    for slot in 0..nodes.view().len() {
+        let Some(mut record) = tolerate(nodes.record(slot)) else {
+            continue;
+        };
+        match record.view().state() {
+            State::Node if slot % 4 == 0 => record.set_dead(),
+            State::Node | State::Dead => {
+                if record.view().link_count() > 0 {
+                    record.remove_link(0, &mut words);
+                }
+                tolerate(record.push_tid(HeapTid { block: 1, offset: 1 }));
+            }
+            State::Extension => {
+                let tids = record.view().tid_count();
+                let gone = record.retain_tids(|tid| tid.block.is_multiple_of(2));
+                assert_eq!(record.view().tid_count(), tids - gone);
+            }
+            State::Free | State::Tail => nodes.free(slot)?,
+        }
+    }
+    if let Some(Some(slot)) = tolerate(nodes.free_slot()) {
+        tolerate(nodes.occupy(slot, State::Node, 0, NodeRef::NONE, NodeRef::NONE));
+    }
+    Ok(())
+}
