@@ -21,7 +21,7 @@ library=$("$1" --pkglibdir)/vector.so
 # Ours has the library of pg_alopex.
 is_ours() { grep -q '^module_pathname = .*/pg_alopex' "$directory/vector.control"; }
 
-refuse() { die "pgvector is installed: $1 is there. The name vector belongs to it; remove it first, or CREATE EXTENSION pg_alopex"; }
+refuse() { die "the name vector is pgvector's: $1 is there. Remove pgvector first, or do without the name: CREATE EXTENSION pg_alopex"; }
 if [ -e "$library" ]; then refuse "$library"; fi
 if [ -e "$directory/vector.control" ] && ! is_ours; then refuse "$directory/vector.control"; fi
 [ $check = 0 ] || exit 0

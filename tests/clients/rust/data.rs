@@ -35,7 +35,12 @@ impl Row {
     }
 
     pub fn halfvec(&self) -> HalfVector {
-        self.numbers.iter().copied().map(f16::from_f32).collect::<Vec<_>>().into()
+        self.numbers
+            .iter()
+            .copied()
+            .map(f16::from_f32)
+            .collect::<Vec<_>>()
+            .into()
     }
 
     pub fn sparsevec(&self) -> SparseVector {
@@ -138,8 +143,16 @@ pub fn assert_nearest(found: &[(i64, f64)], rows: &[Row], query: &Row, distance:
     assert_eq!(ids.len(), NEAREST, "{}", distance.operator);
     for ((id, reported), expected) in found.iter().zip(sorted) {
         let own = exact[usize::try_from(*id).expect("ids are positive") - 1];
-        assert!((reported - own).abs() < 1e-5, "{}: row {id}: {reported}, {own}", distance.operator);
-        assert!((reported - expected).abs() < 1e-5, "{}: row {id}: {reported}, {expected}", distance.operator);
+        assert!(
+            (reported - own).abs() < 1e-5,
+            "{}: row {id}: {reported}, {own}",
+            distance.operator
+        );
+        assert!(
+            (reported - expected).abs() < 1e-5,
+            "{}: row {id}: {reported}, {expected}",
+            distance.operator
+        );
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod data;
 
-use data::{COLUMNS, DIMENSIONS, Distance, OF_BITS, OF_NUMBERS, ROWS, Row, assert_index_scan, assert_mean, assert_nearest};
+use data::{
+    COLUMNS, DIMENSIONS, Distance, OF_BITS, OF_NUMBERS, ROWS, Row, assert_index_scan, assert_mean, assert_nearest,
+};
 use pgvector::{Bit, HalfVector, SparseVector, Vector};
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{FromSql, ToSql, Type};
@@ -33,7 +35,7 @@ fn statements_and_answers() {
     check_array(&mut client, "vector", vec![rows[0].vector(), rows[1].vector()]);
     check_array(&mut client, "halfvec", vec![rows[0].halfvec(), rows[1].halfvec()]);
     check_array(&mut client, "sparsevec", vec![rows[0].sparsevec(), rows[1].sparsevec()]);
-    check_array(&mut client, "bit", vec![rows[0].bit(), rows[1].bit()]);
+    check_array(&mut client, "bit(64)", vec![rows[0].bit(), rows[1].bit()]);
     check_settings(&mut client, &query);
     check_aggregates(&mut client, &rows);
     check_errors(&mut client);
@@ -52,14 +54,18 @@ fn connect() -> Client {
 
 /// A type of the extension, as the server names it.
 fn type_of(client: &mut Client, name: &str) -> Type {
-    let statement = client.prepare(&format!("SELECT NULL::{name}")).expect("the type is there");
+    let statement = client
+        .prepare(&format!("SELECT NULL::{name}"))
+        .expect("the type is there");
     statement.columns()[0].type_().clone()
 }
 
 /// Stores the first rows, by a binary COPY.
 fn copy(client: &mut Client, rows: &[Row]) {
     let types = ["bigint", "vector", "halfvec", "sparsevec", "bit"].map(|name| type_of(client, name));
-    let writer = client.copy_in("COPY items FROM STDIN (FORMAT binary)").expect("COPY starts");
+    let writer = client
+        .copy_in("COPY items FROM STDIN (FORMAT binary)")
+        .expect("COPY starts");
     let mut writer = BinaryCopyInWriter::new(writer, &types);
     for (id, row) in (1_i64..).zip(rows) {
         let values: [&(dyn ToSql + Sync); 5] = [&id, &row.vector(), &row.halfvec(), &row.sparsevec(), &row.bit()];
@@ -69,7 +75,9 @@ fn copy(client: &mut Client, rows: &[Row]) {
 }
 
 fn insert(client: &mut Client, rows: &[Row], first: i64) {
-    let statement = client.prepare("INSERT INTO items VALUES ($1, $2, $3, $4, $5)").expect("it is prepared");
+    let statement = client
+        .prepare("INSERT INTO items VALUES ($1, $2, $3, $4, $5)")
+        .expect("it is prepared");
     for (id, row) in (first..).zip(rows) {
         let values: [&(dyn ToSql + Sync); 5] = [&id, &row.vector(), &row.halfvec(), &row.sparsevec(), &row.bit()];
         assert_eq!(client.execute(&statement, &values).expect("a row is inserted"), 1);
@@ -97,12 +105,20 @@ fn check_nearest(
     query: &Row,
 ) {
     let statement = data::nearest(column, distance);
-    client.batch_execute(&data::create_index(column, distance)).expect("the index is built");
+    client
+        .batch_execute(&data::create_index(column, distance))
+        .expect("the index is built");
     let mut transaction = client.transaction().expect("a transaction");
     let set = "SET LOCAL hnsw.ef_search = 1000; SET LOCAL enable_seqscan = off";
     transaction.batch_execute(set).expect("they are settings");
-    let plan = transaction.query(&format!("EXPLAIN {statement}"), &[parameter]).expect("a plan");
-    assert_index_scan(&plan.iter().map(|line| line.get(0)).collect::<Vec<_>>(), column, distance);
+    let plan = transaction
+        .query(&format!("EXPLAIN {statement}"), &[parameter])
+        .expect("a plan");
+    assert_index_scan(
+        &plan.iter().map(|line| line.get(0)).collect::<Vec<_>>(),
+        column,
+        distance,
+    );
     let found = transaction.query(&statement, &[parameter]).expect("an answer");
     let found: Vec<_> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_nearest(&found, rows, query, distance);
@@ -112,15 +128,25 @@ fn check_array<T>(client: &mut Client, name: &str, values: Vec<T>)
 where
     T: ToSql + Sync + for<'a> FromSql<'a> + PartialEq + std::fmt::Debug,
 {
-    let array = client.query_one(&format!("SELECT $1::{name}[]"), &[&values]).expect("an answer");
+    let array = client
+        .query_one(&format!("SELECT $1::{name}[]"), &[&values])
+        .expect("an answer");
     assert_eq!(array.get::<_, Vec<T>>(0), values);
 }
 
 fn check_settings(client: &mut Client, query: &Row) {
-    client.batch_execute("SET enable_seqscan = off; SET hnsw.ef_search = 10").expect("they are settings");
+    client
+        .batch_execute("SET enable_seqscan = off; SET hnsw.ef_search = 10")
+        .expect("they are settings");
     let statement = "SELECT id FROM items ORDER BY vector <-> $1 LIMIT 100";
-    for (mode, expected) in [("off", 1..=10), ("relaxed_order", 100..=100), ("strict_order", 100..=100)] {
-        client.batch_execute(&format!("SET hnsw.iterative_scan = {mode}")).expect("it is a setting");
+    for (mode, expected) in [
+        ("off", 1..=10),
+        ("relaxed_order", 100..=100),
+        ("strict_order", 100..=100),
+    ] {
+        client
+            .batch_execute(&format!("SET hnsw.iterative_scan = {mode}"))
+            .expect("it is a setting");
         let found = client.query(statement, &[&query.vector()]).expect("an answer");
         assert!(expected.contains(&found.len()), "{mode}: {} rows", found.len());
     }
@@ -131,7 +157,10 @@ fn check_aggregates(client: &mut Client, rows: &[Row]) {
     let row = client.query_one(query, &[]).expect("an answer");
     assert_mean(row.get::<_, Vector>(0).as_slice(), rows);
     let total = row.get::<_, Vector>(1);
-    assert_mean(&total.as_slice().iter().map(|sum| sum / ROWS as f32).collect::<Vec<_>>(), rows);
+    assert_mean(
+        &total.as_slice().iter().map(|sum| sum / ROWS as f32).collect::<Vec<_>>(),
+        rows,
+    );
     assert_eq!(row.get::<_, i64>(2), ROWS as i64);
 }
 
