@@ -112,7 +112,8 @@ def test_iterative_scan_with_a_filter(session):
         cursor.execute("SET LOCAL enable_bitmapscan = off")
     far = np.argsort(DISTANCES["vector", "<->"])[ROWS // 2:] + 1
     query = Item.objects.filter(bit__in=[text(FLAGS[id_ - 1]) for id_ in far]).order_by(L2Distance("vector", NUMBERS))[:20]
-    assert {item.id for item in query} <= set(far) and len(query) == 20
+    found = {item.id for item in query}
+    assert len(found) == 20 and found <= set(far)
 
 
 def test_aggregates():

@@ -158,7 +158,7 @@ def test_settings_reach_the_scan(connection):
 
 
 def test_filters_with_iterative_scans(connection):
-    """The nearest row is not among them: the scan goes on until enough rows match."""
+    """The scan goes on until all the rows that match are found, one in twenty."""
     connection.execute("SET LOCAL enable_seqscan = off")
     connection.execute("SET LOCAL enable_bitmapscan = off")
     connection.execute("SET LOCAL hnsw.ef_search = 5")
