@@ -1,19 +1,21 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
-# PG_CONFIG=... (make install), DATA=.. SETS=.. PG=16|18 WORKERS=.. QUICK=1 OUT=.. (make bench; see pgrx-config/bench.sh).
-.PHONY: help demo psql test soak check bench bench-vacuum install stop clean
+# PG_CONFIG=... (make install, install-vector-name), DATA=.. SETS=.. PG=16|18 WORKERS=.. QUICK=1 OUT=.. (make bench; see
+# pgrx-config/bench.sh).
+.PHONY: help demo psql test soak check bench bench-vacuum install install-vector-name stop clean
 .DEFAULT_GOAL := help
 export PG PORT PG_CONFIG DATA SETS QUICK WORKERS OUT
 
 help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
 	@echo 'make psql                      psql in the database of the demo'
-	@echo 'make test [PG=18]              format, lints, unit tests, SQL regression, crash, standby and corruption tests'
+	@echo 'make test [PG=18]              format, lints, unit tests, SQL regression, clients, crash, standby and corruption tests'
 	@echo 'make soak                      the long form of the crash, standby, corruption and load tests, fuzzing (20 minutes)'
 	@echo 'make check [PG="16 17"]        compile and lint for each version of PostgreSQL, or those named'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
 	@echo 'make bench-vacuum [DATA=...]   measure VACUUM, and searches and inserts beside it and after it, against pgvector'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
+	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
 	@echo 'make stop                      stop the private clusters'
 	@echo 'make clean                     stop them and remove the build directory'
 
@@ -41,6 +43,9 @@ bench:
 
 install:
 	@pgrx-config/install.sh
+
+install-vector-name:
+	@pgrx-config/install.sh vector-name
 
 stop:
 	@pgrx-config/clean.sh stop

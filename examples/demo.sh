@@ -7,19 +7,10 @@
 cd "$repo"
 cluster() { pgrx-config/cluster.sh demo "$@"; }
 pgrx-config/setup.sh
-pg_config=$(cluster prefix)
 say "Building for release (minutes the first time, seconds after)"
-cargo pgrx install --release -c "$pg_config" >"$(cluster dir)/install.log" 2>&1 || {
-    cat "$(cluster dir)/install.log" >&2
-    die "the extension does not build"
-}
+install_into demo --release
 cluster start
-
-cluster psql -q -d postgres -v ON_ERROR_STOP=1 <<'SQL'
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS demo WITH (FORCE);
-CREATE DATABASE demo;
-SQL
+fresh_database demo demo
 cluster psql -q -d demo -v ON_ERROR_STOP=1 -P pager=off -P footer=off -f examples/demo.sql ||
     die "the demo failed"
 say "The server is still running: make psql opens the database, make stop stops it, make clean removes it."

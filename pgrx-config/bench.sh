@@ -19,35 +19,20 @@ export PG=${PG:-16}
 case $PG in 16 | 18) ;; *) die "PG=$PG cannot be measured: use PG=16 or PG=18" ;; esac
 [ -z "${DATA:-}" ] || [ -d "$DATA" ] || die "DATA=$DATA is not a directory"
 venv=$cache/bench/venv
-log=$cache/bench/setup.log
-
-make_venv() {
-    cmp -s "$repo/benches/requirements.txt" "$venv/requirements.txt" && return
-    say "Installing Python packages into $venv"
-    rm -rf "$venv"
-    { python3 -m venv "$venv" && "$venv/bin/pip" install -r "$repo/benches/requirements.txt"; } >"$log" 2>&1 ||
-        die "installing benches/requirements.txt failed (see $log)"
-    cp "$repo/benches/requirements.txt" "$venv/"
-}
 
 "$repo/pgrx-config/setup.sh"
-mkdir -p "$cache/bench"
 # The data, and Python with what compiles hnswlib.
 packages=()
 [ -f /usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz ] || packages+=(dataset-fashion-mnist)
 command -v c++ >/dev/null || packages+=(g++)
-python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 [ -f "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] || packages+=(python3-dev)
 need_packages "${packages[@]}"
-make_venv
+make_venv "$venv" "$repo/benches/requirements.txt"
 cluster() { "$repo/pgrx-config/cluster.sh" bench "$@"; }
 pg_config=$(cluster prefix)
 home=$(cluster dir)
 say "Building for release (minutes the first time, seconds after)"
-(cd "$repo" && cargo pgrx install --release -c "$pg_config") >"$home/install.log" 2>&1 || {
-    cat "$home/install.log" >&2
-    die "the extension does not build"
-}
+install_into bench --release
 
 out=$home/report
 if [ -z "${QUICK:-}${SETS:-}" ]; then out=$repo/docs/bench; fi

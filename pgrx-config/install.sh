@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Builds for release and installs into the PostgreSQL that PG_CONFIG names (default: the pg_config in PATH if its server headers
 # are there, else Debian's). Its version decides what is built; the bindings are generated from its own headers.
+#
+#   install.sh                the extension pg_alopex
+#   install.sh vector-name    and the same under the name vector; see vector-name.sh
 
 # Not said here by PG.
 unset PG
@@ -19,6 +22,8 @@ version=$("$pg_config" --version 2>/dev/null) || die "PG_CONFIG=$pg_config does 
 [[ $version =~ ^PostgreSQL\ (15|16|17|18)[^0-9] ]] || die "$pg_config belongs to $version: PostgreSQL 15 to 18 is needed"
 has_headers "$pg_config" || die "$version has no server headers (on Debian: postgresql-server-dev-${BASH_REMATCH[1]})"
 
+if [ "${1-}" = vector-name ]; then "$repo/pgrx-config/vector-name.sh" --check "$pg_config"; fi
+
 # Root's rights only for the copying, and only where they are needed.
 sudo=()
 if ! [ -w "$("$pg_config" --pkglibdir)" ] || ! [ -w "$("$pg_config" --sharedir)/extension" ]; then
@@ -30,3 +35,6 @@ export PGRX_PG_CONFIG_PATH
 cd "$repo"
 cargo pgrx install --release -c "$PGRX_PG_CONFIG_PATH" "${sudo[@]}"
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"
+[ "${1-}" = vector-name ] || exit 0
+"$repo/pgrx-config/vector-name.sh" "$pg_config"
+say "In a database without pg_alopex also: CREATE EXTENSION vector;"

@@ -92,3 +92,43 @@ find_build_dir() {
     mkdir -p "$build" 2>/dev/null || die "cannot create $build"
     as_server test -r "$build" || build=$(outside_dir)
 }
+
+# Python's environment DIR with the packages of the file REQUIREMENTS, made anew when those change.
+make_venv() {
+    local dir=$1 requirements=$2
+    cmp -s "$requirements" "$dir/requirements.txt" && return
+    python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
+    say "Installing Python packages into $dir"
+    rm -rf "$dir"
+    mkdir -p "$(dirname "$dir")"
+    { python3 -m venv "$dir" && "$dir/bin/pip" install -r "$requirements"; } >"$dir.log" 2>&1 ||
+        die "installing the packages of $requirements failed (see $dir.log)"
+    cp "$requirements" "$dir/requirements.txt"
+}
+
+# Builds the extension, with these options of cargo, and installs it into the private PostgreSQL CLUSTER.
+install_into() {
+    local cluster=$1 pg_config log
+    shift
+    pg_config=$("$repo/pgrx-config/cluster.sh" "$cluster" prefix)
+    log=$("$repo/pgrx-config/cluster.sh" "$cluster" dir)/install.log
+    (cd "$repo" && cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
+        cat "$log" >&2
+        die "the extension does not build"
+    }
+}
+
+# An empty database NAME in the private CLUSTER, in place of the one of that name.
+fresh_database() {
+    "$repo/pgrx-config/cluster.sh" "$1" psql -q -d postgres -v ON_ERROR_STOP=1 -v name="$2" <<'SQL'
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+CREATE DATABASE :"name" TEMPLATE template0;
+SQL
+}
+
+# Fails if a process of a server crashed, psql's or another, after its log had LINES lines.
+die_if_crashed() {
+    local log=$1 lines=$2
+    if tail -n "+$((lines + 1))" "$log" | grep -E 'TRAP:|PANIC:|was terminated by signal'; then die "the server crashed (see $log)"; fi
+}

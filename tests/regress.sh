@@ -16,11 +16,7 @@ fi
 cd "$repo"
 cluster() { pgrx-config/cluster.sh test "$@"; }
 pgrx-config/setup.sh
-pg_config=$(cluster prefix)
-cargo pgrx install -c "$pg_config" >"$(cluster dir)/install.log" 2>&1 || {
-    cat "$(cluster dir)/install.log" >&2
-    die "the extension does not build"
-}
+install_into test
 cluster start
 log=$(cluster dir)/server.log
 logged=$(wc -l <"$log")
@@ -36,11 +32,7 @@ fi
 failed=0
 for name in "${names[@]}"; do
     [ -f "tests/sql/$name.sql" ] || die "there is no tests/sql/$name.sql"
-    cluster psql -q -d postgres -v ON_ERROR_STOP=1 -v name="regress_$name" <<'SQL'
-SET client_min_messages = warning;
-DROP DATABASE IF EXISTS :"name" WITH (FORCE);
-CREATE DATABASE :"name" TEMPLATE template0;
-SQL
+    fresh_database test "regress_$name"
     # plan(query) is EXPLAIN for nodes that a setting disables: PostgreSQL 18 says so of each, older ones do not.
     cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 <<'SQL'
 CREATE EXTENSION pg_alopex;
@@ -69,6 +61,5 @@ SQL
         failed=$((failed + 1))
     fi
 done
-# Also in a process that psql does not wait for.
-if tail -n "+$((logged + 1))" "$log" | grep -E 'TRAP:|PANIC:|was terminated by signal'; then die "the server crashed (see $log)"; fi
+die_if_crashed "$log" "$logged"
 [ $failed = 0 ] || die "$failed of ${#names[@]} regression files differ"

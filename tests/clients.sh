@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Runs what the libraries that talk to vectors in PostgreSQL offer, against the private cluster of the tests: each client in a
+# database of its own.
+#
+#   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django vector_name node rust
+#
+# Ends at the first that fails.
+# The packages they need are in the cache, made anew only when what is pinned here changes.
+
+# shellcheck source=pgrx-config/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../pgrx-config/lib.sh"
+
+cd "$repo"
+cluster() { pgrx-config/cluster.sh test "$@"; }
+clients=$repo/tests/clients
+
+# What a client's test gets: its database, and the programs of the server.
+run_in() {
+    local database=$1
+    shift
+    fresh_database test "$database"
+    env PGHOST="$sockets" PGPORT="$PORT" PGUSER=postgres PGDATABASE="$database" PATH="$(dirname "$pg_config"):$PATH" "$@"
+}
+
+run_pytest() { run_in "$1" "$2/bin/python" -B -m pytest -q -p no:cacheprovider "$3"; }
+
+run_python() {
+    make_venv "$cache/clients/python" "$clients/python/requirements.txt"
+    run_pytest "clients_$1" "$cache/clients/python" "$clients/python/test_$1.py"
+}
+
+# The extension under the name vector, for which pgvector has to go from this copy of the PostgreSQL of PG=16 and 18. Nothing else
+# uses it there.
+run_vector_name() {
+    local directory library name
+    directory=$("$pg_config" --sharedir)/extension
+    library=$("$pg_config" --pkglibdir)/vector.so
+    rm -f "$library" "$directory"/vector.control "$directory"/vector--*.sql
+    for name in "$library" "$directory/vector.control"; do
+        echo "comment = 'not ours'" >"$name"
+        if pgrx-config/vector-name.sh "$pg_config" 2>/dev/null; then die "vector-name.sh took the name from pgvector's $name"; fi
+        [ "$(ls "$directory"/vector--*.sql 2>/dev/null)" = "" ] || die "vector-name.sh wrote beside pgvector's $name"
+        rm "$name"
+    done
+    pgrx-config/vector-name.sh "$pg_config"
+    pgrx-config/vector-name.sh "$pg_config"
+    make_venv "$cache/clients/vector_name" "$clients/vector_name/requirements.txt"
+    for name in extension django langchain; do
+        run_pytest "clients_vector_$name" "$cache/clients/vector_name" "$clients/vector_name/test_$name.py"
+    done
+}
+
+# Node looks for packages beside the program, which is copied there.
+run_node() {
+    local modules=$cache/clients/node run
+    if ! { command -v node && command -v npm; } >/dev/null; then need_packages nodejs npm; fi
+    if ! cmp -s "$clients/node/package-lock.json" "$modules/installed.json"; then
+        say "Installing Node's packages into $modules"
+        rm -rf "$modules"
+        mkdir -p "$modules"
+        cp "$clients/node/package.json" "$clients/node/package-lock.json" "$modules/"
+        (cd "$modules" && npm ci --no-audit --no-fund) >"$modules.log" 2>&1 || die "npm ci failed (see $modules.log)"
+        cp "$modules/package-lock.json" "$modules/installed.json"
+    fi
+    run=$(cluster dir)/node
+    mkdir -p "$run"
+    ln -sfn "$modules/node_modules" "$run/node_modules"
+    cp "$clients/node/clients.mjs" "$run/"
+    run_in clients_node node --test "$run/clients.mjs" >"$run.log" || {
+        cat "$run.log" >&2
+        die "clients.mjs failed"
+    }
+    grep -E '^# (tests|pass) ' "$run.log"
+}
+
+run_rust() {
+    cargo test -q -p pg_alopex-clients --no-run
+    run_in clients_rust_postgres cargo test -q -p pg_alopex-clients --test postgres
+    run_in clients_rust_sqlx cargo test -q -p pg_alopex-clients --test sqlx
+}
+
+pgrx-config/setup.sh
+install_into test
+cluster start
+pg_config=$(cluster prefix)
+sockets=$(cluster sockets)
+log=$(cluster dir)/server.log
+logged=$(wc -l <"$log")
+
+names=("$@")
+if [ ${#names[@]} = 0 ]; then names=(psycopg asyncpg sqlalchemy django vector_name node rust); fi
+for name in "${names[@]}"; do
+    case $name in
+        psycopg | asyncpg | sqlalchemy | django) run_python "$name" ;;
+        vector_name | node | rust) "run_$name" ;;
+        *) die "there is no client $name" ;;
+    esac
+    say "ok $name"
+done
+die_if_crashed "$log" "$logged"
