@@ -70,10 +70,12 @@ class Vacuumed(Extension):
         done, result = threading.Event(), {}
 
         def run() -> None:
-            start = time.time()
-            self.session.execute("VACUUM (INDEX_CLEANUP ON, PARALLEL 0) items")
-            result.update(start=start, end=time.time())
-            done.set()
+            try:
+                start = time.time()
+                self.session.execute("VACUUM (INDEX_CLEANUP ON, PARALLEL 0) items")
+                result.update(start=start, end=time.time())
+            finally:
+                done.set()
 
         memory = []
         before = own_memory(process)

@@ -35,7 +35,7 @@ say "Building for release (minutes the first time, seconds after)"
 install_into bench --release
 
 out=$home/report
-if [ -z "${QUICK:-}${SETS:-}" ]; then out=$repo/docs/bench; fi
+if [ -z "${QUICK:-}${SETS:-}" ] && [ "${1-}" != vacuum ]; then out=$repo/docs/bench; fi
 
 options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user"
     --out "${OUT:-$out}" --sets "${SETS:-}")

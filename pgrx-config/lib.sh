@@ -112,7 +112,8 @@ install_into() {
     shift
     pg_config=$("$repo/pgrx-config/cluster.sh" "$cluster" prefix)
     log=$("$repo/pgrx-config/cluster.sh" "$cluster" dir)/install.log
-    (cd "$repo" && cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
+    # The library is copied from the target directory, which checkouts share, after cargo has given up its own lock.
+    (cd "$repo" && flock "$cache/install.lock" cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
         cat "$log" >&2
         die "the extension does not build"
     }

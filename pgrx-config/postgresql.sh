@@ -98,7 +98,12 @@ case $PG in
     17) version="Debian's postgresql-server-dev-$PG" provide=(unpack_headers) ;;
     cassert) version="Debian's postgresql-$pg_major ${options[*]}" provide=(build_source) ;;
 esac
-[ "$(cat "$postgresql/version" 2>/dev/null)" != "$version" ] || exit 0
+is_there() { [ "$(cat "$postgresql/version" 2>/dev/null)" = "$version" ]; }
+if is_there; then exit 0; fi
+# Checkouts share the cache: another one may be getting the same.
+exec 9>"$cache/postgresql.lock"
+flock 9
+if is_there; then exit 0; fi
 
 say "Getting PostgreSQL $PG ($version)"
 rm -rf "$part" "$part".*

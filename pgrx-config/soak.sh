@@ -26,7 +26,7 @@ tests/regress.sh
 pg_config=$(pgrx-config/cluster.sh test prefix)
 home=$(pgrx-config/cluster.sh test dir)
 install_cargo_fuzz
-fuzz build
+fuzz build --no-default-features --features "pg$pg_major"
 cargo test -p pg_alopex-integration --no-run
 
 start=$SECONDS
@@ -34,10 +34,11 @@ for target in $(fuzz list); do
     say "== fuzz target $target"
     # Inputs that were worth keeping stay with the build, for the next time.
     mkdir -p "$home/fuzz/$target"
-    fuzz run "$target" "$home/fuzz/$target" -- -max_total_time=$fuzz_seconds -max_len=9000 -timeout=10 -verbosity=0 ||
+    fuzz run --no-default-features --features "pg$pg_major" "$target" "$home/fuzz/$target" -- -max_total_time=$fuzz_seconds -max_len=9000 -timeout=10 -verbosity=0 ||
         die "FAILED: fuzz target $target"
 done
 say "== integration tests in their long form"
+[ $((SECONDS - start)) -lt $limit ] || die "FAILED: fuzzing took all of the $limit s"
 PG_ALOPEX_SOAK=1 PG_ALOPEX_PG_CONFIG=$pg_config PG_ALOPEX_TEST_DIR=$home \
     timeout $((limit - SECONDS + start)) cargo test -p pg_alopex-integration -- --test-threads=2 ||
     die "FAILED: integration tests in their long form, after $((SECONDS - start)) of $limit s"

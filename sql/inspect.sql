@@ -89,6 +89,8 @@ CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 
 AS $$
 DECLARE
     nearest text;
+    index_name text;
+    plan jsonb;
     farthest double precision;
     rows bigint;
     hits bigint;
@@ -100,13 +102,13 @@ BEGIN
         RAISE invalid_parameter_value USING MESSAGE = 'k must be at least 1';
     END IF;
     SELECT format(
-            'SELECT %1$s OPERATOR(%2$s) $1[$2] AS distance FROM %3$s WHERE (%1$s) IS NOT NULL AND (%4$s) ORDER BY %1$s OPERATOR(%2$s) $1[$2] LIMIT $3',
+            'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE (%1$s) IS NOT NULL AND (%4$s) ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
             pg_get_indexdef(i.indexrelid, 1, false),
             format('%I.%s', n.nspname, o.oprname),
             i.indrelid::regclass,
             coalesce(pg_get_expr(i.indpred, i.indrelid), 'true')
-        )
-        INTO nearest
+        ), c.relname
+        INTO nearest, index_name
         FROM pg_index i
         JOIN pg_class c ON c.oid = i.indexrelid
         JOIN pg_am a ON a.oid = c.relam AND a.amname = 'hnsw'
@@ -114,18 +116,26 @@ BEGIN
         JOIN pg_amop p ON p.amopfamily = oc.opcfamily AND p.amoplefttype = oc.opcintype AND p.amoppurpose = 'o'
         JOIN pg_operator o ON o.oid = p.amopopr
         JOIN pg_namespace n ON n.oid = o.oprnamespace
-        WHERE i.indexrelid = index;
+        WHERE i.indexrelid = index AND i.indisvalid;
     IF nearest IS NULL THEN
-        RAISE wrong_object_type USING MESSAGE = format('"%s" is not an hnsw index', index);
+        RAISE wrong_object_type USING MESSAGE = format('"%s" is not a valid hnsw index', index);
     END IF;
     FOR i IN SELECT generate_subscripts(queries, 1) LOOP
+        CONTINUE WHEN queries[i] IS NULL;
         PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
             set_config('enable_indexscan', 'off', true);
-        EXECUTE format('SELECT count(*), max(distance) FROM (%s) exact', nearest) INTO rows, farthest USING queries, i, k;
+        EXECUTE format('SELECT count(*), max(distance) FROM (%s) exact', nearest) INTO rows, farthest USING queries[i], k;
         PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
             set_config('enable_indexscan', 'on', true);
-        EXECUTE format('SELECT count(*) FILTER (WHERE distance <= $4) FROM (%s) found', nearest) INTO hits
-            USING queries, i, k, farthest;
+        IF all_rows = 0 THEN
+            EXECUTE 'EXPLAIN (FORMAT json) ' || nearest INTO plan USING queries[i], k;
+            IF NOT jsonb_path_exists(plan, '$.**."Index Name" ? (@ == $name)', jsonb_build_object('name', index_name)) THEN
+                RAISE object_not_in_prerequisite_state USING MESSAGE = format('the planner does not use index "%s"', index),
+                    HINT = 'Another index may serve the same query.';
+            END IF;
+        END IF;
+        EXECUTE format('SELECT count(*) FILTER (WHERE distance <= $3) FROM (%s) found', nearest) INTO hits
+            USING queries[i], k, farthest;
         all_rows := all_rows + rows;
         all_hits := all_hits + least(hits, rows);
     END LOOP;

@@ -27,7 +27,7 @@ pub enum Error {
     TooManyDimensionsForIndex { maximum: usize },
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
-    ColumnWithoutDimensions,
+    ColumnWithoutDimensions { type_name: &'static str },
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
@@ -127,12 +127,24 @@ pub enum Error {
     /// Two elements of a sparse vector for one dimension.
     #[error("{type_name} indices must not contain duplicates")]
     DuplicateIndex { type_name: &'static str },
+    /// A binary form with indices that go back.
+    #[error("{type_name} indices must be in ascending order")]
+    IndicesNotAscending { type_name: &'static str },
+    /// A binary form with fewer than no elements.
+    #[error("{type_name} cannot have negative number of elements")]
+    NegativeElements { type_name: &'static str },
+    /// A binary form with an element that is zero.
+    #[error("binary representation of {type_name} cannot contain zero values")]
+    ZeroElement { type_name: &'static str },
+    /// A binary form with something where nothing is kept yet.
+    #[error("expected unused to be 0, not {unused}")]
+    Unused { unused: i32 },
     /// Two strings of bits that must have the same length and do not.
     #[error("different bit lengths {left} and {right}")]
     DifferentBitLengths { left: usize, right: usize },
     /// `type(a, b)`.
     #[error("invalid type modifier")]
-    InvalidTypmod,
+    InvalidTypmod { type_name: &'static str },
     /// `type(0)`.
     #[error("dimensions for type {type_name} must be at least 1")]
     TypmodTooSmall { type_name: &'static str },
@@ -209,14 +221,18 @@ impl Error {
             | Error::DifferentBitLengths { .. }
             | Error::IndexOutOfBounds { .. }
             | Error::DuplicateIndex { .. }
+            | Error::IndicesNotAscending { .. }
+            | Error::NegativeElements { .. }
+            | Error::ZeroElement { .. }
+            | Error::Unused { .. }
             | Error::ArrayNotOneDimensional => PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
             Error::TooManyDimensions { .. } | Error::TooManyElements { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
-            Error::ColumnWithoutDimensions
+            Error::ColumnWithoutDimensions { .. }
             | Error::ArgumentOutOfRange { .. }
             | Error::EfConstructionTooSmall
-            | Error::InvalidTypmod
+            | Error::InvalidTypmod { .. }
             | Error::TypmodTooSmall { .. }
             | Error::TypmodTooLarge { .. }
             | Error::AggregateState { .. } => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -233,21 +249,26 @@ impl Error {
     }
 
     /// What the user can do about it, where there is something to say.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Error::Corrupted { .. } => Some("REINDEX the index."),
-            Error::IndexFull => Some("Partition the table."),
-            Error::NotAllowed { .. } => Some("Or have the privileges of pg_stat_scan_tables."),
-            Error::IndexNotValid { .. } => Some("REINDEX or drop it."),
-            Error::SnapshotTooOld { .. } => Some("Call the function in a READ COMMITTED transaction."),
-            Error::OutOfMemory => Some("Lower maintenance_work_mem, or hnsw.staging_memory."),
-            Error::ColumnWithoutDimensions => {
-                Some("Declare them, as in vector(3), or index an expression that has them: ((column)::vector(3)).")
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::Corrupted { .. } => "REINDEX the index.",
+            Error::IndexFull => "Partition the table.",
+            Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
+            Error::IndexNotValid { .. } => "REINDEX or drop it.",
+            Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
+            Error::OutOfMemory => "Lower maintenance_work_mem, or hnsw.staging_memory.",
+            Error::ColumnWithoutDimensions { type_name } => {
+                return Some(format!(
+                    "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."
+                ));
             }
-            Error::EfConstructionTooSmall => Some("Raise ef_construction or lower m."),
-            Error::InvalidTypmod => Some("Give the number of dimensions alone, as in vector(3)."),
-            _ => None,
-        }
+            Error::EfConstructionTooSmall => "Raise ef_construction or lower m.",
+            Error::InvalidTypmod { type_name } => {
+                return Some(format!("Give the number of dimensions alone, as in {type_name}(3)."));
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.

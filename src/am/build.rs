@@ -130,7 +130,8 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
     let (opclass, options, typmod) = unsafe { (Opclass::of(index), Options::of(index), table::typmod(index)) };
     let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
-    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions)?;
+    let type_name = opclass.element.type_name();
+    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions { type_name })?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
         Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),

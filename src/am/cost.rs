@@ -12,10 +12,10 @@ use super::opclass::Opclass;
 use super::options::Options;
 use super::table;
 
-/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one in so many dimensions (measured: 0.75 us at 384 dimensions,
+/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many numbers (measured: 0.75 us at 384 dimensions,
 /// where a row of a sequential scan takes about 0.1 us).
 const OPERATORS_PER_VISIT: f64 = 4.0;
-const DIMENSIONS_PER_OPERATOR: f64 = 32.0;
+const NUMBERS_PER_OPERATOR: f64 = 32.0;
 
 /// Records that a coded search visits for each of its width, and on each level above the lowest (measured).
 const CODED_VISITS: f64 = 1.5;
@@ -51,7 +51,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             return;
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let (options, opclass, dimensions) = (Options::of(index), Opclass::of(index), table::typmod(index));
+        let (options, opclass) = (Options::of(index), Opclass::of(index));
+        let numbers = opclass.numbers(u32::try_from(table::typmod(index)).unwrap_or(0));
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let mut random_page_cost = 0.0;
@@ -59,15 +60,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let nodes = info.tuples.max(1.0);
         let cached = (f64::from(pg_sys::effective_cache_size) / f64::from(info.pages).max(1.0)).min(1.0);
         let visit = pg_sys::cpu_index_tuple_cost
-            + (OPERATORS_PER_VISIT + f64::from(dimensions.max(0)) / DIMENSIONS_PER_OPERATOR)
-                * pg_sys::cpu_operator_cost
+            + (OPERATORS_PER_VISIT + f64::from(numbers) / NUMBERS_PER_OPERATOR) * pg_sys::cpu_operator_cost
             + (1.0 - cached) * random_page_cost;
-        *startup = visits(
-            nodes,
-            f64::from(options.m),
-            options.ef_search() as f64,
-            opclass.is_coded(),
-        ) * visit;
+        let (m, ef) = (f64::from(options.m), options.ef_search() as f64);
+        *startup = visits(nodes, m, ef, opclass.is_coded()) * visit;
         *total = (nodes * visit).max(*startup);
     }
 }

@@ -10,6 +10,9 @@ use crate::types::call::sql_function;
 /// The number of the support function.
 const SUPPORT: u16 = 1;
 
+/// Components of a sparse vector, where it has more dimensions: of a text's terms, say.
+const USUAL_COMPONENTS: u32 = 256;
+
 /// An operator class.
 #[derive(Debug, Clone, Copy)]
 pub struct Opclass {
@@ -20,6 +23,16 @@ pub struct Opclass {
 }
 
 impl Opclass {
+    /// About how many numbers a distance takes of values of so many dimensions: a word of bits is one, and few components of a sparse vector are
+    /// not zero.
+    pub fn numbers(&self, dimensions: u32) -> u32 {
+        match self.element {
+            Element::Vector | Element::Halfvec => dimensions,
+            Element::Bit => dimensions / u32::BITS,
+            Element::Sparsevec => dimensions.min(USUAL_COMPONENTS),
+        }
+    }
+
     /// Whether its indexes have codes (`storage::layout`).
     pub fn is_coded(&self) -> bool {
         matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
@@ -31,7 +44,7 @@ impl Opclass {
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Opclass {
         // SAFETY: the operator class has support function 1, which takes and returns `internal`: amvalidate and the owner of
-        // the operator class, a superuser, answer for that. It returns one of the statics above.
+        // the operator class, a superuser, answer for that. It returns one of the statics below.
         unsafe {
             let function = pg_sys::index_getprocinfo(index, 1, SUPPORT);
             let opclass = pg_sys::FunctionCall1Coll(function, pg_sys::InvalidOid, pg_sys::Datum::from(0));

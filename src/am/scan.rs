@@ -203,7 +203,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));
-    // Rows that were found take no time worth a look at the clock.
+    // Nodes that were found take no time worth a look at the clock.
     let start = (!scan.is_ready()).then(Instant::now);
     let next = scan.next(&graph)?;
     state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());

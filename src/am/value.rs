@@ -2,14 +2,14 @@
 
 use pgrx::pg_sys;
 
-use crate::distance::{self, Metric, f16};
+use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::graph::value::OwnedValue;
 use crate::storage::meta::{Element, Parameters};
 use crate::storage::sparse;
 use crate::types::bit::BitDatum;
-use crate::types::dense::{Element as Number, HalfvecDatum, VectorDatum};
-use crate::types::sparsevec::{self, SparsevecDatum};
+use crate::types::dense::{HalfvecDatum, VectorDatum};
+use crate::types::sparsevec::SparsevecDatum;
 
 /// A value that PostgreSQL passed.
 enum Given {
@@ -96,12 +96,10 @@ pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<
     let given = unsafe { Given::from_datum(datum, parameters.element) };
     let (left, right) = (parameters.shape.dimensions as usize, given.dimensions());
     if left != right {
-        let different = |type_name| Error::DifferentDimensions { type_name, left, right };
+        let type_name = parameters.element.type_name();
         return Err(match parameters.element {
-            Element::Vector => different(f32::TYPE_NAME),
-            Element::Halfvec => different(f16::TYPE_NAME),
-            Element::Sparsevec => different(sparsevec::TYPE_NAME),
             Element::Bit => Error::DifferentBitLengths { left, right },
+            _ => Error::DifferentDimensions { type_name, left, right },
         });
     }
     Ok(given.form(parameters.metric).0)

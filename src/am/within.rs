@@ -23,12 +23,12 @@ struct Header {
     radius: [u32; 2],
 }
 
-/// The function that makes values with a radius, for an index.
+/// The function that makes values with a radius, for an index; invalid if its operator class has none.
 ///
 /// # Safety
 /// `index` is an index of this access method that the planner has locked.
 pub unsafe fn function(index: pg_sys::Oid) -> pg_sys::Oid {
-    // SAFETY: as the caller promises; every operator class has the support function, or the plan names none, which the executor refuses.
+    // SAFETY: as the caller promises; its support functions are in its relation.
     unsafe {
         let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);

@@ -38,14 +38,15 @@ struct Sample {
 }
 
 /// One of each kind: with codes and a centre, with scalars, with tails, and plain ones.
-static SAMPLES: LazyLock<[Sample; 8]> = LazyLock::new(|| {
+static SAMPLES: LazyLock<[Sample; 9]> = LazyLock::new(|| {
     [
         Sample::dense(Metric::L2, 50, 10.0),
         Sample::dense(Metric::InnerProduct, 150, 0.0),
         Sample::dense(Metric::Cosine, 6_000, 0.0),
         Sample::dense(Metric::L1, 50, 0.0),
         Sample::dense(Metric::L1, 3_000, 0.0),
-        Sample::bits(),
+        Sample::bits(240),
+        Sample::bits(64_000),
         Sample::sparse(40),
         Sample::sparse(600),
     ]
@@ -86,12 +87,12 @@ impl Sample {
         Sample::build(layout, Element::Vector, metric, centre, values)
     }
 
-    fn bits() -> Sample {
+    fn bits(count: usize) -> Sample {
         let mut random = SmallRng::seed_from_u64(1);
-        let mut value = || OwnedValue::Stored((0..30).map(|_| random.random()).collect());
+        let mut value = || OwnedValue::Stored((0..count / 8).map(|_| random.random()).collect());
         let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
         Sample::build(
-            Layout::plain(240, 16, Encoding::Bits),
+            Layout::plain(count, 16, Encoding::Bits),
             Element::Bit,
             Metric::Jaccard,
             Vec::new(),

@@ -96,6 +96,10 @@ fn judge<T>(read: Result<T>, input: &[u8]) -> Option<T> {
             | Error::TooManyElements { .. }
             | Error::IndexOutOfBounds { .. }
             | Error::DuplicateIndex { .. }
+            | Error::IndicesNotAscending { .. }
+            | Error::NegativeElements { .. }
+            | Error::ZeroElement { .. }
+            | Error::Unused { .. }
             | Error::InvalidBinary { .. },
         ) => {}
         Err(error) => panic!("{error}"),

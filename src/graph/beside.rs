@@ -46,7 +46,7 @@ impl BesideScan {
         self.scan.was_bounded()
     }
 
-    /// Whether the next row is known without another look at the graph.
+    /// Whether nodes were found that are still to be returned.
     pub fn is_ready(&self) -> bool {
         self.scan.is_ready()
     }

@@ -310,7 +310,7 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
-                if found.distance > self.limits.beyond && !matches!(self.phase, Phase::Late | Phase::End) {
+                if found.distance > self.limits.beyond && self.phase != Phase::End {
                     self.end_at_radius();
                     continue;
                 }

@@ -311,10 +311,15 @@ impl Space {
     pub fn key_beyond(&self, query: &Query, radius: f64) -> f32 {
         /// More than what rounding in f32 adds to a distance.
         const ROUNDING: f64 = 1e-4;
+        /// And to 1 less a cosine, however small that is.
+        const COSINE_ROUNDING: f64 = 1e-6;
+        if radius.is_nan() {
+            return f32::INFINITY; // For PostgreSQL every distance is below.
+        }
         let radius = radius.max(0.0);
         let euclidean = match self.parameters.metric {
             Metric::L2 => radius,
-            Metric::Cosine => (2.0 * radius).sqrt(),
+            Metric::Cosine => (2.0 * (radius + COSINE_ROUNDING)).sqrt(),
             Metric::InnerProduct => return f32::INFINITY,
             Metric::L1 | Metric::Hamming | Metric::Jaccard => return (radius * (1.0 + ROUNDING)) as f32,
         };

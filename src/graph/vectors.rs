@@ -177,7 +177,8 @@ impl LongDistance {
                 stored.extend_from_slice(bytes);
                 true
             })?;
-            return Ok(match complete {
+            // What a stale link led to has no tails, and so not a whole value.
+            return Ok(match complete && stored.len() == self.owner.stored_len {
                 true => ordered(graph.space.distance(query, &stored)),
                 false => f32::INFINITY,
             });

@@ -507,6 +507,9 @@ pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
         }
         let mut blocks = 0;
         for i in 0..pg_sys::NBuffers.max(0) as usize {
+            if i % (1 << 16) == 0 {
+                pgrx::check_for_interrupts!();
+            }
             let tag = std::ptr::read_volatile(&raw const (*pg_sys::BufferDescriptors.add(i)).bufferdesc.tag);
             #[cfg(feature = "pg15")]
             let is_of_index = {

@@ -61,6 +61,16 @@ pub struct Parameters {
 }
 
 impl Element {
+    /// The name of the type.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Element::Vector => "vector",
+            Element::Halfvec => "halfvec",
+            Element::Bit => "bit",
+            Element::Sparsevec => "sparsevec",
+        }
+    }
+
     /// Whether values of this type are stored in this encoding, and have this distance.
     fn allows(self, encoding: Encoding, metric: Metric) -> bool {
         let is_of_bits = matches!(metric, Metric::Hamming | Metric::Jaccard);

@@ -59,6 +59,6 @@ pub fn typmod(modifiers: &ArrayDatum, type_name: &'static str, max: usize) -> Re
         [dimensions] if dimensions < 1 => Err(Error::TypmodTooSmall { type_name }),
         [dimensions] if dimensions as usize > max => Err(Error::TypmodTooLarge { type_name, max }),
         [dimensions] => Ok(dimensions),
-        _ => Err(Error::InvalidTypmod),
+        _ => Err(Error::InvalidTypmod { type_name }),
     }
 }

@@ -33,14 +33,11 @@ pub fn take<'a>(message: &'a mut pg_sys::StringInfoData, len: usize, type_name: 
 /// Refuses a part of a message that is kept for later and not zero.
 ///
 /// # Errors
-/// [`Error::InvalidBinary`].
-pub fn check_unused(unused: i32, type_name: &'static str) -> Result<()> {
+/// [`Error::Unused`].
+pub fn check_unused(unused: i32) -> Result<()> {
     match unused {
         0 => Ok(()),
-        _ => Err(Error::InvalidBinary {
-            type_name,
-            reason: format!("expected unused to be 0, not {unused}"),
-        }),
+        _ => Err(Error::Unused { unused }),
     }
 }
 

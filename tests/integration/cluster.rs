@@ -238,14 +238,22 @@ impl Cluster {
         // As its users know it: with this set, an error's DETAIL would hold a backtrace.
         command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut server = command.spawn().expect("the server starts");
+        *running = Some(command.spawn().expect("the server starts"));
+        drop(running);
+        // Without the guard: if this fails the server is to be ended.
         wait_for("the server answers", || {
-            if let Some(status) = server.try_wait().expect("the server can be waited for") {
+            let status = self
+                .server
+                .lock()
+                .unwrap()
+                .as_mut()
+                .and_then(|server| server.try_wait().expect("the server can be waited for"));
+            if let Some(status) = status {
+                *self.server.lock().unwrap() = None;
                 panic!("the server ended at start: {status}\n{}", self.log());
             }
             self.try_client().is_ok()
         });
-        *running = Some(server);
     }
 
     /// A connection to the database `postgres`, or why there is none.

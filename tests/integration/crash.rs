@@ -231,6 +231,12 @@ fn committed_rows_survive_kills_while_writing() {
     );
 }
 
+/// Whether there is another crash after so many: as many as are wanted, and more where none has interrupted anything yet, since what is to be
+/// interrupted may be done before the server is killed.
+fn goes_on(crashes: usize, wanted: usize, interrupted: usize) -> bool {
+    crashes < wanted || (interrupted == 0 && crashes < 20 * wanted)
+}
+
 /// Fills `items` with the first `count` words.
 fn fill(client: &mut Client, count: i64) -> Known {
     client.batch_execute(TABLE).expect("a table");
@@ -255,8 +261,8 @@ fn a_batch_is_there_as_a_whole_or_not_at_all() {
     insert(&mut client, &ids).expect("a batch is inserted");
     known.committed(&ids);
     let whole = wal(&mut client) - before;
-    let mut interrupted = 0;
-    for crash in 0..rounds(5, 30) {
+    let (mut interrupted, mut crash) = (0, 0);
+    while goes_on(crash, rounds(5, 30), interrupted) {
         let (since, ids) = (known.next, known.take(BATCH));
         // All at COMMIT, some in between, or each at once.
         let memory = ["16MB", "100kB", "0"][random.random_range(0..3)];
@@ -280,6 +286,7 @@ fn a_batch_is_there_as_a_whole_or_not_at_all() {
             client.batch_execute("VACUUM items").expect("the table is vacuumed");
             verify(&mut client, &mut known, since, &mut random);
         }
+        crash += 1;
     }
     assert!(interrupted > 0, "no transaction was interrupted");
 }
@@ -383,8 +390,8 @@ fn the_index_survives_kills_while_vacuuming() {
     let before = wal(&mut client);
     client.batch_execute("VACUUM items").expect("the table is vacuumed");
     let whole = wal(&mut client) - before;
-    let mut interrupted = 0;
-    for crash in 0..rounds(4, 30) {
+    let (mut interrupted, mut crash) = (0, 0);
+    while goes_on(crash, rounds(4, 30), interrupted) {
         let since = known.next;
         let ids = known.take(1_000);
         insert(&mut client, &ids).expect("freed space takes new rows");
@@ -404,6 +411,7 @@ fn the_index_survives_kills_while_vacuuming() {
         // A sample is enough here.
         let since = known.next;
         verify(&mut client, &mut known, since, &mut random);
+        crash += 1;
     }
     assert!(interrupted > 0, "no VACUUM was interrupted");
 }

@@ -19,10 +19,20 @@ struct Kind {
     samples: &'static [&'static str],
 }
 
-const KINDS: [Kind; 1] = [Kind {
-    name: "vector",
-    samples: &["[1,2.5,-3e-05]", " [ +0.1 , 1e38,\t-.5e-45 ]", "[16777217,-0,1e-46]"],
-}];
+const KINDS: [Kind; 3] = [
+    Kind {
+        name: "vector",
+        samples: &["[1,2.5,-3e-05]", " [ +0.1 , 1e38,\t-.5e-45 ]", "[16777217,-0,1e-46]"],
+    },
+    Kind {
+        name: "halfvec",
+        samples: &["[1,2.5,-3e-05]", " [ +0.1 , 65504,\t-.5e-7 ]", "[2049,-0,1e-9]"],
+    },
+    Kind {
+        name: "sparsevec",
+        samples: &["{1:1.5,3:-2e-05}/5", "{}/1", " { 7 : 1 , 2:.5 } / 1000000000 "],
+    },
+];
 
 /// The bytes of a parameter, as they are sent.
 #[derive(Debug)]

@@ -121,7 +121,7 @@ fn recovery_to_a_point_in_time() {
         for (number, (backup, point)) in backups.iter().zip(&points).enumerate() {
             backup.configure(&format!(
                 "archive_mode = off
-                 restore_command = 'cp {}/%f %p'
+                 restore_command = 'cp \"{}/%f\" \"%p\"'
                  recovery_target_name = '{point}'
                  recovery_target_action = 'promote'",
                 archive(&primary).display()

@@ -154,3 +154,11 @@ SHOW enable_indexscan;
 SELECT hnsw_recall('u_pkey', ARRAY['[1,2,3]'::vector]);
 SELECT hnsw_recall('u_val', ARRAY['[1,2,3,4,5,6,7,8]'::vector], 0);
 SELECT hnsw_recall('u_val', ARRAY[]::vector[]);
+SELECT hnsw_recall('u_val', ARRAY[NULL, '[1,2,3,4,5,6,7,8]'::vector], 1);
+-- It measures the index that it names, or none.
+CREATE INDEX u_part ON u USING hnsw (val vector_l2_ops) WHERE id % 2 = 0;
+SELECT hnsw_recall('u_part', ARRAY['[1,2,3,4,5,6,7,8]'::vector]) > 0.8 AS high;
+CREATE INDEX u_l2 ON u USING hnsw (val vector_l2_ops) WITH (ef_search = 1000);
+SELECT hnsw_recall('u_l2', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'u_part'::regclass;
+SELECT hnsw_recall('u_part', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);

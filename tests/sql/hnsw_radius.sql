@@ -49,11 +49,13 @@ EXECUTE within(NULL, 0.5);
 RESET plan_cache_mode;
 SELECT id FROM t WHERE val <-> :'q' <= 0 ORDER BY val <-> :'q' LIMIT 10;
 SELECT nodes_visited < 2000 AS part FROM hnsw_last_search();
-CREATE TABLE queries (id int, radius double precision);
-INSERT INTO queries VALUES (1000, 0.5), (2000, 0.2), (3000, 'NaN'), (4000, 'infinity');
-SELECT q.id, count(*) FROM queries q, LATERAL (SELECT t.id FROM t WHERE t.val <-> (SELECT val FROM t i WHERE i.id = q.id) < q.radius
-        ORDER BY t.val <-> (SELECT val FROM t i WHERE i.id = q.id) LIMIT 5) rows
+CREATE TABLE queries AS SELECT t.id, t.val, r.radius
+    FROM (VALUES (1000, 0.5::double precision), (2000, 0.2), (3000, 'NaN'), (4000, 'infinity'), (5000, NULL)) r(id, radius) JOIN t USING (id);
+SELECT q.id, count(rows) FROM queries q
+    LEFT JOIN LATERAL (SELECT t.id FROM t WHERE t.val <-> q.val < q.radius ORDER BY t.val <-> q.val LIMIT 5) rows ON true
     GROUP BY q.id ORDER BY q.id;
+-- A radius as small as the rounding of distances.
+SELECT count(*) FROM (SELECT id FROM t WHERE val <=> :'q' < 1e-9 ORDER BY val <=> :'q' LIMIT 10) rows;
 -- A bound that is another one for each row is none.
 SELECT count(*) FROM (SELECT id FROM t WHERE val <-> :'q' < id / 5000.0 ORDER BY val <-> :'q' LIMIT 20) rows;
 -- Under inner product there is none either: the scan goes on to its end.

@@ -91,3 +91,6 @@ SELECT v FROM ordered WHERE v > '{}/1' ORDER BY v;
 SELECT v FROM ordered ORDER BY v DESC;
 RESET ALL;
 DROP TABLE ordered;
+
+-- A vector has no distance from its multiples.
+SELECT '{1:1,2:1}/2'::sparsevec <=> '{1:1,2:1}/2' AS same, '{1:1,2:2}/2'::sparsevec <=> '{1:2,2:4}/2' AS twice;

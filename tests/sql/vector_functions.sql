@@ -46,3 +46,9 @@ WHERE extname = 'pg_alopex' AND p.prokind = 'f' AND (p.oid::regprocedure::text ~
     AND p.oid::regprocedure::text !~ 'halfvec|sparsevec|hnsw'
     AND p.provolatile = 'i' AND p.proparallel = 's' AND p.proisstrict
 ORDER BY p.oid::regprocedure::text COLLATE "C";
+
+-- A vector has no distance from its multiples, and lengths of any magnitude may meet.
+SELECT cosine_distance('[1,1]'::vector, '[1,1]'), cosine_distance('[1,2]'::vector, '[2,4]'),
+       cosine_distance('[3e30,1e30]'::vector, '[3e30,1e30]');
+SELECT round(cosine_distance('[3e19,0]'::vector, '[1,1]')::numeric, 4) AS long, round(cosine_distance('[3e-23,0]'::vector, '[1,1]')::numeric, 4) AS short,
+       round(cosine_distance('[3e-23,0]'::vector, '[3e19,3e19]')::numeric, 4) AS both;

@@ -7,11 +7,8 @@ mod distance;
 mod radius;
 
 use std::ffi::{c_char, c_int};
-use std::ptr;
 
 use pgrx::{PgList, pg_guard, pg_sys};
-
-use super::scan;
 
 /// The planner of whoever was there before.
 static mut NEXT: pg_sys::planner_hook_type = None;
@@ -101,14 +98,12 @@ unsafe fn visit_all(plans: *mut pg_sys::List) {
 /// # Safety
 /// `index` is an index that the planner has locked.
 unsafe fn is_ours(index: pg_sys::Oid) -> bool {
-    // SAFETY: as the caller promises; an open index has its access method's functions.
+    // SAFETY: as the caller promises.
     unsafe {
-        let relation = pg_sys::index_open(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let next = (*(*relation).rd_indam).amgettuple;
-        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-        next.is_some_and(|next| ptr::fn_addr_eq(next, scan::amgettuple as Next))
+        let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+        let relation = pg_sys::index_open(index, lock);
+        let ours = super::is_ours(relation);
+        pg_sys::index_close(relation, lock);
+        ours
     }
 }
-
-/// `amgettuple`.
-type Next = unsafe extern "C-unwind" fn(pg_sys::IndexScanDesc, pg_sys::ScanDirection::Type) -> bool;

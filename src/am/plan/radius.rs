@@ -38,11 +38,15 @@ pub unsafe fn bound(scan: *mut pg_sys::IndexScan) {
         let (Some(column), Some(value), 2) = (arguments.get_ptr(0), arguments.get_ptr(1), arguments.len()) else {
             return;
         };
+        let function = within::function((*scan).indexid);
+        if function == pg_sys::InvalidOid {
+            return;
+        }
         let mut pair = PgList::<pg_sys::Node>::new();
         pair.push(value);
         pair.push(pg_sys::copyObjectImpl(radius.cast()).cast());
         let value = pg_sys::makeFuncExpr(
-            within::function((*scan).indexid),
+            function,
             pg_sys::exprType(value),
             pair.into_pg(),
             pg_sys::InvalidOid,

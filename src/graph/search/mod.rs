@@ -68,7 +68,7 @@ impl Counts {
     #[inline]
     fn add_record(&mut self, record: &Record<'_>, has_tails: bool) {
         self.pages += 1;
-        if has_tails {
+        if has_tails && matches!(record.state(), State::Node | State::Dead) {
             let tails = record.tails().count() as u64;
             self.tails += tails;
             // The record is read once more behind them.

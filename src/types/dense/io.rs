@@ -1,6 +1,8 @@
 //! Text and binary input and output, and the type modifier (which is the number of dimensions itself).
 
-use super::{DenseDatum, Element, MAX_DIMENSIONS, build, check_dimensions, check_finite, dense_functions, text};
+use super::{
+    DenseDatum, Element, MAX_DIMENSIONS, build, check_dimensions, check_finite, dense_functions, new_datum, text,
+};
 use crate::error::Result;
 use crate::types::array::ArrayDatum;
 use crate::types::dimensions::{self, check_typmod};
@@ -14,10 +16,7 @@ dense_functions! {
     fn vector_in | halfvec_in<T>(text: &CStr, _element: pg_sys::Oid, typmod: i32) -> pg_sys::Datum {
         let values = text::parse::<T>(text.to_bytes())?;
         check_typmod(typmod, values.len())?;
-        build(values.len(), |target| {
-            target.copy_from_slice(&values);
-            Ok(())
-        })
+        new_datum(&values)
     }
 
     /// `vector_out(vector) -> cstring`
@@ -64,7 +63,7 @@ pub fn receive<T: Element, R>(
     let dimensions = usize::try_from(dimensions).unwrap_or(0);
     check_dimensions::<T>(dimensions)?;
     check_typmod(typmod, dimensions)?;
-    check_unused(unused.into(), T::TYPE_NAME)?;
+    check_unused(unused.into())?;
     let bytes = take(message, dimensions * size_of::<T>(), T::TYPE_NAME)?;
     make(dimensions, &|target| {
         for (value, bytes) in target.iter_mut().zip(bytes.chunks_exact(size_of::<T>())) {

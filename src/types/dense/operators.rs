@@ -40,8 +40,9 @@ fn combine<T: Element>(
 
 fn cosine_in_f64<T: Element>(a: &[T], b: &[T]) -> f64 {
     let term = |(&a, &b): (&T, &T)| Into::<f64>::into(a) * Into::<f64>::into(b);
-    let product: f64 = a.iter().zip(b).map(term).sum();
-    product / (distance::norm(a) * distance::norm(b))
+    let product = |a: &[T], b: &[T]| a.iter().zip(b).map(term).sum::<f64>();
+    // One rounding of the root, so that a vector has no distance from itself; f64 holds the squares of any f32.
+    product(a, b) / (product(a, a) * product(b, b)).sqrt()
 }
 
 dense_functions! {
@@ -68,11 +69,12 @@ dense_functions! {
     /// `cosine_distance(vector, vector) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
     fn vector_cosine_distance | halfvec_cosine_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
         let (product, a_squared, b_squared) = measure(&a, &b, distance::cosine_terms)?;
-        let mut similarity = f64::from(product) / (f64::from(a_squared) * f64::from(b_squared)).sqrt();
-        if !similarity.is_finite() {
-            // Sums of squares that f32 does not hold: very long vectors, very short ones, or a zero one.
-            similarity = cosine_in_f64(a.as_slice(), b.as_slice());
-        }
+        let similarity = if product.is_finite() && a_squared.is_normal() && b_squared.is_normal() {
+            f64::from(product) / (f64::from(a_squared) * f64::from(b_squared)).sqrt()
+        } else {
+            // Sums that f32 does not hold: very long vectors, very short ones, or a zero one.
+            cosine_in_f64(a.as_slice(), b.as_slice())
+        };
         // Rounding must not make it leave its range; NaN stays.
         Ok(1.0 - similarity.clamp(-1.0, 1.0))
     }

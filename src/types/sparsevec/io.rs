@@ -65,33 +65,29 @@ pub fn receive(message: &mut pg_sys::StringInfoData, typmod: i32) -> Result<(Ele
     let dimensions = usize::try_from(dimensions).unwrap_or(0);
     check_dimensions(dimensions)?;
     check_typmod(typmod, dimensions)?;
-    let elements = usize::try_from(elements).map_err(|_| invalid("a negative number of elements"))?;
+    let elements = usize::try_from(elements).map_err(|_| Error::NegativeElements { type_name: TYPE_NAME })?;
     check_elements(elements)?;
-    check_unused(unused, TYPE_NAME)?;
+    check_unused(unused)?;
     let words = take(message, 2 * size_of::<i32>() * elements, TYPE_NAME)?.as_chunks().0;
     let (indices, values) = words.split_at(elements);
     let mut kept = Elements::with_capacity(elements);
-    let mut least = 0;
+    let mut previous = -1;
     for (&index, &value) in indices.iter().zip(values) {
         let (index, value) = (i32::from_be_bytes(index), f32::from_be_bytes(value));
         if index < 0 || index as usize >= dimensions {
             return Err(Error::IndexOutOfBounds { type_name: TYPE_NAME });
         }
-        if index < least {
-            return Err(invalid("indices do not ascend"));
+        if index == previous {
+            return Err(Error::DuplicateIndex { type_name: TYPE_NAME });
+        }
+        if index < previous {
+            return Err(Error::IndicesNotAscending { type_name: TYPE_NAME });
         }
         if value == 0.0 {
-            return Err(invalid("an element is zero"));
+            return Err(Error::ZeroElement { type_name: TYPE_NAME });
         }
         kept.push(index, value)?;
-        least = index + 1;
+        previous = index;
     }
     Ok((kept, dimensions))
-}
-
-fn invalid(reason: &str) -> Error {
-    Error::InvalidBinary {
-        type_name: TYPE_NAME,
-        reason: reason.into(),
-    }
 }

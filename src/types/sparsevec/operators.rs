@@ -1,7 +1,6 @@
 //! Distances: `<->`, `<#>`, `<=>`, `<+>`.
 
 use super::{SparsevecDatum, check_same_dimensions};
-use crate::distance::norm;
 use crate::distance::sparse::{self, Sparse};
 use crate::error::Result;
 use crate::types::call::sql_function;
@@ -41,7 +40,9 @@ sql_function! {
     /// `cosine_distance(sparsevec, sparsevec) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
     fn sparsevec_cosine_distance(a: SparsevecDatum, b: SparsevecDatum) -> f64 {
         let product = measure(&a, &b, sparse::inner_product)?;
-        let similarity = product / (norm(a.as_sparse().values) * norm(b.as_sparse().values));
+        let squared = |vector: &SparsevecDatum| sparse::inner_product(vector.as_sparse(), vector.as_sparse());
+        // One rounding of the root, so that a vector has no distance from itself.
+        let similarity = product / (squared(&a) * squared(&b)).sqrt();
         // Rounding must not make it leave its range; NaN stays.
         Ok(1.0 - similarity.clamp(-1.0, 1.0))
     }
