@@ -2,7 +2,7 @@
 """What VACUUM of an index costs, and costs others: pg_alopex beside pgvector, in one server.
 
 For each part of the rows that is deleted, both extensions in turn, the same rows: how fast single rows are inserted and queries are answered
-before; then the rows are deleted, and queries go on while VACUUM runs; then both again, and the recall beside that of an index built anew over
+before, and once the rows are deleted; queries go on while VACUUM runs; then both again, and the recall beside that of an index built anew over
 the same rows.
 """
 
@@ -124,6 +124,8 @@ def measure(extension: Vacuumed, data: datasets.Dataset, part: float) -> dict[st
     result = {"build_s": built["build_s"], "inserts_per_s_before": extension.insert_rate()}
     result |= percentiles("before", extension.latencies(SECONDS)[:, 0])
     alive = extension.delete(part)
+    # Before VACUUM comes searches meet dead rows, and mark them.
+    result |= percentiles("deleted", extension.latencies(SECONDS)[:, 0])
     result |= extension.vacuum()
     result |= percentiles("after", extension.latencies(SECONDS)[:, 0])
     result["inserts_per_s_after"] = extension.insert_rate()
