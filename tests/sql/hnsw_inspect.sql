@@ -162,3 +162,15 @@ CREATE INDEX u_l2 ON u USING hnsw (val vector_l2_ops) WITH (ef_search = 1000);
 SELECT hnsw_recall('u_l2', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'u_part'::regclass;
 SELECT hnsw_recall('u_part', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);
+
+-- From PostgreSQL 18 on EXPLAIN (ANALYZE) says what a scan read.
+CREATE FUNCTION explained(name text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) SELECT id FROM u ORDER BY val <-> ''[0,0,0,0,0,0,0,1]'' LIMIT 10' INTO plan;
+    RETURN jsonb_path_query_first(plan, format('$.**.%I', name)::jsonpath);
+END
+$$;
+SELECT name, CASE WHEN current_setting('server_version_num')::int < 180000 THEN value IS NULL ELSE value::int BETWEEN 10 AND 2000 END AS as_expected
+    FROM unnest(ARRAY['Nodes Visited', 'Distances Estimated', 'Index Pages Read']) name, explained(name) value;
