@@ -98,6 +98,10 @@ mod tests {
 
     #[test]
     fn any_page() {
+        // A page that says it is new, with contents.
+        super::any_page(&[
+            0, 1, 4, 44, 223, 255, 250, 255, 0, 1, 4, 250, 255, 0, 1, 4, 44, 223, 0, 0, 0,
+        ]);
         run(super::any_page, 2_000, 9_000, &[]);
     }
 

@@ -29,9 +29,13 @@ impl<'a> NodePage<'a> {
     /// Reads `page` as a node page.
     #[inline]
     pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
-        if !page::is_new(page) {
-            used_slots(page, block, layout)?;
-        }
+        let page = match page::is_new(page) {
+            true => &page::NEW, // Whatever else it holds.
+            false => {
+                used_slots(page, block, layout)?;
+                page
+            }
+        };
         Ok(NodePage { page, block, layout })
     }
 
@@ -42,10 +46,12 @@ impl<'a> NodePage<'a> {
         if block < layout.first_block {
             return corrupted(block, "a reference names a page that is not one of records");
         }
-        match page::check_header(page, block) {
-            Err(error) if !page::is_new(page) => Err(error),
-            _ => Ok(NodePage { page, block, layout }),
-        }
+        let page = match page::check_header(page, block) {
+            Ok(()) => page,
+            Err(_) if page::is_new(page) => &page::NEW,
+            Err(error) => return Err(error),
+        };
+        Ok(NodePage { page, block, layout })
     }
 
     /// Slots in use or freed; those from here to the layout's `slots` were never used.

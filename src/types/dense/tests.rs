@@ -144,8 +144,12 @@ mod tests {
             let text = format!("invalid binary value of type {name}: {wanted} bytes expected, {left} left");
             refused(bytes, -1, bad, &text);
         }
-        let text = format!("invalid binary value of type {name}: expected unused to be 0, not 1");
-        refused(&wire(1, 1, &[one]), -1, bad, &text);
+        refused(
+            &wire(1, 1, &[one]),
+            -1,
+            ERRCODE_DATA_EXCEPTION,
+            "expected unused to be 0, not 1",
+        );
         for dimensions in [0, -1, i16::MIN] {
             let text = format!("{name} must have at least 1 dimension");
             refused(&wire::<T>(dimensions, 0, &[]), -1, ERRCODE_DATA_EXCEPTION, &text);

@@ -57,12 +57,19 @@ mod tests {
             let (wanted, left) = if len < 12 { (4, len % 4) } else { (16, len - 12) };
             invalid(&sound[..len], &format!("{wanted} bytes expected, {left} left"));
         }
-        invalid(&wire([5, 1, 1], &[0], &[1.0]), "expected unused to be 0, not 1");
-        invalid(&wire([5, -1, 0], &[], &[]), "a negative number of elements");
-        invalid(&wire([5, 2, 0], &[4, 0], &[1.0, 1.0]), "indices do not ascend");
-        invalid(&wire([5, 2, 0], &[1, 1], &[1.0, 1.0]), "indices do not ascend");
-        invalid(&wire([5, 1, 0], &[1], &[0.0]), "an element is zero");
-        invalid(&wire([5, 1, 0], &[1], &[-0.0]), "an element is zero");
+        let senseless = |bytes: &[u8], text: &str| refused(bytes, -1, ERRCODE_DATA_EXCEPTION, text);
+        senseless(&wire([5, 1, 1], &[0], &[1.0]), "expected unused to be 0, not 1");
+        senseless(
+            &wire([5, -1, 0], &[], &[]),
+            "sparsevec cannot have negative number of elements",
+        );
+        let text = "sparsevec indices must be in ascending order";
+        senseless(&wire([5, 2, 0], &[4, 0], &[1.0, 1.0]), text);
+        let text = "sparsevec indices must not contain duplicates";
+        senseless(&wire([5, 2, 0], &[1, 1], &[1.0, 1.0]), text);
+        let text = "binary representation of sparsevec cannot contain zero values";
+        senseless(&wire([5, 1, 0], &[1], &[0.0]), text);
+        senseless(&wire([5, 1, 0], &[1], &[-0.0]), text);
         for dimensions in [0, -1, i32::MIN] {
             let text = "sparsevec must have at least 1 dimension";
             refused(&wire([dimensions, 0, 0], &[], &[]), -1, ERRCODE_DATA_EXCEPTION, text);
