@@ -16,7 +16,7 @@ const CATALOGS: [(&str, &str); 7] = [
     (
         "Types",
         "SELECT format_type(oid, NULL), format_type(typarray, NULL)
-            FROM members JOIN pg_type USING (oid) WHERE catalog = 'pg_type'",
+            FROM members JOIN pg_type USING (oid) WHERE catalog = 'pg_type' AND typcategory <> 'A'",
     ),
     (
         "Functions",
