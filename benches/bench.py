@@ -4,12 +4,9 @@
 What can vary with the machine's mood is measured in rounds that alternate between the engines; the best round counts.
 """
 
-import argparse
 import json
 import os
 import platform
-import signal
-import sys
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +14,7 @@ from pathlib import Path
 import datasets
 import report
 from engines import Engine, Extension, Graph, Hnswlib
-from server import Server, memory_mb
+from server import Server, arguments, memory_mb
 
 EF_SEARCH = [10, 20, 40, 60, 80, 120, 200, 400]
 EF_CLIENTS = [40, 120, 400]
@@ -115,21 +112,12 @@ def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=Path, required=True, help="PostgreSQL's programs")
-    parser.add_argument("--home", type=Path, required=True, help="directory of the private cluster")
-    parser.add_argument("--sockets", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the results")
+    parser = arguments(__doc__)
     parser.add_argument("--commit", default="", help="version of the source")
-    parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
     parser.add_argument("--sets", default="", help="names of the data sets (default: all)")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     parser.add_argument("--quick", action="store_true", help="few rows, two widths: shows that everything works")
     args = parser.parse_args()
-    # As an interrupt does: leaving by an exception stops the server.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     args.rounds = 1 if args.quick else 3
 
     sets = datasets.load(args.data, args.sets.split(), 4000 if args.quick else None)

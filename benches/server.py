@@ -1,9 +1,12 @@
 """A private PostgreSQL cluster: unix socket only, started and stopped here, thrown away afterwards."""
 
+import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -39,6 +42,8 @@ class Server:
         self.user = user if os.geteuid() == 0 else None
 
     def __enter__(self) -> "Server":
+        # As an interrupt does: leaving by an exception stops the server.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
         self.discard()
         for directory in (self.data, self.sockets):
             directory.mkdir(mode=0o700)
@@ -115,6 +120,19 @@ class Server:
             maintenance_work_mem=maintenance,
             shared_memory="posix" if roomy else "mmap",
         )
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What every benchmark is told: where the server is to be, the data, and where the results go."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--programs", type=Path, required=True, help="PostgreSQL's programs")
+    parser.add_argument("--home", type=Path, required=True, help="directory of the private cluster")
+    parser.add_argument("--sockets", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the results")
+    parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
+    return parser
 
 
 def memory_mb() -> int:

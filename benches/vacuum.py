@@ -6,7 +6,6 @@ before, and once the rows are deleted; queries go on while VACUUM runs; then bot
 the same rows.
 """
 
-import argparse
 import json
 import threading
 import time
@@ -16,7 +15,7 @@ import numpy as np
 
 import datasets
 from engines import INDEX, Extension, Graph
-from server import Server
+from server import Server, arguments
 
 WIDTHS = [10, 20, 40, 100, 200]
 EF_SEARCH = 40
@@ -141,14 +140,7 @@ def measure(extension: Vacuumed, data: datasets.Dataset, part: float) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=Path, required=True, help="PostgreSQL's programs")
-    parser.add_argument("--home", type=Path, required=True, help="directory of the private cluster")
-    parser.add_argument("--sockets", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the results")
-    parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
+    parser = arguments(__doc__)
     parser.add_argument("--sets", default="", help="name of the data set (default: text384 with data, else fashion-mnist)")
     parser.add_argument("--parts", default="0.1 0.5", help="parts of the rows that are deleted")
     parser.add_argument("--engines", default="pg_alopex vector", help="extensions to measure")

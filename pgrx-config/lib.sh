@@ -54,6 +54,15 @@ server_user=$(if is_root; then echo postgres; else id -un; fi)
 as_server() { if is_root; then (cd / && runuser -u "$server_user" -- "$@"); else "$@"; fi; }
 as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
 
+# Installs a program of crates.io into the cache: NAME VERSION.
+install_cargo_tool() {
+    local name=$1 version=$2 log=$cache/$1.log
+    say "Installing $name $version into $cache/tools (once; a few minutes)"
+    CARGO_TARGET_DIR=$cache/tools/target cargo install "$name" --version "$version" --locked --force \
+        --root "$cache/tools" >"$log" 2>&1 || die "cargo install $name failed (is there a network? see $log)"
+    rm -rf "$cache/tools/target"
+}
+
 # Installs the Debian packages that are missing of those named. Debian creates and starts a cluster on port 5432 when a server is
 # installed first. A file beside its configuration, there only while apt runs, tells it not to: the machine gets the programs
 # and no server.

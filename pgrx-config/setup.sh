@@ -15,11 +15,7 @@ check_rust() {
 
 install_cargo_pgrx() {
     [ "$(cargo-pgrx pgrx --version 2>/dev/null)" = "cargo-pgrx $CARGO_PGRX_VERSION" ] && return
-    local log=$cache/cargo-pgrx.log
-    say "Installing cargo-pgrx $CARGO_PGRX_VERSION into $cache/tools (once; a few minutes)"
-    CARGO_TARGET_DIR=$cache/tools/target cargo install cargo-pgrx --version "$CARGO_PGRX_VERSION" --locked --force \
-        --root "$cache/tools" >"$log" 2>&1 || die "cargo install cargo-pgrx failed (is there a network? see $log)"
-    rm -rf "$cache/tools/target"
+    install_cargo_tool cargo-pgrx "$CARGO_PGRX_VERSION"
 }
 
 # The path named here is the cache's, the same in every checkout: a new one makes pgrx generate its bindings again.

@@ -11,11 +11,7 @@ fuzz_seconds=20 # of each target
 
 install_cargo_fuzz() {
     [ "$(cargo-fuzz --version 2>/dev/null)" = "cargo-fuzz $CARGO_FUZZ_VERSION" ] && return
-    local log=$cache/cargo-fuzz.log
-    say "Installing cargo-fuzz $CARGO_FUZZ_VERSION into $cache/tools (once)"
-    CARGO_TARGET_DIR=$cache/tools/target cargo install cargo-fuzz --version "$CARGO_FUZZ_VERSION" --locked --force \
-        --root "$cache/tools" >"$log" 2>&1 || die "cargo install cargo-fuzz failed (is there a network? see $log)"
-    rm -rf "$cache/tools/target"
+    install_cargo_tool cargo-fuzz "$CARGO_FUZZ_VERSION"
 }
 
 # cargo-fuzz uses options that a stable compiler has, and gives only when it is asked like this.

@@ -294,7 +294,7 @@ impl Space {
 
     /// The order key of a query and a stored vector, all of its bytes.
     pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
-        if !self.is_divisible() {
+        if !self.parameters.shape.encoding.is_dense() {
             return ordered(self.distance(query, stored));
         }
         let start = &stored[..self.layout.inline_len];
@@ -329,12 +329,6 @@ impl Space {
         });
         let bound = (euclidean + error) * (1.0 + ROUNDING);
         (bound * bound) as f32
-    }
-
-    /// Whether the order key of a vector is the sum of those of its parts.
-    #[inline]
-    pub(super) fn is_divisible(&self) -> bool {
-        self.parameters.shape.encoding.is_dense()
     }
 
     /// The order key of two points.

@@ -81,7 +81,7 @@ impl<S: PageStore> Graph<'_, S> {
         LongDistance {
             owner: Owner::of(record, &self.space.layout),
             start: record.vector().to_vec(),
-            sum: match self.space.is_divisible() {
+            sum: match self.space.layout.shape.encoding.is_dense() {
                 true => self.space.distance(query, record.vector()),
                 false => 0.0,
             },
@@ -171,7 +171,7 @@ pub(super) struct LongDistance {
 impl LongDistance {
     /// Adds the tails; a vector that is not there any more is infinitely far.
     fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
-        if !graph.space.is_divisible() {
+        if !graph.space.layout.shape.encoding.is_dense() {
             let mut stored = self.start;
             let complete = graph.read_tails(&self.owner, |_, bytes| {
                 stored.extend_from_slice(bytes);

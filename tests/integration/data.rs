@@ -30,6 +30,13 @@ pub fn vector(id: i64) -> &'static str {
     &VECTORS[index]
 }
 
+/// Runs statements that have to succeed.
+pub fn run(client: &mut Client, sql: &str) {
+    client
+        .batch_execute(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
 /// A generator of random choices; prints its seed, which the test harness shows when the test fails.
 pub fn random(test: &str) -> SmallRng {
     let seed = match std::env::var("PG_ALOPEX_TEST_SEED") {

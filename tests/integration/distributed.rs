@@ -4,16 +4,10 @@ use postgres::Client;
 
 use crate::answers::{Neighbour, assert_plausible, nearest};
 use crate::cluster::{Cluster, extension};
-use crate::data::{load, random};
+use crate::data::{load, random, run};
 use crate::load::targets;
 
 const ROWS: i64 = 4_000;
-
-fn run(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
 
 /// A database for a share of the rows.
 fn shard(cluster: &Cluster) -> Client {

@@ -5,7 +5,7 @@ use postgres::error::SqlState;
 
 use crate::answers::{Neighbour, Scan, choose, nearest};
 use crate::cluster::Cluster;
-use crate::data::vector;
+use crate::data::{run, vector};
 
 const ROWS: i64 = 60;
 
@@ -23,12 +23,6 @@ fn cluster() -> Cluster {
         run(&mut client, &insert(id, id));
     }
     cluster
-}
-
-fn run(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 fn insert(id: i64, like: i64) -> String {

@@ -4,7 +4,7 @@ use postgres::Client;
 
 use crate::answers::{Scan, assert_agree, choose, nearest};
 use crate::cluster::Cluster;
-use crate::data::{load, vector};
+use crate::data::{load, run, vector};
 
 fn cluster(options: &str) -> (Cluster, Client) {
     let cluster = Cluster::new();
@@ -18,12 +18,6 @@ fn cluster(options: &str) -> (Cluster, Client) {
     );
     load(&mut client, "items", 2000);
     (cluster, client)
-}
-
-fn run(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 /// Buffers that a search for the 10 rows nearest to row 0 accesses, those of the table included.

@@ -7,18 +7,12 @@ use rand::Rng;
 
 use crate::answers::{assert_agree, assert_sound};
 use crate::cluster::Cluster;
-use crate::data::{insert, load, random};
+use crate::data::{insert, load, random, run};
 use crate::effort::rounds;
 use crate::load::targets;
 
 const TABLE: &str = "CREATE TABLE items (id bigint PRIMARY KEY, embedding vector(50));
      CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)";
-
-fn run(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-}
 
 fn pages(client: &mut Client) -> i64 {
     let sql = "SELECT pg_relation_size('items_embedding') / current_setting('block_size')::int";

@@ -9,7 +9,7 @@ use postgres::Client;
 
 use crate::answers::{Scan, assert_agree, choose, nearest};
 use crate::cluster::{Cluster, extension, wait_for};
-use crate::data::{load, vector};
+use crate::data::{load, run, vector};
 
 const ROWS: i64 = 400;
 
@@ -23,12 +23,6 @@ fn cluster() -> (Cluster, Client) {
     client.batch_execute(ITEMS).expect("a table");
     load(&mut client, "items", ROWS);
     (cluster, client)
-}
-
-fn run(client: &mut Client, sql: &str) {
-    client
-        .batch_execute(sql)
-        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 /// Inserts rows into `table`, as one statement.
