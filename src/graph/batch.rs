@@ -123,7 +123,7 @@ impl<S: PageStore> Graph<'_, S> {
         let block = |&i: &u32| layout.block(pending.links[i as usize].at.node);
         let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
         let mut linked: HashSet<NodeRef> = HashSet::new();
-        let memory = inserter.linker.lanes();
+        let memory = &mut inserter.linker.lanes;
         while let Some(here) = pages.next() {
             self.store.check_interrupts();
             if let Some(next) = pages.peek() {

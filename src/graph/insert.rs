@@ -151,7 +151,7 @@ impl<S: PageStore> Graph<'_, S> {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
             let Linker { chosen, neighbours, .. } = &mut inserter.linker;
             self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
-            self.set_neighbours(point, chosen, neighbours);
+            neighbours.set(&self.space, chosen.all(), point);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;

@@ -102,92 +102,26 @@ pub(super) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, c
     }
 }
 
-/// Empties the lanes of dead links, and lets candidates (with codes of them as neighbours of the record) and fills take their place by the
-/// heuristic, the nearest first, by distances estimated from codes: as survivors, up to `limit`, or as fills where lanes are left. What survived before
-/// stays. Returns which of the candidates survived.
-pub(super) fn mend(
-    memory: &mut Memory,
-    record: &mut RecordMut<'_>,
-    is_dead: impl Fn(Link) -> bool,
-    candidates: &[(Link, Code<'_>)],
-    limit: usize,
-) -> Vec<usize> {
-    let each = record.code_words();
-    let bits = each * WORD_BITS;
-    let mut scratch = vec![0; each];
-    let mut lane = 0;
+/// Empties the lanes of links that `stays` does not want; it is told whether a link is a fill, and says whether it is to be one. What stays keeps
+/// its lane: what does not change is not logged.
+pub(super) fn retain(record: &mut RecordMut<'_>, stays: impl Fn(Link, bool) -> Option<bool>) -> Edit<()> {
+    let mut scratch = vec![0; record.code_words()];
+    let (mut lane, mut edit) = (0, Edit::Unchanged(()));
     while lane < record.view().link_count() {
-        if is_dead(record.view().link(lane)) {
-            record.remove_link(lane, &mut scratch);
-        } else {
-            lane += 1;
+        let (link, was_fill) = (record.view().link(lane), record.view().is_fill(lane));
+        let fill = stays(link, was_fill);
+        match fill {
+            Some(fill) => {
+                record.set_fill(lane, fill);
+                lane += 1;
+            }
+            None => record.remove_link(lane, &mut scratch),
+        }
+        if fill != Some(was_fill) {
+            edit = Edit::Changed(());
         }
     }
-    memory.prepare(bits);
-    let Memory {
-        cosines, words, kept, ..
-    } = memory;
-    // Survivors by their place in `words`, with their lengths.
-    kept.clear();
-    words.clear();
-    let keep = |words: &mut Vec<u32>, kept: &mut Vec<(usize, f32)>, code: &[u32], length: f32| {
-        kept.push((kept.len(), length));
-        words.extend_from_slice(code);
-    };
-    let view = record.view();
-    let mut open: Vec<(f32, Option<usize>, Link)> = Vec::new();
-    for lane in 0..view.link_count() {
-        if view.is_fill(lane) {
-            open.push((view.length(lane), None, view.link(lane)));
-        } else {
-            let length = view.read_code(lane, &mut scratch).length.to_f32();
-            keep(words, kept, &scratch, length);
-        }
-    }
-    let lengths = candidates.iter().map(|(_, code)| code.factors.length.to_f32());
-    open.extend(
-        lengths
-            .zip(candidates)
-            .enumerate()
-            .map(|(i, (length, (link, _)))| (length, Some(i), *link)),
-    );
-    open.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut survived = Vec::new();
-    for (length, candidate, link) in open {
-        let lane = lane_of(record, link);
-        let code: &[u32] = match (candidate, lane) {
-            (Some(i), _) => candidates[i].1.words,
-            (None, Some(lane)) => {
-                record.view().read_code(lane, &mut scratch);
-                &scratch
-            }
-            (None, None) => continue, // A candidate took its lane.
-        };
-        let is_nearer = |&(i, other): &(usize, f32)| {
-            let hamming = code::hamming(code, &words[i * each..(i + 1) * each]);
-            code::between(length, other, cosines[hamming as usize]) < length * length
-        };
-        if kept.len() >= limit || kept.iter().any(is_nearer) {
-            if let (Some(i), None) = (candidate, lane) {
-                record.push_link(link, candidates[i].1, true);
-            }
-            continue;
-        }
-        let linked = match lane {
-            Some(lane) => {
-                record.set_fill(lane, false);
-                true
-            }
-            None => {
-                candidate.is_some_and(|i| matches!(add_if_room(record, link, candidates[i].1), Edit::Changed(true)))
-            }
-        };
-        if linked {
-            keep(words, kept, code, length);
-            survived.extend(candidate);
-        }
-    }
-    survived
+    edit
 }
 
 /// The lane that the record can best do without, the number of lanes meaning the new link: the one that is nearest to a survivor

@@ -3,7 +3,7 @@
 use super::Graph;
 use super::lanes;
 use super::select::{Choice, Chosen, Located};
-use super::space::Point;
+use super::space::{Point, Space};
 use crate::error::Result;
 use crate::quantize::code::Factors;
 use crate::storage::record::{Code, RecordMut, State};
@@ -28,17 +28,10 @@ pub struct Linker {
     pub(super) chosen: Chosen,
     pub(super) neighbours: Neighbours,
     words: Vec<u32>,
-    lanes: lanes::Memory,
+    pub(super) lanes: lanes::Memory,
     point: Point,
     links: Vec<Link>,
     choices: Vec<Choice>,
-}
-
-impl Linker {
-    /// Memory for choosing a record's lanes.
-    pub(super) fn lanes(&mut self) -> &mut lanes::Memory {
-        &mut self.lanes
-    }
 }
 
 /// A record's links to be, and those back to it.
@@ -61,14 +54,42 @@ impl Neighbours {
     /// Writes them in place of a record's links.
     pub(super) fn write(&self, record: &mut RecordMut<'_>) {
         record.clear_links();
-        for (i, neighbour) in self.links.iter().enumerate() {
-            record.push_link(neighbour.link, self.code(i), neighbour.fill);
+        for (link, code, fill) in self.iter() {
+            record.push_link(link, code, fill);
+        }
+    }
+
+    /// Makes them `others`, survivors first, each with whether it is a fill, of the record whose vector is `at`.
+    pub(super) fn set<'a>(&mut self, space: &Space, others: impl Iterator<Item = (Located<'a>, bool)>, at: &Point) {
+        self.links.clear();
+        self.words.clear();
+        self.each = space.layout.code_words();
+        for (other, fill) in others {
+            let start = self.words.len();
+            self.words.resize(start + self.each, 0);
+            let (factors, back) = space.encode_both(other.at, at, &mut self.words[start..]);
+            self.links.push(Neighbour {
+                link: other.link,
+                fill,
+                factors,
+                back,
+            });
         }
     }
 
     /// How many they are.
     pub(super) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    /// How many of them are survivors.
+    pub(super) fn survivors(&self) -> usize {
+        self.links.partition_point(|neighbour| !neighbour.fill)
+    }
+
+    /// The neighbours, their codes, and whether they are fills.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Link, Code<'_>, bool)> {
+        (0..self.len()).map(|i| (self.links[i].link, self.code(i), self.links[i].fill))
     }
 
     /// Turns the codes into those of the links back.
@@ -100,25 +121,6 @@ pub(super) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// The links that a record with this vector has to what was chosen for it.
-    pub(super) fn set_neighbours(&self, at: &Point, chosen: &Chosen, neighbours: &mut Neighbours) {
-        let each = self.space.layout.code_words();
-        let Neighbours { links, words, each: of } = neighbours;
-        *of = each;
-        links.clear();
-        words.resize(each * (chosen.survivors.len() + chosen.fills.len()), 0);
-        for (i, (other, fill)) in chosen.all().enumerate() {
-            let words = &mut words[i * each..(i + 1) * each];
-            let (factors, back) = self.space.encode_both(other.at, at, words);
-            links.push(Neighbour {
-                link: other.link,
-                fill,
-                factors,
-                back,
-            });
-        }
-    }
-
     /// Adds a link to the record `at`; when it is full, lets it choose anew among its links and the new one. Says whether
     /// the record links to `new` afterwards.
     pub(super) fn link_back(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<bool> {
@@ -238,7 +240,7 @@ impl<S: PageStore> Graph<'_, S> {
         before: &[Link],
     ) -> Result<bool> {
         let Linker { chosen, neighbours, .. } = linker;
-        self.set_neighbours(at.at, chosen, neighbours);
+        neighbours.set(&self.space, chosen.all(), at.at);
         self.write(at.link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {

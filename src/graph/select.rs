@@ -129,6 +129,20 @@ impl<S: PageStore> Graph<'_, S> {
         fill_to: usize,
         chosen: &mut Chosen,
     ) -> Result<()> {
+        let read = |choice: &Choice, point: &mut Point| self.read_point(choice.link, level, point);
+        self.select_read(kept, choices, read, level, fill_to, chosen)
+    }
+
+    /// As [`Graph::select_beside`], where `read` gives the vectors and states of those choices that it is asked for, in their order.
+    pub(super) fn select_read(
+        &self,
+        kept: &[Link],
+        choices: impl IntoIterator<Item = Choice>,
+        mut read: impl FnMut(&Choice, &mut Point) -> Result<Option<State>>,
+        level: u8,
+        fill_to: usize,
+        chosen: &mut Chosen,
+    ) -> Result<()> {
         let Chosen {
             survivors,
             fills,
@@ -143,7 +157,7 @@ impl<S: PageStore> Graph<'_, S> {
             if survivors.len() == limit {
                 break;
             }
-            if self.read_point(choice.link, level, candidate)? != Some(State::Node) {
+            if read(&choice, candidate)? != Some(State::Node) {
                 continue;
             }
             let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;

@@ -179,8 +179,8 @@ impl BufferStore {
     /// Pins a buffer if it holds the block.
     #[inline]
     fn take(&self, block: BlockNumber, buffer: pg_sys::Buffer) -> Option<Pinned> {
-        // SAFETY: the relation is open, and the buffer's number is from PostgreSQL. VACUUM's delays need ReadBuffer's accounts.
-        let taken = self.mode != Mode::Vacuum && unsafe { recent::pin(self.relation, self.temporary, block, buffer) };
+        // SAFETY: the relation is open, and the buffer's number is from PostgreSQL.
+        let taken = unsafe { recent::pin(self.relation, self.temporary, block, buffer) };
         taken.then(|| Pinned { buffer, locked: false })
     }
 

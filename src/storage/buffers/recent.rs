@@ -91,7 +91,7 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
 }
 
 /// Counts what ReadRecentBuffer does not: it has counted the hit for EXPLAIN and pg_stat_statements, but neither for the
-/// relation nor for pg_stat_io.
+/// relation nor for pg_stat_io, nor for VACUUM's report and its delays.
 ///
 /// # Safety
 /// As for [`pin`].
@@ -108,6 +108,16 @@ unsafe fn count_hit(relation: pg_sys::Relation, _temporary: bool) {
         {
             counts.blocks_fetched += 1;
             counts.blocks_hit += 1;
+        }
+    }
+    // SAFETY: counters and settings of this backend.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        {
+            pg_sys::VacuumPageHit += 1;
+        }
+        if pg_sys::VacuumCostActive {
+            pg_sys::VacuumCostBalance += pg_sys::VacuumCostPageHit;
         }
     }
     #[cfg(not(feature = "pg15"))]
