@@ -19,7 +19,7 @@ use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, PageStore};
 
 /// Neighbours of each dead survivor among which a coded record chooses: those nearest to the dead one.
-const CANDIDATES: usize = 16;
+const CANDIDATES: usize = 24;
 
 /// Records that are hinted before they are read.
 const AHEAD: usize = 4;

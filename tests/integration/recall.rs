@@ -26,7 +26,7 @@ fn half_of_the_rows_removed_leave_the_recall_of_a_new_index() {
     // Words that are no rows. So many that chance alone moves the recall of either index by much less than what is allowed.
     let mut others: Vec<_> = (ROWS..20_000).map(vector).collect();
     others.shuffle(&mut random);
-    others.truncate(rounds(1_000, 5_000));
+    others.truncate(rounds(4_000, 5_000));
     let widths = [10, 40];
     for _ in 0..rounds(1, 4) {
         let gone: Vec<i64> = (0..ROWS).filter(|_| random.random()).collect();
