@@ -79,7 +79,7 @@ impl<S: PageStore> Graph<'_, S> {
                 ))
             })?;
             let (gone, kept): (Vec<_>, Vec<_>) = survivors.into_iter().partition(is_dead);
-            if gone.is_empty() {
+            if gone.is_empty() && !kept.is_empty() {
                 return self.write(link.node, |nodes, slot| {
                     let mut record = nodes.record(slot)?;
                     Ok(if is_live(&record, link, level) {
