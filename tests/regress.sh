@@ -33,9 +33,17 @@ failed=0
 for name in "${names[@]}"; do
     [ -f "tests/sql/$name.sql" ] || die "there is no tests/sql/$name.sql"
     fresh_database test "regress_$name"
+    # error_of(statement) is its SQLSTATE and message.
     # plan(query) is EXPLAIN for nodes that a setting disables: PostgreSQL 18 says so of each, older ones do not.
     cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 <<'SQL'
 CREATE EXTENSION pg_alopex;
+CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLSTATE || ' ' || SQLERRM;
+END $$;
 CREATE FUNCTION plan(query text) RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
 BEGIN
     FOR "QUERY PLAN" IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::Graph;
+use super::around::Around;
 use super::level::level;
 use super::link::{Linker, RETRIES};
-use super::node_set::NodeSet;
 use super::search::Search;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
@@ -64,6 +64,7 @@ pub struct Inserted {
 pub struct Inserter {
     pub(super) search: Search,
     pub(super) linker: Linker,
+    pub(super) around: Around,
     point: Point,
     query: Query,
     /// Whether new nodes are offered as fills to what they chose as fills: a build does so, for whom a changed page costs little.
@@ -150,7 +151,7 @@ impl<S: PageStore> Graph<'_, S> {
         for level in 0..=node_level {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
             let Linker { chosen, neighbours, .. } = &mut inserter.linker;
-            self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
+            self.select(choices, level, self.fill_to(level), chosen)?;
             neighbours.set(&self.space, chosen.all(), point);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
@@ -340,24 +341,26 @@ impl<S: PageStore> Graph<'_, S> {
         level: u8,
     ) -> Result<bool> {
         for _ in 0..RETRIES {
-            let (before, mut kept) = self.read(record.link.node, |record| {
+            let (before, kept) = self.read(record.link.node, |record| {
                 Ok((
                     record.links().collect::<Vec<_>>(),
                     record.survivors().collect::<Vec<_>>(),
                 ))
             })?;
-            let mut choices = self.live_around(&mut inserter.search, query, level)?;
+            let Inserter {
+                search, linker, around, ..
+            } = inserter;
+            let mut choices = self.live_around(search, query, level)?;
             choices.retain(|choice| choice.link.node != record.link.node);
             if !before.is_empty() {
                 let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
-                let around = self.choices_around(&before, record, level, &NodeSet::default())?;
-                choices.extend(around.into_iter().filter(|choice| !known.contains(&choice.link)));
+                self.gather(around, &before, record, level)?;
+                choices.extend(around.choices().filter(|choice| !known.contains(&choice.link)));
                 choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-                // What is dead by now takes no place.
-                kept.retain(|link| choices.iter().any(|choice| choice.link == *link));
             }
-            let chosen = &mut inserter.linker.chosen;
-            self.select_beside(&kept, choices, level, self.fill_to(level), chosen)?;
+            let chosen = &mut linker.chosen;
+            let read = |_, choice: &Choice, point: &mut Point| self.read_point(choice.link, level, point);
+            self.select_beside(&kept, &choices, read, level, self.fill_to(level), chosen)?;
             if chosen.survivors.is_empty() {
                 return Ok(false);
             }

@@ -102,26 +102,32 @@ pub(super) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, c
     }
 }
 
-/// Empties the lanes of links that `stays` does not want; it is told whether a link is a fill, and says whether it is to be one. What stays keeps
-/// its lane: what does not change is not logged.
-pub(super) fn retain(record: &mut RecordMut<'_>, stays: impl Fn(Link, bool) -> Option<bool>) -> Edit<()> {
+/// Empties the lanes of links that `stays` does not want, for `new` ones; `stays` is told whether a link is a fill, and says whether it is to be
+/// one. What stays keeps its lane, unless lanes are left over: what does not change is not logged.
+pub(super) fn replace<'a>(
+    record: &mut RecordMut<'_>,
+    stays: impl Fn(Link, bool) -> Option<bool>,
+    mut new: impl Iterator<Item = (Link, Code<'a>, bool)>,
+) {
     let mut scratch = vec![0; record.code_words()];
-    let (mut lane, mut edit) = (0, Edit::Unchanged(()));
+    let mut lane = 0;
     while lane < record.view().link_count() {
-        let (link, was_fill) = (record.view().link(lane), record.view().is_fill(lane));
-        let fill = stays(link, was_fill);
-        match fill {
-            Some(fill) => {
-                record.set_fill(lane, fill);
-                lane += 1;
-            }
-            None => record.remove_link(lane, &mut scratch),
+        let link = record.view().link(lane);
+        match stays(link, record.view().is_fill(lane)) {
+            Some(fill) => record.set_fill(lane, fill),
+            None => match new.next() {
+                Some((link, code, fill)) => record.put_link(lane, link, code, fill),
+                None => {
+                    record.remove_link(lane, &mut scratch);
+                    continue; // The last link is there now.
+                }
+            },
         }
-        if fill != Some(was_fill) {
-            edit = Edit::Changed(());
-        }
+        lane += 1;
     }
-    edit
+    for (link, code, fill) in new {
+        record.push_link(link, code, fill);
+    }
 }
 
 /// The lane that the record can best do without, the number of lanes meaning the new link: the one that is nearest to a survivor

@@ -227,7 +227,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
         }
         choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        self.select(choices.iter().copied(), level, self.fill_to(level), chosen)?;
+        self.select(choices, level, self.fill_to(level), chosen)?;
         Ok(true)
     }
 

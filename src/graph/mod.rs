@@ -14,6 +14,7 @@
 //!   nothing there had;
 //! - one page is locked at a time, two only where a node and its TID extension change together, in block order.
 
+mod around;
 mod batch;
 pub mod beside;
 pub mod check;

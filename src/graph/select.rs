@@ -110,35 +110,17 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Chooses among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with fills. Dead nodes and stale links are not chosen.
-    pub(super) fn select(
-        &self,
-        choices: impl IntoIterator<Item = Choice>,
-        level: u8,
-        fill_to: usize,
-        chosen: &mut Chosen,
-    ) -> Result<()> {
-        self.select_beside(&[], choices, level, fill_to, chosen)
+    pub(super) fn select(&self, choices: &[Choice], level: u8, fill_to: usize, chosen: &mut Chosen) -> Result<()> {
+        let read = |_, choice: &Choice, point: &mut Point| self.read_point(choice.link, level, point);
+        self.select_beside(&[], choices, read, level, fill_to, chosen)
     }
 
-    /// As [`Graph::select`], but what is in `kept` survives whatever is nearer.
+    /// As [`Graph::select`], but of the choices those in `kept` survive, whatever is nearer; `read` gives a choice's vector and state.
     pub(super) fn select_beside(
         &self,
         kept: &[Link],
-        choices: impl IntoIterator<Item = Choice>,
-        level: u8,
-        fill_to: usize,
-        chosen: &mut Chosen,
-    ) -> Result<()> {
-        let read = |choice: &Choice, point: &mut Point| self.read_point(choice.link, level, point);
-        self.select_read(kept, choices, read, level, fill_to, chosen)
-    }
-
-    /// As [`Graph::select_beside`], where `read` gives the vectors and states of those choices that it is asked for, in their order.
-    pub(super) fn select_read(
-        &self,
-        kept: &[Link],
-        choices: impl IntoIterator<Item = Choice>,
-        mut read: impl FnMut(&Choice, &mut Point) -> Result<Option<State>>,
+        choices: &[Choice],
+        mut read: impl FnMut(usize, &Choice, &mut Point) -> Result<Option<State>>,
         level: u8,
         fill_to: usize,
         chosen: &mut Chosen,
@@ -150,14 +132,17 @@ impl<S: PageStore> Graph<'_, S> {
         } = chosen;
         survivors.clear();
         fills.clear();
-        let limit = self.survivor_limit(level).max(kept.len());
         // Of what is kept, those that are still to come.
-        let mut others_kept = kept.len();
-        for choice in choices {
-            if survivors.len() == limit {
+        let mut others_kept = kept
+            .iter()
+            .filter(|&&kept| choices.iter().any(|choice| choice.link == kept))
+            .count();
+        let limit = self.survivor_limit(level).max(others_kept);
+        for (i, choice) in choices.iter().enumerate() {
+            if survivors.len() == limit && survivors.len() + fills.len() >= fill_to {
                 break;
             }
-            if read(&choice, candidate)? != Some(State::Node) {
+            if read(i, choice, candidate)? != Some(State::Node) {
                 continue;
             }
             let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;

@@ -279,6 +279,36 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     assert_eq!(all, rows);
 }
 
+/// A record of few survivors has lanes beyond them, which fills complete.
+#[test]
+fn removal_leaves_no_lane_empty() {
+    let vectors = words(3000);
+    let mut parameters = parameters(Metric::L2);
+    parameters.shape = Layout::plan(WORD_DIMENSIONS, 4, true).unwrap().shape;
+    let store = store();
+    let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
+    for (i, vector) in vectors.iter().enumerate() {
+        graph.insert(&mut Inserter::default(), vector, tid(i)).unwrap();
+    }
+    let lanes = graph.space.layout.link_capacity(0);
+    assert!(graph.survivor_limit(0) < lanes);
+    graph.remove(MEMORY, each(|tid| row(tid).is_multiple_of(2))).unwrap();
+    let (mut records, mut links) = (0, 0);
+    for block in graph.node_blocks().unwrap() {
+        graph
+            .live_on(block, |_, record| {
+                records += 1;
+                links += record.link_count();
+            })
+            .unwrap();
+    }
+    assert_eq!(records, 1500);
+    assert!(
+        links * 100 >= records * lanes * 98,
+        "{links} links of {records} records of {lanes} lanes"
+    );
+}
+
 #[test]
 fn removal_with_little_memory_is_done_in_rounds() {
     let vectors = words(6000);

@@ -20,11 +20,4 @@ SELECT id, bit_count(b), b <~> binary_quantize(array_fill(1, ARRAY[16000])::half
 FROM quantized ORDER BY b <~> binary_quantize(array_fill(1, ARRAY[16000])::vector);
 DROP TABLE quantized;
 
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT operator, pg_temp.error_of(format('SELECT B''101'' %s B''0110''', operator)) FROM unnest(ARRAY['<~>', '<%>']) AS operator;
+SELECT operator, error_of(format('SELECT B''101'' %s B''0110''', operator)) FROM unnest(ARRAY['<~>', '<%>']) AS operator;

@@ -20,16 +20,9 @@ SELECT n, array_agg(i % 100 - 50.5)::halfvec AS v FROM unnest(ARRAY[1, 2, 61, 62
 SELECT n, vector_dims(v), pg_column_size(v) AS size, subvector(v, n, 1) AS last, v::text::halfvec = v AS reads_back FROM stored ORDER BY n;
 DROP TABLE copied, stored;
 
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT input, pg_temp.error_of(format('SELECT %L::halfvec', input)) FROM unnest(ARRAY['[65520]', '[-1e39]', '[nan]', '[-inf]', '[]', '[1,]',
+SELECT input, error_of(format('SELECT %L::halfvec', input)) FROM unnest(ARRAY['[65520]', '[-1e39]', '[nan]', '[-inf]', '[]', '[1,]',
     '[1', '1]', '[1]x', '', '[0x10]']) input;
-SELECT pg_temp.error_of('SELECT ''[1]''::halfvec(' || modifier || ')') FROM unnest(ARRAY['0', '16001', '1,2', '2']) modifier;
+SELECT error_of('SELECT ''[1]''::halfvec(' || modifier || ')') FROM unnest(ARRAY['0', '16001', '1,2', '2']) modifier;
 
 -- Operators and functions
 SELECT '[1,2]'::halfvec <-> '[4,6]' AS l2, '[1,2]'::halfvec <#> '[3,4]' AS ip, '[1,0]'::halfvec <=> '[0,1]' AS cosine,
@@ -55,7 +48,7 @@ SELECT '[1,2]'::halfvec + '[3,4]' AS add, '[1,2]'::halfvec - '[3,5]' AS sub, '[2
 SELECT vector_dims('[1,2,3]'::halfvec), l2_norm('[3,4]'::halfvec), l2_norm('[65504,65504]'::halfvec) AS large,
     l2_normalize('[3,4]'::halfvec), l2_normalize('[0,0]'::halfvec) AS zero, l2_normalize('[6e-8]'::halfvec) AS small,
     binary_quantize('[1,0,-1,0.5,6e-8,-0,0,0,1]'::halfvec), subvector('[1,2,3,4,5]'::halfvec, 2, 3), subvector('[1,2,3]'::halfvec, -1, 3) AS first;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     '''[1,2]''::halfvec <-> ''[3]''', '''[1,2]''::halfvec <#> ''[3]''', '''[1,2]''::halfvec <=> ''[3]''', '''[1,2]''::halfvec <+> ''[3]''',
     '''[1,2]''::halfvec + ''[3]''', '''[65504]''::halfvec + ''[65504]''', '''[65504]''::halfvec - ''[-65504]''', '''[300]''::halfvec * ''[300]''',
     '''[1e-4]''::halfvec * ''[1e-4]''', 'subvector(''[1]''::halfvec, 2, 1)', 'vector_norm(''[1]''::halfvec)',
@@ -76,7 +69,7 @@ SELECT part, avg(v) FROM numbered GROUP BY part ORDER BY part;
 RESET ALL;
 SELECT halfvec_accum('{0}', '[1,2]'), halfvec_accum('{1,1,2}', '[3,4]'), halfvec_combine('{1,2}', '{3,4}'), halfvec_avg('{2,1,2}'),
     halfvec_avg('{0}') IS NULL AS none;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     'sum(v) FROM (VALUES (''[65504]''::halfvec), (''[65504]'')) t (v)', 'avg(v) FROM (VALUES (''[1]''::halfvec), (''[1,2]'')) t (v)',
     'halfvec_accum(''{}'', ''[1]'')', 'halfvec_accum(''{1,2}'', ''[1,2]'')', 'halfvec_combine(''{1,2}'', ''{1,2,3}'')',
     'halfvec_avg(''{1,65520}'')', 'halfvec_avg(''{1,1e60}'')', 'halfvec_avg(''{1,NaN}'')', 'halfvec_avg(''{1}'')']) AS expression;
@@ -88,7 +81,7 @@ SELECT ARRAY[1,2]::halfvec, ARRAY[0.1,2]::real[]::halfvec, ARRAY[0.1,1e-60]::flo
 SELECT pg_typeof('[1]'::vector || '[2]'::halfvec), '[1,2]'::vector <-> '[4,6]'::halfvec AS distance;
 INSERT INTO halves VALUES (5, '[1,2,3]'::vector), (6, ARRAY[1,2,3]);
 SELECT id, v FROM halves ORDER BY id;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     'ARRAY[70000]::halfvec', 'ARRAY[-1e10]::float8[]::halfvec', 'ARRAY[1e60]::float8[]::halfvec', 'ARRAY[''NaN'']::real[]::halfvec',
     'ARRAY[1e6]::numeric[]::halfvec', '''[1e6]''::vector::halfvec', '''[65520]''::vector::halfvec', 'ARRAY[1,NULL]::halfvec', 'ARRAY[[1]]::halfvec',
     '''{}''::int[]::halfvec', 'array_fill(1, ARRAY[16001])::halfvec', 'ARRAY[1]::halfvec(2)', '''[1]''::vector::halfvec(2)',

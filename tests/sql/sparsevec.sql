@@ -20,18 +20,11 @@ FROM unnest(ARRAY[1, 13, 14, 15, 100, 1000, 16000]) n, generate_series(1, n) i G
 SELECT n, pg_column_size(v) AS size, v::text::sparsevec = v AS reads_back, l2_norm(v)::numeric(10, 2) FROM stored ORDER BY n;
 DROP TABLE copied, stored;
 
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT input, pg_temp.error_of(format('SELECT %L::sparsevec', input)) FROM unnest(ARRAY['{1:1,1:2}/5', '{6:1}/5', '{0:1}/5', '{-1:1}/5',
+SELECT input, error_of(format('SELECT %L::sparsevec', input)) FROM unnest(ARRAY['{1:1,1:2}/5', '{6:1}/5', '{0:1}/5', '{-1:1}/5',
     '{99999999999999999999:1}/5', '{}/0', '{}/-1', '{}/1000000001', '{1:nan}/1', '{1:-inf}/1', '{1:4e38}/1', '{1:1e-46}/1', '', '{', '{}', '{}/',
     '{}/5x', '[1,2]', '{1}/5', '{1:}/5', '{:1}/5', '{1:1,}/5', '{1:1 2:1}/5', '{1.5:1}/5', '{1:0x1}/5']) input;
-SELECT pg_temp.error_of('SELECT ''{}/5''::sparsevec(' || modifier || ')') FROM unnest(ARRAY['0', '1000000001', '1,2', '6', '5']) modifier;
-SELECT n, pg_temp.error_of(format('SELECT %L::sparsevec', '{' || string_agg(i || ':1', ',') || '}/20000'))
+SELECT error_of('SELECT ''{}/5''::sparsevec(' || modifier || ')') FROM unnest(ARRAY['0', '1000000001', '1,2', '6', '5']) modifier;
+SELECT n, error_of(format('SELECT %L::sparsevec', '{' || string_agg(i || ':1', ',') || '}/20000'))
 FROM unnest(ARRAY[16000, 16001]) n, generate_series(1, n) i GROUP BY n ORDER BY n;
 
 -- Operators and functions
@@ -58,7 +51,7 @@ FROM (
         FROM generate_series(5, 150) n, generate_series(1, n) i GROUP BY n
     ) dense WHERE vector_norm(x) > 0 AND vector_norm(y) > 0
 ) pairs;
-SELECT operator, pg_temp.error_of(format('SELECT ''{}/2''::sparsevec %s ''{}/3''', operator)) FROM unnest(ARRAY['<->', '<#>', '<=>', '<+>', '+']) AS operator;
+SELECT operator, error_of(format('SELECT ''{}/2''::sparsevec %s ''{}/3''', operator)) FROM unnest(ARRAY['<->', '<#>', '<=>', '<+>', '+']) AS operator;
 
 -- Casts
 SELECT ARRAY[1,0,2]::sparsevec, ARRAY[0,0.1]::real[]::sparsevec, ARRAY[1e-60,0.1]::float8[]::sparsevec, ARRAY[0,0.1]::numeric[]::sparsevec,
@@ -69,7 +62,7 @@ SELECT (array_fill(0, ARRAY[100000]) || 1)::sparsevec;
 SELECT '[1,2]'::vector <-> '{1:4,2:6}/2'::sparsevec AS vector, '[1,2]'::halfvec <-> '{1:4,2:6}/2'::sparsevec AS halfvec;
 INSERT INTO sparse VALUES (6, '[0,0,0,0,1]'::vector), (7, '[0,2,0,0,0]'::halfvec), (8, ARRAY[0,0,3,0,0]);
 SELECT id, v FROM sparse ORDER BY id;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     'ARRAY[1e60]::float8[]::sparsevec', 'ARRAY[''NaN'']::real[]::sparsevec', 'ARRAY[1,NULL]::sparsevec', 'ARRAY[[1]]::sparsevec',
     '''{}''::int[]::sparsevec', 'array_fill(1, ARRAY[16001])::sparsevec', 'ARRAY[1]::sparsevec(2)', '''[1]''::vector::sparsevec(2)',
     '''[1]''::halfvec::sparsevec(2)', '''{}/1''::sparsevec::sparsevec(2)', '''{}/1''::sparsevec::vector(2)', '''{}/1''::sparsevec::halfvec(2)',

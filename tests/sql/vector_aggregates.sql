@@ -42,14 +42,7 @@ SELECT vector_accum('{0}', '[1,2]'), vector_accum('{1,1,2}', '[3,4]');
 SELECT vector_combine('{0}', '{1,2}'), vector_combine('{1,2}', '{0}'), vector_combine('{0}', '{0}'),
     vector_combine('{1,2,3}', '{2,10,20}');
 SELECT vector_avg('{0}') IS NULL AS none, vector_avg('{2,1,2}');
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     'vector_accum(''{}'', ''[1]'')',
     'vector_accum(''{{1,2}}'', ''[1]'')',
     'vector_accum(''{1,NULL}'', ''[1]'')',

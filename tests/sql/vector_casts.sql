@@ -8,14 +8,7 @@ SELECT vector_dims(array_fill(1, ARRAY[16000])::vector);
 -- A NULL element that was removed leaves a bitmap behind
 SELECT array_remove(ARRAY[1,NULL,3], NULL)::vector, (ARRAY[1,NULL,3])[3:3]::vector;
 
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     'ARRAY[1,2]::vector(3)',
     '''[1,2]''::vector::vector(3)',
     '''{}''::int[]::vector',

@@ -18,14 +18,7 @@ SELECT binary_quantize('[1,-1,1]'::vector)::bit(3) = B'101' AS equal;
 
 SELECT start, count, subvector('[1,2,3,4,5]'::vector, start, count)
 FROM (VALUES (1, 5), (2, 3), (5, 1), (1, 1), (3, 100), (-1, 3), (0, 2), (3, 2147483647)) cuts (start, count);
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT start, count, pg_temp.error_of(format('SELECT subvector(''[1,2,3]''::vector, %s, %s)', start, count))
+SELECT start, count, error_of(format('SELECT subvector(''[1,2,3]''::vector, %s, %s)', start, count))
 FROM (VALUES (4, 1), (1, 0), (2, -1), (-5, 2), (2147483647, 2147483647), (-2147483647, 2147483647)) cuts (start, count);
 -- An expression index on a part
 CREATE TABLE parts (v vector(3));
@@ -34,7 +27,7 @@ INSERT INTO parts VALUES ('[1,2,3]');
 SELECT * FROM parts WHERE subvector(v, 1, 2) = '[1,2]';
 DROP TABLE parts;
 
-SELECT functions.name, pg_temp.error_of(format('SELECT %s(''[1,2]''::vector, ''[1]''::vector)', functions.name))
+SELECT functions.name, error_of(format('SELECT %s(''[1,2]''::vector, ''[1]''::vector)', functions.name))
 FROM unnest(ARRAY['l2_distance', 'inner_product', 'cosine_distance', 'l1_distance', 'vector_l2_squared_distance',
     'vector_negative_inner_product', 'vector_spherical_distance', 'vector_add', 'vector_sub', 'vector_mul']) functions (name);
 

@@ -1,11 +1,4 @@
 -- Text and binary form, type modifier, storage
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
 
 -- Text in and out
 SELECT '[1,2,3]'::vector;
@@ -19,21 +12,21 @@ SELECT '[1e-46,-1e-46,1e-400]'::vector;
 SELECT '[1,2'::vector;
 SELECT '[1,2] 3'::vector;
 SELECT '[]'::vector;
-SELECT text, pg_temp.error_of(format('SELECT %L::vector', text))
+SELECT text, error_of(format('SELECT %L::vector', text))
 FROM unnest(ARRAY[
     '', ' ', '1,2', '{1,2}', '(1)', '[', '[1', '[1,', '[1,]', '[,]', '[1,,2]', '[1 2]', '[[1]]', '[a]', '[1a]', '[1e]',
     '[1.2.3]', '[- 1]', '[0x10]', '[1]]', '[1]x', '[ ]', '[nan]', '[1,NaN]', '[inf]', '[-Infinity,2]', '[1e39]',
     '[2,-1e39]', '[1e400]', '[3.4028236e38]']) AS text;
-SELECT pg_temp.error_of(format('SELECT %L::vector', '[1' || repeat(',1', 16000) || ']'));
+SELECT error_of(format('SELECT %L::vector', '[1' || repeat(',1', 16000) || ']'));
 -- A long text is quoted in part
 SELECT left(error, 70) AS start, length(error), right(error, 10) AS end
-FROM pg_temp.error_of(format('SELECT %L::vector', '[1' || repeat(',1', 9000))) AS error;
+FROM error_of(format('SELECT %L::vector', '[1' || repeat(',1', 9000))) AS error;
 SELECT vector_dims(('[1' || repeat(',1', 15999) || ']')::vector);
 
 -- Type modifier
 SELECT '[1,2,3]'::vector(3);
 SELECT '[1,2,3]'::vector(2);
-SELECT pg_temp.error_of(format('SELECT ''[1]''::vector(%s)', typmod))
+SELECT error_of(format('SELECT ''[1]''::vector(%s)', typmod))
 FROM unnest(ARRAY['0', '-1', '16001', '1, 2', '99999999999', '''a''']) AS typmod;
 CREATE TABLE typmods (plain vector, one vector(1), most vector(16000), list vector(3)[]);
 SELECT attname, atttypmod, format_type(atttypid, atttypmod)

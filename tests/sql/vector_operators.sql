@@ -23,16 +23,9 @@ SELECT '[0,1e-30]'::vector * '[1e-30,0]' AS no_underflow;
 -- king - man + woman
 SELECT '[5,1]'::vector - '[4,1]' + '[4,-1]' AS word;
 
-CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
-SELECT operator, pg_temp.error_of(format('SELECT ''[1,2]''::vector %s ''[3]''', operator))
+SELECT operator, error_of(format('SELECT ''[1,2]''::vector %s ''[3]''', operator))
 FROM unnest(ARRAY['<->', '<#>', '<=>', '<+>', '+', '-', '*']) AS operator;
-SELECT expression, pg_temp.error_of('SELECT ' || expression) FROM unnest(ARRAY[
+SELECT expression, error_of('SELECT ' || expression) FROM unnest(ARRAY[
     '''[3e38]''::vector + ''[3e38]''',
     '''[3e38]''::vector - ''[-3e38]''',
     '''[1e20]''::vector * ''[1e20]''',

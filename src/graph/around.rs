@@ -1,0 +1,98 @@
+//! The live records around one, nearest first, with their vectors: among them a record that has lost links chooses others.
+
+use super::Graph;
+use super::select::{Choice, Located};
+use super::space::Point;
+use super::visited::Visited;
+use crate::error::Result;
+use crate::storage::record::State;
+use crate::storage::{Link, PageStore};
+
+/// Bytes of vectors that are kept; those of further records are read again.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Records that are hinted before they are read.
+const AHEAD: usize = 4;
+
+/// Records that are read between two looks for an interrupt.
+const PAUSE: usize = 16;
+
+/// Records around one. Memory that is reused.
+pub(super) struct Around {
+    met: Visited,
+    /// Each with the place of its vector among the points, if that is kept.
+    found: Vec<(Choice, Option<usize>)>,
+    points: Vec<Point>,
+}
+
+impl Default for Around {
+    fn default() -> Around {
+        Around {
+            met: Visited::new(),
+            found: Vec::new(),
+            points: Vec::new(),
+        }
+    }
+}
+
+impl Around {
+    /// The records, nearest first.
+    pub(super) fn choices(&self) -> impl Iterator<Item = Choice> {
+        self.found.iter().map(|(choice, _)| *choice)
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reads those of the links that lead to live records other than `at`.
+    pub(super) fn gather(&self, around: &mut Around, links: &[Link], at: Located<'_>, level: u8) -> Result<()> {
+        let Around { met, found, points } = around;
+        met.clear();
+        met.insert(at.link.node);
+        found.clear();
+        let (mut next, mut bytes) = (0, 0);
+        for (i, &link) in links.iter().enumerate() {
+            if i % PAUSE == 0 {
+                self.store.check_interrupts();
+            }
+            if let Some(soon) = links.get(i + AHEAD) {
+                self.prefetch(soon.node);
+            }
+            if met.contains(link.node) {
+                continue;
+            }
+            if next == points.len() {
+                points.push(Point::default());
+            }
+            let point = &mut points[next];
+            if self.read_point(link, level, point)? != Some(State::Node) {
+                continue;
+            }
+            // Only now is it met: a stale link must not hide the record that uses the slot today.
+            met.insert(link.node);
+            let distance = self.space.between(at.at, point);
+            let is_kept = bytes < MOST_BYTES;
+            found.push((Choice { distance, link }, is_kept.then_some(next)));
+            bytes += point.stored.len() + size_of_val(&point.coordinates[..]);
+            next += usize::from(is_kept);
+        }
+        found.sort_by(|a, b| a.0.distance.total_cmp(&b.0.distance));
+        Ok(())
+    }
+
+    /// Gives the vector of record `i` of those around, and its state if it is still there. Its memory is swapped: a second time it is not asked for.
+    pub(super) fn take_point(
+        &self,
+        around: &mut Around,
+        i: usize,
+        level: u8,
+        point: &mut Point,
+    ) -> Result<Option<State>> {
+        match around.found[i] {
+            (_, Some(place)) => {
+                std::mem::swap(&mut around.points[place], point);
+                Ok(Some(State::Node))
+            }
+            (choice, None) => self.read_point(choice.link, level, point),
+        }
+    }
+}
