@@ -59,6 +59,17 @@ impl Kind {
             ))
             .expect("an index");
     }
+
+    /// Inserts as many rows as are missing, so that there always is an index to damage.
+    fn refill(self, client: &mut Client, table: &str, random: &mut SmallRng) {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = client.query_one(&count, &[]).expect("a count").get(0);
+        let insert = format!("INSERT INTO {table} (embedding) VALUES ($1::text::vector)");
+        for _ in rows..self.rows {
+            let vector = self.vector(random.random_range(0..20_000));
+            client.execute(&insert, &[&vector]).expect("a row is inserted");
+        }
+    }
 }
 
 /// A way to damage a file.
@@ -367,6 +378,7 @@ fn damage_and_use(kind: Kind, test: &str) {
             client
                 .batch_execute(&format!("REINDEX INDEX {table}_embedding"))
                 .expect("REINDEX repairs");
+            kind.refill(&mut client, table, &mut random);
             assert_sound(&mut client, &format!("{table}_embedding"));
             if kind.operator == "<->" {
                 let targets: Vec<_> = (0..20).map(|_| kind.vector(random.random_range(0..20_000))).collect();
