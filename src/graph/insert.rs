@@ -287,7 +287,7 @@ impl<S: PageStore> Graph<'_, S> {
                 self.prefetch_to_change(next.link.node);
             }
             if !coded {
-                links += usize::from(self.link_back(linker, at, record, level)?);
+                links += usize::from(self.link_back_plain(linker, at, record.link, level)?);
             } else if inserter.defers {
                 if !fill || links < FEWEST_LINKS_BACK {
                     let (at, code) = linker.neighbours.back(i);
@@ -295,9 +295,9 @@ impl<S: PageStore> Graph<'_, S> {
                     links += 1;
                 }
             } else if !fill || links < FEWEST_LINKS_BACK {
-                links += usize::from(self.link_neighbour_back(linker, i, record.link, level, false)?);
+                links += usize::from(self.link_back_coded(linker, i, record.link, level, false)?);
             } else if inserter.offers_fills {
-                self.link_neighbour_back(linker, i, record.link, level, true)?;
+                self.link_back_coded(linker, i, record.link, level, true)?;
             }
         }
         drop(all);

@@ -27,7 +27,6 @@ enum Added {
 pub struct Linker {
     pub(super) chosen: Chosen,
     pub(super) neighbours: Neighbours,
-    words: Vec<u32>,
     pub(super) lanes: lanes::Memory,
     point: Point,
     links: Vec<Link>,
@@ -121,21 +120,9 @@ pub(super) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Adds a link to the record `at`; when it is full, lets it choose anew among its links and the new one. Says whether
-    /// the record links to `new` afterwards.
-    pub(super) fn link_back(&self, linker: &mut Linker, at: Located<'_>, new: Located<'_>, level: u8) -> Result<bool> {
-        if !self.space.layout.is_coded() {
-            return self.link_back_plain(linker, at, new.link, level);
-        }
-        let Linker { words, lanes, .. } = linker;
-        words.resize(self.space.layout.code_words(), 0);
-        let factors = self.space.encode(new.at, at.at, words);
-        self.add_coded(lanes, at.link, new.link, Code { words, factors }, level, false)
-    }
-
-    /// As [`Graph::link_back`], in a coded index, to neighbour `i` of the record `new`, whose codes were turned. As a `fill` the link only gets
-    /// a lane that is empty, or holds a fill farther away.
-    pub(super) fn link_neighbour_back(
+    /// In a coded index, adds the link `new` to its neighbour `i`, whose codes were turned; a full record chooses anew among its links and the new
+    /// one. As a `fill` the link only gets a lane that is empty, or holds a fill farther away. Says whether the link is there afterwards.
+    pub(super) fn link_back_coded(
         &self,
         linker: &mut Linker,
         i: usize,
@@ -143,20 +130,12 @@ impl<S: PageStore> Graph<'_, S> {
         level: u8,
         fill: bool,
     ) -> Result<bool> {
-        let Linker { neighbours, lanes, .. } = linker;
+        let Linker {
+            neighbours,
+            lanes: memory,
+            ..
+        } = linker;
         let (at, code) = neighbours.back(i);
-        self.add_coded(lanes, at, new, code, level, fill)
-    }
-
-    fn add_coded(
-        &self,
-        memory: &mut lanes::Memory,
-        at: Link,
-        new: Link,
-        code: Code<'_>,
-        level: u8,
-        fill: bool,
-    ) -> Result<bool> {
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at, level) {
@@ -170,7 +149,9 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    fn link_back_plain(&self, linker: &mut Linker, at: Located<'_>, new: Link, level: u8) -> Result<bool> {
+    /// In a plain index, adds a link to the record `at`; a full one chooses anew among its links and the new one. Says whether the link is there
+    /// afterwards.
+    pub(super) fn link_back_plain(&self, linker: &mut Linker, at: Located<'_>, new: Link, level: u8) -> Result<bool> {
         for _ in 0..RETRIES {
             match self.add_plain(linker, at.link, new, level)? {
                 Added::Gone => return Ok(false),

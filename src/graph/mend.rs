@@ -118,11 +118,11 @@ impl<S: PageStore> Graph<'_, S> {
             let chosen = std::mem::take(&mut linker.chosen);
             if is_coded {
                 for i in 0..linker.neighbours.survivors() {
-                    self.link_neighbour_back(linker, i, link, level, false)?;
+                    self.link_back_coded(linker, i, link, level, false)?;
                 }
             } else {
                 for other in chosen.survivors.iter().filter(|other| !had(other.link)) {
-                    self.link_back(linker, other, at, level)?;
+                    self.link_back_plain(linker, other, link, level)?;
                 }
             }
             linker.chosen = chosen;
