@@ -78,6 +78,8 @@ build_source() {
     apt_of bookworm source --download-only "postgresql-$pg_major"
     tar -xf ./*.orig.tar.bz2 -C tree --strip-components=1
     cd tree
+    # Called by another make, PostgreSQL's makefiles believe that the generated headers are there.
+    unset MAKELEVEL MAKEFLAGS MFLAGS
     {
         ./configure --prefix="$postgresql" "${options[@]}" && make -s -j"$(nproc)" && make -s install DESTDIR="$part.source"
     } >>"$log" 2>&1 || die "PostgreSQL does not build (see $log)"

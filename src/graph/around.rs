@@ -1,4 +1,4 @@
-//! The live records around one, nearest first, with their vectors: among them a record that has lost links chooses others.
+//! The live records around one, nearest first, with their vectors: among them it chooses its links anew.
 
 use super::Graph;
 use super::select::{Choice, Located};
@@ -18,21 +18,12 @@ const AHEAD: usize = 4;
 const PAUSE: usize = 16;
 
 /// Records around one. Memory that is reused.
+#[derive(Default)]
 pub(super) struct Around {
     met: Visited,
     /// Each with the place of its vector among the points, if that is kept.
     found: Vec<(Choice, Option<usize>)>,
     points: Vec<Point>,
-}
-
-impl Default for Around {
-    fn default() -> Around {
-        Around {
-            met: Visited::new(),
-            found: Vec::new(),
-            points: Vec::new(),
-        }
-    }
 }
 
 impl Around {

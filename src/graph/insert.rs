@@ -352,12 +352,11 @@ impl<S: PageStore> Graph<'_, S> {
             } = inserter;
             let mut choices = self.live_around(search, query, level)?;
             choices.retain(|choice| choice.link.node != record.link.node);
-            if !before.is_empty() {
-                let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
-                self.gather(around, &before, record, level)?;
-                choices.extend(around.choices().filter(|choice| !known.contains(&choice.link)));
-                choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-            }
+            let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
+            let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
+            self.gather(around, &others, record, level)?;
+            choices.extend(around.choices());
+            choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
             let chosen = &mut linker.chosen;
             let read = |_, choice: &Choice, point: &mut Point| self.read_point(choice.link, level, point);
             self.select_beside(&kept, &choices, read, level, self.fill_to(level), chosen)?;

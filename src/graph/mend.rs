@@ -3,12 +3,13 @@
 //! A record chooses among its live neighbours and those of the dead ones that it is losing, by exact distances: choosing by estimates from codes costs
 //! recall at narrow searches (docs/design.md). A plain record chooses everything anew. A coded one keeps its live survivors, since what was linked once
 //! may have no other link, and takes others beside them.
-//! The choice is made without a lock, and holds only if the record's links are then still the same.
+//! The choice is made without a lock. What was linked to a coded record meanwhile stays; for a plain one, whose links all depend on each other, it
+//! holds only if they are still the same, or else is made again.
 
 use super::Graph;
 use super::insert::Inserter;
 use super::lanes;
-use super::link::is_live;
+use super::link::{RETRIES, is_live};
 use super::node_set::NodeSet;
 use super::select::{Choice, Located};
 use super::space::{Point, Query};
@@ -50,7 +51,7 @@ impl<S: PageStore> Graph<'_, S> {
         let is_coded = self.space.layout.is_coded();
         let is_dead = |link: &Link| dead.contains(link.node);
         let mut point = Point::default();
-        loop {
+        for _ in 0..RETRIES {
             self.store.check_interrupts();
             if self.read_point(link, level, &mut point)? != Some(State::Node) {
                 return Ok(());
@@ -61,7 +62,7 @@ impl<S: PageStore> Graph<'_, S> {
             let survivors = before.iter().filter(|(_, fill)| !fill).map(|(link, _)| *link);
             let (gone, mut kept): (Vec<_>, Vec<_>) = survivors.partition(is_dead);
             if is_coded && gone.is_empty() && !kept.is_empty() {
-                return self.lose_fills(link, level, dead);
+                return self.lose_fills(link, level, is_dead);
             }
             let mut links: Vec<_> = before
                 .iter()
@@ -75,38 +76,42 @@ impl<S: PageStore> Graph<'_, S> {
             if !is_coded {
                 kept.clear();
             }
-            // A plain record gets as many links as before: having lost half of them it would be reached, and lead on, half as often.
-            let fill_to = match is_coded {
-                true => self.fill_to(level),
-                false => self.fill_to(level).max(before.len()),
-            };
+            // As many links as before: a plain record that has lost half of them would be reached, and lead on, half as often.
+            let fill_to = self.fill_to(level).max(before.len());
             let (chosen, neighbours) = (&mut linker.chosen, &mut linker.neighbours);
             let read = |i, _: &Choice, point: &mut Point| self.take_point(around, i, level, point);
             self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
             // Survivors that were none are linked back; what a coded record has already has its code.
-            let new = chosen.all().filter(|(other, fill)| {
-                let is_old = had(other.link) && (*fill || kept.contains(&other.link));
-                !is_coded || !is_old
-            });
+            let new = chosen
+                .all()
+                .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
             neighbours.set(&self.space, new, at.at);
             let is_mended = self.write(link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
-                if !is_live(&record, link, level) || !links_of(&record.view()).eq(before.iter().copied()) {
+                if !is_live(&record, link, level) {
                     return Ok(Edit::Unchanged(false));
                 }
+                let now: Vec<_> = links_of(&record.view()).collect();
                 if is_coded {
-                    let stays = |link, _| {
-                        let mut all = chosen.all();
-                        all.find(|(other, _)| other.link == link).map(|(_, fill)| fill)
+                    let stays = |link, fill| match chosen.all().find(|(other, _)| other.link == link) {
+                        Some((_, chosen_fill)) => Some(fill && chosen_fill),
+                        None => (!had(link)).then_some(fill),
                     };
-                    lanes::replace(&mut record, stays, neighbours.iter().filter(|(link, ..)| !had(*link)));
-                } else {
+                    let new = neighbours.iter();
+                    lanes::replace(
+                        &mut record,
+                        stays,
+                        new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
+                    );
+                } else if now == before {
                     neighbours.write(&mut record);
+                } else {
+                    return Ok(Edit::Unchanged(false));
                 }
                 Ok(Edit::Changed(true))
             })?;
             if !is_mended {
-                continue; // Somebody else has changed it.
+                continue;
             }
             if chosen.survivors.is_empty() {
                 // All around it is gone: start again from the entry point, which is replaced only afterwards.
@@ -114,30 +119,31 @@ impl<S: PageStore> Graph<'_, S> {
                 self.space.set_query(&point, &mut query);
                 return self.connect(inserter, &query, at, level).map(drop);
             }
-            neighbours.turn();
-            let chosen = std::mem::take(&mut linker.chosen);
             if is_coded {
+                neighbours.turn();
                 for i in 0..linker.neighbours.survivors() {
                     self.link_back_coded(linker, i, link, level, false)?;
                 }
             } else {
+                let chosen = std::mem::take(&mut linker.chosen);
                 for other in chosen.survivors.iter().filter(|other| !had(other.link)) {
                     self.link_back_plain(linker, other, link, level)?;
                 }
+                linker.chosen = chosen;
             }
-            linker.chosen = chosen;
             return Ok(());
         }
+        Ok(())
     }
 
     /// Empties the lanes of dead fills.
-    fn lose_fills(&self, link: Link, level: u8, dead: &NodeSet) -> Result<()> {
+    fn lose_fills(&self, link: Link, level: u8, is_dead: impl Fn(&Link) -> bool) -> Result<()> {
         self.write(link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
-            if !is_live(&record, link, level) {
+            if !is_live(&record, link, level) || !record.view().links().any(|link| is_dead(&link)) {
                 return Ok(Edit::Unchanged(()));
             }
-            let stays = |link: Link, fill| (!dead.contains(link.node)).then_some(fill);
+            let stays = |link, fill| (!is_dead(&link)).then_some(fill);
             lanes::replace(&mut record, stays, std::iter::empty());
             Ok(Edit::Changed(()))
         })

@@ -10,6 +10,9 @@ use crate::error::Result;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
+/// Choices between two looks for an interrupt.
+const PAUSE: usize = 16;
+
 /// A record that may become a neighbour, with its distance to the node that chooses.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice {
@@ -133,28 +136,26 @@ impl<S: PageStore> Graph<'_, S> {
         survivors.clear();
         fills.clear();
         // Of what is kept, those that are still to come.
-        let mut others_kept = kept
-            .iter()
-            .filter(|&&kept| choices.iter().any(|choice| choice.link == kept))
-            .count();
+        let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
         let limit = self.survivor_limit(level).max(others_kept);
         for (i, choice) in choices.iter().enumerate() {
             if survivors.len() == limit && survivors.len() + fills.len() >= fill_to {
                 break;
             }
+            if i % PAUSE == 0 {
+                self.store.check_interrupts();
+            }
+            let stays = kept.contains(&choice.link);
+            others_kept -= usize::from(stays);
             if read(i, choice, candidate)? != Some(State::Node) {
                 continue;
             }
             let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
-            let stays = kept.contains(&choice.link);
             let has_room = survivors.len() + others_kept < limit;
-            if !stays && (!has_room || survivors.iter().any(is_nearer)) {
-                if fills.len() < fill_to {
-                    fills.push(choice.link, candidate);
-                }
-            } else {
+            if stays || has_room && !survivors.iter().any(is_nearer) {
                 survivors.push(choice.link, candidate);
-                others_kept -= usize::from(stays);
+            } else if fills.len() < fill_to {
+                fills.push(choice.link, candidate);
             }
         }
         fills.truncate(fill_to.saturating_sub(survivors.len()));

@@ -279,6 +279,79 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     assert_eq!(all, rows);
 }
 
+/// Whatever stays and whatever comes, afterwards a record has that, each link with its code.
+#[test]
+fn replaced_lanes_hold_what_stays_and_what_is_new() {
+    use crate::quantize::code::Factors;
+    use rand::rngs::SmallRng;
+    use rand::seq::SliceRandom;
+    use rand::{Rng, SeedableRng};
+
+    let vectors = words(2);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    let entry = graph.entry().unwrap().unwrap();
+    let (words, lanes) = (graph.space.layout.code_words(), graph.space.layout.link_capacity(0));
+    let link = |i: u32| Link {
+        node: NodeRef(i),
+        generation: 1,
+    };
+    let code_of = |i: u32| vec![i; words];
+    let mut random = SmallRng::seed_from_u64(5);
+    for _ in 0..2000 {
+        let mut numbers: Vec<u32> = (0..3 * lanes as u32).collect();
+        numbers.shuffle(&mut random);
+        let new = numbers.split_off(lanes);
+        numbers.truncate(random.random_range(0..=lanes));
+        let before: Vec<(u32, bool)> = numbers.into_iter().map(|i| (i, random.random())).collect();
+        // What stays, and what it becomes.
+        let mut staying = before.clone();
+        staying.retain(|_| random.random());
+        staying.iter_mut().for_each(|(_, fill)| *fill = random.random());
+        let new = &new[..random.random_range(0..=lanes - staying.len())];
+        let after = graph
+            .write(entry.link.node, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                let factors = Factors::default();
+                record.clear_links();
+                for &(i, fill) in &before {
+                    let words = &code_of(i);
+                    record.push_link(link(i), Code { words, factors }, fill);
+                }
+                let stays = |other: Link, _| staying.iter().find(|&&(i, _)| link(i) == other).map(|&(_, fill)| fill);
+                let codes: Vec<_> = new.iter().map(|&i| (i, code_of(i))).collect();
+                let new = codes
+                    .iter()
+                    .map(|(i, words)| (link(*i), Code { words, factors }, i % 2 == 0));
+                lanes::replace(&mut record, stays, new);
+                let (view, mut code) = (record.view(), vec![0; words]);
+                let mut after = Vec::new();
+                for lane in 0..view.link_count() {
+                    view.read_code(lane, &mut code);
+                    assert_eq!(code, code_of(view.link(lane).node.0));
+                    after.push((view.link(lane).node.0, view.is_fill(lane)));
+                }
+                Ok(Edit::Changed(after))
+            })
+            .unwrap();
+        // Those that stay keep their lanes where others come for those that go.
+        if staying.len() + new.len() >= before.len() {
+            for (lane, (i, _)) in before.iter().enumerate() {
+                let stays = staying.iter().any(|(other, _)| other == i);
+                assert_eq!(after.get(lane).is_some_and(|(other, _)| other == i), stays);
+            }
+        }
+        let mut expected: Vec<_> = staying
+            .into_iter()
+            .chain(new.iter().map(|&i| (i, i % 2 == 0)))
+            .collect();
+        let mut after = after;
+        expected.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(after, expected);
+    }
+}
+
 /// A record of few survivors has lanes beyond them, which fills complete.
 #[test]
 fn removal_leaves_no_lane_empty() {

@@ -12,6 +12,12 @@ pub struct Visited {
     len: usize,
 }
 
+impl Default for Visited {
+    fn default() -> Visited {
+        Visited::new()
+    }
+}
+
 impl Visited {
     /// An empty set.
     pub fn new() -> Visited {

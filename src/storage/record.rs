@@ -471,6 +471,7 @@ impl<'a> RecordMut<'a> {
 
     /// Says whether the link in lane `i` is a fill.
     pub fn set_fill(&mut self, i: usize, fill: bool) {
+        debug_assert!(self.layout.is_coded());
         let byte = &mut self.bytes[self.layout.fills_at + i / 8];
         *byte = *byte & !(1 << (i % 8)) | u8::from(fill) << (i % 8);
     }
