@@ -83,7 +83,8 @@ impl Cluster {
     /// A streaming standby of a running cluster, running.
     pub fn standby_of(primary: &Cluster) -> Self {
         let cluster = Self::prepare(&pg_config());
-        cluster.back_up(primary, &["-R"]);
+        // With a slot, so that the primary keeps the WAL that the standby has not read yet.
+        cluster.back_up(primary, &["-R", "-C", "-S", "standby"]);
         cluster.start();
         cluster
     }
