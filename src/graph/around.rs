@@ -1,7 +1,7 @@
 //! The live records around one, nearest first, with their vectors: among them it chooses its links anew.
 
 use super::Graph;
-use super::select::{Choice, Located};
+use super::select::{Choice, Located, PAUSE};
 use super::space::Point;
 use super::visited::Visited;
 use crate::error::Result;
@@ -13,9 +13,6 @@ const MOST_BYTES: usize = 4 << 20;
 
 /// Records that are hinted before they are read.
 const AHEAD: usize = 4;
-
-/// Records that are read between two looks for an interrupt.
-const PAUSE: usize = 16;
 
 /// Records around one. Memory that is reused.
 #[derive(Default)]

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
-/// Choices between two looks for an interrupt.
-const PAUSE: usize = 16;
+/// Records that are read between two looks for an interrupt.
+pub(super) const PAUSE: usize = 16;
 
 /// A record that may become a neighbour, with its distance to the node that chooses.
 #[derive(Debug, Clone, Copy)]

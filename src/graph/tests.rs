@@ -309,7 +309,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
         staying.retain(|_| random.random());
         staying.iter_mut().for_each(|(_, fill)| *fill = random.random());
         let new = &new[..random.random_range(0..=lanes - staying.len())];
-        let after = graph
+        let mut after = graph
             .write(entry.link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
                 let factors = Factors::default();
@@ -345,7 +345,6 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
             .into_iter()
             .chain(new.iter().map(|&i| (i, i % 2 == 0)))
             .collect();
-        let mut after = after;
         expected.sort_unstable();
         after.sort_unstable();
         assert_eq!(after, expected);
