@@ -34,6 +34,9 @@ pub enum Error {
     /// A scan that the planner never asks for.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
+    /// A scan of something that no plan of ours asks for.
+    #[error("invalid order of an hnsw index scan")]
+    InvalidPlan,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -198,7 +201,9 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
-            Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
+            }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::IndexNotValid { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -1,5 +1,4 @@
-//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values. Function 2 is that of
-//! `am::within`.
+//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values.
 
 use pgrx::pg_sys;
 

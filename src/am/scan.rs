@@ -8,6 +8,7 @@ use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_s
 
 use super::options::{self, Options};
 use super::{item_pointer, or_raise, relation_name, value, within};
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
@@ -266,12 +267,19 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Err(Error::SnapshotNotMvcc);
         }
         let key = &*(*descriptor).orderByData;
-        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
+        let wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
+        let Some(value) = wanted.value else {
             // Every distance is NULL.
             return Ok((value::any(parameters), None));
-        }
-        let (value, radius) = within::take_apart(key.sk_argument);
-        Ok((value::of_query(value, parameters)?, radius))
+        };
+        let value = value::of_query(value, parameters)?;
+        // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
+        let has_radius = match parameters.metric {
+            Metric::InnerProduct => false,
+            Metric::Cosine => !wanted.nan || value != value::any(parameters),
+            _ => true,
+        };
+        Ok((value, wanted.radius.filter(|_| has_radius)))
     }
 }
 
