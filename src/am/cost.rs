@@ -18,7 +18,7 @@ use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
-use super::table;
+use super::{plan, table};
 use crate::graph::scan::Iteration;
 
 /// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many numbers (measured: 0.75 us at 384
@@ -102,20 +102,20 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         // Of the rows that the index gives, filters leave this share; and this one, where PostgreSQL cannot know.
         let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
-        *startup = costs.startup;
         // The cost of all rows, of which PostgreSQL takes the share that is wanted by its own estimate.
-        let (wanted, run) = match wanted(root, (*info.rel).rows) {
-            Wanted::All => (nodes, costs.all),
+        let (wanted, first, run) = match wanted(root, (*info.rel).rows) {
+            // Passes: the first row comes when the first has ended.
+            Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
                 let planned = (planned / left).clamp(1.0, nodes);
                 let likely = (likely / likely_left).min(planned);
                 // So of what cost_index adds for the rows of the table.
                 *selectivity *= likely / planned;
-                (likely, costs.rows(likely) * nodes / planned)
+                (likely, costs.startup, costs.rows(likely) * nodes / planned)
             }
-            Wanted::Some(rows) => (rows / left, (costs.row * nodes).max(costs.all)),
+            Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
-        *total = *startup + run;
+        (*startup, *total) = (first, first + run);
         let is_bounded = options::limits(&options, false).iteration == Iteration::Off;
         if is_bounded && wanted > costs.width {
             // Such a scan gives fewer rows than are wanted: any other way to the rows is better.
@@ -248,11 +248,11 @@ unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
     // SAFETY: as the caller promises.
     unsafe {
         let (root, query) = (&*root, &*(*root).parse);
-        // Groups need all of their rows.
+        // Groups need all of their rows, and so does the least distance.
         let lists = [query.groupClause, query.groupingSets, query.distinctClause];
         let groups = query.hasAggs || lists.iter().any(|list| !list.is_null());
         let fraction = root.tuple_fraction;
-        if groups || fraction <= 0.0 {
+        if groups || fraction <= 0.0 || plan::is_minimum(query.targetList) {
             return Wanted::All;
         }
         let is_limited = !query.limitCount.is_null() && !is_a(query.limitCount, pg_sys::NodeTag::T_Const);
