@@ -48,7 +48,8 @@ CREATE FUNCTION hnsw_last_search(
     OUT pages bigint,
     OUT tails_read bigint,
     OUT rows_skipped bigint,
-    OUT search_time_us double precision
+    OUT search_time_us double precision,
+    OUT passes bigint
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 

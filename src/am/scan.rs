@@ -191,7 +191,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the index is open.
         let limits = Limits {
             beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
-            ..options::limits(&unsafe { Options::of(index) }, killed)
+            killed,
+            ..options::limits(&unsafe { Options::of(index) })
         };
         let scan = BesideScan::new(Scan::new(query, limits), beside);
         state.scan = Some((store, space, scan));

@@ -11,7 +11,7 @@ use crate::distance::Metric;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
-use crate::graph::scan::{Iteration, Limits, Scan};
+use crate::graph::scan::{Limits, Scan};
 use crate::graph::space::Space;
 use crate::graph::value::OwnedValue;
 use crate::storage::layout::Encoding;
@@ -199,15 +199,7 @@ pub fn damaged_graph(input: &[u8]) {
 
 /// Every row that a scan returns, unless it meets damage.
 fn scan(graph: &Graph<'_, MemoryStore>, query: &OwnedValue) -> Option<HashSet<HeapTid>> {
-    let limits = Limits {
-        width: 20,
-        iteration: Iteration::Strict,
-        nodes: usize::MAX,
-        bytes: usize::MAX,
-        killed: false,
-        beyond: f32::INFINITY,
-    };
-    let mut scan = Scan::new(graph.space().query(query.view()), limits);
+    let mut scan = Scan::new(graph.space().query(query.view()), Limits::none(20));
     let mut found = HashSet::new();
     for _ in 0..TOO_MANY {
         match tolerate(scan.next(graph))? {

@@ -17,6 +17,7 @@
 mod around;
 mod batch;
 pub mod beside;
+pub mod bounds;
 pub mod check;
 pub mod insert;
 mod lanes;
@@ -24,6 +25,7 @@ pub mod level;
 mod link;
 mod mend;
 mod node_set;
+mod pass;
 pub mod reconnect;
 pub mod removal;
 pub mod scan;
