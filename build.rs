@@ -4,7 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// What goes into the library.
-const SOURCES: [&str; 6] = ["src", "sql", "Cargo.toml", "Cargo.lock", "build.rs", "pg_alopex.control"];
+const SOURCES: [&str; 6] = [
+    "src",
+    "sql",
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "pg_alopex.control",
+];
 
 fn main() {
     SOURCES
