@@ -79,6 +79,11 @@ CREATE FUNCTION hnsw_estimate(
 COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer) IS
     'about how large an hnsw index over so many different vectors is (vector or halfvec; L2, inner product or cosine)';
 
+CREATE FUNCTION alopex_version() RETURNS text
+    AS 'MODULE_PATHNAME', 'alopex_version_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION alopex_version() IS 'version of the loaded library, and the commit that it was built from';
+
 -- The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 10) RETURNS double precision
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE

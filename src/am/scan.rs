@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::options::{self, Options};
 use super::{item_pointer, or_raise, relation_name, value, within};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, warn_client};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::{Limits, Scan};
@@ -277,11 +277,10 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
 }
 
 fn warn_of_bound(index: &str) {
-    ereport!(
-        PgLogLevel::WARNING,
+    warn_client(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        format!("scan of index \"{index}\" stopped before it had seen every row"),
-        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan."
+        &format!("scan of index \"{index}\" stopped before it had seen every row"),
+        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan.",
     );
 }
 

@@ -4,7 +4,8 @@
 //! - `compaction`: `hnsw_compaction()`;
 //! - `estimate`: `hnsw_estimate()`, for an index that is still to be made;
 //! - `last`: `hnsw_last_search()` and `hnsw_last_insert()`, for anyone;
-//! - `stats`: `hnsw_stats()`.
+//! - `stats`: `hnsw_stats()`;
+//! - `version`: `alopex_version()`, for anyone.
 //!
 //! `hnsw_recall()` is written in PL/pgSQL.
 
@@ -13,6 +14,7 @@ mod compaction;
 mod estimate;
 mod last;
 mod stats;
+mod version;
 
 use pgrx::pg_sys;
 

@@ -243,11 +243,14 @@ impl BufferStore {
     ) -> Result<T> {
         if self.mode == Mode::Build {
             // SAFETY: the buffers are different ones, pinned and exclusively locked.
-            let edit = f(buffers.map(|buffer| unsafe { &mut *buffer.page() }))?;
-            // SAFETY: as above.
-            let _ = buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
-            let (Edit::Changed(value) | Edit::Unchanged(value)) = edit;
-            return Ok(value);
+            return Ok(match f(buffers.map(|buffer| unsafe { &mut *buffer.page() }))? {
+                Edit::Changed(value) => {
+                    // SAFETY: as above.
+                    let _ = buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
+                    value
+                }
+                Edit::Unchanged(value) => value,
+            });
         }
         let mut record = Record::start(self.relation);
         // SAFETY: each is a private copy that lives until the record ends.

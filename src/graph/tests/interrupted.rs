@@ -261,3 +261,16 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
 }
+
+/// A build's last phase looks for interrupts as often as it reads a page.
+#[test]
+fn a_reconnection_in_memory_looks_for_interrupts() {
+    thread_local! {
+        static CHECKS: Cell<usize> = const { Cell::new(0) };
+    }
+    let store = store().with_interrupts(|| CHECKS.set(CHECKS.get() + 1));
+    let graph = build(&store, Metric::InnerProduct, &words(500));
+    CHECKS.set(0);
+    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    assert!(CHECKS.get() > 500, "{} times", CHECKS.get());
+}
