@@ -34,9 +34,15 @@ pub enum Error {
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
+    /// An operator class whose members are not those of one of the extension's.
+    #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
+    ForeignOperatorClass { opclass: String, reason: &'static str },
     /// A scan that the planner never asks for.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
+    /// A scan by an operator that was added to the family of the index's operator class.
+    #[error("cannot scan hnsw index by this operator")]
+    ForeignOperator,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -49,6 +55,15 @@ pub enum Error {
     /// A function that looks into an index, called by somebody who may not.
     #[error("must be owner of index {relation}")]
     NotAllowed { relation: String },
+    /// A function that reads a table, called by somebody who may not read all of it.
+    #[error("permission denied for table {relation}")]
+    PermissionDenied { relation: String },
+    /// A table of which the caller may read some rows only, where all would be read.
+    #[error("query would be affected by row-level security policy for table \"{relation}\"")]
+    RowSecurity { relation: String },
+    /// An index that is to be measured, which the planner does without.
+    #[error("the planner does not use index \"{relation}\"")]
+    IndexNotUsed { relation: String },
     /// An index that a build left half done.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
@@ -224,15 +239,22 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::IndexNotValid { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
+            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize | Error::OtherTemporary { .. } => {
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
-            }
+            Error::ScanWithoutOrder
+            | Error::ForeignOperator
+            | Error::SnapshotNotMvcc
+            | Error::BlockSize
+            | Error::OtherTemporary { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
@@ -269,6 +291,7 @@ impl Error {
     /// Where exactly the matter lies, where that says more than the error itself.
     pub fn detail(&self) -> Option<String> {
         match self {
+            Error::ForeignOperatorClass { reason, .. } => Some((*reason).to_owned()),
             Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
             _ => None,
         }
@@ -279,7 +302,15 @@ impl Error {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
             Error::IndexFull => "Partition the table.",
+            Error::ForeignOperatorClass { .. } => {
+                "Use an operator class of the extension, such as vector_l2_ops; amvalidate() says more."
+            }
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
+            Error::ForeignOperator => "The operator was added to the operator family of the index: drop it from there.",
+            Error::RowSecurity { .. } => {
+                "Expressions and conditions of an index run as the table's owner: call the function as owner."
+            }
+            Error::IndexNotUsed { .. } => "Another index may serve the same query.",
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
             Error::OutOfMemory => {

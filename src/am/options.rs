@@ -20,6 +20,14 @@ const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
+/// The options of an index that names none.
+const DEFAULT: Options = Options {
+    varlena: 0,
+    m: M.0,
+    ef_construction: EF_CONSTRUCTION.0,
+    ef_search: 0,
+};
+
 /// The options of an index, as PostgreSQL stores them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +48,20 @@ impl Options {
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
         // SAFETY: what rd_options points to was made by `parse` below.
-        unsafe { (*index).rd_options.cast::<Options>().as_ref() }
-            .copied()
-            .unwrap_or(Options {
-                varlena: 0,
-                m: M.0,
-                ef_construction: EF_CONSTRUCTION.0,
-                ef_search: 0,
-            })
+        let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
+        // From the catalog they come as they are there.
+        options.map_or(DEFAULT, Options::within_bounds)
+    }
+
+    fn within_bounds(self) -> Options {
+        let m = self.m.clamp(M.1, M.2);
+        let ef_construction = self.ef_construction.clamp(EF_CONSTRUCTION.1, EF_CONSTRUCTION.2);
+        Options {
+            m,
+            ef_construction: ef_construction.max(2 * m),
+            ef_search: self.ef_search.clamp(0, EF_SEARCH_RANGE.2),
+            ..self
+        }
     }
 
     /// The width of a search: that of the setting if it is set, else that of the index.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
+use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::{item_pointer, or_raise, relation_name, value, within};
 use crate::error::{Error, Result, warn_client};
@@ -225,7 +226,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        (*descriptor).xs_recheck = false;
+        // The index knows no conditions, which a family that somebody has added to may have.
+        (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
         (*descriptor).xs_recheckorderby = false;
     }
     Ok(true)
@@ -267,6 +269,9 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Err(Error::SnapshotNotMvcc);
         }
         let key = &*(*descriptor).orderByData;
+        if !is_ours(&*(*descriptor).indexRelation, key) {
+            return Err(Error::ForeignOperator);
+        }
         if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
             // Every distance is NULL.
             return Ok((value::any(parameters), None));
@@ -274,6 +279,13 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         let (value, radius) = within::take_apart(key.sk_argument);
         Ok((value::of_query(value, parameters)?, radius))
     }
+}
+
+/// Whether a key to order by is the distance that the index is for: a family may have been given other operators.
+fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
+    // SAFETY: an index has the type of its one column.
+    let value = unsafe { *index.rd_opcintype };
+    key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
 }
 
 fn warn_of_bound(index: &str) {
