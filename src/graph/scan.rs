@@ -10,6 +10,8 @@
 //! has been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound of
 //! the user's ends keeps the order and leaves them out.
 //!
+//! Rows without a place in the graph come last, where nothing has ended the scan before.
+//!
 //! [`pass`]: super::pass
 
 use std::collections::HashSet;
@@ -20,8 +22,10 @@ use super::pass::Passes;
 use super::search::{Candidate, Counts, Search};
 use super::space::Query;
 use super::tids::Returned;
+use super::unplaced::ChainScan;
 use super::visited::Visited;
 use crate::error::Result;
+use crate::storage::meta::Unplaced;
 use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
@@ -277,6 +281,9 @@ pub struct Scan {
     passes: Option<Passes>,
     /// Nodes of a pass that are made ready next.
     chunk: usize,
+    /// The rows without a place in the graph that are being returned, and the kinds that are still to come.
+    chain: Option<ChainScan>,
+    kinds: std::array::IntoIter<Unplaced, 2>,
     /// What was read besides the search.
     counts: Counts,
 }
@@ -313,6 +320,8 @@ impl Scan {
             bounded: false,
             passes: None,
             chunk: limits.width,
+            chain: None,
+            kinds: Unplaced::ALL.into_iter(),
             counts: Counts::default(),
         }
     }
@@ -321,6 +330,7 @@ impl Scan {
     pub fn counts(&self) -> Counts {
         let mut counts = self.search.counts;
         counts += self.counts;
+        counts += self.chain.as_ref().map_or_else(Counts::default, ChainScan::counts);
         counts.dead_rows += self.tids.dead;
         counts
     }
@@ -343,7 +353,8 @@ impl Scan {
 
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
-        graph.space.layout.block(self.node.link.node)
+        let node = self.node.link.node;
+        graph.space.layout.block(self.returned.map_or(node, |row| row.record))
     }
 
     /// The distance of the row returned last, and where it was read of.
@@ -387,9 +398,31 @@ impl Scan {
                     }
                 };
             } else if self.phase == Phase::End {
-                return Ok(None);
+                return self.next_unplaced(graph);
             } else {
                 self.advance(graph)?;
+            }
+        }
+    }
+
+    /// The next of the rows without a place in the graph: after all that have one, and beyond every radius.
+    fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
+        if self.bounded || self.limits.iteration == Iteration::Off || self.limits.beyond < f32::INFINITY {
+            return Ok(None);
+        }
+        loop {
+            if let Some(chain) = &mut self.chain {
+                self.returned = chain.next(graph)?;
+                if let Some(row) = self.returned {
+                    self.last = chain.kind().distance();
+                    return Ok(Some(row.tid));
+                }
+                self.counts += chain.counts();
+            }
+            let next = self.kinds.next();
+            self.chain = next.map(|kind| ChainScan::new(kind, self.limits.killed));
+            if next.is_none() {
+                return Ok(None);
             }
         }
     }

@@ -9,6 +9,7 @@ mod input;
 mod interrupted;
 mod long;
 mod stored;
+mod unplaced;
 
 use std::collections::HashSet;
 
