@@ -3,8 +3,11 @@
 //! Everything below `am` and `types` returns [`Error`]; these two turn it into a PostgreSQL error with [`Error::raise`].
 //! Where client libraries know a text from existing extensions, the text here is the same.
 
+use std::ffi::{CString, c_char, c_int};
+use std::ptr;
+
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 /// A result with the project's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -31,12 +34,18 @@ pub enum Error {
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
+    /// An operator class whose members are not those of one of the extension's.
+    #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
+    ForeignOperatorClass { opclass: String, reason: &'static str },
     /// A scan that the planner never asks for.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
     /// A scan of something that no plan of ours asks for.
     #[error("invalid order of an hnsw index scan")]
     InvalidPlan,
+    /// A scan by an operator that was added to the family of the index's operator class.
+    #[error("cannot scan hnsw index by this operator")]
+    ForeignOperator,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -49,6 +58,15 @@ pub enum Error {
     /// A function that looks into an index, called by somebody who may not.
     #[error("must be owner of index {relation}")]
     NotAllowed { relation: String },
+    /// A function that reads a table, called by somebody who may not read all of it.
+    #[error("permission denied for table {relation}")]
+    PermissionDenied { relation: String },
+    /// A table of which the caller may read some rows only, where all would be read.
+    #[error("query would be affected by row-level security policy for table \"{relation}\"")]
+    RowSecurity { relation: String },
+    /// An index that is to be measured, which the planner does without.
+    #[error("the planner does not use index \"{relation}\"")]
+    IndexNotUsed { relation: String },
     /// An index that a build left half done.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
@@ -61,7 +79,7 @@ pub enum Error {
     /// A function called with a number that makes no sense.
     #[error("{name} must be {allowed}")]
     ArgumentOutOfRange { name: &'static str, allowed: &'static str },
-    /// No memory for the pages of a build.
+    /// Memory that the system does not have.
     #[error("out of memory")]
     OutOfMemory,
     /// A defect: a thread of a build panicked.
@@ -168,6 +186,29 @@ pub enum Error {
     },
 }
 
+/// Warns the client, and leaves it out of the server's log: of matters that a session's own settings bring about over and over.
+pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
+    unsafe extern "C-unwind" {
+        // PostgreSQL's (`elog.c`), which pgrx has for levels of its own only.
+        fn errstart(level: c_int, domain: *const c_char) -> bool;
+        fn errcode(code: c_int) -> c_int;
+        fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    }
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let (message, detail) = (text(message), text(detail));
+    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts live until the report is done.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
+                errcode(code as c_int);
+                pg_sys::errmsg_internal(c"%s".as_ptr(), message.as_ptr());
+                pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
+                errfinish(c"".as_ptr(), 0, c"".as_ptr());
+            }
+        });
+    }
+}
+
 impl Error {
     /// A page that does not make sense; who knows the relation adds its name with [`Error::in_relation`].
     pub fn corrupted(block: u32, reason: &'static str) -> Error {
@@ -201,17 +242,24 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
             }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::IndexNotValid { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
+            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize | Error::OtherTemporary { .. } => {
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
-            }
+            Error::ScanWithoutOrder
+            | Error::ForeignOperator
+            | Error::SnapshotNotMvcc
+            | Error::BlockSize
+            | Error::OtherTemporary { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
@@ -248,6 +296,7 @@ impl Error {
     /// Where exactly the matter lies, where that says more than the error itself.
     pub fn detail(&self) -> Option<String> {
         match self {
+            Error::ForeignOperatorClass { reason, .. } => Some((*reason).to_owned()),
             Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
             _ => None,
         }
@@ -258,10 +307,20 @@ impl Error {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
             Error::IndexFull => "Partition the table.",
+            Error::ForeignOperatorClass { .. } => {
+                "Use an operator class of the extension, such as vector_l2_ops; amvalidate() says more."
+            }
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
+            Error::ForeignOperator => "The operator was added to the operator family of the index: drop it from there.",
+            Error::RowSecurity { .. } => {
+                "Expressions and conditions of an index run as the table's owner: call the function as owner."
+            }
+            Error::IndexNotUsed { .. } => "Another index may serve the same query.",
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
-            Error::OutOfMemory => "Lower maintenance_work_mem, or hnsw.staging_memory.",
+            Error::OutOfMemory => {
+                "Lower the settings that let the statement take so much: work_mem, maintenance_work_mem, hnsw.scan_mem_multiplier, hnsw.staging_memory."
+            }
             Error::ColumnWithoutDimensions { type_name } => {
                 return Some(format!(
                     "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."

@@ -116,7 +116,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
         (*startup, *total) = (first, first + run);
-        let is_bounded = options::limits(&options, false).iteration == Iteration::Off;
+        let is_bounded = options::limits(&options).iteration == Iteration::Off;
         if is_bounded && wanted > costs.width {
             // Such a scan gives fewer rows than are wanted: any other way to the rows is better.
             let table = &*info.rel;

@@ -19,6 +19,7 @@ pub mod table;
 mod tests;
 mod truncation;
 mod vacuum;
+mod validate;
 pub mod value;
 mod within;
 mod workers;

@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pgrx::{PgLogLevel, PgMemoryContexts, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
+use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::{item_pointer, or_raise, relation_name, value, within};
 use crate::distance::Metric;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, warn_client};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::{Limits, Scan};
@@ -192,7 +193,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the index is open.
         let limits = Limits {
             beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
-            ..options::limits(&unsafe { Options::of(index) }, killed)
+            killed,
+            ..options::limits(&unsafe { Options::of(index) })
         };
         let scan = BesideScan::new(Scan::new(query, limits), beside);
         state.scan = Some((store, space, scan));
@@ -225,7 +227,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        (*descriptor).xs_recheck = false;
+        // The index knows no conditions, which a family that somebody has added to may have.
+        (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
         (*descriptor).xs_recheckorderby = false;
     }
     Ok(true)
@@ -267,6 +270,9 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Err(Error::SnapshotNotMvcc);
         }
         let key = &*(*descriptor).orderByData;
+        if !is_ours(&*(*descriptor).indexRelation, key) {
+            return Err(Error::ForeignOperator);
+        }
         let wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
         let Some(value) = wanted.value else {
             // Every distance is NULL.
@@ -283,12 +289,18 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
     }
 }
 
+/// Whether a key to order by is the distance that the index is for: a family may have been given other operators.
+fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
+    // SAFETY: an index has the type of its one column.
+    let value = unsafe { *index.rd_opcintype };
+    key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
+}
+
 fn warn_of_bound(index: &str) {
-    ereport!(
-        PgLogLevel::WARNING,
+    warn_client(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        format!("scan of index \"{index}\" stopped before it had seen every row"),
-        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan."
+        &format!("scan of index \"{index}\" stopped before it had seen every row"),
+        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan.",
     );
 }
 

@@ -28,7 +28,7 @@ pub struct BesideScan {
 }
 
 impl BesideScan {
-    /// A scan of the graph, and of rows at these distances.
+    /// A scan of the graph, and of rows at these distances ([`super::unplaced`]: rows without one come last).
     pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> BesideScan {
         rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         BesideScan {
@@ -84,7 +84,7 @@ impl BesideScan {
         let beside = self.rows.last().map(|&(distance, _)| distance);
         self.returned = self
             .ahead
-            .take_if(|(distance, _)| beside.is_none_or(|beside| *distance < beside))
+            .take_if(|(distance, _)| beside.is_none_or(|beside| distance.total_cmp(&beside).is_lt()))
             .map(|(_, row)| row);
         Ok(match self.returned {
             Some(row) => Some(row.tid),

@@ -28,7 +28,7 @@ use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
-use crate::graph::value::Value;
+use crate::graph::value::RowValue;
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
@@ -154,12 +154,12 @@ impl Staged {
         }
     }
 
-    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid` if the index gets it.
+    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid`.
     ///
     /// # Safety
     /// As for [`Staged::settle`].
-    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: Option<HeapTid>) {
-        if tid.is_some() && self.list.speculative() == tid {
+    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: HeapTid) {
+        if self.list.speculative() == Some(tid) {
             self.list.settle(false); // The row is in its place.
         } else {
             // SAFETY: as the caller promises.
@@ -289,7 +289,7 @@ pub fn is_open() -> bool {
     STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its value (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
+/// Stages a row with its value. When all that is staged has more than `most` bytes, it goes into the
 /// indexes.
 ///
 /// # Safety
@@ -299,8 +299,8 @@ pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
-    value: Value<'_>,
-    row: NewRow,
+    value: &RowValue,
+    mut row: NewRow,
     most: usize,
 ) -> Result<()> {
     STAGING.with_borrow_mut(|staging| {
@@ -326,11 +326,17 @@ pub unsafe fn stage(
             }
         };
         staging.last = i;
-        space.set_point(value, &mut staging.point);
+        match value {
+            RowValue::Placed(value) => space.set_point(value.view(), &mut staging.point),
+            RowValue::Unplaced(kind) => {
+                row.unplaced = Some(*kind);
+                staging.point.stored.clear();
+            }
+        }
         let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
-            staged.settle_before(heap, Some(row.tid));
+            staged.settle_before(heap, row.tid);
             let level = pg_sys::GetCurrentTransactionNestLevel();
             let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
             staged.list.push(level, row, &staging.point.stored, speculative)?;
@@ -375,27 +381,15 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
                 }
                 staged.settle(heap);
             }
-            let distance = |stored| staged.space.whole_distance(query, stored);
-            rows.extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
+            let distance = |(row, stored): (NewRow, &[u8])| match row.unplaced {
+                Some(kind) => kind.distance(),
+                None => staged.space.whole_distance(query, stored),
+            };
+            rows.extend(staged.list.rows().map(|row| (distance(row), row.0.tid)));
         }
         staging.merged += rows.len();
         rows
     })
-}
-
-/// Says that the transaction inserts a row that the index does not get: the one before it, if it was speculative, is decided on.
-///
-/// # Safety
-/// `heap` is an open table, and `index` an open index of it and of this access method.
-pub unsafe fn pass_over(heap: pg_sys::Relation, index: pg_sys::Relation) {
-    STAGING.with_borrow_mut(|staging| {
-        // SAFETY: as the caller promises.
-        unsafe {
-            if let Some(i) = staging.find(index) {
-                staging.indexes[i].settle_before(heap, None);
-            }
-        }
-    });
 }
 
 /// Drops what is staged for the contents of a file, which are built anew in place (a TRUNCATE of a table that the transaction has made).
