@@ -41,6 +41,9 @@ const BYTES_PER_ROW: f64 = 32.0;
 /// Rows that a LIMIT wants whose count is not known: PostgreSQL takes a tenth of all, which hardly any query means.
 const USUAL_LIMIT: f64 = 50.0;
 
+/// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all, another tenth.
+const USUAL_CURSOR: f64 = 500.0;
+
 /// The least share of the rows that an expression is taken to leave of which there are no statistics: PostgreSQL takes a 200th to
 /// be equal to something, and a scan that finds its rows soon costs so much less than that guess that it is worth the risk.
 const UNKNOWN_SHARE: f64 = 0.1;
@@ -116,8 +119,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
         (*startup, *total) = (first, first + run);
-        let is_bounded = options::limits(&options).iteration == Iteration::Off;
-        if is_bounded && wanted > costs.width {
+        let is_first_round = options::limits(&options).iteration == Iteration::Off;
+        if is_first_round && wanted > costs.width {
             // Such a scan gives fewer rows than are wanted: any other way to the rows is better.
             let table = &*info.rel;
             let others = f64::from(table.pages) * pg_sys::random_page_cost
@@ -263,7 +266,7 @@ unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
         } else if is_limited {
             (fraction * rows, USUAL_LIMIT)
         } else {
-            (fraction * rows, fraction * rows)
+            (fraction * rows, USUAL_CURSOR)
         };
         match pg_sys::bms_num_members(root.all_baserels) > 1 {
             true => Wanted::Some(likely),

@@ -8,7 +8,8 @@ use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
-use super::{item_pointer, or_raise, relation_name, value, within};
+use super::within::{self, Wanted};
+use super::{item_pointer, or_raise, relation_name, value};
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::graph::Graph;
@@ -182,7 +183,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
         };
         // SAFETY: as the caller promises.
-        let (query, radius) = unsafe { query(descriptor, space.parameters())? };
+        let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         let query = space.query(query.view());
@@ -192,7 +193,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
         let limits = Limits {
-            beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+            beyond: wanted
+                .radius
+                .map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+            unplaced: wanted.nan,
             killed,
             ..options::limits(&unsafe { Options::of(index) })
         };
@@ -254,11 +258,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for, and how far from it if that has a bound.
+/// The value to search for, and how its rows are to come.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Option<f64>)> {
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Wanted)> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -273,10 +277,12 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         if !is_ours(&*(*descriptor).indexRelation, key) {
             return Err(Error::ForeignOperator);
         }
-        let wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
+        let mut wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
         let Some(value) = wanted.value else {
             // Every distance is NULL.
-            return Ok((value::any(parameters), None));
+            wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
+            wanted.nan = false;
+            return Ok((value::any(parameters), wanted));
         };
         let value = value::of_query(value, parameters)?;
         // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
@@ -285,7 +291,8 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             Metric::Cosine => !wanted.nan || value != value::any(parameters),
             _ => true,
         };
-        Ok((value, wanted.radius.filter(|_| has_radius)))
+        wanted.radius = wanted.radius.filter(|_| has_radius);
+        Ok((value, wanted))
     }
 }
 

@@ -277,3 +277,15 @@ EXPLAIN (VERBOSE, COSTS OFF) EXECUTE first;
 \c
 SELECT count(*) FROM (SELECT id FROM s WHERE val <-> '[0.1,0.2,0.3,0.4]' < 0.5 ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 100) rows;
 SELECT nodes_visited < 1000 AS few FROM hnsw_last_search();
+-- Statements of the command that loads the library pass twice: through the planner, and when they start.
+\c
+CREATE FUNCTION within_radius() RETURNS TABLE (rows bigint, few boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..3 LOOP
+        SELECT count(*) INTO rows FROM (SELECT id FROM s WHERE val <-> '[0.1,0.2,0.3,0.4]' < 0.5 ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 100) s;
+        SELECT nodes_visited < 1000 INTO few FROM hnsw_last_search();
+        RETURN NEXT;
+    END LOOP;
+END $$;
+\c
+SELECT * FROM within_radius();
