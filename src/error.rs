@@ -43,6 +43,9 @@ pub enum Error {
     /// A scan by an operator that was added to the family of the index's operator class.
     #[error("cannot scan hnsw index by this operator")]
     ForeignOperator,
+    /// A scan of something that no plan of ours asks for.
+    #[error("invalid order of an hnsw index scan")]
+    InvalidPlan,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -240,7 +243,9 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
             Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
-            Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
+            }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
