@@ -83,6 +83,40 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// As they are, but rows come in order.
+    pub fn in_order(self) -> Limits {
+        let iteration = match self.iteration {
+            Iteration::Off => Iteration::Off,
+            Iteration::Relaxed | Iteration::Strict => Iteration::Strict,
+        };
+        Limits { iteration, ..self }
+    }
+
+    /// Limits of a scan by passes alone, ordered by lower bounds of the distances; by rounds as they are where the bounds that
+    /// somebody set have no room for all nodes.
+    pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
+        Ok(match self.allow_pass(graph)? {
+            true => Limits {
+                rounds: Rounds::None,
+                keys: Keys::Least,
+                ..self
+            },
+            false => self,
+        })
+    }
+
+    /// Whether the bounds that somebody set have room for all nodes. If not, rounds come to them.
+    fn allow_pass<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
+        let most = graph
+            .node_blocks()?
+            .len()
+            .saturating_mul(graph.space.layout.slots as usize);
+        let bytes = most.saturating_mul(2 * size_of::<Found>());
+        Ok(self.iteration != Iteration::Off && most <= self.nodes && bytes <= self.bytes)
+    }
+}
+
 /// How long a scan goes by the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
@@ -365,6 +399,14 @@ impl Scan {
         self.returned.map(|returned| (self.last, returned))
     }
 
+    /// A lower bound of the operator's distance of a row with this key.
+    pub(super) fn distance_at_least<S: PageStore>(&self, graph: &Graph<'_, S>, key: f32) -> f64 {
+        match self.limits.keys {
+            Keys::Stored => graph.space.distance_at_least(&self.query, key),
+            Keys::Least => f64::from(key),
+        }
+    }
+
     /// The next row, or none.
     pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         self.returned = None;
@@ -435,7 +477,7 @@ impl Scan {
     /// Makes more nodes ready, or moves on to the next phase.
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
-            Phase::Start if self.goes_by_passes_alone(graph)? => self.begin_passes(),
+            Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes(),
             Phase::Start => {
                 let width = graph.beam_width(self.limits.width);
                 graph.search(&mut self.search, &self.query, width)?;
@@ -506,21 +548,6 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether no round is worth while, or wanted.
-    fn goes_by_passes_alone<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
-        Ok(self.limits.rounds == Rounds::None && self.allows_pass(graph)?)
-    }
-
-    /// Whether the bounds that somebody set leave room for all nodes. If not, rounds come to them.
-    fn allows_pass<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
-        let most = graph
-            .node_blocks()?
-            .len()
-            .saturating_mul(graph.space.layout.slots as usize);
-        let bytes = most.saturating_mul(2 * size_of::<Found>());
-        Ok(self.limits.iteration != Iteration::Off && most <= self.limits.nodes && bytes <= self.limits.bytes)
-    }
-
     /// Whether going on by the graph costs more than a pass over everything: at the latest when it has cost as much.
     fn is_pass_cheaper<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
         if self.limits.rounds == Rounds::All {
@@ -530,7 +557,7 @@ impl Scan {
         let pages = graph.node_blocks()?.len() as f64;
         let pass = pages * (VISITS_PER_PAGE + f64::from(graph.space.layout.slots) * VISITS_PER_RECORD);
         let is_cheaper = met >= MOST_VISITED || met as f64 >= pass || self.bytes() >= self.limits.memory;
-        Ok(is_cheaper && self.allows_pass(graph)?)
+        Ok(is_cheaper && self.limits.allow_pass(graph)?)
     }
 
     /// Leaves it to passes to return everything that was not returned, also of what rounds have met.

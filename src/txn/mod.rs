@@ -26,6 +26,7 @@ use pgrx::{PgList, pg_guard, pg_sys};
 
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::graph::bounds::Keys;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
 use crate::graph::value::RowValue;
@@ -363,11 +364,16 @@ pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
 
-/// The rows staged for an index, with their distances to a query.
+/// The rows staged for an index, with their keys for a query.
 ///
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
-pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Query) -> Vec<(f32, HeapTid)> {
+pub unsafe fn beside(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    query: &Query,
+    keys: Keys,
+) -> Vec<(f32, HeapTid)> {
     STAGING.with_borrow_mut(|staging| {
         if staging.merged > MOST_MERGED {
             staging.apply();
@@ -383,7 +389,7 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
             }
             let distance = |(row, stored): (NewRow, &[u8])| match row.unplaced {
                 Some(kind) => kind.distance(),
-                None => staged.space.whole_distance(query, stored),
+                None => staged.space.whole_key(query, stored, keys),
             };
             rows.extend(staged.list.rows().map(|row| (distance(row), row.0.tid)));
         }

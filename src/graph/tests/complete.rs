@@ -114,10 +114,10 @@ fn bounds_that_somebody_set_end_a_scan_before_any_pass() {
         },
         Limits {
             nodes: 500,
-            rounds: Rounds::None,
-            keys: Keys::Least,
             ..limits(20)
-        },
+        }
+        .by_passes(&graph)
+        .unwrap(),
         Limits {
             bytes: 30_000,
             memory: 30_000,
