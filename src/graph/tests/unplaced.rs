@@ -435,7 +435,7 @@ fn damaged_chains_are_found_and_end() {
             left -= 1;
             assert!(left > 0, "a scan does not end");
         }
-        let _ = graph.remove(MEMORY, each(|tid| row(tid) % 2 == 0));
+        let _ = graph.remove(MEMORY, each(|tid| row(tid).is_multiple_of(2)));
         let _ = graph.add_unplaced(Unplaced::Null, &[tid(5000)]);
     };
     let first_of = |graph: &Graph<'_, MemoryStore>, kind| {
