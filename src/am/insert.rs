@@ -28,9 +28,10 @@ pub unsafe extern "C-unwind" fn aminsert(
                 tid: heap_tid(tid),
                 unchanged: unchanged && had_an_entry(heap, info),
             };
-            or_raise(index, insert(heap, index, *values, row));
+            let is_partial = !(*info).ii_Predicate.is_null();
+            or_raise(index, insert(heap, index, *values, row, is_partial));
         } else {
-            txn::pass_over(heap, index);
+            txn::pass_over(heap, index, None);
         }
     }
     false
@@ -54,7 +55,13 @@ unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> 
 
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column.
-unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys::Datum, row: NewRow) -> Result<()> {
+unsafe fn insert(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    datum: pg_sys::Datum,
+    row: NewRow,
+    is_partial: bool,
+) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
     let (graph, built_in) = match known {
@@ -64,21 +71,24 @@ unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys:
     // SAFETY: as the caller promises.
     let Some(value) = (unsafe { value::of_row(datum, graph.space().parameters())? }) else {
         // SAFETY: as above.
-        unsafe { txn::pass_over(heap, index) };
+        unsafe { txn::pass_over(heap, index, None) };
         return Ok(());
     };
-    match options::staging_memory() {
-        // SAFETY: as above.
-        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap) } => unsafe {
-            txn::stage(heap, index, (graph.space(), built_in), value.view(), row, most)
+    // SAFETY: as above.
+    let is_staged = match options::staging_memory() {
+        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) } => unsafe {
+            txn::stage(heap, index, (graph.space(), built_in), value.view(), row, most)?
         },
-        _ => {
-            let (measured, mut inserter) = (Measured::start(), Inserter::default());
-            graph.insert(&mut inserter, value.view(), row)?;
-            measured.end(1, &inserter, &store);
-            // SAFETY: as above.
-            unsafe { txn::check_for_conflict(index) };
-            Ok(())
-        }
+        _ => false,
+    };
+    if !is_staged {
+        // SAFETY: as above.
+        unsafe { txn::pass_over(heap, index, Some(row.tid)) };
+        let (measured, mut inserter) = (Measured::start(), Inserter::default());
+        graph.insert(&mut inserter, value.view(), row)?;
+        measured.end(1, &inserter, &store);
+        // SAFETY: as above.
+        unsafe { txn::check_for_conflict(index) };
     }
+    Ok(())
 }

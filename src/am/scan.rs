@@ -186,7 +186,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         unsafe { count_scan(descriptor) };
         let query = space.query(query.view());
         // SAFETY: the table and the index are open.
-        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
+        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query)? };
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
@@ -194,7 +194,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
             ..options::limits(&unsafe { Options::of(index) }, killed)
         };
-        let scan = BesideScan::new(Scan::new(query, limits), beside);
+        let scan = BesideScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {

@@ -7,6 +7,7 @@
 
 mod answers;
 mod cluster;
+mod commit;
 mod concurrency;
 mod corruption;
 mod crash;
