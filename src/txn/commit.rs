@@ -47,13 +47,13 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
     use pg_sys::XactEvent::*;
     match event {
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => STAGING.with_borrow_mut(|staging| {
-            if !staging.indexes.is_empty() {
+            staging.forget_temporary();
+            if staging.has_rows() {
                 let timeout = StatementTimeout::start();
-                staging.forget_temporary();
                 staging.apply();
-                staging.indexes.clear();
                 timeout.end();
             }
+            staging.indexes.clear();
             staging.committing = true;
         }),
         XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => unless_ending(Staging::reset),

@@ -63,8 +63,8 @@ struct Staging {
     merged: usize,
     /// Whether what was staged is in the indexes already: what comes now goes there directly.
     committing: bool,
-    /// Files of temporary indexes whose tables forget their rows at commit, as a commit has shown.
-    forgetful: Vec<u32>,
+    /// Temporary indexes, and their files, whose tables forget their rows at commit, as a commit has shown.
+    forgetful: Vec<(pg_sys::Oid, u32)>,
     point: Point,
 }
 
@@ -250,7 +250,7 @@ impl Staging {
     /// As [`Staging::apply`], but for rows of temporary tables that will not have them when the commit is done.
     fn apply_lasting(&mut self) {
         let forgetful = &self.forgetful;
-        let lasting = |staged: &&mut Staged| !forgetful.contains(&staged.file);
+        let lasting = |staged: &&mut Staged| !forgetful.contains(&(staged.index, staged.file));
         self.indexes.iter_mut().filter(lasting).for_each(Staged::apply);
         self.count();
     }
@@ -258,7 +258,8 @@ impl Staging {
     /// Drops rows of temporary tables that will not have them when the commit is done.
     fn forget_temporary(&mut self) {
         let forgetful = &self.forgetful;
-        self.indexes.retain(|staged| !forgetful.contains(&staged.file));
+        self.indexes
+            .retain(|staged| !forgetful.contains(&(staged.index, staged.file)));
     }
 
     /// The transaction has ended.
@@ -268,6 +269,11 @@ impl Staging {
             forgetful,
             ..Staging::default()
         };
+    }
+
+    /// Whether there are rows that are in no index yet.
+    fn has_rows(&self) -> bool {
+        self.indexes.iter().any(|staged| !staged.list.is_empty())
     }
 
     fn count(&mut self) {
@@ -487,13 +493,20 @@ pub unsafe fn pass_over(heap: pg_sys::Relation, index: pg_sys::Relation, tid: Op
 /// `index` is an open index of this access method.
 pub unsafe fn forget(index: pg_sys::Relation) {
     // SAFETY: as the caller promises.
-    let (file, persistence) = unsafe { (buffers::file_of(index), (*(*index).rd_rel).relpersistence as u8) };
+    let (index, heap, file, persistence) = unsafe {
+        let (row, heap) = ((*index).rd_rel, (*(*index).rd_index).indrelid);
+        ((*index).rd_id, heap, buffers::file_of(index), (*row).relpersistence as u8)
+    };
     STAGING.with_borrow_mut(|staging| {
-        staging.indexes.retain(|staged| staged.file != file);
-        let is_new =
-            staging.committing && persistence == pg_sys::RELPERSISTENCE_TEMP && !staging.forgetful.contains(&file);
-        if is_new && staging.forgetful.len() < MOST_FORGETFUL {
-            staging.forgetful.push(file);
+        // A temporary file may have the number of another.
+        staging.indexes.retain(|staged| (staged.heap, staged.file) != (heap, file));
+        let forgetful = &mut staging.forgetful;
+        if staging.committing
+            && persistence == pg_sys::RELPERSISTENCE_TEMP
+            && forgetful.len() < MOST_FORGETFUL
+            && !forgetful.contains(&(index, file))
+        {
+            forgetful.push((index, file));
         }
     });
 }

@@ -90,24 +90,25 @@ unsafe extern "C-unwind" fn utility(
 fn has_staged() -> bool {
     // SAFETY: the statement that runs, of this backend.
     let in_statement = unsafe { !pg_sys::ActivePortal.is_null() };
-    in_statement && STAGING.with(|staging| staging.try_borrow().is_ok_and(|staging| !staging.indexes.is_empty()))
+    in_statement && STAGING.with(|staging| staging.try_borrow().is_ok_and(|staging| staging.has_rows()))
 }
 
 /// # Safety
 /// `query` is a plan that has run, and was not ended.
 #[pg_guard]
 unsafe extern "C-unwind" fn end(query: *mut pg_sys::QueryDesc) {
-    commit::go_first();
     // SAFETY: as the caller promises; a plan has its top node, which has counters if somebody asked for them, and so has the whole.
     unsafe {
-        if !is_transaction(query) {
-            return;
+        if is_transaction(query) {
+            let counters = [(*(*query).planstate).instrument, (*query).totaltime];
+            let asked = || counters.into_iter().filter(|counters| !counters.is_null());
+            asked().for_each(|counters| pg_sys::InstrStartNode(counters));
+            STAGING.with_borrow_mut(Staging::apply_lasting);
+            asked().for_each(|counters| pg_sys::InstrStopNode(counters, 0.0));
         }
-        let counters = [(*(*query).planstate).instrument, (*query).totaltime];
-        let asked = || counters.into_iter().filter(|counters| !counters.is_null());
-        asked().for_each(|counters| pg_sys::InstrStartNode(counters));
-        STAGING.with_borrow_mut(Staging::apply_lasting);
-        asked().for_each(|counters| pg_sys::InstrStopNode(counters, 0.0));
+    }
+    if has_staged() {
+        commit::go_first();
     }
 }
 
