@@ -7,6 +7,7 @@ What can vary with the machine's mood is measured in rounds that alternate betwe
 import json
 import os
 import platform
+import re
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -82,6 +83,8 @@ def alternate(engines: list, rounds: int, better, value) -> dict[str, float]:
 
 def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> dict:
     """Where and with what the figures were taken."""
+    library = server.library()
+    print(f"pg_alopex {library}", flush=True)
     cpu = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -98,7 +101,7 @@ def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> di
         "memory_gb": round(memory_mb() / 1024),
         "postgresql": postgresql,
         "versions": {extension.name: extension.version() for extension in extensions},
-        "commit": args.commit,
+        "commit": re.search(r"commit ([^)]*)", library)[1],
         "hnswlib": version("hnswlib"),
         "m": graph.m,
         "ef_construction": graph.ef_construction,
@@ -113,7 +116,6 @@ def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> di
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--commit", default="", help="version of the source")
     parser.add_argument("--sets", default="", help="names of the data sets (default: all)")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     parser.add_argument("--quick", action="store_true", help="few rows, two widths: shows that everything works")

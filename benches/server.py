@@ -76,6 +76,12 @@ class Server:
             host=str(self.sockets), port=self.port, user="postgres", dbname=database, autocommit=True
         )
 
+    def library(self) -> str:
+        """Version and commit that the server's library of pg_alopex tells, whatever the checkout is that measures it."""
+        with self.connect() as session, session.transaction(force_rollback=True):
+            session.execute("CREATE EXTENSION pg_alopex")
+            return session.execute("SELECT alopex_version()").fetchone()[0]
+
     def pgbench(self, database: str, script: str, *arguments: str, settings: str = "") -> float:
         """Transactions per second of a script run with prepared statements."""
         file = self.home / "pgbench.sql"

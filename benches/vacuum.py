@@ -152,8 +152,9 @@ def main() -> None:
     base, fresh = np.split(whole.base, [-2 * INSERTS])
     data = datasets.Dataset(whole.name, base, whole.queries, fresh)
     args.out.mkdir(parents=True, exist_ok=True)
-    results = {}
     with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:
+        results = {"library": server.library()}
+        print(f"pg_alopex {results['library']}", flush=True)
         for part in map(float, args.parts.split()):
             for name in args.engines.split():
                 extension = Vacuumed(name, name, server, workers=1)

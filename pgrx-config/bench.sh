@@ -43,5 +43,4 @@ if [ -n "${DATA:-}" ]; then options+=(--data "$DATA"); fi
 if [ -n "${QUICK:-}" ]; then options+=(--quick); fi
 if [ "${1-}" = vacuum ]; then exec "$venv/bin/python" -B "$repo/benches/vacuum.py" "${options[@]}"; fi
 if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi
-"$venv/bin/python" -B "$repo/benches/bench.py" "${options[@]}" \
-    --commit "$(git -C "$repo" describe --always --dirty 2>/dev/null || true)"
+"$venv/bin/python" -B "$repo/benches/bench.py" "${options[@]}"

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # What the scripts of this directory share: where things are, who runs the server, how a failure is said.
 #
-# Everything that a clean checkout can reuse (cargo-pgrx, cargo's target directory) is kept in a per-user cache. Everything that
-# belongs to this checkout (a private copy of PostgreSQL, its clusters) is kept in its build directory.
+# Everything that a clean checkout can reuse (cargo-pgrx, compiled dependencies) is kept in a per-user cache. Everything that
+# belongs to this checkout (a private copy of PostgreSQL, its clusters) is kept in its build directory, but for cargo's target
+# directory, which is one of its own in the cache: see target.sh.
 
 set -euo pipefail
 umask 022
@@ -25,7 +26,13 @@ is_root() { [ "$(id -u)" = 0 ]; }
 # The cache, and through it cargo, cargo-pgrx and pgrx.
 if is_root; then cache=${PG_ALOPEX_CACHE:-/var/cache/pg_alopex}; else cache=${PG_ALOPEX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pg_alopex}; fi
 export PATH="$cache/tools/bin:$PATH"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+# Two checkouts never have the same one, not even where the second has taken the first one's place and brought older times
+# along: cargo would find its library fresh. A script that another one runs finds it set.
+checkout=$(basename "$repo")-$(printf '%s ' "$repo" "$(stat -c '%i %w' "$repo")" | sha256sum | cut -c1-10)
+target=${CARGO_TARGET_DIR:-$cache/target}
+target=${target%/cassert}
+target=${target%"/checkouts/$checkout"}
+export CARGO_TARGET_DIR=$target/checkouts/$checkout
 # pgrx would link the extension with other flags than the tests and so compile every crate twice; build.rs passes them instead.
 export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 
@@ -44,7 +51,7 @@ features=(--no-default-features --features "pg$pg_major pg_test")
 postgresql=$cache/postgresql/$PG
 export PGRX_HOME=$cache/pgrx/$PG
 # cargo tells builds apart by their features, and those of this one are PostgreSQL 15's, whose bindings are others.
-if [ "$PG" = cassert ]; then export CARGO_TARGET_DIR="${CARGO_TARGET_DIR%/cassert}/cassert"; fi
+if [ "$PG" = cassert ]; then export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/cassert; fi
 
 # A server as its users know it: with these set, an error's DETAIL would hold a backtrace of Rust.
 unset RUST_BACKTRACE RUST_LIB_BACKTRACE
@@ -121,8 +128,8 @@ install_into() {
     shift
     pg_config=$("$repo/pgrx-config/cluster.sh" "$cluster" prefix)
     log=$("$repo/pgrx-config/cluster.sh" "$cluster" dir)/install.log
-    # The library is copied from the target directory, which checkouts share, after cargo has given up its own lock.
-    (cd "$repo" && flock "$cache/install.lock" cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
+    # The library is copied from the target directory after cargo has given up its own lock.
+    (cd "$repo" && flock "$CARGO_TARGET_DIR/install.lock" cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
         cat "$log" >&2
         die "the extension does not build"
     }

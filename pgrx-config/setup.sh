@@ -28,7 +28,8 @@ pg$pg_major = \"$postgresql/bin/pg_config\""
     [ "$(cat "$PGRX_HOME/config.toml" 2>/dev/null)" = "$config" ] || printf '%s\n' "$config" >"$PGRX_HOME/config.toml"
 }
 
-mkdir -p "$cache" "$CARGO_TARGET_DIR" 2>/dev/null || die "cannot write to $cache"
+mkdir -p "$cache" "$CARGO_TARGET_DIR" 2>/dev/null || die "cannot write to $cache or $CARGO_TARGET_DIR"
+"$repo/pgrx-config/target.sh"
 check_rust
 packages=(clang libclang-dev gcc libc6-dev pkg-config libssl-dev)
 # Root's servers run as the user postgres, whom postgresql-common creates; pgrx's test framework switches to it with sudo.

@@ -48,7 +48,8 @@ CREATE FUNCTION hnsw_last_search(
     OUT pages bigint,
     OUT tails_read bigint,
     OUT rows_skipped bigint,
-    OUT search_time_us double precision
+    OUT search_time_us double precision,
+    OUT passes bigint
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
@@ -77,6 +78,11 @@ CREATE FUNCTION hnsw_estimate(
 
 COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer) IS
     'about how large an hnsw index over so many different vectors is (vector or halfvec; L2, inner product or cosine)';
+
+CREATE FUNCTION alopex_version() RETURNS text
+    AS 'MODULE_PATHNAME', 'alopex_version_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION alopex_version() IS 'version of the loaded library, and the commit that it was built from';
 
 -- The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 10) RETURNS double precision

@@ -3,8 +3,11 @@
 //! Everything below `am` and `types` returns [`Error`]; these two turn it into a PostgreSQL error with [`Error::raise`].
 //! Where client libraries know a text from existing extensions, the text here is the same.
 
+use std::ffi::{CString, c_char, c_int};
+use std::ptr;
+
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
 /// A result with the project's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -40,6 +43,9 @@ pub enum Error {
     /// A scan by an operator that was added to the family of the index's operator class.
     #[error("cannot scan hnsw index by this operator")]
     ForeignOperator,
+    /// A scan of something that no plan of ours asks for.
+    #[error("invalid order of an hnsw index scan")]
+    InvalidPlan,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -73,7 +79,7 @@ pub enum Error {
     /// A function called with a number that makes no sense.
     #[error("{name} must be {allowed}")]
     ArgumentOutOfRange { name: &'static str, allowed: &'static str },
-    /// No memory for the pages of a build.
+    /// Memory that the system does not have.
     #[error("out of memory")]
     OutOfMemory,
     /// A defect: a thread of a build panicked.
@@ -180,6 +186,29 @@ pub enum Error {
     },
 }
 
+/// Warns the client, and leaves it out of the server's log: of matters that a session's own settings bring about over and over.
+pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
+    unsafe extern "C-unwind" {
+        // PostgreSQL's (`elog.c`), which pgrx has for levels of its own only.
+        fn errstart(level: c_int, domain: *const c_char) -> bool;
+        fn errcode(code: c_int) -> c_int;
+        fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    }
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let (message, detail) = (text(message), text(detail));
+    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts live until the report is done.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            if errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
+                errcode(code as c_int);
+                pg_sys::errmsg_internal(c"%s".as_ptr(), message.as_ptr());
+                pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
+                errfinish(c"".as_ptr(), 0, c"".as_ptr());
+            }
+        });
+    }
+}
+
 impl Error {
     /// A page that does not make sense; who knows the relation adds its name with [`Error::in_relation`].
     pub fn corrupted(block: u32, reason: &'static str) -> Error {
@@ -214,7 +243,9 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
             Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
-            Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
+            }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
@@ -287,7 +318,9 @@ impl Error {
             Error::IndexNotUsed { .. } => "Another index may serve the same query.",
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
-            Error::OutOfMemory => "Lower maintenance_work_mem, or hnsw.staging_memory.",
+            Error::OutOfMemory => {
+                "Lower the settings that let the statement take so much: work_mem, maintenance_work_mem, hnsw.scan_mem_multiplier, hnsw.staging_memory."
+            }
             Error::ColumnWithoutDimensions { type_name } => {
                 return Some(format!(
                     "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."

@@ -6,7 +6,8 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use pgrx::{PgBox, pg_guard, pg_sys};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::Options;
@@ -16,12 +17,13 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
+use crate::graph::value::RowValue;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::{self, Element, META_BLOCK, Parameters};
+use crate::storage::meta::{self, Element, META_BLOCK, Parameters, Unplaced};
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::{Edit, HeapTid, PageStore, centre};
+use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centre};
 use crate::txn;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
@@ -32,7 +34,8 @@ const INIT: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::INIT_FORKNUM;
 
 /// Phases in pg_stat_progress_create_index, after PostgreSQL's own `initializing`.
 const PHASE_LOAD: i64 = 2;
-const PHASE_WRITE: i64 = 3;
+const PHASE_CONNECT: i64 = 3;
+const PHASE_WRITE: i64 = 4;
 
 /// Rows that the centre is computed from: the median of so many errs by a twenty-fifth of their spread.
 const SAMPLE: usize = 1024;
@@ -50,6 +53,8 @@ struct Build {
     bytes: usize,
     /// The first rows, until there are enough.
     sample: Vec<Row>,
+    /// Rows without a place in the graph that came before it was begun.
+    unplaced: Vec<(Unplaced, HeapTid)>,
     /// What is built, once they are there.
     growing: Option<Growing>,
     /// Rows that were taken.
@@ -65,6 +70,8 @@ struct Growing {
     workers: Option<Workers>,
     /// The pages, while they fit.
     memory: Option<Arc<MemoryStore>>,
+    /// Rows that were inserted while they did.
+    in_memory: u64,
 }
 
 #[pg_guard]
@@ -78,14 +85,20 @@ pub unsafe extern "C-unwind" fn ambuild(
         let mut build = or_raise(index, Build::start(heap, index));
         // The table is read anew.
         txn::forget(index);
-        progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD);
+        progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
         let rows = table::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
+        begin_phase(PHASE_CONNECT, 0);
         or_raise(index, growing.reconnect());
-        progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-        or_raise(index, growing.write_out());
+        begin_phase(PHASE_WRITE, growing.blocks());
+        or_raise(
+            index,
+            growing.write_out(&mut |written| {
+                progress([(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(written))]);
+            }),
+        );
         if buffers::needs_wal(index) {
             buffers::log_all(index, MAIN);
         }
@@ -116,6 +129,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
     let name = match phase {
         1 => c"initializing",
         PHASE_LOAD => c"loading tuples",
+        PHASE_CONNECT => c"connecting nodes",
         PHASE_WRITE => c"writing pages",
         _ => return std::ptr::null_mut(),
     };
@@ -166,6 +180,7 @@ impl Build {
             threads,
             bytes: buffers::maintenance_memory(),
             sample: Vec::new(),
+            unplaced: Vec::new(),
             growing: None,
             indexed: 0,
         })
@@ -173,18 +188,32 @@ impl Build {
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn insert(&mut self, datum: pg_sys::Datum, tid: HeapTid) -> Result<()> {
-        // SAFETY: as the caller promises.
-        let Some(value) = (unsafe { value::of_row(datum, &self.parameters)? }) else {
-            return Ok(());
-        };
+    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
         self.indexed += 1;
-        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed);
+        progress([(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed)]);
+        // SAFETY: as the caller promises.
+        let value = match unsafe { value::of_row(datum, &self.parameters)? } {
+            RowValue::Placed(value) => value,
+            RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
+        };
         if let Some(growing) = &mut self.growing {
             return growing.insert((value, tid));
         }
         self.sample.push((value, tid));
         if self.sample.len() >= self.most_sampled() {
+            self.growing()?;
+        }
+        Ok(())
+    }
+
+    fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
+        if let Some(growing) = &mut self.growing {
+            return growing.insert_unplaced(kind, tid);
+        }
+        self.unplaced.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        self.unplaced.push((kind, tid));
+        // Of a table with so many of them in front less is known of the others.
+        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.most_sampled() == 0 {
             self.growing()?;
         }
         Ok(())
@@ -210,6 +239,10 @@ impl Build {
                     pgrx::check_for_interrupts!();
                     growing.insert(row)?;
                 }
+                for (kind, tid) in std::mem::take(&mut self.unplaced) {
+                    pgrx::check_for_interrupts!();
+                    growing.insert_unplaced(kind, tid)?;
+                }
                 growing
             }
         };
@@ -228,7 +261,7 @@ impl Growing {
         } else {
             Vec::new()
         };
-        let memory = Arc::new(MemoryStore::new(build.bytes));
+        let memory = Arc::new(MemoryStore::new(build.bytes).with_interrupts(check_interrupts));
         let space = Arc::clone(Graph::create(&*memory, build.parameters, centre)?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffers::file_of(build.index) };
@@ -243,10 +276,12 @@ impl Growing {
             workers: (threads > 0).then(|| Workers::start(threads, &memory, &space)),
             space,
             memory: Some(memory),
+            in_memory: 0,
         })
     }
 
-    fn insert(&mut self, row: Row) -> Result<()> {
+    /// Goes on in shared buffers where another row might not fit the memory.
+    fn make_room(&mut self) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its tails.
         let each = (2 + self.space.layout().tails).div_ceil(self.space.layout().slots as usize) + 1;
         let waiting = self
@@ -255,8 +290,25 @@ impl Growing {
             .map_or(0, |workers| each * (QUEUE + workers.count()));
         if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
             self.finish_inserts()?;
-            self.write_out()?;
+            note_cliff(self.in_memory);
+            // Progress stays that of the table, which is still being read.
+            self.write_out(&mut |_| ())?;
         }
+        Ok(())
+    }
+
+    fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
+        self.make_room()?;
+        let (index, space) = (self.index, Arc::clone(&self.space));
+        match &self.memory {
+            Some(memory) => Graph::with(&**memory, space).add_unplaced(kind, &[tid]),
+            None => Graph::with(&buffers_of(index), space).add_unplaced(kind, &[tid]),
+        }
+    }
+
+    fn insert(&mut self, row: Row) -> Result<()> {
+        self.make_room()?;
+        self.in_memory += u64::from(self.memory.is_some());
         let row = match &self.workers {
             Some(workers) => workers.offer(row)?,
             None => Some(row),
@@ -285,21 +337,24 @@ impl Growing {
         Ok(())
     }
 
-    /// Writes the pages in memory to the index, unlogged; what comes next goes there directly.
-    fn write_out(&mut self) -> Result<()> {
+    /// Pages that are to be written out.
+    fn blocks(&self) -> BlockNumber {
+        self.memory.as_ref().map_or(0, |memory| memory.len())
+    }
+
+    /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
+    fn write_out(&mut self, written: &mut dyn FnMut(BlockNumber)) -> Result<()> {
         let Some(memory) = self.memory.take() else {
             return Ok(());
         };
-        let blocks = memory.blocks()?;
-        progress(pg_sys::PROGRESS_SCAN_BLOCKS_TOTAL, i64::from(blocks));
-        for block in 0..blocks {
-            progress(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(block));
+        for block in 0..memory.len() {
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
                 unsafe { buffers::append(self.index, MAIN, page) };
                 Ok(())
             })?;
+            written(block + 1);
         }
         Ok(())
     }
@@ -342,7 +397,36 @@ fn buffers_of(index: pg_sys::Relation) -> BufferStore {
     unsafe { BufferStore::new(index, Mode::Build) }
 }
 
-fn progress(parameter: u32, value: i64) {
-    // SAFETY: a counter of this backend.
-    unsafe { pg_sys::pgstat_progress_update_param(parameter as i32, value) };
+/// Tells that the graph is too large for the memory of the build, in the words that users of pgvector know.
+fn note_cliff(rows: u64) {
+    let report = ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),
+        "",
+    );
+    report
+        .set_detail("Building will take significantly more time.")
+        .set_hint("Increase maintenance_work_mem to speed up builds.")
+        .report(PgLogLevel::NOTICE);
+}
+
+/// A phase of a build begins, of so many blocks: none are done at any time that there are not.
+fn begin_phase(phase: i64, blocks: BlockNumber) {
+    progress([
+        (pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase),
+        (pg_sys::PROGRESS_SCAN_BLOCKS_TOTAL, i64::from(blocks)),
+        (pg_sys::PROGRESS_SCAN_BLOCKS_DONE, 0),
+    ]);
+}
+
+/// Sets counters of the build's progress, all at once.
+fn progress<const N: usize>(counters: [(u32, i64); N]) {
+    let (names, values) = (counters.map(|(name, _)| name as i32), counters.map(|(_, value)| value));
+    // SAFETY: counters of this backend, and their values.
+    unsafe { pg_sys::pgstat_progress_update_multi_param(N as i32, names.as_ptr(), values.as_ptr()) };
+}
+
+/// Ends the build here if it was cancelled.
+fn check_interrupts() {
+    pgrx::check_for_interrupts!();
 }

@@ -17,7 +17,7 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     // Strategies are ordering operators, one an operator class; what they are is the operator class's affair.
     am.amstrategies = 0;
-    am.amsupport = 2;
+    am.amsupport = 1;
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
     am.amusemaintenanceworkmem = true;

@@ -3,6 +3,7 @@
 //! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations, scan keys, options, progress,
 //! costs) is here. A graph error is raised here, with the name of the relation.
 
+mod bound;
 mod build;
 mod cost;
 #[cfg(feature = "pg18")]

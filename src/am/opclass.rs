@@ -1,5 +1,4 @@
-//! What an operator class tells the access method: its support function 1 stands for a metric and a type of values. Function 2 is that of
-//! `am::within`.
+//! What an operator class tells the access method: its support function 1 stands for a metric and a type of values.
 //!
 //! Anybody's class may name any function: one of pgvector's form, from a dump, has a distance there. So nothing of a class is called. The catalog says
 //! which C function each of its members is, and a class whose members are not those of one of ours is refused. `am::validate` says

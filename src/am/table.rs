@@ -23,8 +23,8 @@ pub unsafe fn typmod(index: pg_sys::Relation) -> i32 {
     }
 }
 
-/// Takes the value of a row that has one, of the type that the index is for, and the TID that the index has it under.
-type Visit<'v> = dyn FnMut(pg_sys::Datum, HeapTid) -> Result<()> + 'v;
+/// Takes the value of a row, of the type that the index is for, or none if it is NULL, and the TID that the index has it under.
+type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
 
 /// Shows `visit` the rows that belong to an index, and raises its error; returns how many rows the table has. `scan` is what to read, and is ended; null is the
 /// whole table as a build sees it, with its progress reported.
@@ -54,9 +54,8 @@ unsafe extern "C-unwind" fn take(
 ) {
     // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `read` gave it.
     unsafe {
-        if !*isnull {
-            let visit = &mut *state.cast::<&mut Visit<'_>>();
-            or_raise(index, visit(*values, heap_tid(tid)));
-        }
+        let visit = &mut *state.cast::<&mut Visit<'_>>();
+        let datum = (!*isnull).then(|| *values);
+        or_raise(index, visit(datum, heap_tid(tid)));
     }
 }

@@ -4,9 +4,10 @@
 //! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It is made up for when its transaction commits.
 
 use std::cell::RefCell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
+use std::sync::Arc;
 
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{PgList, pg_guard, pg_sys};
 
 use super::or_raise;
 use super::vacuum::note;
@@ -42,7 +43,7 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
     unsafe {
         let store = BufferStore::new(index, Mode::Vacuum);
         let graph = Graph::open(&store)?;
-        if !is_worth_while(&graph.empty_end(|| true)?) || !is_wanted(index) {
+        if !is_wanted(index) || !is_worth_while(&graph.empty_end(|| true)?) {
             return Ok(0);
         }
         if pg_sys::IsInParallelMode() {
@@ -52,7 +53,9 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         let Some(_lock) = Exclusive::try_new(index) else {
             return Ok(0);
         };
-        // Others may have used them meanwhile. Those who wait for us do not wait long.
+        // Others may have used them meanwhile. Those who wait for us do not wait long: under the lock VACUUM does not rest.
+        let store = BufferStore::new(index, Mode::Normal);
+        let graph = Graph::with(&store, Arc::clone(graph.space()));
         let end = graph.empty_end(|| !pg_sys::LockHasWaitersRelation(index, LOCK))?;
         if !end.is_empty() {
             graph.retire(&end)?;
@@ -70,11 +73,15 @@ fn is_worth_while(end: &EmptyEnd) -> bool {
     !end.is_empty() && (end.len() >= FEWEST || end.len() >= end.blocks / PART)
 }
 
-/// Whether the table's owner lets VACUUM truncate it.
+/// Whether VACUUM is to truncate: as the statement says, or else the table's options.
 ///
 /// # Safety
 /// `index` is open, and its table locked.
 unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
+    // SAFETY: called in a backend.
+    if let Some(wanted) = unsafe { asked() } {
+        return wanted;
+    }
     // SAFETY: as the caller promises. The options of a table that has any are StdRdOptions.
     unsafe {
         let table = pg_sys::table_open((*(*index).rd_index).indrelid, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -88,6 +95,30 @@ unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
         };
         pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
         wanted
+    }
+}
+
+/// What the VACUUM under way says of truncation, if it is a statement that does: access methods are not told.
+///
+/// # Safety
+/// Called in a backend.
+unsafe fn asked() -> Option<bool> {
+    // SAFETY: the portal that is run, and what it runs, are there until it ends; a node's tag says what it is.
+    unsafe {
+        let portal = pg_sys::ActivePortal.as_ref()?;
+        let statements = PgList::<pg_sys::PlannedStmt>::from_pg(portal.stmts);
+        let statement = statements
+            .iter_ptr()
+            .find_map(|planned| (*planned).utilityStmt.as_ref())?;
+        if statement.type_ != pg_sys::NodeTag::T_VacuumStmt {
+            return None;
+        }
+        let vacuum = std::ptr::from_ref(statement).cast::<pg_sys::VacuumStmt>();
+        let options = PgList::<pg_sys::DefElem>::from_pg((*vacuum).options);
+        // Of an option that is given twice the last one counts.
+        let is_it = |option: &*mut pg_sys::DefElem| CStr::from_ptr((**option).defname) == c"truncate";
+        let option = options.iter_ptr().filter(is_it).last()?;
+        Some(pg_sys::defGetBoolean(option))
     }
 }
 

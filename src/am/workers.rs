@@ -1,8 +1,9 @@
 //! The threads of a build: they insert into the graph in memory what the leader, the backend's own thread, reads from the table.
 //!
 //! Threads never call PostgreSQL, and take no signal: those are the backend's. They end when the leader has no more rows, or is gone:
-//! dropping [`Workers`], which also an error or a cancel in the leader does, waits for the few rows that they still have.
+//! dropping [`Workers`], which also an error or a cancel in the leader does, waits for the row that each is at.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -28,6 +29,8 @@ pub struct Workers {
     rows: Option<SyncSender<Row>>,
     threads: Vec<JoinHandle<()>>,
     failure: Arc<OnceLock<Error>>,
+    /// Whether the build is given up: rows that wait are of no use.
+    abandoned: Arc<AtomicBool>,
 }
 
 impl Workers {
@@ -36,13 +39,15 @@ impl Workers {
         let (sender, receiver) = sync_channel(QUEUE);
         let receiver = Arc::new(Mutex::new(receiver));
         let failure = Arc::new(OnceLock::new());
+        let abandoned = Arc::new(AtomicBool::new(false));
         let spawn = || {
             let (memory, space) = (Arc::clone(memory), Arc::clone(space));
             let (receiver, failure) = (Arc::clone(&receiver), Arc::clone(&failure));
+            let abandoned = Arc::clone(&abandoned);
             thread::Builder::new()
                 .name("hnsw build".into())
                 .spawn(move || {
-                    if let Err(error) = work(&memory, space, &receiver) {
+                    if let Err(error) = work(&memory, space, &receiver, &abandoned) {
                         let _ = failure.set(error); // The first one is reported.
                     }
                 })
@@ -53,6 +58,7 @@ impl Workers {
             rows: Some(sender),
             threads,
             failure,
+            abandoned,
         }
     }
 
@@ -102,16 +108,20 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
         self.stop();
     }
 }
 
-fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>) -> Result<()> {
+fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>, abandoned: &AtomicBool) -> Result<()> {
     let graph = Graph::with(memory, space);
     let mut inserter = Inserter::of_build();
     loop {
         let row = rows.lock().recv();
         let Ok((value, tid)) = row else { return Ok(()) };
+        if abandoned.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         graph.insert(&mut inserter, value.view(), tid)?;
     }
 }
@@ -134,7 +144,7 @@ fn without_signals<T>(f: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
     use crate::distance::Metric;
-    use crate::graph::scan::{Iteration, Limits, Scan};
+    use crate::graph::scan::{Limits, Scan};
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::meta::{Element, Parameters};
 
@@ -174,15 +184,7 @@ mod tests {
                 }
             }
             workers.finish().unwrap();
-            let limits = Limits {
-                width: 40,
-                iteration: Iteration::Strict,
-                nodes: usize::MAX,
-                bytes: usize::MAX,
-                killed: false,
-                beyond: f32::INFINITY,
-            };
-            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), limits);
+            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), Limits::none(40));
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();

@@ -88,6 +88,8 @@ pub struct Query {
     value: Vec<f32>,
     /// The stored form of what is no dense vector.
     stored: Vec<u8>,
+    /// The length of `value`; 0 in a query that only finds neighbours.
+    pub(super) norm: f64,
     /// What codes are looked up in; unused in a plain index.
     pub(super) table: Table,
 }
@@ -157,6 +159,7 @@ impl Space {
             None => query.value.extend_from_slice(vector),
             Some(_) => query.value.clone_from(&coordinates),
         }
+        query.norm = distance::norm(&query.value);
         self.prepare(&coordinates, &mut query);
         query
     }
@@ -303,34 +306,6 @@ impl Space {
         ordered(tails.fold(self.distance(query, start), |sum, piece| sum + piece))
     }
 
-    /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the operator gives
-    /// (the square root of the key under L2, half of it under cosine).
-    ///
-    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's length; which is no more
-    /// than that of the query and the radius. Under inner product vectors of any length may be within: there is no bound.
-    pub fn key_beyond(&self, query: &Query, radius: f64) -> f32 {
-        /// More than what rounding in f32 adds to a distance.
-        const ROUNDING: f64 = 1e-4;
-        /// And to 1 less a cosine, however small that is.
-        const COSINE_ROUNDING: f64 = 1e-6;
-        if radius.is_nan() {
-            return f32::INFINITY; // For PostgreSQL every distance is below.
-        }
-        let radius = radius.max(0.0);
-        let euclidean = match self.parameters.metric {
-            Metric::L2 => radius,
-            Metric::Cosine => (2.0 * (radius + COSINE_ROUNDING)).sqrt(),
-            Metric::InnerProduct => return f32::INFINITY,
-            Metric::L1 | Metric::Hamming | Metric::Jaccard => return (radius * (1.0 + ROUNDING)) as f32,
-        };
-        let error = self.parameters.shape.encoding.width().map_or(0.0, |width| {
-            let steps = f64::from((1 << width.bits()) - 1);
-            (query.value.len() as f64).sqrt() / steps * (distance::norm(&query.value) + euclidean)
-        });
-        let bound = (euclidean + error) * (1.0 + ROUNDING);
-        (bound * bound) as f32
-    }
-
     /// The order key of two points.
     #[inline]
     pub(super) fn between(&self, a: &Point, b: &Point) -> f32 {
@@ -381,14 +356,14 @@ pub(super) fn ordered(distance: f32) -> f32 {
     if distance.is_nan() { f32::INFINITY } else { distance }
 }
 
-fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let values = bytes.as_chunks::<4>().0.iter();
     values.map(|bytes| f32::from_ne_bytes(*bytes))
 }
 
 /// The offset and the scale of a stored vector. A damaged page may hold anything; what is not finite is read as zero.
 #[inline]
-fn scalar(stored: &[u8], width: Width) -> Scalar {
+pub(super) fn scalar(stored: &[u8], width: Width) -> Scalar {
     let number = |at: usize| {
         let value = f32::from_ne_bytes([stored[at], stored[at + 1], stored[at + 2], stored[at + 3]]);
         if value.is_finite() { value } else { 0.0 }

@@ -3,11 +3,13 @@
 mod batch;
 mod centre;
 mod checker;
+mod complete;
 mod damage;
 mod input;
 mod interrupted;
 mod long;
 mod stored;
+mod unplaced;
 
 use std::collections::HashSet;
 
@@ -99,14 +101,7 @@ fn each(is_dead: impl Fn(HeapTid) -> bool) -> impl FnMut(&[HeapTid]) -> HashSet<
 }
 
 fn limits(width: usize) -> Limits {
-    Limits {
-        width,
-        iteration: Iteration::Strict,
-        nodes: usize::MAX,
-        bytes: usize::MAX,
-        killed: false,
-        beyond: f32::INFINITY,
-    }
+    Limits::none(width)
 }
 
 fn first(graph: &Graph<'_, MemoryStore>, query: &[f32], count: usize, limits: Limits) -> Vec<usize> {
@@ -154,7 +149,7 @@ fn unreachable(graph: &Graph<'_, MemoryStore>) -> usize {
     let origin = vec![0.0; graph.space.parameters.shape.dimensions as usize];
     let mut scan = Scan::new(graph.space.query(&origin), limits(100));
     while scan.next(graph).unwrap().is_some() {}
-    scan.swept()
+    scan.unmet()
 }
 
 #[test]

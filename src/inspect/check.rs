@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::graph::check::{Fault, Row, Severity, fingerprint};
 use crate::graph::space::Point;
+use crate::graph::value::RowValue;
 use crate::storage::HeapTid;
 use crate::storage::buffers::{BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
@@ -166,14 +167,16 @@ impl Comparison<'_> {
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn compare(&mut self, datum: pg_sys::Datum, tid: HeapTid) -> Result<()> {
+    unsafe fn compare(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
         let space = self.graph.space();
         // SAFETY: as the caller promises.
-        let Some(value) = (unsafe { am::value::of_row(datum, space.parameters())? }) else {
-            return Ok(());
+        let row = match unsafe { am::value::of_row(datum, space.parameters())? } {
+            RowValue::Placed(value) => {
+                space.set_point(value.view(), &mut self.point);
+                Row::new(tid, fingerprint(&self.point.stored))
+            }
+            RowValue::Unplaced(kind) => Row::unplaced(tid, kind),
         };
-        space.set_point(value.view(), &mut self.point);
-        let row = Row::new(tid, fingerprint(&self.point.stored));
         if self.rows.binary_search(&row).is_err() {
             let is_there = self.rows.binary_search_by_key(&(tid.block, tid.offset), |row| {
                 let tid = row.tid();

@@ -5,7 +5,8 @@
 //! - `estimate`: `hnsw_estimate()`, for an index that is still to be made;
 //! - `last`: `hnsw_last_search()` and `hnsw_last_insert()`, for anyone;
 //! - `recall`: `hnsw_recall()`, for who may read the table;
-//! - `stats`: `hnsw_stats()`.
+//! - `stats`: `hnsw_stats()`;
+//! - `version`: `alopex_version()`, for anyone.
 //!
 //! An index's own code, its expressions and its condition, runs as its owner: `guise`.
 
@@ -16,6 +17,7 @@ mod guise;
 mod last;
 mod recall;
 mod stats;
+mod version;
 
 use pgrx::pg_sys;
 

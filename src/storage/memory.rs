@@ -35,6 +35,23 @@ pub struct MemoryStore {
     extending: Mutex<()>,
     /// Pages with free slots, for an index that is changed where it was built.
     free: Mutex<Vec<BlockNumber>>,
+    interrupts: Option<Interrupts>,
+}
+
+/// Ends the work of a thread that is told to stop; the other threads of a build leave that to it.
+#[derive(Clone, Copy)]
+struct Interrupts {
+    thread: usize,
+    check: fn(),
+}
+
+/// The thread: an address that no other has while it runs, at the price of a load.
+#[inline]
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 impl MemoryStore {
@@ -47,12 +64,27 @@ impl MemoryStore {
             len: AtomicU32::new(0),
             extending: Mutex::new(()),
             free: Mutex::new(Vec::new()),
+            interrupts: None,
         }
+    }
+
+    /// The same, where `check` looks for an interrupt: on the thread that calls this, and on no other.
+    pub fn with_interrupts(self, check: fn()) -> MemoryStore {
+        let thread = this_thread();
+        MemoryStore {
+            interrupts: Some(Interrupts { thread, check }),
+            ..self
+        }
+    }
+
+    /// The number of pages.
+    pub fn len(&self) -> BlockNumber {
+        self.len.load(Ordering::Acquire)
     }
 
     /// Whether the next insert might not fit, with those under way adding `waiting` pages.
     pub fn is_full(&self, waiting: usize) -> bool {
-        self.len.load(Ordering::Acquire) as usize + HEADROOM + waiting > self.capacity
+        self.len() as usize + HEADROOM + waiting > self.capacity
     }
 
     /// Cuts pages off from the end.
@@ -113,7 +145,7 @@ fn done<T>(edit: Edit<T>) -> T {
 
 impl PageStore for MemoryStore {
     fn blocks(&self) -> Result<BlockNumber> {
-        Ok(self.len.load(Ordering::Acquire))
+        Ok(self.len())
     }
 
     type Pin<'a> = &'a RwLock<Page>;
@@ -162,7 +194,7 @@ impl PageStore for MemoryStore {
 
     fn extend(&self) -> Result<BlockNumber> {
         let _one_at_a_time = self.extending.lock();
-        let block = self.len.load(Ordering::Acquire);
+        let block = self.len();
         if block as usize >= self.capacity {
             return Err(Error::IndexFull);
         }
@@ -184,7 +216,7 @@ impl PageStore for MemoryStore {
         if full.is_some() && free.last().copied() == full {
             free.pop();
         }
-        let last = self.len.load(Ordering::Acquire).saturating_sub(1);
+        let last = self.len().saturating_sub(1);
         Ok(free
             .last()
             .copied()
@@ -195,7 +227,14 @@ impl PageStore for MemoryStore {
         self.free.lock().push(block);
     }
 
-    fn check_interrupts(&self) {}
+    #[inline]
+    fn check_interrupts(&self) {
+        if let Some(Interrupts { thread, check }) = self.interrupts
+            && thread == this_thread()
+        {
+            check();
+        }
+    }
 
     #[inline]
     fn prefetch(&self, block: BlockNumber, offset: usize, len: usize) {
@@ -223,6 +262,23 @@ mod tests {
         // Any hint is allowed, also one beyond the page.
         store.hint(&pin, PAGE_SIZE - 1, 2);
         assert_eq!(store.read_pinned(pin, |page| Ok(page[100])).unwrap(), 7);
+    }
+
+    #[test]
+    fn only_the_thread_that_made_it_looks_for_interrupts() {
+        static CHECKS: AtomicU32 = AtomicU32::new(0);
+        let count = || CHECKS.load(Ordering::Relaxed);
+        let check = || _ = CHECKS.fetch_add(1, Ordering::Relaxed);
+        MemoryStore::new(0).check_interrupts();
+        let store = MemoryStore::new(0).with_interrupts(check);
+        store.check_interrupts();
+        assert_eq!(count(), 1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| store.check_interrupts());
+        });
+        assert_eq!(count(), 1);
+        store.check_interrupts();
+        assert_eq!(count(), 2);
     }
 
     #[test]

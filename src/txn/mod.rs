@@ -24,13 +24,14 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use pgrx::{PgList, check_for_interrupts, pg_sys};
+use pgrx::{PgList, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::graph::bounds::Keys;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
-use crate::graph::value::Value;
+use crate::graph::value::RowValue;
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
@@ -44,9 +45,6 @@ const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 /// Rows that scans may take over from lists before these go into the indexes: a second's work or two. A list that is scanned so often costs more than
 /// it spares.
 const MOST_MERGED: usize = 1 << 23;
-
-/// Rows that are looked at without a look for interrupts.
-const UNINTERRUPTED: usize = 1 << 12;
 
 /// Temporary indexes that are remembered.
 const MOST_FORGETFUL: usize = 1 << 10;
@@ -165,12 +163,12 @@ impl Staged {
         }
     }
 
-    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid` if the index gets it.
+    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid`.
     ///
     /// # Safety
     /// As for [`Staged::settle`].
-    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: Option<HeapTid>) {
-        if tid.is_some() && self.list.speculative().map(|(tid, _)| tid) == tid {
+    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: HeapTid) {
+        if self.list.speculative().is_some_and(|(last, _)| last == tid) {
             self.list.settle(false); // The row is in its place.
         } else {
             // SAFETY: as the caller promises.
@@ -356,8 +354,8 @@ pub fn is_open() -> bool {
     STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its value (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
-/// indexes. Says whether the row was staged: not while it is undecided whether the one before it stays, of a command that goes on.
+/// Stages a row with its value. When all that is staged has more than `most` bytes, it goes into the indexes. Says whether the row was staged: not
+/// while it is undecided whether the one before it stays, of a command that goes on.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built; `heap` is
@@ -366,8 +364,8 @@ pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
-    value: Value<'_>,
-    row: NewRow,
+    value: &RowValue,
+    mut row: NewRow,
     most: usize,
 ) -> Result<bool> {
     STAGING.with_borrow_mut(|staging| {
@@ -394,11 +392,17 @@ pub unsafe fn stage(
             }
         };
         staging.last = i;
-        space.set_point(value, &mut staging.point);
+        match value {
+            RowValue::Placed(value) => space.set_point(value.view(), &mut staging.point),
+            RowValue::Unplaced(kind) => {
+                row.unplaced = Some(*kind);
+                staging.point.stored.clear();
+            }
+        }
         let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
-            staged.settle_before(heap, Some(row.tid));
+            staged.settle_before(heap, row.tid);
             if staged.list.speculative().is_some() {
                 return Ok(false);
             }
@@ -435,14 +439,16 @@ pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
 
-/// The rows staged for an index, with their distances to a query.
-///
-/// # Errors
-/// [`Error::OutOfMemory`].
+/// The rows staged for an index, with their keys for a query.
 ///
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
-pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Query) -> Result<Vec<(f32, HeapTid)>> {
+pub unsafe fn beside(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    query: &Query,
+    keys: Keys,
+) -> Vec<(f32, HeapTid)> {
     STAGING.with_borrow_mut(|staging| {
         if staging.merged > MOST_MERGED {
             staging.apply();
@@ -456,25 +462,22 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
                 }
                 staged.settle(heap);
             }
-            rows.try_reserve(staged.list.len()).map_err(|_| Error::OutOfMemory)?;
-            for (i, (row, stored)) in staged.list.rows().enumerate() {
-                // An error from here gives the list back as any does.
-                if i % UNINTERRUPTED == 0 {
-                    check_for_interrupts!();
-                }
-                rows.push((staged.space.whole_distance(query, stored), row.tid));
-            }
+            let distance = |(row, stored): (NewRow, &[u8])| match row.unplaced {
+                Some(kind) => kind.distance(),
+                None => staged.space.whole_key(query, stored, keys),
+            };
+            rows.extend(staged.list.rows().map(|row| (distance(row), row.0.tid)));
         }
         staging.merged += rows.len();
-        Ok(rows)
+        rows
     })
 }
 
-/// Says that the transaction inserts a row that is not staged, at `tid` if the index gets it: the one before it, if it was speculative, is decided on.
+/// Says that the transaction inserts a row that is not staged, at `tid`: the one before it, if it was speculative, is decided on.
 ///
 /// # Safety
 /// `heap` is an open table, and `index` an open index of it and of this access method.
-pub unsafe fn pass_over(heap: pg_sys::Relation, index: pg_sys::Relation, tid: Option<HeapTid>) {
+pub unsafe fn settle_before(heap: pg_sys::Relation, index: pg_sys::Relation, tid: HeapTid) {
     STAGING.with_borrow_mut(|staging| {
         // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
         unsafe {
@@ -495,11 +498,18 @@ pub unsafe fn forget(index: pg_sys::Relation) {
     // SAFETY: as the caller promises.
     let (index, heap, file, persistence) = unsafe {
         let (row, heap) = ((*index).rd_rel, (*(*index).rd_index).indrelid);
-        ((*index).rd_id, heap, buffers::file_of(index), (*row).relpersistence as u8)
+        (
+            (*index).rd_id,
+            heap,
+            buffers::file_of(index),
+            (*row).relpersistence as u8,
+        )
     };
     STAGING.with_borrow_mut(|staging| {
         // A temporary file may have the number of another.
-        staging.indexes.retain(|staged| (staged.heap, staged.file) != (heap, file));
+        staging
+            .indexes
+            .retain(|staged| (staged.heap, staged.file) != (heap, file));
         let forgetful = &mut staging.forgetful;
         if staging.committing
             && persistence == pg_sys::RELPERSISTENCE_TEMP

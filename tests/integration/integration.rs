@@ -6,6 +6,7 @@
 //! [`effort`]).
 
 mod answers;
+mod builds;
 mod cluster;
 mod commit;
 mod concurrency;

@@ -116,3 +116,61 @@ fn a_file_shrinks_when_its_end_is_emptied() {
     assert_sound(&mut client, "items_embedding");
     assert_agree(&mut client, "items", &targets(&mut random, 50));
 }
+
+/// The statement counts more than the table.
+#[test]
+fn vacuum_is_told_whether_to_cut_off_pages() {
+    let cluster = Cluster::new();
+    let mut client = cluster.client();
+    run(&mut client, TABLE);
+    for (of_table, vacuum, truncates) in [
+        (true, "VACUUM (TRUNCATE false) items", false),
+        (false, "VACUUM (VERBOSE false, TRUNCATE) items", true),
+        (true, "VACUUM (TRUNCATE true, TRUNCATE off, ANALYZE) items", false),
+        (true, "VACUUM (ANALYZE) items", true),
+    ] {
+        run(
+            &mut client,
+            &format!("ALTER TABLE items SET (vacuum_truncate = {of_table})"),
+        );
+        load(&mut client, "items", 500);
+        let full = pages(&mut client);
+        run(&mut client, "DELETE FROM items");
+        run(&mut client, vacuum);
+        let left = pages(&mut client);
+        assert_eq!(left < full / 10, truncates, "{vacuum}: {left} of {full} pages are left");
+    }
+}
+
+/// VACUUM rests as its cost settings say, but not while nobody can use the index.
+#[test]
+fn vacuum_does_not_rest_while_it_keeps_others_out() {
+    let cluster = Cluster::new();
+    let (mut client, mut other) = (cluster.client(), cluster.client());
+    run(&mut client, TABLE);
+    load(&mut client, "items", 1_000);
+    run(&mut client, "DELETE FROM items WHERE id >= 400");
+    let full = pages(&mut client);
+    run(
+        &mut client,
+        "SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 1; SET vacuum_cost_page_dirty = 0",
+    );
+    let mut ask = |sql| other.query_one(sql, &[]).expect("an answer").get::<_, bool>(0);
+    let is_locked = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'items_embedding'::regclass
+        AND mode = 'AccessExclusiveLock' AND granted)";
+    let rests = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'VacuumDelay')";
+    let (mut looks, mut rested) = (0, false);
+    std::thread::scope(|scope| {
+        let vacuum = scope.spawn(|| run(&mut client, "VACUUM items"));
+        while !vacuum.is_finished() {
+            // Before and after: it takes the lock once.
+            let (before, rests, after) = (ask(is_locked), ask(rests), ask(is_locked));
+            assert!(!(before && rests && after), "VACUUM rests under the exclusive lock");
+            looks += u32::from(before);
+            rested |= rests;
+        }
+    });
+    println!("{looks} looks at the lock");
+    assert!(rested, "VACUUM did not rest at all");
+    assert!(pages(&mut client) <= about(full / 2));
+}

@@ -19,7 +19,7 @@ use super::Graph;
 use super::node_set::NodeSet;
 use super::space::Point;
 use crate::error::{Error, Result};
-use crate::storage::meta::META_BLOCK;
+use crate::storage::meta::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
@@ -54,6 +54,11 @@ impl Row {
     /// A row, with the [`fingerprint`] of its vector.
     pub fn new(tid: HeapTid, fingerprint: u16) -> Row {
         Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(fingerprint))
+    }
+
+    /// A row without a place in the graph.
+    pub fn unplaced(tid: HeapTid, kind: Unplaced) -> Row {
+        Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
     }
 
     /// Its TID.
@@ -93,7 +98,7 @@ impl Report<'_> {
 #[derive(Default)]
 struct Seen {
     rows: Vec<Row>,
-    /// TID extensions that belong to a node's chain.
+    /// TID extensions that belong to a chain.
     chained: NodeSet,
     /// TID extensions.
     extensions: NodeSet,
@@ -126,6 +131,7 @@ impl<S: PageStore> Graph<'_, S> {
                 Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
             }
         }
+        self.check_unplaced(&mut seen, &mut report)?;
         self.check_extensions(&seen, &mut report)?;
         self.check_rows(&mut seen.rows, &mut report)?;
         self.check_reach(&mut report)?;

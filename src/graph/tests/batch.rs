@@ -131,7 +131,7 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
         let beside: Vec<_> = (1500..2000)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        let mut scan = BesideScan::new(Scan::new(query.clone(), limits(40)), beside).unwrap();
+        let mut scan = BesideScan::new(Scan::new(query.clone(), limits(40)), beside);
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));
@@ -214,7 +214,16 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
         let before = node_count(&graph);
         for (row, vector) in vectors.iter().enumerate() {
             let tid = tid(10_000 + row);
-            graph.insert(&mut inserter, vector, NewRow { tid, unchanged }).unwrap();
+            graph
+                .insert(
+                    &mut inserter,
+                    vector,
+                    NewRow {
+                        unchanged,
+                        ..tid.into()
+                    },
+                )
+                .unwrap();
         }
         node_count(&graph) - before
     };

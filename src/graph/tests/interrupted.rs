@@ -24,6 +24,26 @@ pub(super) fn counted(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted
     interrupted.writes.get()
 }
 
+impl<'m, F: FnOnce()> Interrupted<'m, F> {
+    /// Something happens after so many steps.
+    pub(super) fn after(store: &'m MemoryStore, steps: usize, event: F) -> Self {
+        Interrupted {
+            store,
+            steps: Cell::new(steps),
+            event: Cell::new(Some(event)),
+            writes: Cell::new(0),
+        }
+    }
+
+    /// Whether it has happened.
+    pub(super) fn is_over(&self) -> bool {
+        let event = self.event.take();
+        let is_over = event.is_none();
+        self.event.set(event);
+        is_over
+    }
+}
+
 type MemoryPin<'a> = <MemoryStore as PageStore>::Pin<'a>;
 
 impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
@@ -52,6 +72,7 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.write(block, f)
     }
     fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.writes.set(self.writes.get() + 1);
         self.store.write_two(a, b, f)
     }
     fn extend(&self) -> Result<u32> {
@@ -260,4 +281,17 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
     graph.remove(MEMORY, each(|_| false)).unwrap();
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
+}
+
+/// A build's last phase looks for interrupts as often as it reads a page.
+#[test]
+fn a_reconnection_in_memory_looks_for_interrupts() {
+    thread_local! {
+        static CHECKS: Cell<usize> = const { Cell::new(0) };
+    }
+    let store = store().with_interrupts(|| CHECKS.set(CHECKS.get() + 1));
+    let graph = build(&store, Metric::InnerProduct, &words(500));
+    CHECKS.set(0);
+    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    assert!(CHECKS.get() > 500, "{} times", CHECKS.get());
 }
