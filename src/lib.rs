@@ -7,6 +7,7 @@
 pub mod am;
 pub mod distance;
 pub mod error;
+mod fallible;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod graph;

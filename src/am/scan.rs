@@ -193,7 +193,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
             ..options::limits(&unsafe { Options::of(index) }, killed)
         };
-        let scan = BesideScan::new(Scan::new(query, limits), beside);
+        let scan = BesideScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {

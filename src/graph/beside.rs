@@ -10,6 +10,7 @@ use super::scan::Scan;
 use super::search::Counts;
 use super::tids::Returned;
 use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
 
 /// A scan of the graph and of rows beside it.
@@ -29,16 +30,22 @@ pub struct BesideScan {
 
 impl BesideScan {
     /// A scan of the graph, and of rows at these distances.
-    pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> BesideScan {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
+    pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> Result<BesideScan> {
         rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        BesideScan {
+        let mut tids = HashSet::new();
+        tids.room(rows.len())?;
+        tids.extend(rows.iter().map(|&(_, tid)| tid));
+        Ok(BesideScan {
             scan,
-            tids: rows.iter().map(|&(_, tid)| tid).collect(),
+            tids,
             rows,
             ahead: None,
             drained: false,
             returned: None,
-        }
+        })
     }
 
     /// Whether a bound ended the scan before the index did.

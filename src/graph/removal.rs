@@ -131,10 +131,10 @@ impl<S: PageStore> Graph<'_, S> {
                 match record.state() {
                     State::Free => free += 1,
                     // What an interrupted VACUUM left.
-                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)),
+                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
                     // One without any TID is what a crash left of a chain that was being settled.
                     State::Node if record.level() == 0 && has_chain(&record) => {
-                        chained.insert(node);
+                        chained.insert(node)?;
                     }
                     _ => {}
                 }
@@ -164,7 +164,7 @@ impl<S: PageStore> Graph<'_, S> {
                 let removed = record.retain_tids(|tid| !rows.contains(&tid));
                 if removed > 0 && is_empty_node(&record.view()) {
                     record.set_dead();
-                    died += u64::from(dead.insert(layout.node(block, slot)?));
+                    died += u64::from(dead.insert(layout.node(block, slot)?)?);
                 }
             }
             Ok(Edit::Changed(died))
@@ -182,7 +182,7 @@ impl<S: PageStore> Graph<'_, S> {
                 let (first, empty) = self.read(node, |record| Ok((record.below(), is_empty_node(&record))))?;
                 let Some(extension) = first.some() else { break empty };
                 if !self.drop_empty_extension(node, extension)? {
-                    left.insert(node);
+                    left.insert(node)?;
                     break false;
                 }
                 pass.removal.slots_freed += 1;
@@ -197,7 +197,7 @@ impl<S: PageStore> Graph<'_, S> {
                     record.set_dead();
                     Ok(Edit::Changed(true))
                 })?;
-            if died && pass.dead.insert(node) {
+            if died && pass.dead.insert(node)? {
                 pass.removal.nodes_removed += 1;
             }
         }
@@ -246,14 +246,14 @@ impl<S: PageStore> Graph<'_, S> {
                     if is_upper_of(&record.view(), dead) {
                         record.set_dead();
                         let node = self.space.layout.node(block, slot)?;
-                        upper.dead.entry(record.view().level()).or_default().insert(node);
+                        upper.dead.entry(record.view().level()).or_default().insert(node)?;
                     }
                 }
                 Ok(Edit::Changed(()))
             })?;
         }
         for node in upper.dead.values().flat_map(NodeSet::iter) {
-            dead.insert(node);
+            dead.insert(node)?;
         }
         Ok(upper)
     }

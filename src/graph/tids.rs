@@ -12,6 +12,7 @@ use std::collections::HashSet;
 
 use super::Graph;
 use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::page::{self, Page};
 use crate::storage::record::{Entry, State};
@@ -241,7 +242,10 @@ impl<S: PageStore> Graph<'_, S> {
                     let (_, record) = record?;
                     // One whose tails are missing is not found by a search, and never will be.
                     if record.state() == State::Extension || record.is_complete() {
-                        found.extend(record.tids().filter(|tid| rows.contains(tid)));
+                        for tid in record.tids().filter(|tid| rows.contains(tid)) {
+                            found.room(1)?;
+                            found.insert(tid);
+                        }
                     }
                 }
                 Ok(())

@@ -4,7 +4,8 @@
 //! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
 //! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fallible::Room;
 use crate::graph::insert::NewRow;
 use crate::storage::HeapTid;
 
@@ -37,14 +38,12 @@ impl List {
     /// Adds a row that is staged on a level; a `speculative` one may be taken back by itself.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
     pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8], speculative: bool) -> Result<()> {
-        let reserved = self
-            .rows
-            .try_reserve(1)
-            .and_then(|()| self.ends.try_reserve(1))
-            .and_then(|()| self.stored.try_reserve(stored.len()));
-        reserved.map_err(|_| Error::OutOfMemory)?;
+        self.rows.room(1)?;
+        self.ends.room(1)?;
+        self.stored.room(stored.len())?;
+        self.marks.room(1)?;
         debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
         if self.marks.last().is_none_or(|mark| mark.level < level) {
             self.marks.push(Mark {

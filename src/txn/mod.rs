@@ -25,6 +25,7 @@ use std::sync::Arc;
 use pgrx::{PgList, pg_guard, pg_sys};
 
 use crate::error::Result;
+use crate::fallible::{self, Room, TryPush};
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
@@ -193,16 +194,16 @@ impl Staged {
         let mut inserter = Inserter::default();
         let inserted = if self.list.doubtful().len() > 0 {
             graph.reconnect(&mut inserter, buffers::maintenance_memory())?;
-            graph.find_rows(self.list.doubtful().collect())?
+            let mut doubtful = HashSet::new();
+            doubtful.room(self.list.doubtful().len())?;
+            doubtful.extend(self.list.doubtful());
+            graph.find_rows(doubtful)?
         } else {
             HashSet::new()
         };
         self.list.begin_insertion();
-        let rows: Vec<_> = self
-            .list
-            .rows()
-            .filter(|(row, _)| !inserted.contains(&row.tid))
-            .collect();
+        let rows = self.list.rows().filter(|(row, _)| !inserted.contains(&row.tid));
+        let rows = fallible::collect(rows)?;
         let (measured, count) = (Measured::start(), rows.len());
         graph.insert_batch(&mut inserter, rows.into_iter())?;
         measured.end(count, &inserter, &store);
@@ -376,7 +377,8 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
                 staged.settle(heap);
             }
             let distance = |stored| staged.space.whole_distance(query, stored);
-            rows.extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
+            let found = rows.try_extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
+            found.unwrap_or_else(|error| error.raise());
         }
         staging.merged += rows.len();
         rows

@@ -80,20 +80,19 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let Seen { rows, chained, .. } = seen;
         let mut keep = |record: &Record<'_>| {
-            if let Some(fingerprint) = fingerprint {
-                rows.extend(record.tids().map(|tid| Row::new(tid, fingerprint)));
-            }
+            let Some(fingerprint) = fingerprint else { return Ok(()) };
+            record.tids().try_for_each(|tid| rows.add(Row::new(tid, fingerprint)))
         };
-        keep(record);
+        keep(record)?;
         while let Some(extension) = next.some() {
             self.store.check_interrupts();
             let linked = self.is_node_block(extension)
                 && readable(self.read(extension, |other| {
                     next = other.below();
                     let is_its = other.state() == State::Extension && other.owner() == at.node;
-                    let is_linked = is_its && chained.insert(extension);
+                    let is_linked = is_its && chained.insert(extension)?;
                     if is_linked {
-                        keep(&other);
+                        keep(&other)?;
                     }
                     Ok(is_linked)
                 }))?
@@ -129,7 +128,7 @@ impl<S: PageStore> Graph<'_, S> {
     fn has_extension(&self, owner: NodeRef, extension: NodeRef) -> Result<bool> {
         let mut next = owner;
         let mut passed = NodeSet::default();
-        while self.is_node_block(next) && passed.insert(next) {
+        while self.is_node_block(next) && passed.insert(next)? {
             let Some((state, below)) = readable(self.read(next, |record| Ok((record.state(), record.below()))))? else {
                 return Ok(false);
             };
