@@ -23,7 +23,7 @@ CREATE FUNCTION hnsw_compaction(
     OUT bytes_returned bigint,
     OUT duration interval
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_compaction_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 1;
+    AS 'MODULE_PATHNAME', 'hnsw_compaction_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
 COMMENT ON FUNCTION hnsw_compaction(regclass) IS 'what the last VACUUM that removed anything did to an hnsw index';
 
@@ -38,7 +38,7 @@ CREATE FUNCTION hnsw_stats(
     OUT page_fill double precision,
     OUT format_version integer
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_stats_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL SAFE ROWS 1;
+    AS 'MODULE_PATHNAME', 'hnsw_stats_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
 COMMENT ON FUNCTION hnsw_stats(regclass) IS 'reads a whole hnsw index and counts what it consists of';
 

@@ -44,6 +44,9 @@ const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 /// it spares.
 const MOST_MERGED: usize = 1 << 23;
 
+/// Staged rows after which a scan that takes them over may be interrupted.
+const CHECK_EVERY: usize = 1024;
+
 /// What a transaction has staged.
 #[derive(Default)]
 struct Staging {
@@ -377,8 +380,13 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
                 staged.settle(heap);
             }
             let distance = |stored| staged.space.whole_distance(query, stored);
-            let found = rows.try_extend(staged.list.rows().map(|(row, stored)| (distance(stored), row.tid)));
-            found.unwrap_or_else(|error| error.raise());
+            for (i, (row, stored)) in staged.list.rows().enumerate() {
+                if i % CHECK_EVERY == 0 {
+                    pgrx::check_for_interrupts!();
+                }
+                let found = rows.try_push((distance(stored), row.tid));
+                found.unwrap_or_else(|error| error.raise());
+            }
         }
         staging.merged += rows.len();
         rows
