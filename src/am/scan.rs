@@ -232,7 +232,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         };
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = BesideScan::new(Scan::new(query, limits), beside);
+        let scan = BesideScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {

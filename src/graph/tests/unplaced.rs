@@ -160,7 +160,7 @@ fn staged_rows_without_a_place_come_among_their_like_and_once() {
             .collect();
         beside.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
         beside.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
-        let mut scan = BesideScan::new(Scan::new(query, limits(40)), beside);
+        let mut scan = BesideScan::new(Scan::new(query, limits(40)), beside).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));
