@@ -62,6 +62,8 @@ pub struct Limits {
     pub killed: bool,
     /// Order key beyond which nothing is wanted ([`super::space::Space::key_beyond`]).
     pub beyond: f32,
+    /// Whether rows without a place in the graph are wanted all the same where there is such a key.
+    pub unplaced: bool,
 }
 
 impl Limits {
@@ -77,6 +79,7 @@ impl Limits {
             keys: Keys::Stored,
             killed: false,
             beyond: f32::INFINITY,
+            unplaced: false,
         }
     }
 }
@@ -451,9 +454,11 @@ impl Scan {
         }
     }
 
-    /// The next of the rows without a place in the graph: after all that have one, and beyond every radius.
+    /// The next of the rows without a place in the graph: after all that have one, and beyond a radius unless they are within it
+    /// (for PostgreSQL NaN is above all numbers).
     fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
-        if self.bounded || self.limits.iteration == Iteration::Off || self.limits.beyond < f32::INFINITY {
+        let is_within = self.limits.unplaced || self.limits.beyond == f32::INFINITY;
+        if self.bounded || self.limits.iteration == Iteration::Off || !is_within {
             return Ok(None);
         }
         loop {
