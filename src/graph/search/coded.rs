@@ -14,6 +14,7 @@ use super::{Candidate, DEAD_BOUND, Search};
 use crate::distance;
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::graph::key;
 use crate::graph::space::{Query, Space};
 use crate::quantize::code::LANES;
 use crate::storage::node_page::NodePage;
@@ -22,6 +23,9 @@ use crate::storage::{Link, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
+
+/// Where numbers are so large or so small that estimates tell nothing, a search visits this many times as many as it is wide.
+const UNGUIDED_BOUND: usize = 16;
 
 /// What a coded search knows besides its results.
 #[derive(Default)]
@@ -66,6 +70,7 @@ fn estimate_neighbours(
     mut f: impl FnMut(Estimate),
 ) {
     let table = &query.table;
+    let (base, bound) = (key::base(distance), key::bound(distance, worst));
     let mut estimates = [0.0; LANES];
     let count = record.link_count();
     for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
@@ -75,10 +80,10 @@ fn estimate_neighbours(
             codes,
             offsets,
             scales,
-            distance,
+            base,
             table.scale(),
             table.offset(),
-            worst,
+            bound,
             &mut estimates,
         );
         let used = count - block * LANES;
@@ -88,7 +93,10 @@ fn estimate_neighbours(
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
             lanes &= lanes - 1;
-            f(Estimate::new(estimates[lane], record.link(block * LANES + lane)));
+            let estimate = key::estimated(distance, estimates[lane]);
+            if !(estimate >= worst) {
+                f(Estimate::new(estimate, record.link(block * LANES + lane)));
+            }
         }
     }
 }
@@ -179,6 +187,9 @@ impl<S: PageStore> Graph<'_, S> {
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
             search.coded.front.widen(); // Dead nodes are ways, not results.
         }
+        if !key::is_guide(distance) && search.beam.len() < UNGUIDED_BOUND * search.width {
+            search.coded.front.widen(); // Neighbours have all to be read, as in a plain search.
+        }
         let node = link.node;
         let (visited, front) = (&search.visited, &mut search.coded.front);
         estimate_neighbours(&self.space, query, record, distance, front.worst(), |estimate| {
@@ -188,7 +199,8 @@ impl<S: PageStore> Graph<'_, S> {
         });
         if !search.put_off.is_empty() {
             for (link, code) in search.put_off.of(node) {
-                let estimate = query.table.estimate(code.words, code.factors, distance);
+                let estimate = query.table.estimate(code.words, code.factors, key::base(distance));
+                let estimate = key::estimated(distance, estimate);
                 let useful = front.worst().is_nan() || estimate < front.worst();
                 if useful && !visited.contains(link.node) {
                     front.push(Estimate::new(estimate, link));
