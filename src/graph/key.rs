@@ -10,7 +10,7 @@
 //! From 2^-298, the square of the least f32, to 2^271, 16,000 squares of the greatest difference of two, keys are normal numbers; they
 //! tell sums apart that differ by 2^-20 of themselves. Square roots are exact to the last bit everywhere, so keys are the same everywhere.
 //!
-//! Estimates from codes are sums of f32, made from the sum that belongs to a key ([`base`]), and become keys afterwards ([`estimated`]).
+//! Estimates from codes are sums of f32, or of f64 where a key is not the sum itself, or they leave that range.
 
 use crate::distance::wide::{self, LEAST_PRECISE};
 use crate::distance::{self, Kernel, Metric, Packed, decode_packed};
@@ -54,47 +54,25 @@ pub fn sum(key: f32) -> f64 {
     sum.copysign(key.into())
 }
 
-/// Whether estimates tell anything of the neighbours of a node with this key: factors of codes have the range of f32, and no more.
+/// Whether a key is the sum itself.
 #[inline]
 #[must_use]
-pub fn is_guide(key: f32) -> bool {
+pub fn is_sum(key: f32) -> bool {
     is_plain(key) || key == 0.0
 }
 
-/// What estimates start from, of the neighbours of a node with this key.
+/// What an estimate in f32 has to be below to be of use, where keys below `worst` are; not a number if that cannot be said.
 #[inline]
 #[must_use]
-pub fn base(key: f32) -> f32 {
-    // Vanishing sums count as what their keys are.
-    if key.abs() <= GREATEST { key } else { 0.0 }
+pub fn bound(worst: f32) -> f32 {
+    if worst.abs() <= GREATEST { worst } else { f32::NAN }
 }
 
-/// What is worth to be estimated with that base, where keys below `worst` are wanted; not a number if that cannot be said.
+/// Whether an estimate in f32 is a key as it is.
 #[inline]
 #[must_use]
-pub fn bound(key: f32, worst: f32) -> f32 {
-    if key.abs().max(worst.abs()) <= GREATEST {
-        worst
-    } else {
-        f32::NAN
-    }
-}
-
-/// The key of a neighbour, estimated from that base. What is not a number stays so.
-#[inline]
-#[must_use]
-pub fn estimated(key: f32, estimate: f32) -> f32 {
-    match key.abs() <= GREATEST && estimate.abs() <= GREATEST {
-        true => estimate,
-        false => far(key, estimate),
-    }
-}
-
-#[cold]
-fn far(key: f32, estimate: f32) -> f32 {
-    let node = if key.abs() <= GREATEST { 0.0 } else { sum(key) };
-    let sum = node + f64::from(estimate);
-    if sum.is_nan() { f32::NAN } else { of(sum) }
+pub fn is_estimate(estimate: f32) -> bool {
+    estimate.abs() <= GREATEST
 }
 
 /// A sum over the components of a query and those of a stored vector, or of a part of both.
@@ -206,21 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn estimates_are_as_they_were_where_all_is_plain_and_never_beyond_what_can_be_said() {
-        for key in [0.0, 1.0, 1e30, -1e30] {
-            assert_eq!((base(key), bound(key, 7.0)), (key, 7.0));
-            assert_eq!(estimated(key, 5.0), 5.0);
-        }
-        assert!(bound(1.0, f32::NAN).is_nan() && bound(1.0, f32::INFINITY).is_nan() && bound(of(1e40), 7.0).is_nan());
-        assert!(estimated(1.0, f32::NAN).is_nan());
-        // Far from the node: as a sum it would be too far.
-        assert_eq!(estimated(1.0, 1e38), of(f64::from(1e38f32)));
-        assert_eq!(estimated(1.0, f32::INFINITY), f32::INFINITY);
-        // Far away is the node.
-        let far = of(1e40);
-        assert_eq!((base(far), estimated(far, 0.0)), (0.0, far));
-        assert!((sum(estimated(far, 1e38)) / 1.01e40 - 1.0).abs() < 1e-5);
-        assert!(is_guide(0.0) && is_guide(-3.0) && !is_guide(far) && !is_guide(-far) && !is_guide(of(1e-50)));
+    fn estimates_are_keys_within_the_range_of_sums() {
+        assert!(
+            [0.0, 1.0, 1e30, -1e30]
+                .into_iter()
+                .all(|key| is_sum(key) && is_estimate(key) && bound(key) == key)
+        );
+        assert!(![1e40, -1e40, 1e-50].map(of).into_iter().any(is_sum));
+        assert!(
+            ![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e38, of(1e40)]
+                .into_iter()
+                .any(is_estimate)
+        );
+        assert!(
+            [f32::NAN, f32::INFINITY, of(1e40)]
+                .into_iter()
+                .all(|worst| bound(worst).is_nan())
+        );
     }
 
     /// Vectors of one magnitude, or of many.

@@ -85,8 +85,6 @@ fn huge_and_tiny_numbers() {
                     Metric::L1 | Metric::Cosine => ORDINARY,
                     // Nor do lengths of codes tell what is near when a graph is made.
                     _ if factor == f32::MAX => (0.15, 0.65),
-                    // Estimates tell nothing of inner products that are so large.
-                    Metric::InnerProduct if factor > 1e20 => (0.8, 0.9),
                     _ => ORDINARY,
                 };
                 check(&format!("times {factor:e}"), metric, base, queries, floors);
