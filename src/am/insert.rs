@@ -29,7 +29,8 @@ pub unsafe extern "C-unwind" fn aminsert(
             ..heap_tid(tid).into()
         };
         let datum = (!*isnull).then(|| *values);
-        or_raise(index, insert(heap, index, datum, row));
+        let is_partial = !(*info).ii_Predicate.is_null();
+        or_raise(index, insert(heap, index, datum, row, is_partial));
     }
     false
 }
@@ -57,6 +58,7 @@ unsafe fn insert(
     index: pg_sys::Relation,
     datum: Option<pg_sys::Datum>,
     row: NewRow,
+    is_partial: bool,
 ) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
@@ -66,21 +68,24 @@ unsafe fn insert(
     };
     // SAFETY: as the caller promises.
     let value = unsafe { value::of_row(datum, graph.space().parameters())? };
-    match options::staging_memory() {
-        // SAFETY: as above.
-        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap) } => unsafe {
-            txn::stage(heap, index, (graph.space(), built_in), &value, row, most)
+    // SAFETY: as above.
+    let is_staged = match options::staging_memory() {
+        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) } => unsafe {
+            txn::stage(heap, index, (graph.space(), built_in), &value, row, most)?
         },
-        _ => {
-            let (measured, mut inserter) = (Measured::start(), Inserter::default());
-            match &value {
-                RowValue::Placed(value) => graph.insert(&mut inserter, value.view(), row)?,
-                RowValue::Unplaced(kind) => graph.add_unplaced(*kind, &[row.tid])?,
-            }
-            measured.end(1, &inserter, &store);
-            // SAFETY: as above.
-            unsafe { txn::check_for_conflict(index) };
-            Ok(())
+        _ => false,
+    };
+    if !is_staged {
+        // SAFETY: as above.
+        unsafe { txn::settle_before(heap, index, row.tid) };
+        let (measured, mut inserter) = (Measured::start(), Inserter::default());
+        match &value {
+            RowValue::Placed(value) => graph.insert(&mut inserter, value.view(), row)?,
+            RowValue::Unplaced(kind) => graph.add_unplaced(*kind, &[row.tid])?,
         }
+        measured.end(1, &inserter, &store);
+        // SAFETY: as above.
+        unsafe { txn::check_for_conflict(index) };
     }
+    Ok(())
 }

@@ -8,6 +8,7 @@
 mod answers;
 mod builds;
 mod cluster;
+mod commit;
 mod concurrency;
 mod corruption;
 mod crash;
@@ -18,6 +19,7 @@ mod input;
 mod isolation;
 mod load;
 mod marks;
+mod memory;
 mod recall;
 mod recovery;
 mod reference;

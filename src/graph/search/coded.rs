@@ -11,9 +11,11 @@ use std::collections::VecDeque;
 
 use super::front::{Estimate, Front};
 use super::{Candidate, DEAD_BOUND, Search};
-use crate::distance;
+use crate::distance::{self, Metric};
 use crate::error::Result;
+use crate::fallible::{Room, TryPush};
 use crate::graph::Graph;
+use crate::graph::key;
 use crate::graph::space::{Query, Space};
 use crate::quantize::code::LANES;
 use crate::storage::node_page::NodePage;
@@ -22,6 +24,9 @@ use crate::storage::{Link, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
+
+/// Where squared distances are so large or so small that codes tell nothing of them, a search visits this many times as many as it is wide.
+const UNGUIDED_BOUND: usize = 16;
 
 /// What a coded search knows besides its results.
 #[derive(Default)]
@@ -38,8 +43,8 @@ impl Coded {
     }
 
     /// Takes the nearest of what was kept, as many as a front of this width holds.
-    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Vec<Estimate> {
-        let mut estimates = self.front.take();
+    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Result<Vec<Estimate>> {
+        let mut estimates = self.front.take()?;
         estimates.retain(|estimate| is_new(estimate.link()));
         if estimates.len() > 2 * self.settled {
             estimates.sort_unstable_by_key(|estimate| estimate.by_record());
@@ -48,9 +53,9 @@ impl Coded {
         }
         if estimates.len() > width {
             estimates.select_nth_unstable(width);
-            *self.front.keep() = estimates.split_off(width);
+            self.front.keep().try_extend(estimates.drain(width..))?;
         }
-        estimates
+        Ok(estimates)
     }
 }
 
@@ -66,6 +71,8 @@ fn estimate_neighbours(
     mut f: impl FnMut(Estimate),
 ) {
     let table = &query.table;
+    let is_wide = is_wide(space, distance);
+    let bound = if is_wide { f32::NAN } else { key::bound(worst) };
     let mut estimates = [0.0; LANES];
     let count = record.link_count();
     for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
@@ -78,7 +85,7 @@ fn estimate_neighbours(
             distance,
             table.scale(),
             table.offset(),
-            worst,
+            bound,
             &mut estimates,
         );
         let used = count - block * LANES;
@@ -88,9 +95,34 @@ fn estimate_neighbours(
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
             lanes &= lanes - 1;
-            f(Estimate::new(estimates[lane], record.link(block * LANES + lane)));
+            let (mut estimate, lane) = (estimates[lane], block * LANES + lane);
+            if is_wide || !key::is_estimate(estimate) {
+                estimate = wide_estimate(space, query, record, distance, lane);
+            }
+            if worst.is_nan() || estimate < worst {
+                f(Estimate::new(estimate, record.link(lane)));
+            }
         }
     }
+}
+
+/// Whether this is an inner product beyond the range of sums: the factors that belong to it are not.
+fn is_huge_product(space: &Space, distance: f32) -> bool {
+    !key::is_estimate(distance) && space.parameters.metric == Metric::InnerProduct
+}
+
+/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared distances vanish, so do the offsets of codes, and
+/// nothing is gained.
+#[inline]
+fn is_wide(space: &Space, distance: f32) -> bool {
+    !key::is_sum(distance) && (!key::is_estimate(distance) || space.parameters.metric == Metric::InnerProduct)
+}
+
+#[cold]
+fn wide_estimate(space: &Space, query: &Query, record: &Record<'_>, distance: f32, lane: usize) -> f32 {
+    let mut words = vec![0; space.layout.code_words()];
+    let factors = record.read_code(lane, &mut words);
+    key::of(query.table.wide_estimate(&words, factors, key::sum(distance)))
 }
 
 impl<S: PageStore> Graph<'_, S> {
@@ -99,6 +131,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
         loop {
             while ahead.len() < AHEAD.min(search.width) {
+                search.coded.front.room(0)?;
                 let Some(next) = search.coded.front.pop().map(Estimate::link) else {
                     break;
                 };
@@ -132,15 +165,13 @@ impl<S: PageStore> Graph<'_, S> {
             drop(pin);
             return self.read_distance(query, link.node, |record, distance| {
                 search.counts.add_record(&record, true);
-                self.take(search, query, level, link, &record, || distance);
-                Ok(())
+                self.take(search, query, level, link, &record, || distance)
             });
         }
         self.store.read_pinned(pin, |page| {
             let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
             search.counts.add_record(&record, false);
-            self.take(search, query, level, link, &record, || self.distance(query, &record));
-            Ok(())
+            self.take(search, query, level, link, &record, || self.distance(query, &record))
         })
     }
 
@@ -154,17 +185,18 @@ impl<S: PageStore> Graph<'_, S> {
         link: Link,
         record: &Record<'_>,
         distance: impl FnOnce() -> f32,
-    ) {
+    ) -> Result<()> {
         // Only now is it met: a stale link must not hide the record that uses the slot today.
-        if !record.is(link.generation, level) || !search.visited.insert(link.node) {
-            return;
+        if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+            return Ok(());
         }
+        search.coded.front.room(record.link_count())?;
         search.counts.visited += 1;
         search.counts.estimates += record.link_count() as u64;
         let distance = distance();
         let live = record.state() == State::Node;
         search.stopped |= live && level == 0 && distance == search.stop_at;
-        search.beam.push(Candidate {
+        search.beam.try_push(Candidate {
             distance,
             link,
             live,
@@ -173,11 +205,15 @@ impl<S: PageStore> Graph<'_, S> {
             below: record.below(),
             expanded: true,
             links: None,
-        });
+        })?;
         if live {
             search.live += 1;
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
             search.coded.front.widen(); // Dead nodes are ways, not results.
+        }
+        let is_guided = key::is_sum(distance) || is_huge_product(&self.space, distance);
+        if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
+            search.coded.front.widen(); // Neighbours have all to be read, as in a plain search.
         }
         let node = link.node;
         let (visited, front) = (&search.visited, &mut search.coded.front);
@@ -188,13 +224,19 @@ impl<S: PageStore> Graph<'_, S> {
         });
         if !search.put_off.is_empty() {
             for (link, code) in search.put_off.of(node) {
-                let estimate = query.table.estimate(code.words, code.factors, distance);
+                let table = &query.table;
+                let mut estimate = table.estimate(code.words, code.factors, distance);
+                if is_wide(&self.space, distance) || !key::is_estimate(estimate) {
+                    estimate = key::of(table.wide_estimate(code.words, code.factors, key::sum(distance)));
+                }
                 let useful = front.worst().is_nan() || estimate < front.worst();
                 if useful && !visited.contains(link.node) {
+                    front.room(1)?;
                     front.push(Estimate::new(estimate, link));
                 }
             }
         }
+        Ok(())
     }
 
     /// Goes on where a search of level 0 ended. Says whether there was anything left.
@@ -207,7 +249,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
         }
         let visited = &search.visited;
-        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node));
+        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
         let found = !nearest.is_empty();
         search.start(width);
         search.coded.front.load(nearest);
@@ -220,6 +262,7 @@ impl<S: PageStore> Graph<'_, S> {
             search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
                 let (visited, aside) = (&search.visited, search.coded.front.keep());
+                aside.room(record.link_count())?;
                 estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {
                     if !visited.contains(estimate.link().node) {
                         aside.push(estimate);
