@@ -47,6 +47,14 @@ DELETE FROM mallory.seen;
 SELECT hnsw_recall('mallory.bait_idx', ARRAY['[1,2,3]'::vector], 2);
 SELECT * FROM harm;
 DELETE FROM mallory.seen;
+-- To plan a query is to evaluate parts of other indexes.
+CREATE INDEX bait_v ON mallory.bait USING hnsw (v vector_cosine_ops);
+CREATE INDEX bait_trap ON mallory.bait USING hnsw (v vector_l1_ops) WHERE mallory.part(0);
+DELETE FROM mallory.seen;
+SELECT hnsw_recall('mallory.bait_v', ARRAY['[1,2,3]'::vector], 2);
+SELECT * FROM harm;
+DROP INDEX mallory.bait_v, mallory.bait_trap;
+DELETE FROM mallory.seen;
 SELECT rolsuper FROM pg_roles WHERE rolname ~ 'regress_alopex_m';
 SELECT current_user = session_user AS same, current_setting('search_path') AS path, current_setting('work_mem') AS work_mem;
 
