@@ -47,6 +47,6 @@ done
 
 for directory in "$target"/checkouts/*/; do
     [ -f "$directory/checkout" ] || continue
-    read -r of <"$directory/checkout"
+    read -r of <"$directory/checkout" || continue
     [ -d "$of" ] || rm -rf "$directory"
 done

@@ -40,12 +40,12 @@ pub enum Error {
     /// A scan that the planner never asks for.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
-    /// A scan by an operator that was added to the family of the index's operator class.
-    #[error("cannot scan hnsw index by this operator")]
-    ForeignOperator,
     /// A scan of something that no plan of ours asks for.
     #[error("invalid order of an hnsw index scan")]
     InvalidPlan,
+    /// A scan by an operator that was added to the family of the index's operator class.
+    #[error("cannot scan hnsw index by this operator")]
+    ForeignOperator,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,

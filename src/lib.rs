@@ -7,6 +7,7 @@
 pub mod am;
 pub mod distance;
 pub mod error;
+mod fallible;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod graph;
@@ -18,6 +19,11 @@ pub mod types;
 
 #[cfg(test)]
 mod test_data;
+
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+compile_error!(
+    "another version of PostgreSQL: compare its headers with what is declared by hand (extern \"C-unwind\"), as of standard_planner"
+);
 
 pgrx::pg_module_magic!(name, version);
 

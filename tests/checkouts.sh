@@ -9,7 +9,7 @@
 command -v git >/dev/null || need_packages git
 work=$(mktemp -d /tmp/pg_alopex.XXXXXX)
 chmod 755 "$work"
-trap 'rm -rf "$work" "$CARGO_TARGET_DIR"/checkouts' EXIT
+trap 'rm -rf "$work" "${CARGO_TARGET_DIR%/cassert}"/checkouts' EXIT
 
 git_in() {
     local name=$1

@@ -261,7 +261,7 @@ impl Growing {
         } else {
             Vec::new()
         };
-        let memory = Arc::new(MemoryStore::new(build.bytes).with_interrupts(check_interrupts));
+        let memory = Arc::new(MemoryStore::new(build.bytes)?.with_interrupts(check_interrupts));
         let space = Arc::clone(Graph::create(&*memory, build.parameters, centre)?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffers::file_of(build.index) };

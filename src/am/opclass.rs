@@ -20,9 +20,6 @@ pub const STRATEGY: u16 = 1;
 /// The number of the support function.
 pub const SUPPORT: u16 = 1;
 
-/// The number of the one of `am::within`.
-pub const WITHIN: u16 = 2;
-
 /// Components of a sparse vector, where it has more dimensions: of a text's terms, say.
 const USUAL_COMPONENTS: u32 = 256;
 
@@ -59,10 +56,7 @@ impl Opclass {
         // SAFETY: as the caller promises; the index has one column.
         let opclass = unsafe {
             let (family, value) = (*(*index).rd_opfamily, *(*index).rd_opcintype);
-            let functions = (*(*index).rd_indam).amsupport;
-            let function = |number: u16| pg_sys::index_getprocid(index, 1, number);
-            let within = (functions >= WITHIN).then(|| function(WITHIN));
-            Opclass::with(family, value, function(SUPPORT), within)
+            Opclass::with(family, value, pg_sys::index_getprocid(index, 1, SUPPORT))
         };
         opclass.unwrap_or_else(|reason| {
             // SAFETY: as the caller promises.
@@ -75,12 +69,7 @@ impl Opclass {
     ///
     /// # Safety
     /// Called in a transaction.
-    unsafe fn with(
-        family: pg_sys::Oid,
-        value: pg_sys::Oid,
-        support: pg_sys::Oid,
-        within: Option<pg_sys::Oid>,
-    ) -> Result<Opclass, &'static str> {
+    unsafe fn with(family: pg_sys::Oid, value: pg_sys::Oid, support: pg_sys::Oid) -> Result<Opclass, &'static str> {
         // SAFETY: as the caller promises.
         unsafe {
             let class = Class::of_support(support).ok_or("Its support function 1 is not one of the extension's.")?;
@@ -90,9 +79,6 @@ impl Opclass {
             let operator = pg_sys::get_opfamily_member(family, value, value, STRATEGY as i16);
             if !class.is_distance(operator) {
                 return Err("Its operator 1 is not the distance that support function 1 is for.");
-            }
-            if within.is_some_and(|within| within != pg_sys::InvalidOid && !is_within(within)) {
-                return Err("Its support function 2 is not the extension's.");
             }
             Ok(class.opclass)
         }
@@ -149,15 +135,6 @@ impl Class {
         let function = unsafe { symbol(pg_sys::get_opcode(operator)) };
         function.is_some_and(|(language, name)| language == C && name == self.distance)
     }
-}
-
-/// Whether a function is that of `am::within`.
-///
-/// # Safety
-/// Called in a transaction.
-pub unsafe fn is_within(function: pg_sys::Oid) -> bool {
-    // SAFETY: as the caller promises.
-    unsafe { symbol(function) }.is_some_and(|(language, name)| language == C && name == "hnsw_within")
 }
 
 /// PostgreSQL's language `c` (`pg_language.dat`).

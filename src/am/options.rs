@@ -322,5 +322,6 @@ pub fn limits(options: &Options) -> Limits {
         keys: Keys::Stored,
         killed: false,
         beyond: f32::INFINITY,
+        unplaced: false,
     }
 }

@@ -8,7 +8,8 @@ use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
-use super::{item_pointer, or_raise, relation_name, value, within};
+use super::within::{self, Wanted};
+use super::{item_pointer, or_raise, relation_name, value};
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::graph::Graph;
@@ -62,13 +63,6 @@ impl Default for State {
             distance_is_null: false,
         }
     }
-}
-
-/// What a scan is to search for.
-struct Search {
-    value: OwnedValue,
-    radius: Option<f64>,
-    mode: within::Mode,
 }
 
 /// What a scan did.
@@ -210,10 +204,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
         };
         // SAFETY: as the caller promises.
-        let wanted = unsafe { query(descriptor, space.parameters())? };
+        let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        let query = space.query(wanted.value.view());
+        let query = space.query(query.view());
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
@@ -221,6 +215,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             beyond: wanted
                 .radius
                 .map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+            unplaced: wanted.nan,
             killed,
             ..options::limits(&unsafe { Options::of(index) })
         };
@@ -232,7 +227,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         };
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = BesideScan::new(Scan::new(query, limits), beside);
+        let scan = BesideScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
@@ -297,11 +292,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for, and how far from it if that has a bound.
+/// The value to search for, and how its rows are to come.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Search> {
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Wanted)> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -316,14 +311,13 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         if !is_ours(&*(*descriptor).indexRelation, key) {
             return Err(Error::ForeignOperator);
         }
-        let wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
+        let mut wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
         let Some(value) = wanted.value else {
             // Every distance is NULL, so any order is right.
-            return Ok(Search {
-                value: value::any(parameters),
-                radius: None,
-                mode: within::Mode::Fast,
-            });
+            wanted.mode = within::Mode::Fast;
+            wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
+            wanted.nan = false;
+            return Ok((value::any(parameters), wanted));
         };
         let value = value::of_query(value, parameters)?;
         // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
@@ -332,11 +326,8 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             Metric::Cosine => !wanted.nan || value != value::any(parameters),
             _ => true,
         };
-        Ok(Search {
-            value,
-            radius: wanted.radius.filter(|_| has_radius),
-            mode: wanted.mode,
-        })
+        wanted.radius = wanted.radius.filter(|_| has_radius);
+        Ok((value, wanted))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rows of a table, read as CREATE INDEX reads them, and the column of its index.
 
 use std::ffi::c_void;
+use std::ops::Range;
 
 use pgrx::{pg_guard, pg_sys};
 
@@ -41,6 +42,38 @@ pub unsafe fn read(
     let state = std::ptr::from_mut(&mut visit).cast();
     // SAFETY: as the caller promises; the state is what `take` expects.
     unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(take), state, scan) }
+}
+
+/// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where others are.
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn read_blocks(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    scan: pg_sys::TableScanDesc,
+    blocks: Range<pg_sys::BlockNumber>,
+    mut visit: &mut Visit<'_>,
+) {
+    let state = std::ptr::from_mut(&mut visit).cast();
+    let (start, count) = (blocks.start, blocks.end - blocks.start);
+    // SAFETY: as the caller promises; the state is what `take` expects.
+    unsafe {
+        pg_sys::table_index_build_range_scan(
+            heap,
+            index,
+            info,
+            false,
+            false,
+            false,
+            start,
+            count,
+            Some(take),
+            state,
+            scan,
+        )
+    };
 }
 
 #[pg_guard]

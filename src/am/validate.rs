@@ -7,7 +7,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::opclass::{Class, STRATEGY, SUPPORT, WITHIN, is_within};
+use super::opclass::{Class, STRATEGY, SUPPORT};
 
 unsafe extern "C-unwind" {
     /// PostgreSQL's (`amvalidate.c`), which pgrx does not have.
@@ -111,14 +111,6 @@ impl Validation {
                         ));
                     }
                     Class::of_support(function.amproc).is_some_and(|class| class.is_for(value))
-                }
-                Ok(WITHIN) => {
-                    if !takes(function.amproc, &[pg_sys::INTERNALOID, pg_sys::FLOAT8OID]) {
-                        return self.member(&format!(
-                            "function {name} with wrong signature for support number {number}"
-                        ));
-                    }
-                    is_within(function.amproc)
                 }
                 _ => return self.member(&format!("function {name} with invalid support number {number}")),
             };

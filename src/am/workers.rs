@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn every_row_is_inserted_whoever_inserts_it() {
         for count in [0, 1, 4] {
-            let memory = Arc::new(MemoryStore::new(64 << 20));
+            let memory = Arc::new(MemoryStore::new(64 << 20).unwrap());
             let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
             let workers = Workers::start(count, &memory, graph.space());
             let mut inserter = Inserter::default();
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_failure_in_a_thread_reaches_the_leader() {
-        let memory = Arc::new(MemoryStore::new(0)); // Room for a few pages only.
+        let memory = Arc::new(MemoryStore::new(0).unwrap()); // Room for a few pages only.
         let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
         let workers = Workers::start(2, &memory, graph.space());
         let refused = rows(100_000).find_map(|mut row| {

@@ -69,7 +69,7 @@ fn unplaced(kind: Unplaced, count: usize) -> Vec<HeapTid> {
 
 /// A store with room for a few pages more than it has.
 fn store(pages: &[Page]) -> MemoryStore {
-    let store = MemoryStore::new((pages.len() + 200) * PAGE_SIZE);
+    let store = MemoryStore::new((pages.len() + 200) * PAGE_SIZE).unwrap();
     for image in pages {
         let block = store.extend().expect("room for a page");
         let copy = |page: &mut Page| {
@@ -138,7 +138,7 @@ impl Sample {
             seed: 1,
             centre: 0,
         };
-        let store = MemoryStore::new(64 << 20);
+        let store = MemoryStore::new(64 << 20).unwrap();
         let graph = Graph::create(&store, parameters, centre).expect("a graph");
         let mut inserter = Inserter::default();
         let equal = std::iter::repeat_n(&values[0], EQUAL);

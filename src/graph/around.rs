@@ -35,7 +35,7 @@ impl<S: PageStore> Graph<'_, S> {
     pub(super) fn gather(&self, around: &mut Around, links: &[Link], at: Located<'_>, level: u8) -> Result<()> {
         let Around { met, found, points } = around;
         met.clear();
-        met.insert(at.link.node);
+        met.insert(at.link.node)?;
         found.clear();
         let (mut next, mut bytes) = (0, 0);
         for (i, &link) in links.iter().enumerate() {
@@ -56,7 +56,7 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             }
             // Only now is it met: a stale link must not hide the record that uses the slot today.
-            met.insert(link.node);
+            met.insert(link.node)?;
             let distance = self.space.between(at.at, point);
             let is_kept = bytes < MOST_BYTES;
             found.push((Choice { distance, link }, is_kept.then_some(next)));

@@ -13,7 +13,8 @@ use super::lanes;
 use super::link::is_live;
 use super::select::Located;
 use super::space::{Point, Query};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fallible::{self, Room, TryPush};
 use crate::quantize::code::Factors;
 use crate::storage::meta::Unplaced;
 use crate::storage::record::Code;
@@ -49,7 +50,10 @@ impl Pending {
         self.links.is_empty()
     }
 
-    pub(super) fn push(&mut self, at: Link, new: Link, code: Code<'_>, level: u8) {
+    pub(super) fn push(&mut self, at: Link, new: Link, code: Code<'_>, level: u8) -> Result<()> {
+        self.last.room(1)?;
+        self.words.room(code.words.len())?;
+        self.links.room(1)?;
         let before = self.last.insert(at.node, self.links.len() as u32);
         self.each = code.words.len();
         self.words.extend_from_slice(code.words);
@@ -60,6 +64,7 @@ impl Pending {
             factors: code.factors,
             before,
         });
+        Ok(())
     }
 
     /// The links of a record, the last one first.
@@ -102,8 +107,7 @@ impl<S: PageStore> Graph<'_, S> {
         for (row, stored) in rows {
             if let Some(kind) = row.unplaced {
                 let tids = &mut unplaced[kind as usize].1;
-                tids.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-                tids.push(row.tid);
+                tids.try_push(row.tid)?;
                 continue;
             }
             if !together {
@@ -129,7 +133,9 @@ impl<S: PageStore> Graph<'_, S> {
     fn link_pending(&self, inserter: &mut Inserter) -> Result<()> {
         let layout = &self.space.layout;
         let pending = std::mem::take(&mut inserter.search.put_off);
-        let mut order: Vec<u32> = (0..pending.links.len() as u32).collect();
+        let mut order = fallible::collect(0..pending.links.len() as u32)?;
+        // Sorting takes as much again.
+        fallible::spare(size_of_val(&order[..]))?;
         // Stable, so that a record gets its links in the order in which they were put off.
         order.sort_by_key(|&i| pending.links[i as usize].at.node);
         let block = |&i: &u32| layout.block(pending.links[i as usize].at.node);
@@ -164,6 +170,7 @@ impl<S: PageStore> Graph<'_, S> {
                     Edit::Unchanged(made)
                 })
             })?;
+            linked.room(made.len())?;
             linked.extend(made);
         }
         inserter.defers = false;
@@ -188,9 +195,10 @@ impl<S: PageStore> Graph<'_, S> {
                 at: &point,
             };
             if self.force_link(link.at, new, link.level)? {
+                linked.room(1)?;
                 linked.insert(link.new.node);
             } else if link.level == 0 && lost.last() != Some(&link.new) {
-                lost.push(link.new);
+                lost.try_push(link.new)?;
             }
         }
         for link in lost {

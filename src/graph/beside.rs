@@ -10,6 +10,7 @@ use super::scan::Scan;
 use super::search::Counts;
 use super::tids::Returned;
 use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::meta::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
 
@@ -32,17 +33,23 @@ pub struct BesideScan {
 
 impl BesideScan {
     /// A scan of the graph, and of rows at these distances ([`super::unplaced`]: rows without one come last).
-    pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> BesideScan {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
+    pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> Result<BesideScan> {
         rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-        BesideScan {
+        let mut tids = HashSet::new();
+        tids.room(rows.len())?;
+        tids.extend(rows.iter().map(|&(_, tid)| tid));
+        Ok(BesideScan {
             scan,
-            tids: rows.iter().map(|&(_, tid)| tid).collect(),
+            tids,
             rows,
             ahead: None,
             drained: false,
             returned: None,
             key: f32::NAN,
-        }
+        })
     }
 
     /// Whether a bound ended the scan before the index did.

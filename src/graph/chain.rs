@@ -272,7 +272,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut next = self.first_extension(head)?;
         while let Some(extension) = next.some() {
             self.store.check_interrupts();
-            if !met.insert(extension) || !self.is_node_block(extension) {
+            if !met.insert(extension)? || !self.is_node_block(extension) {
                 return Ok(());
             }
             let read = self.read(extension, |record| {
@@ -365,7 +365,7 @@ impl ChainReader {
     pub(super) fn read_next<S: PageStore>(
         &mut self,
         graph: &Graph<'_, S>,
-        mut f: impl FnMut(NodeRef, &Record<'_>),
+        mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>,
     ) -> Result<bool> {
         loop {
             let next = match self.next {
@@ -378,12 +378,12 @@ impl ChainReader {
             };
             graph.store.check_interrupts();
             self.path.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-            if self.met.insert(extension) {
+            if self.met.insert(extension)? {
                 let read = graph.read(extension, |record| {
                     if !is_extension_of(&record, self.head.owner()) {
                         return Ok(None);
                     }
-                    f(extension, &record);
+                    f(extension, &record)?;
                     Ok(Some((record.generation(), record.below())))
                 })?;
                 if let Some((generation, below)) = read {

@@ -297,7 +297,7 @@ impl<S: PageStore> Graph<'_, S> {
             } else if inserter.defers {
                 if !fill || links < FEWEST_LINKS_BACK {
                     let (at, code) = linker.neighbours.back(i);
-                    inserter.search.put_off.push(at, record.link, code, level);
+                    inserter.search.put_off.push(at, record.link, code, level)?;
                     links += 1;
                 }
             } else if !fill || links < FEWEST_LINKS_BACK {

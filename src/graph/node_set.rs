@@ -2,49 +2,66 @@
 
 use roaring::RoaringBitmap;
 
+use crate::error::Result;
+use crate::fallible::{self, TryPush};
 use crate::storage::NodeRef;
 
 /// A set of records.
 #[derive(Debug, Clone, Default)]
-pub struct NodeSet(RoaringBitmap);
+pub struct NodeSet {
+    bits: RoaringBitmap,
+    /// The last block of slots that got one: another one may be new, and takes memory.
+    block: Option<u32>,
+}
 
 impl NodeSet {
     /// Whether a record is in it.
     #[inline]
     pub fn contains(&self, node: NodeRef) -> bool {
-        self.0.contains(node.0)
+        self.bits.contains(node.0)
     }
 
     /// Adds a record; says whether it was new.
-    pub fn insert(&mut self, node: NodeRef) -> bool {
-        self.0.insert(node.0)
+    pub fn insert(&mut self, node: NodeRef) -> Result<bool> {
+        let block = Some(node.0 >> 16);
+        if block != self.block {
+            fallible::spare(0)?;
+            self.block = block;
+        }
+        Ok(self.bits.insert(node.0))
     }
 
     /// Takes a record out; says whether it was there.
     pub fn remove(&mut self, node: NodeRef) -> bool {
-        self.0.remove(node.0)
+        self.bits.remove(node.0)
     }
 
     /// Takes the first records out, `most` at most.
-    pub fn take_first(&mut self, most: usize) -> Vec<NodeRef> {
-        let first: Vec<_> = self.iter().take(most).collect();
-        self.0.remove_smallest(first.len() as u64);
-        first
+    pub fn take_first(&mut self, most: usize) -> Result<Vec<NodeRef>> {
+        let mut first = Vec::new();
+        first.try_extend(self.iter().take(most))?;
+        self.bits.remove_smallest(first.len() as u64);
+        Ok(first)
+    }
+
+    /// Takes out what is not in another set, too.
+    pub fn retain_in(&mut self, other: &NodeSet) {
+        self.bits &= &other.bits;
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bits.is_empty()
     }
 
     /// The records, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = NodeRef> {
-        self.0.iter().map(NodeRef)
+        self.bits.iter().map(NodeRef)
     }
 
     /// Bytes of memory, about. Takes time: it looks at each block of 65,536 slots.
     pub fn bytes(&self) -> usize {
-        let statistics = self.0.statistics();
+        let statistics = self.bits.statistics();
         (statistics.n_bytes_array_containers + statistics.n_bytes_bitset_containers) as usize
             + statistics.n_containers as usize * size_of::<[usize; 4]>()
     }
@@ -52,6 +69,9 @@ impl NodeSet {
 
 impl FromIterator<NodeRef> for NodeSet {
     fn from_iter<I: IntoIterator<Item = NodeRef>>(nodes: I) -> NodeSet {
-        NodeSet(nodes.into_iter().map(|node| node.0).collect())
+        NodeSet {
+            bits: nodes.into_iter().map(|node| node.0).collect(),
+            block: None,
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Nearest {
         }
         if self.found.len() == self.found.capacity() {
             let more = self.found.len().max(1024).min(2 * self.most - self.found.len());
-            self.found.try_reserve_exact(more).map_err(|_| Error::OutOfMemory)?;
+            self.found.try_reserve_exact(more).map_err(|_| Error::OutOfMemory)?; // No more than it may hold.
         }
         self.found.push(found);
         if self.found.len() >= 2 * self.most {

@@ -13,6 +13,7 @@ use super::node_set::NodeSet;
 use super::select::Located;
 use super::space::{Point, Query};
 use crate::error::Result;
+use crate::fallible::TryPush;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
 /// Links that an unreached node gets where there is room: as few lead to the others that are hard to reach.
@@ -38,8 +39,8 @@ impl Reached {
     }
 
     /// Adds a slot; says whether it was new.
-    fn insert(&mut self, node: NodeRef) -> bool {
-        node < self.end && self.nodes.insert(node)
+    fn insert(&mut self, node: NodeRef) -> Result<bool> {
+        Ok(node < self.end && self.nodes.insert(node)?)
     }
 }
 
@@ -83,7 +84,7 @@ impl<S: PageStore> Graph<'_, S> {
 
     /// Follows links from a record until nothing new comes.
     fn walk(&self, reached: &mut Reached, from: Link) -> Result<()> {
-        reached.insert(from.node);
+        reached.insert(from.node)?;
         let (mut hop, mut next) = (vec![from], Vec::new());
         while !hop.is_empty() {
             hop.sort_unstable_by_key(|link| link.node);
@@ -91,13 +92,13 @@ impl<S: PageStore> Graph<'_, S> {
                 self.read(link.node, |record| {
                     if record.is(link.generation, 0) {
                         for link in record.links() {
-                            if !reached.insert(link.node) {
+                            if !reached.insert(link.node)? {
                                 continue;
                             }
                             if next.len() < reached.most {
-                                next.push(link);
+                                next.try_push(link)?;
                             } else {
-                                reached.waiting.insert(link.node);
+                                reached.waiting.insert(link.node)?;
                             }
                         }
                     } else {
@@ -110,9 +111,9 @@ impl<S: PageStore> Graph<'_, S> {
             std::mem::swap(&mut hop, &mut next);
             if hop.is_empty() {
                 // The links to them are taken at their word.
-                for node in reached.waiting.take_first(reached.most) {
+                for node in reached.waiting.take_first(reached.most)? {
                     let generation = self.read(node, |record| Ok(record.generation()))?;
-                    hop.push(Link { node, generation });
+                    hop.try_push(Link { node, generation })?;
                 }
             }
         }

@@ -132,13 +132,13 @@ impl<S: PageStore> Graph<'_, S> {
                 match record.state() {
                     State::Free => free += 1,
                     // What an interrupted VACUUM left.
-                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)),
+                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
                     // What a crash left of a chain that was being settled.
                     State::Node if is_empty_node(&record) => {
-                        emptied.insert(node);
+                        emptied.insert(node)?;
                     }
                     State::Extension if record.tid_count() == 0 => {
-                        emptied.insert(record.owner());
+                        emptied.insert(record.owner())?;
                     }
                     _ => {}
                 }
@@ -169,9 +169,9 @@ impl<S: PageStore> Graph<'_, S> {
                 let view = record.view();
                 if removed > 0 && is_empty_node(&view) {
                     record.set_dead();
-                    died += u64::from(dead.insert(layout.node(block, slot)?));
+                    died += u64::from(dead.insert(layout.node(block, slot)?)?);
                 } else if removed > 0 && view.state() == State::Extension && view.tid_count() == 0 {
-                    emptied.insert(view.owner());
+                    emptied.insert(view.owner())?;
                 }
             }
             Ok(Edit::Changed(died))
@@ -206,7 +206,7 @@ impl<S: PageStore> Graph<'_, S> {
                     record.set_dead();
                     Ok(Edit::Changed(true))
                 })?;
-            if died && pass.dead.insert(owner) {
+            if died && pass.dead.insert(owner)? {
                 pass.removal.nodes_removed += 1;
             }
         }
@@ -254,14 +254,14 @@ impl<S: PageStore> Graph<'_, S> {
                     if is_upper_of(&record.view(), dead) {
                         record.set_dead();
                         let node = self.space.layout.node(block, slot)?;
-                        upper.dead.entry(record.view().level()).or_default().insert(node);
+                        upper.dead.entry(record.view().level()).or_default().insert(node)?;
                     }
                 }
                 Ok(Edit::Changed(()))
             })?;
         }
         for node in upper.dead.values().flat_map(NodeSet::iter) {
-            dead.insert(node);
+            dead.insert(node)?;
         }
         Ok(upper)
     }

@@ -25,6 +25,7 @@ use super::tids::Returned;
 use super::unplaced::ChainScan;
 use super::visited::Visited;
 use crate::error::Result;
+use crate::fallible::{Room, TryPush};
 use crate::storage::meta::Unplaced;
 use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
@@ -61,6 +62,8 @@ pub struct Limits {
     pub killed: bool,
     /// Order key beyond which nothing is wanted ([`super::space::Space::key_beyond`]).
     pub beyond: f32,
+    /// Whether rows without a place in the graph are wanted all the same where there is such a key.
+    pub unplaced: bool,
 }
 
 impl Limits {
@@ -76,6 +79,7 @@ impl Limits {
             keys: Keys::Stored,
             killed: false,
             beyond: f32::INFINITY,
+            unplaced: false,
         }
     }
 }
@@ -215,7 +219,7 @@ impl Node {
             next,
             ..Node::of(link, lsn)
         };
-        node.keep_new(tids);
+        node.keep_new(tids)?;
         Ok(node)
     }
 
@@ -226,6 +230,7 @@ impl Node {
         };
         graph.store.check_interrupts();
         // One that was met before has been unlinked and used again since.
+        self.met.room(1)?;
         let next = match self.met.insert(extension) {
             true => graph.more_tids(self.link, extension, |entry| tids.add(entry))?,
             false => None,
@@ -248,16 +253,18 @@ impl Node {
                 self.record = self.link.node;
             }
         }
-        self.keep_new(tids);
+        self.keep_new(tids)?;
         Ok(true)
     }
 
     /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
-    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) {
+    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) -> Result<()> {
         if self.next != NodeRef::NONE || !self.returned.is_empty() {
+            self.returned.room(tids.len())?;
             tids.retain(|&tid| self.returned.insert(tid));
         }
         tids.reverse();
+        Ok(())
     }
 }
 
@@ -425,7 +432,7 @@ impl Scan {
                     continue;
                 }
                 if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
-                    self.late.push(found);
+                    self.late.try_push(found)?;
                     continue;
                 }
                 self.last = found.distance;
@@ -447,9 +454,11 @@ impl Scan {
         }
     }
 
-    /// The next of the rows without a place in the graph: after all that have one, and beyond every radius.
+    /// The next of the rows without a place in the graph: after all that have one, and beyond a radius unless they are within it
+    /// (for PostgreSQL NaN is above all numbers).
     fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
-        if self.bounded || self.limits.iteration == Iteration::Off || self.limits.beyond < f32::INFINITY {
+        let is_within = self.limits.unplaced || self.limits.beyond == f32::INFINITY;
+        if self.bounded || self.limits.iteration == Iteration::Off || !is_within {
             return Ok(None);
         }
         loop {
@@ -472,19 +481,19 @@ impl Scan {
     /// Makes more nodes ready, or moves on to the next phase.
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
-            Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes(),
+            Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
                 let width = graph.beam_width(self.limits.width);
                 graph.search(&mut self.search, &self.query, width)?;
-                self.collect();
+                self.collect()?;
                 // What many lead to may have crowded out what few do.
                 while self.farther.len() < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && graph.resume(&mut self.search, &self.query, width)?
                 {
-                    self.collect();
+                    self.collect()?;
                 }
-                self.take_nearest(self.limits.width);
+                self.take_nearest(self.limits.width)?;
                 self.phase = if self.limits.iteration == Iteration::Off {
                     Phase::End
                 } else {
@@ -495,25 +504,25 @@ impl Scan {
                 self.bounded = true;
                 let mut rest = std::mem::take(&mut self.farther);
                 let killed = self.limits.killed;
-                rest.extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)));
+                rest.try_extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)))?;
                 self.make_ready(rest);
                 self.phase = Phase::Late;
             }
-            Phase::Rounds if self.is_pass_cheaper(graph)? => self.begin_passes(),
+            Phase::Rounds if self.is_pass_cheaper(graph)? => self.begin_passes()?,
             Phase::Rounds => {
                 // Rounds grow with what was met, so that a scan of everything takes time in proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
                 if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
-                    self.collect();
-                    self.take_nearest(count);
+                    self.collect()?;
+                    self.take_nearest(count)?;
                 } else {
-                    self.begin_passes();
+                    self.begin_passes()?;
                 }
             }
             Phase::Passes if !self.farther.is_empty() => {
                 let chunk = self.chunk;
                 self.chunk = chunk.saturating_mul(CHUNK_GROWTH);
-                self.take_nearest(chunk);
+                self.take_nearest(chunk)?;
             }
             Phase::Passes => {
                 let passes = self.passes.as_mut();
@@ -556,14 +565,14 @@ impl Scan {
     }
 
     /// Leaves it to passes to return everything that was not returned, also of what rounds have met.
-    fn begin_passes(&mut self) {
+    fn begin_passes(&mut self) -> Result<()> {
         let mut unreturned = Visited::new();
         let found = [&mut self.ready, &mut self.farther, &mut self.late].map(std::mem::take);
         for found in found.iter().flatten() {
-            unreturned.insert(found.link.node);
+            unreturned.insert(found.link.node)?;
         }
         for met in self.search.take_rest() {
-            unreturned.insert(met.link.node);
+            unreturned.insert(met.link.node)?;
         }
         let from = match self.limits.iteration {
             Iteration::Strict => self.last,
@@ -571,6 +580,7 @@ impl Scan {
         };
         self.passes = Some(Passes::new(self.search.take_met(), unreturned, from));
         self.phase = Phase::Passes;
+        Ok(())
     }
 
     /// What is left is beyond the bound; what was held back is not.
@@ -581,22 +591,30 @@ impl Scan {
     }
 
     /// Takes over what a round found.
-    fn collect(&mut self) {
+    fn collect(&mut self) -> Result<()> {
         let (killed, before) = (self.limits.killed, self.farther.len());
         let live = self.search.beam().iter().filter(|met| met.live);
         let met = live.clone().count();
-        self.farther.extend(live.filter_map(|met| Found::of(met, killed)));
+        self.farther.try_extend(live.filter_map(|met| Found::of(met, killed)))?;
         self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
+        Ok(())
     }
 
     /// Makes the nearest `count` of what was found ready.
-    fn take_nearest(&mut self, count: usize) {
-        let mut found = std::mem::take(&mut self.farther);
-        if found.len() > count {
-            found.select_nth_unstable_by(count, |a, b| a.distance.total_cmp(&b.distance));
-            self.farther = found.split_off(count);
-        }
-        self.make_ready(found);
+    fn take_nearest(&mut self, count: usize) -> Result<()> {
+        let Some(others) = self.farther.len().checked_sub(count).filter(|&others| others > 0) else {
+            let found = std::mem::take(&mut self.farther);
+            self.make_ready(found);
+            return Ok(());
+        };
+        // The nearest come to the end.
+        self.farther
+            .select_nth_unstable_by(others - 1, |a, b| b.distance.total_cmp(&a.distance));
+        let mut nearest = std::mem::take(&mut self.ready);
+        nearest.room(count)?;
+        nearest.extend(self.farther.drain(others..));
+        self.make_ready(nearest);
+        Ok(())
     }
 
     fn make_ready(&mut self, mut found: Vec<Found>) {

@@ -56,7 +56,7 @@ fn row(tid: HeapTid) -> usize {
 }
 
 fn store() -> MemoryStore {
-    MemoryStore::new(256 << 20)
+    MemoryStore::new(256 << 20).unwrap()
 }
 
 fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {

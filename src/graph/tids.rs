@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use super::Graph;
 use super::chain::{Head, Outcome};
 use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Entry, State};
 use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
@@ -121,7 +122,10 @@ impl<S: PageStore> Graph<'_, S> {
                     let (_, record) = record?;
                     // One whose tails are missing is not found by a search, and never will be.
                     if record.state() == State::Extension || record.is_complete() {
-                        found.extend(record.tids().filter(|tid| rows.contains(tid)));
+                        for tid in record.tids().filter(|tid| rows.contains(tid)) {
+                            found.room(1)?;
+                            found.insert(tid);
+                        }
                     }
                 }
                 Ok(())

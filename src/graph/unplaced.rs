@@ -91,6 +91,7 @@ impl ChainScan {
                 self.tids.extend(alive.map(|entry| entry.tid));
                 self.counts.dead_rows += (record.tid_count() - self.tids.len()) as u64;
                 (self.record, self.lsn) = (extension, record.lsn());
+                Ok(())
             })?;
             if !is_read {
                 return Ok(None);

@@ -1,5 +1,7 @@
 //! The set of records that a search has met: open addressing, as large as the search, reused from one to the next.
 
+use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::NodeRef;
 
 /// Slots at first: enough for a search of the default width.
@@ -62,27 +64,30 @@ impl Visited {
 
     /// Adds a record; says whether it was new. [`NodeRef::NONE`] never is.
     #[inline]
-    pub fn insert(&mut self, node: NodeRef) -> bool {
+    pub fn insert(&mut self, node: NodeRef) -> Result<bool> {
         let at = Self::find(&self.slots, node.0);
         if self.slots[at] == node.0 {
-            return false;
+            return Ok(false);
         }
         self.slots[at] = node.0;
         self.len += 1;
         if 2 * self.len > self.slots.len() {
-            self.grow();
+            self.grow()?;
         }
-        true
+        Ok(true)
     }
 
     #[cold]
-    fn grow(&mut self) {
-        let mut slots = vec![EMPTY; 4 * self.slots.len()];
+    fn grow(&mut self) -> Result<()> {
+        let mut slots = Vec::new();
+        slots.room(4 * self.slots.len())?;
+        slots.resize(4 * self.slots.len(), EMPTY);
         for &node in self.slots.iter().filter(|&&node| node != EMPTY) {
             let at = Self::find(&slots, node);
             slots[at] = node;
         }
         self.slots = slots;
+        Ok(())
     }
 }
 
@@ -97,12 +102,12 @@ mod tests {
             let mut theirs = std::collections::HashSet::new();
             for i in 0..60_000u32 {
                 let node = i.wrapping_mul(0x0100_0193) % 20_011 * (round + 1);
-                assert_eq!(ours.insert(NodeRef(node)), theirs.insert(node));
+                assert_eq!(ours.insert(NodeRef(node)), Ok(theirs.insert(node)));
             }
             assert_eq!(ours.len(), theirs.len());
             assert!((0..100_000).all(|node| ours.contains(NodeRef(node)) == theirs.contains(&node)));
             ours.clear();
         }
-        assert!(!ours.insert(NodeRef::NONE));
+        assert_eq!(ours.insert(NodeRef::NONE), Ok(false));
     }
 }

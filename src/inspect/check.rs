@@ -3,7 +3,7 @@
 //! The snapshot is taken before the index is read: whatever row it sees was in the index then, since a transaction's rows are before it commits; and stays there
 //! as long as the snapshot lives.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -12,12 +12,13 @@ use super::guise::Guise;
 use super::{Allowed, Inspected, Others};
 use crate::am;
 use crate::error::{Error, Result};
+use crate::fallible::{self, TryPush};
 use crate::graph::Graph;
 use crate::graph::check::{Fault, Row, Severity, fingerprint};
 use crate::graph::space::Point;
 use crate::graph::value::RowValue;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode, Ring, or_raise, relation_name};
+use crate::storage::buffers::{self, BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
@@ -61,8 +62,13 @@ fn hnsw_check(
 fn faults(opened: &Inspected, heapallindexed: bool) -> Result<Vec<Fault>> {
     let all = || {
         let mut faults = Vec::new();
-        check(opened, heapallindexed, &mut |fault| faults.push(fault))?;
-        Ok(faults)
+        let mut memory = Ok(());
+        check(opened, heapallindexed, &mut |fault| {
+            // With its text.
+            let added = fallible::spare(0).and_then(|()| faults.try_push(fault));
+            memory = std::mem::replace(&mut memory, Ok(())).and(added);
+        })?;
+        memory.map(|()| faults)
     };
     let mut faults: Vec<Fault> = all()?;
     let is_corruption = |fault: &Fault| fault.severity == Severity::Corruption;
@@ -94,27 +100,29 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
     // SAFETY: the index is open and locked, and the ring outlives the store.
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
-    let rows = graph.check(report)?;
-    if let Some(snapshot) = snapshot {
+    let mut missing = Vec::new();
+    graph.check_within(buffers::maintenance_memory(), report, &mut |rows, blocks| {
+        let Some(snapshot) = &snapshot else { return Ok(()) };
         let mut comparison = Comparison {
             opened,
             graph: &graph,
-            rows: &rows,
+            rows,
             point: Point::default(),
-            missing: HashMap::new(),
+            missing: &mut missing,
         };
         // SAFETY: table and index are open and locked.
-        unsafe { comparison.scan_table(&snapshot) };
-        let mut missing: Vec<_> = comparison.missing.into_iter().collect();
-        missing.sort_unstable_by_key(|(tid, _)| (tid.block, tid.offset));
-        for (tid, what) in missing {
-            report(Fault {
-                severity: Severity::Corruption,
-                block: None,
-                slot: None,
-                what: format!("row ({},{}) of the table {what}", tid.block, tid.offset),
-            });
-        }
+        unsafe { comparison.scan_table(snapshot, blocks) };
+        Ok(())
+    })?;
+    missing.sort_unstable_by_key(|&(tid, _): &(HeapTid, _)| (tid.block, tid.offset));
+    missing.dedup_by_key(|&mut (tid, _)| tid);
+    for (tid, what) in missing {
+        report(Fault {
+            severity: Severity::Corruption,
+            block: None,
+            slot: None,
+            what: format!("row ({},{}) of the table {what}", tid.block, tid.offset),
+        });
     }
     Ok(())
 }
@@ -140,13 +148,13 @@ impl Drop for Snapshot {
     }
 }
 
-/// The rows of a table, compared with those of its index.
+/// The rows of some blocks of a table, compared with those of its index.
 struct Comparison<'c> {
     opened: &'c Inspected,
     graph: &'c Graph<'c, BufferStore>,
     rows: &'c [Row],
     point: Point,
-    missing: HashMap<HeapTid, &'static str>,
+    missing: &'c mut Vec<(HeapTid, &'static str)>,
 }
 
 impl Comparison<'_> {
@@ -154,14 +162,22 @@ impl Comparison<'_> {
     ///
     /// # Safety
     /// Table and index are open and locked.
-    unsafe fn scan_table(&mut self, snapshot: &Snapshot) {
+    unsafe fn scan_table(&mut self, snapshot: &Snapshot, blocks: Range<u64>) {
         // SAFETY: as the caller promises; the scan is ended by the function that reads it.
         unsafe {
             let (heap, index) = (self.opened.heap, self.opened.index);
             let info = pg_sys::BuildIndexInfo(index);
             (*info).ii_Concurrent = true;
-            let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, true);
-            am::table::read(heap, index, info, scan, &mut |datum, tid| self.compare(datum, tid));
+            let all = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+            let end = blocks.end.min(u64::from(all)) as pg_sys::BlockNumber;
+            if blocks.start >= u64::from(end) {
+                return;
+            }
+            let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, false);
+            let blocks = blocks.start as pg_sys::BlockNumber..end;
+            am::table::read_blocks(heap, index, info, scan, blocks, &mut |datum, tid| {
+                self.compare(datum, tid)
+            });
         }
     }
 
@@ -186,7 +202,7 @@ impl Comparison<'_> {
                 Ok(_) => "has another vector in the index",
                 Err(_) => "is not in the index",
             };
-            self.missing.insert(tid, what);
+            self.missing.try_push((tid, what))?;
         }
         Ok(())
     }

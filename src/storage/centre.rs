@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn written(centre: &[f32]) -> MemoryStore {
-        let store = MemoryStore::new(0);
+        let store = MemoryStore::new(0).unwrap();
         store.extend().unwrap(); // The meta page.
         write(&store, centre).unwrap();
         store
@@ -183,7 +183,7 @@ mod tests {
             centre: 0,
             ..parameters(&values(3))
         };
-        assert_eq!(read(&MemoryStore::new(0), &none), Ok(Vec::new()));
+        assert_eq!(read(&MemoryStore::new(0).unwrap(), &none), Ok(Vec::new()));
         assert_eq!(none.first_node_block(), 1);
     }
 
@@ -217,7 +217,7 @@ mod tests {
             refuses(&|page| init(page, &[]), block);
         }
         // Pages of a file that was cut off.
-        let cut = MemoryStore::new(0);
+        let cut = MemoryStore::new(0).unwrap();
         cut.extend().unwrap();
         assert!(read(&cut, &parameters).is_err());
     }

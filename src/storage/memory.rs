@@ -14,6 +14,7 @@ use super::prefetch::prefetch;
 use super::store::{Edit, PageStore};
 use super::{BlockNumber, corrupted};
 use crate::error::{Error, Result};
+use crate::fallible::{self, Room};
 
 /// Pages that one insert may add: a record on every level, a few tails, an extension.
 const HEADROOM: usize = 48;
@@ -56,16 +57,20 @@ fn this_thread() -> usize {
 
 impl MemoryStore {
     /// A store of at most `bytes` bytes of pages (and a few pages at the least).
-    pub fn new(bytes: usize) -> MemoryStore {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(bytes: usize) -> Result<MemoryStore> {
         let capacity = (bytes / PAGE_SIZE).max(2 * HEADROOM).min(u32::MAX as usize);
-        MemoryStore {
-            segments: (0..capacity.div_ceil(SEGMENT)).map(|_| OnceLock::new()).collect(),
+        let segments = fallible::collect((0..capacity.div_ceil(SEGMENT)).map(|_| OnceLock::new()))?;
+        Ok(MemoryStore {
+            segments: segments.into_boxed_slice(),
             capacity,
             len: AtomicU32::new(0),
             extending: Mutex::new(()),
             free: Mutex::new(Vec::new()),
             interrupts: None,
-        }
+        })
     }
 
     /// The same, where `check` looks for an interrupt: on the thread that calls this, and on no other.
@@ -202,7 +207,7 @@ impl PageStore for MemoryStore {
         if segment.get().is_none() {
             let mut pages = Vec::new();
             let len = SEGMENT.min(self.capacity - block as usize);
-            pages.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
+            pages.room(len)?;
             huge_pages(pages.spare_capacity_mut());
             pages.resize_with(len, || RwLock::new([0; PAGE_SIZE]));
             segment.get_or_init(|| pages.into_boxed_slice());
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_pin_is_no_lock_and_reads_what_is_there_when_it_is_read() {
-        let store = MemoryStore::new(0);
+        let store = MemoryStore::new(0).unwrap();
         let block = store.extend().unwrap();
         let pin = store.pin(block).unwrap();
         store
@@ -269,8 +274,8 @@ mod tests {
         static CHECKS: AtomicU32 = AtomicU32::new(0);
         let count = || CHECKS.load(Ordering::Relaxed);
         let check = || _ = CHECKS.fetch_add(1, Ordering::Relaxed);
-        MemoryStore::new(0).check_interrupts();
-        let store = MemoryStore::new(0).with_interrupts(check);
+        MemoryStore::new(0).unwrap().check_interrupts();
+        let store = MemoryStore::new(0).unwrap().with_interrupts(check);
         store.check_interrupts();
         assert_eq!(count(), 1);
         std::thread::scope(|scope| {
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_block_beyond_the_end_is_new_and_cannot_be_changed() {
-        let store = MemoryStore::new(0);
+        let store = MemoryStore::new(0).unwrap();
         for block in [0, SEGMENT as BlockNumber, BlockNumber::MAX] {
             assert!(store.read(block, |page| Ok(page::is_new(page))).unwrap());
             let pin = store.pin(block).unwrap();

@@ -5,7 +5,8 @@
 //! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
 
 use super::speculative::Command;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fallible::Room;
 use crate::graph::insert::NewRow;
 use crate::storage::HeapTid;
 
@@ -38,14 +39,12 @@ impl List {
     /// Adds a row that is staged on a level; a `speculative` one, of that command, may be taken back by itself.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
     pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8], speculative: Option<Command>) -> Result<()> {
-        let reserved = self
-            .rows
-            .try_reserve(1)
-            .and_then(|()| self.ends.try_reserve(1))
-            .and_then(|()| self.stored.try_reserve(stored.len()));
-        reserved.map_err(|_| Error::OutOfMemory)?;
+        self.rows.room(1)?;
+        self.ends.room(1)?;
+        self.stored.room(stored.len())?;
+        self.marks.room(1)?;
         debug_assert!(self.marks.last().is_none_or(|mark| mark.level <= level));
         if self.marks.last().is_none_or(|mark| mark.level < level) {
             self.marks.push(Mark {

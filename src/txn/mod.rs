@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_sys};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::fallible::{self, Room, TryPush};
 use crate::graph::Graph;
 use crate::graph::bounds::Keys;
 use crate::graph::insert::{Inserter, NewRow};
@@ -48,6 +49,8 @@ const MOST_MERGED: usize = 1 << 23;
 
 /// Temporary indexes that are remembered.
 const MOST_FORGETFUL: usize = 1 << 10;
+/// Staged rows after which a scan that takes them over may be interrupted.
+const CHECK_EVERY: usize = 1024;
 
 /// What a transaction has staged.
 #[derive(Default)]
@@ -206,7 +209,9 @@ impl Staged {
             .copied
             .filter(|&(copy, _)| copy == file)
             .map_or(0, |(_, rows)| rows);
-        let doubtful: HashSet<_> = self.list.doubtful().skip(copied).collect();
+        let mut doubtful = HashSet::new();
+        doubtful.room(self.list.doubtful().len().saturating_sub(copied))?;
+        doubtful.extend(self.list.doubtful().skip(copied));
         let inserted = if doubtful.is_empty() {
             HashSet::new()
         } else {
@@ -214,11 +219,8 @@ impl Staged {
             graph.find_rows(doubtful)?
         };
         self.list.begin_insertion();
-        let mut rows = Vec::new();
-        rows.try_reserve_exact(self.list.len() - copied)
-            .map_err(|_| Error::OutOfMemory)?;
-        let staged = self.list.rows().skip(copied);
-        rows.extend(staged.filter(|(row, _)| !inserted.contains(&row.tid)));
+        let rows = self.list.rows().skip(copied);
+        let rows = fallible::collect(rows.filter(|(row, _)| !inserted.contains(&row.tid)))?;
         let (measured, count) = (Measured::start(), rows.len());
         graph.insert_batch(&mut inserter, rows.into_iter())?;
         measured.end(count, &inserter, &store);
@@ -462,11 +464,17 @@ pub unsafe fn beside(
                 }
                 staged.settle(heap);
             }
-            let distance = |(row, stored): (NewRow, &[u8])| match row.unplaced {
-                Some(kind) => kind.distance(),
-                None => staged.space.whole_key(query, stored, keys),
-            };
-            rows.extend(staged.list.rows().map(|row| (distance(row), row.0.tid)));
+            for (i, (row, stored)) in staged.list.rows().enumerate() {
+                if i % CHECK_EVERY == 0 {
+                    pgrx::check_for_interrupts!();
+                }
+                let key = match row.unplaced {
+                    Some(kind) => kind.distance(),
+                    None => staged.space.whole_key(query, stored, keys),
+                };
+                let found = rows.try_push((key, row.tid));
+                found.unwrap_or_else(|error| error.raise());
+            }
         }
         staging.merged += rows.len();
         rows

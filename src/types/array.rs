@@ -1,6 +1,7 @@
 //! Arrays of fixed-width numbers, read and made in place.
 
 use crate::error::{Error, Result};
+use crate::fallible;
 use crate::types::call::{Argument, Arguments};
 use pgrx::array::RawArray;
 use pgrx::pg_sys;
@@ -177,10 +178,10 @@ impl NumericArray {
             let to_f32 = |&number: &pg_sys::Datum| {
                 pgrx::fcinfo::direct_function_call::<f32>(pg_sys::numeric_float4, &[Some(number)]).unwrap_or_default()
             };
-            let values = numbers.iter().map(to_f32).collect();
+            let values = fallible::collect(numbers.iter().map(to_f32));
             pg_sys::pfree(elements.cast());
             pg_sys::pfree(nulls.cast());
-            Ok(values)
+            values
         }
     }
 }

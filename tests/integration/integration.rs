@@ -19,6 +19,7 @@ mod input;
 mod isolation;
 mod load;
 mod marks;
+mod memory;
 mod recall;
 mod recovery;
 mod reference;

@@ -11,7 +11,7 @@ SELECT * FROM hnsw_check('t_val', true);
 SELECT * FROM hnsw_check('t_l1', heapallindexed => true);
 SELECT * FROM hnsw_check('t_cosine', heapallindexed => true);
 
--- What is staged is in the index when that is checked; what is not indexed is not missed.
+-- What is staged is in the index when that is checked, rows without a vector and zero vectors too.
 BEGIN;
 INSERT INTO t VALUES (4000, '[1,2,3]'), (4002, '[0,0,0]'), (4004, NULL);
 UPDATE t SET val = val + '[1,1,1]' WHERE id < 100;
@@ -174,3 +174,20 @@ END
 $$;
 SELECT name, CASE WHEN current_setting('server_version_num')::int < 180000 THEN value IS NULL ELSE value::int BETWEEN 10 AND 2000 END AS as_expected
     FROM unnest(ARRAY['Nodes Visited', 'Distances Estimated', 'Index Pages Read']) name, explained(name) value;
+
+-- A check whose rows do not fit the memory for them looks at one part of the table after the other
+CREATE TABLE many (id int, val vector(3)) WITH (fillfactor = 50, autovacuum_enabled = off);
+INSERT INTO many SELECT n, ARRAY[n % 50, n % 7, 1]::vector FROM generate_series(1, 100000) n;
+CREATE INDEX many_val ON many USING hnsw (val vector_l2_ops);
+-- New rows beside the first, one in the midst and the last, that the index does not get
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'many_val'::regclass;
+UPDATE many SET val = '[60,60,60]' WHERE id IN (1, 2, 50000, 100000);
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'many_val'::regclass;
+SET maintenance_work_mem = '1MB';
+CREATE TABLE missed AS SELECT * FROM hnsw_check('many_val', heapallindexed => true);
+SET maintenance_work_mem = '64MB';
+SELECT count(*) AS missed, bool_and(fault = format('row %s of the table is not in the index', m.ctid)) AS named
+FROM missed JOIN many m ON position(m.ctid::text IN fault) > 0;
+SELECT count(*) FROM (SELECT * FROM hnsw_check('many_val', heapallindexed => true) EXCEPT SELECT * FROM missed) s;
+RESET maintenance_work_mem;
+DROP TABLE many, missed;

@@ -16,13 +16,11 @@ CREATE INDEX ON empty USING hnsw (v foreign_ops);
 CREATE UNLOGGED TABLE unlogged (v vector(3));
 CREATE INDEX ON unlogged USING hnsw (v foreign_ops);
 
--- With a function for the radius that is another one.
+-- With more functions than there are.
 CREATE OPERATOR CLASS norm_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
     FUNCTION 1 hnsw_vector_cosine_support(internal),
     FUNCTION 2 vector_norm(vector);
-SELECT valid('norm_ops');
-CREATE INDEX ON t USING hnsw (v norm_ops);
 
 -- Without a support function, without an operator.
 CREATE OPERATOR CLASS bare_ops FOR TYPE vector USING hnsw AS OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops;

@@ -16,6 +16,8 @@ use std::ffi::{c_char, c_int};
 
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
+pub use need::is_minimum;
+
 use need::Need;
 
 /// The planner of whoever was there before, and the step before the start of a plan.

@@ -4,6 +4,8 @@
 //! or bounds the rows: there it is enough that rows are in order within the precision of stored vectors. A node that compares
 //! neighbours (Unique, Group, Merge Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
 
+use std::ffi::CStr;
+
 use pgrx::PgList;
 use pgrx::pg_sys::{self, NodeTag};
 
@@ -193,6 +195,7 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
         let rows = (*(*limit).plan.lefttree).plan_rows;
         let reading = match count((*limit).limitCount) {
             Count::All => need.reading,
+            Count::Rows(_) if is_minimum((*limit).plan.targetlist) => Reading::All,
             Count::Unknown(limit) => Reading::Some(limit),
             Count::Rows(wanted) => match count((*limit).limitOffset) {
                 Count::Rows(offset) if wanted + offset >= rows => Reading::AllByEstimate,
@@ -205,6 +208,22 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
             pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES => need.at_least(Order::Compared),
             _ => need,
         }
+    }
+}
+
+/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with LIMIT 1, which nobody has
+/// written, so that an approximate row will not do.
+///
+/// # Safety
+/// `columns` is a list of a query's or a plan's columns, or null.
+pub unsafe fn is_minimum(columns: *mut pg_sys::List) -> bool {
+    // SAFETY: as the caller promises; a column's name is a string, if it has one.
+    unsafe {
+        let columns = PgList::<pg_sys::TargetEntry>::from_pg(columns);
+        let name = columns
+            .get_ptr(0)
+            .map_or(std::ptr::null_mut(), |column| (*column).resname);
+        columns.len() == 1 && !name.is_null() && CStr::from_ptr(name) == c"agg_target"
     }
 }
 

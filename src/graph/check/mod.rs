@@ -15,10 +15,13 @@ mod records;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
+use std::ops::Range;
+
 use super::Graph;
 use super::node_set::NodeSet;
 use super::space::Point;
 use crate::error::{Error, Result};
+use crate::fallible::{Room, TryPush};
 use crate::storage::meta::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
@@ -61,6 +64,11 @@ impl Row {
         Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
     }
 
+    /// The block of the table that it is in.
+    fn block(self) -> u64 {
+        self.0 >> 32
+    }
+
     /// Its TID.
     pub fn tid(self) -> HeapTid {
         HeapTid {
@@ -69,6 +77,60 @@ impl Row {
         }
     }
 }
+
+/// The end of all blocks of a table.
+const ALL: u64 = 1 << 32;
+
+/// Rows of the index, of as many blocks of the table as the memory for them allows: a pass over the index keeps those of the first ones that are still
+/// to be looked at.
+struct Rows {
+    kept: Vec<Row>,
+    blocks: Range<u64>,
+    most: usize,
+}
+
+impl Rows {
+    fn new(bytes: usize) -> Rows {
+        Rows {
+            kept: Vec::new(),
+            blocks: 0..ALL,
+            most: (bytes / size_of::<Row>()).max(FEWEST_ROWS),
+        }
+    }
+
+    /// Adds a row, if it is of one of the blocks.
+    fn add(&mut self, row: Row) -> Result<()> {
+        if !self.blocks.contains(&row.block()) {
+            return Ok(());
+        }
+        self.kept.try_push(row)?;
+        if self.kept.len() > self.most {
+            self.leave_half();
+        }
+        Ok(())
+    }
+
+    /// Leaves the last blocks, with about half of the rows, to another pass; but not the only block.
+    fn leave_half(&mut self) {
+        let middle = self.kept.len() / 2;
+        let (_, row, _) = self.kept.select_nth_unstable(middle);
+        self.blocks.end = row.block().max(self.blocks.start + 1);
+        let end = self.blocks.end;
+        self.kept.retain(|row| row.block() < end);
+        // Only a damaged index has so many rows of one block: these are kept together, as long as there is memory.
+        self.most = self.most.max(2 * self.kept.len());
+    }
+
+    /// Begins another pass, if blocks are left.
+    fn go_on(&mut self) -> bool {
+        self.blocks = self.blocks.end..ALL;
+        self.kept.clear();
+        !self.blocks.is_empty()
+    }
+}
+
+/// Rows that a pass keeps, however little memory there is.
+const FEWEST_ROWS: usize = 1024;
 
 /// Some bits of a hash of a stored vector.
 pub fn fingerprint(stored: &[u8]) -> u16 {
@@ -95,9 +157,8 @@ impl Report<'_> {
 }
 
 /// What is remembered of the records seen so far.
-#[derive(Default)]
 struct Seen {
-    rows: Vec<Row>,
+    rows: Rows,
     /// TID extensions that belong to a chain.
     chained: NodeSet,
     /// TID extensions.
@@ -111,9 +172,32 @@ struct Seen {
 
 impl<S: PageStore> Graph<'_, S> {
     /// Reports what is not as it should be. Returns the rows that the index has, in the order of their TIDs.
+    #[cfg(any(test, feature = "fuzz"))]
     pub fn check(&self, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
+        let mut all = Vec::new();
+        self.check_within(usize::MAX, fault, &mut |rows, _| all.try_extend(rows.iter().copied()))?;
+        Ok(all)
+    }
+
+    /// Reports what is not as it should be, within about so many bytes of `memory`. Shows `each` the rows that the index has, in the order of their TIDs,
+    /// with the blocks of the table that they are in, all there are of these: as many blocks at a time as the memory allows, each for another pass
+    /// over the index.
+    pub fn check_within(
+        &self,
+        memory: usize,
+        fault: &mut dyn FnMut(Fault),
+        each: &mut dyn FnMut(&[Row], Range<u64>) -> Result<()>,
+    ) -> Result<()> {
         let mut report = Report { fault };
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            rows: Rows::new(memory / 2),
+            chained: NodeSet::default(),
+            extensions: NodeSet::default(),
+            own: Point::default(),
+            other: Point::default(),
+            words: Vec::new(),
+            expected: Vec::new(),
+        };
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             let page = self.store.read_in_passing(block, |page| Ok(*page))?;
@@ -133,9 +217,32 @@ impl<S: PageStore> Graph<'_, S> {
         }
         self.check_unplaced(&mut seen, &mut report)?;
         self.check_extensions(&seen, &mut report)?;
-        self.check_rows(&mut seen.rows, &mut report)?;
-        self.check_reach(&mut report)?;
-        Ok(seen.rows)
+        loop {
+            self.check_rows(&mut seen.rows.kept, &mut report)?;
+            each(&seen.rows.kept, seen.rows.blocks.clone())?;
+            if !seen.rows.go_on() {
+                break;
+            }
+            self.collect_rows(&mut seen)?;
+        }
+        seen.rows.kept = Vec::new();
+        self.check_reach(memory / 2, &mut report)
+    }
+
+    /// Another pass for rows alone; what is not as it should be was reported by the first.
+    fn collect_rows(&self, seen: &mut Seen) -> Result<()> {
+        seen.chained = NodeSet::default();
+        self.each_readable(|node, record| {
+            if !matches!(record.state(), State::Node | State::Dead) || record.level() > 0 {
+                return Ok(());
+            }
+            let generation = record.generation();
+            let at = Link { node, generation };
+            let is_whole = self.read_own(at, record, &mut seen.own);
+            let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+            self.check_node(at, record, fingerprint, seen, &mut |_, _| ())
+        })?;
+        self.check_unplaced(seen, &mut Report { fault: &mut |_| () })
     }
 
     fn check_page(
@@ -172,7 +279,7 @@ impl<S: PageStore> Graph<'_, S> {
         match record.state() {
             State::Free => return Ok(()),
             State::Extension => {
-                seen.extensions.insert(node);
+                seen.extensions.insert(node)?;
                 return self.check_tids(record, &mut found);
             }
             State::Tail => return self.check_tail(record, &mut found),
@@ -214,13 +321,17 @@ impl<S: PageStore> Graph<'_, S> {
     fn check_rows(&self, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
         rows.sort_unstable();
         let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
-        let mut twice: HashMap<HeapTid, u32> = twice.map(|pair| (pair[0].tid(), 0)).collect();
-        if twice.is_empty() {
+        let mut times: HashMap<HeapTid, u32> = HashMap::new();
+        for pair in twice {
+            times.room(1)?;
+            times.insert(pair[0].tid(), 0);
+        }
+        if times.is_empty() {
             return Ok(());
         }
         self.each_readable(|node, record| {
             for tid in record.tids().filter(|_| record.state() != State::Free) {
-                let Some(times) = twice.get_mut(&tid) else { continue };
+                let Some(times) = times.get_mut(&tid) else { continue };
                 *times += 1;
                 if *times > 1 {
                     let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
@@ -228,11 +339,12 @@ impl<S: PageStore> Graph<'_, S> {
                     report.add(Severity::Corruption, block, Some(slot), what);
                 }
             }
+            Ok(())
         })
     }
 
     /// Shows `f` every record that can be read, from copies of their pages.
-    fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>)) -> Result<()> {
+    fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>) -> Result<()> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             let page = self.store.read_in_passing(block, |page| Ok(*page))?;
@@ -241,7 +353,7 @@ impl<S: PageStore> Graph<'_, S> {
             };
             for slot in 0..nodes.len().min(self.space.layout.slots) {
                 if let Ok(record) = nodes.record(slot) {
-                    f(self.space.layout.node(block, slot)?, &record);
+                    f(self.space.layout.node(block, slot)?, &record)?;
                 }
             }
         }

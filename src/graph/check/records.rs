@@ -82,17 +82,17 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let Seen { rows, chained, .. } = seen;
         let mut keep = |record: &Record<'_>| {
-            if let Some(fingerprint) = fingerprint {
-                rows.extend(record.tids().map(|tid| Row::new(tid, fingerprint)));
-            }
+            let Some(fingerprint) = fingerprint else { return Ok(()) };
+            record.tids().try_for_each(|tid| rows.add(Row::new(tid, fingerprint)))
         };
-        keep(record);
+        keep(record)?;
         let mut chain = ChainReader::new(Head::Node(at));
         let is_whole = loop {
             let read = chain.read_next(self, |extension, other| {
-                if chained.insert(extension) {
-                    keep(other);
+                if chained.insert(extension)? {
+                    keep(other)?;
                 }
+                Ok(())
             });
             match read {
                 Ok(true) => {}
@@ -115,9 +115,11 @@ impl<S: PageStore> Graph<'_, S> {
             let mut chain = ChainReader::new(Head::Meta(kind));
             loop {
                 let read = chain.read_next(self, |extension, record| {
-                    if seen.chained.insert(extension) {
-                        seen.rows.extend(record.tids().map(|tid| Row::unplaced(tid, kind)));
+                    if seen.chained.insert(extension)? {
+                        let rows = &mut seen.rows;
+                        record.tids().try_for_each(|tid| rows.add(Row::unplaced(tid, kind)))?;
                     }
+                    Ok(())
                 });
                 match read {
                     Ok(true) => {}
@@ -164,7 +166,7 @@ impl<S: PageStore> Graph<'_, S> {
             None => owner,
         };
         let mut passed = NodeSet::default();
-        while self.is_node_block(next) && passed.insert(next) {
+        while self.is_node_block(next) && passed.insert(next)? {
             let Some((state, below)) = readable(self.read(next, |record| Ok((record.state(), record.below()))))? else {
                 return Ok(false);
             };

@@ -13,6 +13,7 @@ use super::front::{Estimate, Front};
 use super::{Candidate, DEAD_BOUND, Search};
 use crate::distance;
 use crate::error::Result;
+use crate::fallible::{Room, TryPush};
 use crate::graph::Graph;
 use crate::graph::space::{Query, Space};
 use crate::quantize::code::LANES;
@@ -38,8 +39,8 @@ impl Coded {
     }
 
     /// Takes the nearest of what was kept, as many as a front of this width holds.
-    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Vec<Estimate> {
-        let mut estimates = self.front.take();
+    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Result<Vec<Estimate>> {
+        let mut estimates = self.front.take()?;
         estimates.retain(|estimate| is_new(estimate.link()));
         if estimates.len() > 2 * self.settled {
             estimates.sort_unstable_by_key(|estimate| estimate.by_record());
@@ -48,9 +49,9 @@ impl Coded {
         }
         if estimates.len() > width {
             estimates.select_nth_unstable(width);
-            *self.front.keep() = estimates.split_off(width);
+            self.front.keep().try_extend(estimates.drain(width..))?;
         }
-        estimates
+        Ok(estimates)
     }
 }
 
@@ -99,6 +100,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
         loop {
             while ahead.len() < AHEAD.min(search.width) {
+                search.coded.front.room(0)?;
                 let Some(next) = search.coded.front.pop().map(Estimate::link) else {
                     break;
                 };
@@ -132,15 +134,13 @@ impl<S: PageStore> Graph<'_, S> {
             drop(pin);
             return self.read_distance(query, link.node, |record, distance| {
                 search.counts.add_record(&record, true);
-                self.take(search, query, level, link, &record, || distance);
-                Ok(())
+                self.take(search, query, level, link, &record, || distance)
             });
         }
         self.store.read_pinned(pin, |page| {
             let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
             search.counts.add_record(&record, false);
-            self.take(search, query, level, link, &record, || self.distance(query, &record));
-            Ok(())
+            self.take(search, query, level, link, &record, || self.distance(query, &record))
         })
     }
 
@@ -154,17 +154,18 @@ impl<S: PageStore> Graph<'_, S> {
         link: Link,
         record: &Record<'_>,
         distance: impl FnOnce() -> f32,
-    ) {
+    ) -> Result<()> {
         // Only now is it met: a stale link must not hide the record that uses the slot today.
-        if !record.is(link.generation, level) || !search.visited.insert(link.node) {
-            return;
+        if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+            return Ok(());
         }
+        search.coded.front.room(record.link_count())?;
         search.counts.visited += 1;
         search.counts.estimates += record.link_count() as u64;
         let distance = distance();
         let live = record.state() == State::Node;
         search.stopped |= live && level == 0 && distance == search.stop_at;
-        search.beam.push(Candidate {
+        search.beam.try_push(Candidate {
             distance,
             link,
             live,
@@ -173,7 +174,7 @@ impl<S: PageStore> Graph<'_, S> {
             below: record.below(),
             expanded: true,
             links: None,
-        });
+        })?;
         if live {
             search.live += 1;
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
@@ -191,10 +192,12 @@ impl<S: PageStore> Graph<'_, S> {
                 let estimate = query.table.estimate(code.words, code.factors, distance);
                 let useful = front.worst().is_nan() || estimate < front.worst();
                 if useful && !visited.contains(link.node) {
+                    front.room(1)?;
                     front.push(Estimate::new(estimate, link));
                 }
             }
         }
+        Ok(())
     }
 
     /// Goes on where a search of level 0 ended. Says whether there was anything left.
@@ -207,7 +210,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
         }
         let visited = &search.visited;
-        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node));
+        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
         let found = !nearest.is_empty();
         search.start(width);
         search.coded.front.load(nearest);
@@ -220,6 +223,7 @@ impl<S: PageStore> Graph<'_, S> {
             search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
                 let (visited, aside) = (&search.visited, search.coded.front.keep());
+                aside.room(record.link_count())?;
                 estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {
                     if !visited.contains(estimate.link().node) {
                         aside.push(estimate);

@@ -9,6 +9,8 @@
 //! a bound that the front's worst is not beyond; it is found anew when half as many as the front is wide have come. Whether
 //! what is popped is among the `width` nearest is decided when it is popped: all that is nearer was popped before.
 
+use crate::error::Result;
+use crate::fallible::Room;
 use crate::storage::{Link, NodeRef};
 
 /// Estimates that are kept in order: a few visits' worth.
@@ -125,12 +127,25 @@ impl Front {
         self.aside.is_some()
     }
 
+    /// Makes room for so many estimates, and one to be popped: none of these takes memory then.
+    #[inline]
+    pub fn room(&mut self, more: usize) -> Result<()> {
+        // A few of the others may be in order, and what is let go is put aside.
+        self.rest.room(more + HEAD)?;
+        self.popped.room(1)?;
+        self.keys
+            .room((self.len() + more + 1).saturating_sub(self.keys.len()))?;
+        let most = self.rest.len() + more + HEAD;
+        self.aside.as_mut().map_or(Ok(()), |aside| aside.room(most))
+    }
+
     /// Takes all that was kept and is not popped.
-    pub fn take(&mut self) -> Vec<Estimate> {
+    pub fn take(&mut self) -> Result<Vec<Estimate>> {
         let mut all = self.aside.replace(Vec::new()).unwrap_or_default();
+        all.room(self.head.len() + self.rest.len())?;
         all.append(&mut self.head);
         all.append(&mut self.rest);
-        all
+        Ok(all)
     }
 
     /// Makes room for one more.
@@ -405,8 +420,8 @@ mod tests {
             front.push(estimate(random.random(), node));
             popped += usize::from(node % 30 == 0 && front.pop().is_some());
         }
-        assert_eq!(front.take().len() + popped, 1000);
-        assert!(front.keeps() && front.take().is_empty());
+        assert_eq!(front.take().unwrap().len() + popped, 1000);
+        assert!(front.keeps() && front.take().unwrap().is_empty());
         front.reset();
         assert!(!front.keeps());
     }

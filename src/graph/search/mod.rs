@@ -17,6 +17,7 @@ use super::select::Choice;
 use super::space::Query;
 use super::visited::Visited;
 use crate::error::Result;
+use crate::fallible::{Room, TryPush};
 use crate::storage::meta::{EntryPoint, META_BLOCK};
 use crate::storage::record::{Entry, Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
@@ -297,11 +298,10 @@ impl<S: PageStore> Graph<'_, S> {
             let generation = generation.unwrap_or(record.generation());
             let link = Link { node, generation };
             if self.space.layout.is_coded() {
-                self.take(search, query, level, link, &record, || distance);
+                self.take(search, query, level, link, &record, || distance)
             } else {
-                search.judge(link, level, &record, distance);
+                search.judge(link, level, &record, distance)
             }
-            Ok(())
         })
     }
 
@@ -322,10 +322,11 @@ impl<S: PageStore> Graph<'_, S> {
                 break;
             }
             self.read_distance(query, link.node, |record, distance| {
-                if record.is(link.generation, level) && search.visited.insert(link.node) {
+                if record.is(link.generation, level) && search.visited.insert(link.node)? {
                     if record.state() == State::Node {
-                        live.push(Choice { distance, link });
+                        live.try_push(Choice { distance, link })?;
                     }
+                    open.room(record.link_count())?;
                     open.extend(record.links().filter(|link| !search.visited.contains(link.node)));
                 }
                 Ok(())

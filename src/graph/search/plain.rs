@@ -7,6 +7,7 @@
 
 use super::{Candidate, DEAD_BOUND, Search};
 use crate::error::Result;
+use crate::fallible::{self, Room, TryPush};
 use crate::graph::Graph;
 use crate::graph::space::Query;
 use crate::storage::record::{Record, State};
@@ -19,7 +20,8 @@ impl Search {
     }
 
     /// Puts a candidate into the beam; what is then beyond its width makes room.
-    fn push(&mut self, candidate: Candidate) {
+    fn push(&mut self, candidate: Candidate) -> Result<()> {
+        self.beam.room(1)?;
         let at = self.beam.partition_point(|c| c.distance <= candidate.distance);
         self.beam.insert(at, candidate);
         self.live += usize::from(candidate.live);
@@ -31,31 +33,33 @@ impl Search {
             .pop_if(|worst| !worst.live && self.live >= self.width || self.live > self.width)
         {
             self.live -= usize::from(worst.live);
-            self.put_aside(worst);
+            self.put_aside(worst)?;
         }
         if self.beam.len() > DEAD_BOUND * self.width
             && let Some(worst) = self.beam.pop()
         {
             self.live -= usize::from(worst.live);
-            self.put_aside(worst);
+            self.put_aside(worst)?;
         }
+        Ok(())
     }
 
-    fn put_aside(&mut self, candidate: Candidate) {
+    fn put_aside(&mut self, candidate: Candidate) -> Result<()> {
         if self.keep_rest {
-            self.rest.push(Candidate {
+            self.rest.try_push(Candidate {
                 links: None,
                 ..candidate
-            });
+            })?;
         }
+        Ok(())
     }
 
     /// Judges a record that was just read; a stale link to it is nothing.
     #[inline]
-    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32) {
+    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32) -> Result<()> {
         // Only now is it met: a stale link must not hide the record that uses the slot today.
-        if !record.is(link.generation, level) || !self.visited.insert(link.node) {
-            return;
+        if !record.is(link.generation, level) || !self.visited.insert(link.node)? {
+            return Ok(());
         }
         self.counts.visited += 1;
         let mut candidate = Candidate {
@@ -71,10 +75,10 @@ impl Search {
         self.stopped |= candidate.live && level == 0 && distance == self.stop_at;
         if self.admits(distance) {
             candidate.links = Some((self.links.len() as u32, record.link_count() as u8));
-            self.links.extend(record.links());
-            self.push(candidate);
+            self.links.try_extend(record.links())?;
+            self.push(candidate)
         } else {
-            self.put_aside(candidate);
+            self.put_aside(candidate)
         }
     }
 }
@@ -130,7 +134,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut rest = search.take_rest();
         if rest.len() > width {
             rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
-            search.rest = rest.split_off(width);
+            search.rest = fallible::collect(rest.drain(width..))?;
         }
         rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
         search.live = rest.iter().filter(|candidate| candidate.live).count();

@@ -131,7 +131,7 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
         let beside: Vec<_> = (1500..2000)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        let mut scan = BesideScan::new(Scan::new(query.clone(), limits(40)), beside);
+        let mut scan = BesideScan::new(Scan::new(query.clone(), limits(40)), beside).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));

@@ -273,3 +273,43 @@ fn damaged_codes_and_vectors_are_found() {
         change(graph, find(graph, node), |page, at| page[at + 1] ^= 1);
     });
 }
+
+/// Rows beyond the memory for them take several passes, which find the same.
+#[test]
+fn a_check_in_several_passes_finds_the_same() {
+    let vectors = words(2000);
+    let store = store();
+    let graph = build(&store, Metric::L2, &vectors);
+    let mut inserter = Inserter::default();
+    for i in 0..2000 {
+        graph.insert(&mut inserter, &vectors[i % 20], tid(5000 + i)).unwrap();
+    }
+    // Twice in the index: rows of the first pass, of the last, and of a block that is larger than any pass wants to be.
+    for i in [3, 6998] {
+        graph.insert(&mut inserter, &vectors[1000], tid(i)).unwrap();
+    }
+    for i in 0..3000 {
+        let tid = HeapTid {
+            block: 500,
+            offset: i + 1,
+        };
+        graph.insert(&mut inserter, &vectors[usize::from(i % 7)], tid).unwrap();
+    }
+    let whole = faults(&graph);
+    assert_eq!(whole.len(), 2, "{whole:?}");
+    let (mut found, mut rows, mut passes) = (Vec::new(), Vec::new(), Vec::new());
+    graph
+        .check_within(0, &mut |fault| found.push(fault), &mut |part, blocks| {
+            assert!(part.is_sorted());
+            assert!(part.iter().all(|row| blocks.contains(&u64::from(row.tid().block))));
+            rows.extend(part.iter().copied());
+            passes.push(blocks);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(found, whole);
+    assert_eq!(rows, graph.check(&mut |_| {}).unwrap());
+    assert!(passes.len() > 3, "{passes:?}");
+    assert!(passes.windows(2).all(|pair| pair[0].end == pair[1].start));
+    assert_eq!((passes[0].start, passes[passes.len() - 1].end), (0, 1 << 32));
+}

@@ -160,7 +160,7 @@ fn staged_rows_without_a_place_come_among_their_like_and_once() {
             .collect();
         beside.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
         beside.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
-        let mut scan = BesideScan::new(Scan::new(query, limits(40)), beside);
+        let mut scan = BesideScan::new(Scan::new(query, limits(40)), beside).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));
@@ -435,7 +435,7 @@ fn damaged_chains_are_found_and_end() {
             left -= 1;
             assert!(left > 0, "a scan does not end");
         }
-        let _ = graph.remove(MEMORY, each(|tid| row(tid) % 2 == 0));
+        let _ = graph.remove(MEMORY, each(|tid| row(tid).is_multiple_of(2)));
         let _ = graph.add_unplaced(Unplaced::Null, &[tid(5000)]);
     };
     let first_of = |graph: &Graph<'_, MemoryStore>, kind| {
