@@ -14,9 +14,11 @@ use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
 use super::{or_raise, relation_name, table, value};
 use crate::error::{Error, Result};
+use crate::fallible::TryPush;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
+use crate::reserve;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
@@ -194,7 +196,7 @@ impl Build {
         if let Some(growing) = &mut self.growing {
             return growing.insert((value, tid));
         }
-        self.sample.push((value, tid));
+        self.sample.try_push((value, tid))?;
         if self.sample.len() >= self.most_sampled() {
             self.growing()?;
         }
@@ -391,5 +393,8 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
 
 /// Ends the build here if it was cancelled.
 fn check_interrupts() {
+    if reserve::has_run_out() {
+        Error::OutOfMemory.raise();
+    }
     pgrx::check_for_interrupts!();
 }
