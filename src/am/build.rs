@@ -304,7 +304,7 @@ impl Growing {
 
     /// Pages that are to be written out.
     fn blocks(&self) -> BlockNumber {
-        self.memory.as_ref().map_or(0, |memory| memory.len())
+        self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
 
     /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
@@ -312,7 +312,7 @@ impl Growing {
         let Some(memory) = self.memory.take() else {
             return Ok(());
         };
-        for block in 0..memory.len() {
+        for block in 0..memory.pages() {
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
