@@ -5,10 +5,6 @@ CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
 
 CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
--- What plans bound a scan by; nobody else can call it.
-CREATE FUNCTION hnsw_within(internal, double precision) RETURNS internal
-    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-
 COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbours: hierarchical navigable small world graph';
 
 -- vector
@@ -18,32 +14,28 @@ CREATE FUNCTION hnsw_vector_l2_support(internal) RETURNS internal
 
 CREATE OPERATOR CLASS vector_l2_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_l2_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_vector_l2_support(internal);
 
 CREATE FUNCTION hnsw_vector_ip_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS vector_ip_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <#> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_ip_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_vector_ip_support(internal);
 
 CREATE FUNCTION hnsw_vector_cosine_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS vector_cosine_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_cosine_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_vector_cosine_support(internal);
 
 CREATE FUNCTION hnsw_vector_l1_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS vector_l1_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <+> (vector, vector) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_vector_l1_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_vector_l1_support(internal);
 
 -- halfvec
 
@@ -52,32 +44,28 @@ CREATE FUNCTION hnsw_halfvec_l2_support(internal) RETURNS internal
 
 CREATE OPERATOR CLASS halfvec_l2_ops FOR TYPE halfvec USING hnsw AS
     OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_halfvec_l2_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_halfvec_l2_support(internal);
 
 CREATE FUNCTION hnsw_halfvec_ip_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS halfvec_ip_ops FOR TYPE halfvec USING hnsw AS
     OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_halfvec_ip_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_halfvec_ip_support(internal);
 
 CREATE FUNCTION hnsw_halfvec_cosine_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS halfvec_cosine_ops FOR TYPE halfvec USING hnsw AS
     OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_halfvec_cosine_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_halfvec_cosine_support(internal);
 
 CREATE FUNCTION hnsw_halfvec_l1_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS halfvec_l1_ops FOR TYPE halfvec USING hnsw AS
     OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_halfvec_l1_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_halfvec_l1_support(internal);
 
 -- sparsevec
 
@@ -86,32 +74,28 @@ CREATE FUNCTION hnsw_sparsevec_l2_support(internal) RETURNS internal
 
 CREATE OPERATOR CLASS sparsevec_l2_ops FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <-> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_sparsevec_l2_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_sparsevec_l2_support(internal);
 
 CREATE FUNCTION hnsw_sparsevec_ip_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS sparsevec_ip_ops FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_sparsevec_ip_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_sparsevec_ip_support(internal);
 
 CREATE FUNCTION hnsw_sparsevec_cosine_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS sparsevec_cosine_ops FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <=> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_sparsevec_cosine_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_sparsevec_cosine_support(internal);
 
 CREATE FUNCTION hnsw_sparsevec_l1_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS sparsevec_l1_ops FOR TYPE sparsevec USING hnsw AS
     OPERATOR 1 <+> (sparsevec, sparsevec) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_sparsevec_l1_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_sparsevec_l1_support(internal);
 
 -- bit
 
@@ -120,13 +104,11 @@ CREATE FUNCTION hnsw_bit_hamming_support(internal) RETURNS internal
 
 CREATE OPERATOR CLASS bit_hamming_ops FOR TYPE bit USING hnsw AS
     OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_bit_hamming_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_bit_hamming_support(internal);
 
 CREATE FUNCTION hnsw_bit_jaccard_support(internal) RETURNS internal
     AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE OPERATOR CLASS bit_jaccard_ops FOR TYPE bit USING hnsw AS
     OPERATOR 1 <%> (bit, bit) FOR ORDER BY float_ops,
-    FUNCTION 1 hnsw_bit_jaccard_support(internal),
-    FUNCTION 2 hnsw_within(internal, double precision);
+    FUNCTION 1 hnsw_bit_jaccard_support(internal);

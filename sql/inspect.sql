@@ -48,7 +48,8 @@ CREATE FUNCTION hnsw_last_search(
     OUT pages bigint,
     OUT tails_read bigint,
     OUT rows_skipped bigint,
-    OUT search_time_us double precision
+    OUT search_time_us double precision,
+    OUT passes bigint
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
@@ -85,68 +86,7 @@ COMMENT ON FUNCTION alopex_version() IS 'version of the loaded library, and the 
 
 -- The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 10) RETURNS double precision
-    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
-    -- What the function sets is as before when it ends.
-    SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = on
-    SET enable_indexscan = on
-    SET enable_sort = on
-AS $$
-DECLARE
-    nearest text;
-    index_name text;
-    plan jsonb;
-    farthest double precision;
-    rows bigint;
-    hits bigint;
-    all_rows bigint := 0;
-    all_hits bigint := 0;
-    i integer;
-BEGIN
-    IF k < 1 THEN
-        RAISE invalid_parameter_value USING MESSAGE = 'k must be at least 1';
-    END IF;
-    SELECT format(
-            'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE (%1$s) IS NOT NULL AND (%4$s) ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
-            pg_get_indexdef(i.indexrelid, 1, false),
-            format('%I.%s', n.nspname, o.oprname),
-            i.indrelid::regclass,
-            coalesce(pg_get_expr(i.indpred, i.indrelid), 'true')
-        ), c.relname
-        INTO nearest, index_name
-        FROM pg_index i
-        JOIN pg_class c ON c.oid = i.indexrelid
-        JOIN pg_am a ON a.oid = c.relam AND a.amname = 'hnsw'
-        JOIN pg_opclass oc ON oc.oid = i.indclass[0]
-        JOIN pg_amop p ON p.amopfamily = oc.opcfamily AND p.amoplefttype = oc.opcintype AND p.amoppurpose = 'o'
-        JOIN pg_operator o ON o.oid = p.amopopr
-        JOIN pg_namespace n ON n.oid = o.oprnamespace
-        WHERE i.indexrelid = index AND i.indisvalid;
-    IF nearest IS NULL THEN
-        RAISE wrong_object_type USING MESSAGE = format('"%s" is not a valid hnsw index', index);
-    END IF;
-    FOR i IN SELECT generate_subscripts(queries, 1) LOOP
-        CONTINUE WHEN queries[i] IS NULL;
-        PERFORM set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
-            set_config('enable_indexscan', 'off', true);
-        EXECUTE format('SELECT count(*), max(distance) FROM (%s) exact', nearest) INTO rows, farthest USING queries[i], k;
-        PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-            set_config('enable_indexscan', 'on', true);
-        IF all_rows = 0 THEN
-            EXECUTE 'EXPLAIN (FORMAT json) ' || nearest INTO plan USING queries[i], k;
-            IF NOT jsonb_path_exists(plan, '$.**."Index Name" ? (@ == $name)', jsonb_build_object('name', index_name)) THEN
-                RAISE object_not_in_prerequisite_state USING MESSAGE = format('the planner does not use index "%s"', index),
-                    HINT = 'Another index may serve the same query.';
-            END IF;
-        END IF;
-        EXECUTE format('SELECT count(*) FILTER (WHERE distance <= $3) FROM (%s) found', nearest) INTO hits
-            USING queries[i], k, farthest;
-        all_rows := all_rows + rows;
-        all_hits := all_hits + least(hits, rows);
-    END LOOP;
-    RETURN all_hits / nullif(all_rows, 0)::double precision;
-END
-$$;
+    AS 'MODULE_PATHNAME', 'hnsw_recall_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION hnsw_recall(regclass, anyarray, integer) IS
     'share of the k nearest rows that an hnsw index finds for an array of queries, as the session''s settings are; compares with an exact search for each';

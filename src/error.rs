@@ -28,15 +28,27 @@ pub enum Error {
     /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
+    /// A vector whose coordinates an index has no numbers for.
+    #[error("vector is too long for hnsw index")]
+    TooLongForIndex,
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
-    ColumnWithoutDimensions { type_name: &'static str },
+    ColumnWithoutDimensions { type_name: String },
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
+    /// An operator class whose members are not those of one of the extension's.
+    #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
+    ForeignOperatorClass { opclass: String, reason: &'static str },
     /// A scan that the planner never asks for.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
+    /// A scan of something that no plan of ours asks for.
+    #[error("invalid order of an hnsw index scan")]
+    InvalidPlan,
+    /// A scan by an operator that was added to the family of the index's operator class.
+    #[error("cannot scan hnsw index by this operator")]
+    ForeignOperator,
     /// A scan that would have to hold pins on what it returned.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
@@ -49,6 +61,15 @@ pub enum Error {
     /// A function that looks into an index, called by somebody who may not.
     #[error("must be owner of index {relation}")]
     NotAllowed { relation: String },
+    /// A function that reads a table, called by somebody who may not read all of it.
+    #[error("permission denied for table {relation}")]
+    PermissionDenied { relation: String },
+    /// A table of which the caller may read some rows only, where all would be read.
+    #[error("query would be affected by row-level security policy for table \"{relation}\"")]
+    RowSecurity { relation: String },
+    /// An index that is to be measured, which the planner does without.
+    #[error("the planner does not use index \"{relation}\"")]
+    IndexNotUsed { relation: String },
     /// An index that a build left half done.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
@@ -224,19 +245,28 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
-            Error::IndexNotEmpty { .. } | Error::BuildThread => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
+            }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Error::NotAllowed { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::IndexNotValid { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
+            }
+            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } => {
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::ScanWithoutOrder | Error::SnapshotNotMvcc | Error::BlockSize | Error::OtherTemporary { .. } => {
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED
-            }
+            Error::ScanWithoutOrder
+            | Error::ForeignOperator
+            | Error::SnapshotNotMvcc
+            | Error::BlockSize
+            | Error::OtherTemporary { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow => {
+            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow | Error::TooLongForIndex => {
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
             Error::NotANumber { .. }
@@ -269,7 +299,11 @@ impl Error {
     /// Where exactly the matter lies, where that says more than the error itself.
     pub fn detail(&self) -> Option<String> {
         match self {
+            Error::ForeignOperatorClass { reason, .. } => Some((*reason).to_owned()),
             Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
+            Error::TooLongForIndex => {
+                Some("The norm of a vector of more than 64 dimensions cannot be above 1e+37 in an index.".to_owned())
+            }
             _ => None,
         }
     }
@@ -279,7 +313,15 @@ impl Error {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
             Error::IndexFull => "Partition the table.",
+            Error::ForeignOperatorClass { .. } => {
+                "Use an operator class of the extension, such as vector_l2_ops; amvalidate() says more."
+            }
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
+            Error::ForeignOperator => "The operator was added to the operator family of the index: drop it from there.",
+            Error::RowSecurity { .. } => {
+                "Expressions and conditions of an index run as the table's owner: call the function as owner."
+            }
+            Error::IndexNotUsed { .. } => "Another index may serve the same query.",
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
             Error::OutOfMemory => {
@@ -290,6 +332,7 @@ impl Error {
                     "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."
                 ));
             }
+            Error::TooLongForIndex => "Scale the vectors, or use cosine distance.",
             Error::EfConstructionTooSmall => "Raise ef_construction or lower m.",
             Error::InvalidTypmod { type_name } => {
                 return Some(format!("Give the number of dimensions alone, as in {type_name}(3)."));
@@ -297,6 +340,58 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Whether this is about the text of a value, which may be one of many that somebody tries.
+    #[cfg(not(feature = "pg15"))]
+    fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            Error::InvalidText { .. }
+                | Error::NumberOutOfRange { .. }
+                | Error::NotANumber { .. }
+                | Error::Infinite { .. }
+                | Error::NoDimensions { .. }
+                | Error::TooManyDimensions { .. }
+                | Error::ExpectedDimensions { .. }
+                | Error::TooManyElements { .. }
+                | Error::IndexOutOfBounds { .. }
+                | Error::DuplicateIndex { .. }
+        )
+    }
+
+    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says whether it did: not without such a context.
+    ///
+    /// # Safety
+    /// `context` is that of the call in progress: null, or a node.
+    #[cfg(not(feature = "pg15"))]
+    pub unsafe fn save(&self, context: *mut pg_sys::Node) -> bool {
+        // Not among pgrx's.
+        unsafe extern "C-unwind" {
+            fn errcode(sqlerrcode: c_int) -> c_int;
+            fn errhint(format: *const c_char, ...) -> c_int;
+        }
+        const TEXT: *const c_char = c"%s".as_ptr();
+        // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names are static.
+        unsafe {
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
+                return false;
+            }
+            if pg_sys::errsave_start(context, std::ptr::null()) {
+                // No text of ours has a zero byte.
+                let text = |text: String| CString::new(text).unwrap_or_default();
+                errcode(self.sqlstate() as c_int);
+                pg_sys::errmsg_internal(TEXT, text(self.to_string()).as_ptr());
+                if let Some(detail) = self.detail() {
+                    pg_sys::errdetail_internal(TEXT, text(detail).as_ptr());
+                }
+                if let Some(hint) = self.hint() {
+                    errhint(TEXT, text(hint).as_ptr());
+                }
+                pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
+            }
+        }
+        true
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.

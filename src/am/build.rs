@@ -18,11 +18,12 @@ use crate::fallible::TryPush;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
+use crate::graph::value::RowValue;
 use crate::reserve;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::{self, Element, META_BLOCK, Parameters};
+use crate::storage::meta::{self, Element, META_BLOCK, Parameters, Unplaced};
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centre};
 use crate::txn;
@@ -54,6 +55,8 @@ struct Build {
     bytes: usize,
     /// The first rows, until there are enough.
     sample: Vec<Row>,
+    /// Rows without a place in the graph that came before it was begun.
+    unplaced: Vec<(Unplaced, HeapTid)>,
     /// What is built, once they are there.
     growing: Option<Growing>,
     /// Rows that were taken.
@@ -141,10 +144,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, typmod) = unsafe { (Opclass::of(index), Options::of(index), table::typmod(index)) };
-    let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
-    let type_name = opclass.element.type_name();
-    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions { type_name })?;
+    let (opclass, options, (_, typmod)) = unsafe { (Opclass::of(index), Options::of(index), table::base_type(index)) };
+    let dimensions = table::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
         Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),
@@ -179,6 +180,7 @@ impl Build {
             threads,
             bytes: buffers::maintenance_memory(),
             sample: Vec::new(),
+            unplaced: Vec::new(),
             growing: None,
             indexed: 0,
         })
@@ -186,18 +188,32 @@ impl Build {
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn insert(&mut self, datum: pg_sys::Datum, tid: HeapTid) -> Result<()> {
-        // SAFETY: as the caller promises.
-        let Some(value) = (unsafe { value::of_row(datum, &self.parameters)? }) else {
-            return Ok(());
-        };
+    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
         self.indexed += 1;
         progress([(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed)]);
+        // SAFETY: as the caller promises.
+        let value = match unsafe { value::of_row(datum, &self.parameters)? } {
+            RowValue::Placed(value) => value,
+            RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
+        };
         if let Some(growing) = &mut self.growing {
             return growing.insert((value, tid));
         }
         self.sample.try_push((value, tid))?;
         if self.sample.len() >= self.most_sampled() {
+            self.growing()?;
+        }
+        Ok(())
+    }
+
+    fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
+        if let Some(growing) = &mut self.growing {
+            return growing.insert_unplaced(kind, tid);
+        }
+        self.unplaced.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        self.unplaced.push((kind, tid));
+        // Of a table with so many of them in front less is known of the others.
+        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.most_sampled() == 0 {
             self.growing()?;
         }
         Ok(())
@@ -222,6 +238,10 @@ impl Build {
                 for row in sample {
                     pgrx::check_for_interrupts!();
                     growing.insert(row)?;
+                }
+                for (kind, tid) in std::mem::take(&mut self.unplaced) {
+                    pgrx::check_for_interrupts!();
+                    growing.insert_unplaced(kind, tid)?;
                 }
                 growing
             }
@@ -260,7 +280,8 @@ impl Growing {
         })
     }
 
-    fn insert(&mut self, row: Row) -> Result<()> {
+    /// Goes on in shared buffers where another row might not fit the memory.
+    fn make_room(&mut self) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its tails.
         let each = (2 + self.space.layout().tails).div_ceil(self.space.layout().slots as usize) + 1;
         let waiting = self
@@ -273,6 +294,20 @@ impl Growing {
             // Progress stays that of the table, which is still being read.
             self.write_out(&mut |_| ())?;
         }
+        Ok(())
+    }
+
+    fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
+        self.make_room()?;
+        let (index, space) = (self.index, Arc::clone(&self.space));
+        match &self.memory {
+            Some(memory) => Graph::with(&**memory, space).add_unplaced(kind, &[tid]),
+            None => Graph::with(&buffers_of(index), space).add_unplaced(kind, &[tid]),
+        }
+    }
+
+    fn insert(&mut self, row: Row) -> Result<()> {
+        self.make_room()?;
         self.in_memory += u64::from(self.memory.is_some());
         let row = match &self.workers {
             Some(workers) => workers.offer(row)?,

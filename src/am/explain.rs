@@ -46,6 +46,9 @@ unsafe extern "C-unwind" fn explain(
             line(c"Distances Estimated", counts.estimates);
         }
         line(c"Index Pages Read", counts.pages);
+        if counts.passes > 0 {
+            line(c"Complete Passes", counts.passes);
+        }
         if counts.tails > 0 {
             line(c"Vector Tails Read", counts.tails);
         }

@@ -2,7 +2,7 @@
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
-use super::{build, cost, insert, options, scan, vacuum};
+use super::{build, cost, insert, options, scan, vacuum, validate};
 use crate::types::call::sql_function;
 
 sql_function! {
@@ -17,7 +17,7 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     // Strategies are ordering operators, one an operator class; what they are is the operator class's affair.
     am.amstrategies = 0;
-    am.amsupport = 2;
+    am.amsupport = 1;
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
     am.amusemaintenanceworkmem = true;
@@ -32,7 +32,8 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     am.amcostestimate = Some(cost::amcostestimate);
     am.amoptions = Some(amoptions);
-    am.amvalidate = Some(amvalidate);
+    am.amvalidate = Some(validate::amvalidate);
+    am.amadjustmembers = Some(validate::amadjustmembers);
     am.ambeginscan = Some(scan::ambeginscan);
     am.amrescan = Some(scan::amrescan);
     am.amgettuple = Some(scan::amgettuple);
@@ -44,9 +45,4 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
 unsafe extern "C-unwind" fn amoptions(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
     // SAFETY: PostgreSQL calls it as amoptions.
     unsafe { options::parse(reloptions, validate) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn amvalidate(_opclass: pg_sys::Oid) -> bool {
-    true
 }

@@ -6,6 +6,7 @@ use super::{heap_tid, options, or_raise, value};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
+use crate::graph::value::RowValue;
 use crate::storage::buffers::{BufferStore, Mode};
 use crate::txn::{self, last::Measured};
 
@@ -23,15 +24,13 @@ pub unsafe extern "C-unwind" fn aminsert(
 ) -> bool {
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
-        if !*isnull {
-            let row = NewRow {
-                tid: heap_tid(tid),
-                unchanged: unchanged && had_an_entry(heap, info),
-            };
-            or_raise(index, insert(heap, index, *values, row));
-        } else {
-            txn::pass_over(heap, index);
-        }
+        let row = NewRow {
+            unchanged: unchanged && had_an_entry(heap, info),
+            ..heap_tid(tid).into()
+        };
+        let datum = (!*isnull).then(|| *values);
+        let is_partial = !(*info).ii_Predicate.is_null();
+        or_raise(index, insert(heap, index, datum, row, is_partial));
     }
     false
 }
@@ -53,8 +52,14 @@ unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> 
 }
 
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column.
-unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys::Datum, row: NewRow) -> Result<()> {
+/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column, or none if that is NULL.
+unsafe fn insert(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    datum: Option<pg_sys::Datum>,
+    row: NewRow,
+    is_partial: bool,
+) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
     let (graph, built_in) = match known {
@@ -62,23 +67,25 @@ unsafe fn insert(heap: pg_sys::Relation, index: pg_sys::Relation, datum: pg_sys:
         None => Graph::open_built(&store)?,
     };
     // SAFETY: as the caller promises.
-    let Some(value) = (unsafe { value::of_row(datum, graph.space().parameters())? }) else {
-        // SAFETY: as above.
-        unsafe { txn::pass_over(heap, index) };
-        return Ok(());
-    };
-    match options::staging_memory() {
-        // SAFETY: as above.
-        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap) } => unsafe {
-            txn::stage(heap, index, (graph.space(), built_in), value.view(), row, most)
+    let value = unsafe { value::of_row(datum, graph.space().parameters())? };
+    // SAFETY: as above.
+    let is_staged = match options::staging_memory() {
+        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) } => unsafe {
+            txn::stage(heap, index, (graph.space(), built_in), &value, row, most)?
         },
-        _ => {
-            let (measured, mut inserter) = (Measured::start(), Inserter::default());
-            graph.insert(&mut inserter, value.view(), row)?;
-            measured.end(1, &inserter, &store);
-            // SAFETY: as above.
-            unsafe { txn::check_for_conflict(index) };
-            Ok(())
+        _ => false,
+    };
+    if !is_staged {
+        // SAFETY: as above.
+        unsafe { txn::settle_before(heap, index, row.tid) };
+        let (measured, mut inserter) = (Measured::start(), Inserter::default());
+        match &value {
+            RowValue::Placed(value) => graph.insert(&mut inserter, value.view(), row)?,
+            RowValue::Unplaced(kind) => graph.add_unplaced(*kind, &[row.tid])?,
         }
+        measured.end(1, &inserter, &store);
+        // SAFETY: as above.
+        unsafe { txn::check_for_conflict(index) };
     }
+    Ok(())
 }

@@ -1,20 +1,30 @@
-//! What an operator class tells the access method: its support function 1 returns the metric and the type of the values. Function 2 is that of
-//! `am::within`.
+//! What an operator class tells the access method: its support function 1 stands for a metric and a type of values.
+//!
+//! Anybody's class may name any function: one of pgvector's form, from a dump, has a distance there. So nothing of a class is called. The catalog says
+//! which C function each of its members is, and a class whose members are not those of one of ours is refused. `am::validate` says
+//! what is wrong with it.
+
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::SysCacheIdentifier;
 
 use crate::distance::Metric;
+use crate::error::{Error, Result};
 use crate::storage::meta::Element;
 use crate::types::call::sql_function;
 
+/// The strategy of the operator that a scan is ordered by.
+pub const STRATEGY: u16 = 1;
+
 /// The number of the support function.
-const SUPPORT: u16 = 1;
+pub const SUPPORT: u16 = 1;
 
 /// Components of a sparse vector, where it has more dimensions: of a text's terms, say.
 const USUAL_COMPONENTS: u32 = 256;
 
 /// An operator class.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opclass {
     /// Its distance.
     pub metric: Metric,
@@ -38,47 +48,179 @@ impl Opclass {
         matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
     }
 
-    /// The operator class of an index's column.
+    /// The operator class of an index's column. Raises an error if it is none of ours.
     ///
     /// # Safety
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Opclass {
-        // SAFETY: the operator class has support function 1, which takes and returns `internal`: amvalidate and the owner of
-        // the operator class, a superuser, answer for that. It returns one of the statics below.
+        // SAFETY: as the caller promises; the index has one column.
+        let opclass = unsafe {
+            let (family, value) = (*(*index).rd_opfamily, *(*index).rd_opcintype);
+            Opclass::with(family, value, pg_sys::index_getprocid(index, 1, SUPPORT))
+        };
+        opclass.unwrap_or_else(|reason| {
+            // SAFETY: as the caller promises.
+            let opclass = unsafe { name_of(index) };
+            Error::ForeignOperatorClass { opclass, reason }.raise()
+        })
+    }
+
+    /// The operator class of these members, or why it is none of ours.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    unsafe fn with(family: pg_sys::Oid, value: pg_sys::Oid, support: pg_sys::Oid) -> Result<Opclass, &'static str> {
+        // SAFETY: as the caller promises.
         unsafe {
-            let function = pg_sys::index_getprocinfo(index, 1, SUPPORT);
-            let opclass = pg_sys::FunctionCall1Coll(function, pg_sys::InvalidOid, pg_sys::Datum::from(0));
-            *opclass.cast_mut_ptr::<Opclass>()
+            let class = Class::of_support(support).ok_or("Its support function 1 is not one of the extension's.")?;
+            if !class.is_for(value) {
+                return Err("Its support function 1 is for another type.");
+            }
+            let operator = pg_sys::get_opfamily_member(family, value, value, STRATEGY as i16);
+            if !class.is_distance(operator) {
+                return Err("Its operator 1 is not the distance that support function 1 is for.");
+            }
+            Ok(class.opclass)
         }
     }
 }
 
-/// Defines support functions, each of which returns its operator class.
-macro_rules! support_functions {
-    ($($function:ident: $element:ident, $metric:ident;)*) => {$(
-        sql_function! {
-            /// The support function of an operator class.
-            fn $function() -> pg_sys::Datum {
-                static OPCLASS: Opclass = Opclass { metric: Metric::$metric, element: Element::$element };
-                Ok(std::ptr::from_ref(&OPCLASS).into())
-            }
+/// What the catalog has of an operator class of ours: the names of C functions.
+#[derive(Debug)]
+pub struct Class {
+    support: &'static str,
+    /// The function that reads values of the type.
+    input: &'static str,
+    distance: &'static str,
+    opclass: Opclass,
+}
+
+impl Class {
+    /// The class whose support function this is.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    pub unsafe fn of_support(function: pg_sys::Oid) -> Option<&'static Class> {
+        // SAFETY: as the caller promises.
+        let (language, name) = unsafe { symbol(function)? };
+        let is_it = |class: &&Class| language == C && class.support == name;
+        CLASSES.iter().find(is_it)
+    }
+
+    /// Whether it is for values of a type.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    pub unsafe fn is_for(&self, value: pg_sys::Oid) -> bool {
+        if self.opclass.element == Element::Bit {
+            return value == pg_sys::BITOID;
         }
-    )*};
+        let (mut input, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+        // SAFETY: as the caller promises; values of variable length are the ones that ours are.
+        unsafe {
+            if pg_sys::get_typlen(value) != -1 {
+                return false;
+            }
+            pg_sys::getTypeInputInfo(value, &mut input, &mut parameter);
+            symbol(input).is_some_and(|(language, name)| language == C && name == self.input)
+        }
+    }
+
+    /// Whether an operator is its distance.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    pub unsafe fn is_distance(&self, operator: pg_sys::Oid) -> bool {
+        // SAFETY: as the caller promises.
+        let function = unsafe { symbol(pg_sys::get_opcode(operator)) };
+        function.is_some_and(|(language, name)| language == C && name == self.distance)
+    }
+}
+
+/// PostgreSQL's language `c` (`pg_language.dat`).
+const C: u32 = 13;
+
+/// The language of a function, and what the function is called there; none if there is no such function.
+///
+/// # Safety
+/// Called in a transaction.
+unsafe fn symbol(function: pg_sys::Oid) -> Option<(u32, String)> {
+    let cache = SysCacheIdentifier::PROCOID as i32;
+    // SAFETY: as the caller promises: a tuple of the cache is its catalog's until it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, function.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let language = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).prolang;
+        let mut is_null = false;
+        let source = pg_sys::SysCacheGetAttr(cache, tuple, pg_sys::Anum_pg_proc_prosrc as i16, &mut is_null);
+        let name = (!is_null).then(|| {
+            let text = pg_sys::text_to_cstring(source.cast_mut_ptr());
+            let name = CStr::from_ptr(text).to_string_lossy().into_owned();
+            pg_sys::pfree(text.cast());
+            name
+        });
+        pg_sys::ReleaseSysCache(tuple);
+        Some((language.to_u32(), name?))
+    }
+}
+
+/// The name of the operator class of an index's column.
+///
+/// # Safety
+/// `index` is an open index.
+unsafe fn name_of(index: pg_sys::Relation) -> String {
+    // SAFETY: as the caller promises: the relation has its pg_index row, which names the class of each column.
+    unsafe {
+        let (cache, mut is_null) = (SysCacheIdentifier::INDEXRELID as i32, false);
+        let column = pg_sys::Anum_pg_index_indclass as i16;
+        let classes = pg_sys::SysCacheGetAttr(cache, (*index).rd_indextuple, column, &mut is_null);
+        let class = *(*classes.cast_mut_ptr::<pg_sys::oidvector>()).values.as_ptr();
+        let tuple = pg_sys::SearchSysCache1(SysCacheIdentifier::CLAOID as i32, class.into());
+        if tuple.is_null() {
+            return class.to_u32().to_string();
+        }
+        let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_opclass>();
+        let name = CStr::from_ptr(row.opcname.data.as_ptr()).to_string_lossy().into_owned();
+        pg_sys::ReleaseSysCache(tuple);
+        name
+    }
+}
+
+/// Defines support functions: the operator class of each is known by the function's name, so none is ever called.
+macro_rules! support_functions {
+    ($($function:ident: $element:ident, $input:literal, $metric:ident, $distance:literal;)*) => {
+        /// Our operator classes.
+        static CLASSES: &[Class] = &[$(Class {
+            support: stringify!($function),
+            input: $input,
+            distance: $distance,
+            opclass: Opclass { metric: Metric::$metric, element: Element::$element },
+        }),*];
+
+        $(sql_function! {
+            /// The support function of an operator class.
+            fn $function(_nothing: pg_sys::Datum) -> pg_sys::Datum {
+                Ok(pg_sys::Datum::from(0))
+            }
+        })*
+    };
 }
 
 support_functions! {
-    hnsw_vector_l2_support: Vector, L2;
-    hnsw_vector_ip_support: Vector, InnerProduct;
-    hnsw_vector_cosine_support: Vector, Cosine;
-    hnsw_vector_l1_support: Vector, L1;
-    hnsw_halfvec_l2_support: Halfvec, L2;
-    hnsw_halfvec_ip_support: Halfvec, InnerProduct;
-    hnsw_halfvec_cosine_support: Halfvec, Cosine;
-    hnsw_halfvec_l1_support: Halfvec, L1;
-    hnsw_sparsevec_l2_support: Sparsevec, L2;
-    hnsw_sparsevec_ip_support: Sparsevec, InnerProduct;
-    hnsw_sparsevec_cosine_support: Sparsevec, Cosine;
-    hnsw_sparsevec_l1_support: Sparsevec, L1;
-    hnsw_bit_hamming_support: Bit, Hamming;
-    hnsw_bit_jaccard_support: Bit, Jaccard;
+    hnsw_vector_l2_support: Vector, "vector_in", L2, "vector_l2_distance";
+    hnsw_vector_ip_support: Vector, "vector_in", InnerProduct, "vector_negative_inner_product";
+    hnsw_vector_cosine_support: Vector, "vector_in", Cosine, "vector_cosine_distance";
+    hnsw_vector_l1_support: Vector, "vector_in", L1, "vector_l1_distance";
+    hnsw_halfvec_l2_support: Halfvec, "halfvec_in", L2, "halfvec_l2_distance";
+    hnsw_halfvec_ip_support: Halfvec, "halfvec_in", InnerProduct, "halfvec_negative_inner_product";
+    hnsw_halfvec_cosine_support: Halfvec, "halfvec_in", Cosine, "halfvec_cosine_distance";
+    hnsw_halfvec_l1_support: Halfvec, "halfvec_in", L1, "halfvec_l1_distance";
+    hnsw_sparsevec_l2_support: Sparsevec, "sparsevec_in", L2, "sparsevec_l2_distance";
+    hnsw_sparsevec_ip_support: Sparsevec, "sparsevec_in", InnerProduct, "sparsevec_negative_inner_product";
+    hnsw_sparsevec_cosine_support: Sparsevec, "sparsevec_in", Cosine, "sparsevec_cosine_distance";
+    hnsw_sparsevec_l1_support: Sparsevec, "sparsevec_in", L1, "sparsevec_l1_distance";
+    hnsw_bit_hamming_support: Bit, "bit_in", Hamming, "bit_hamming_distance";
+    hnsw_bit_jaccard_support: Bit, "bit_in", Jaccard, "bit_jaccard_distance";
 }

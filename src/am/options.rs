@@ -9,7 +9,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::error::Error;
-use crate::graph::scan::{Iteration, Limits};
+use crate::graph::bounds::Keys;
+use crate::graph::scan::{Iteration, Limits, Rounds};
 
 /// Links of a node on an upper level: default and bounds.
 const M: (i32, i32, i32) = (16, 2, 100);
@@ -18,6 +19,14 @@ const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
 
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
+
+/// The options of an index that names none.
+const DEFAULT: Options = Options {
+    varlena: 0,
+    m: M.0,
+    ef_construction: EF_CONSTRUCTION.0,
+    ef_search: 0,
+};
 
 /// The options of an index, as PostgreSQL stores them.
 #[repr(C)]
@@ -39,14 +48,20 @@ impl Options {
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
         // SAFETY: what rd_options points to was made by `parse` below.
-        unsafe { (*index).rd_options.cast::<Options>().as_ref() }
-            .copied()
-            .unwrap_or(Options {
-                varlena: 0,
-                m: M.0,
-                ef_construction: EF_CONSTRUCTION.0,
-                ef_search: 0,
-            })
+        let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
+        // From the catalog they come as they are there.
+        options.map_or(DEFAULT, Options::within_bounds)
+    }
+
+    fn within_bounds(self) -> Options {
+        let m = self.m.clamp(M.1, M.2);
+        let ef_construction = self.ef_construction.clamp(EF_CONSTRUCTION.1, EF_CONSTRUCTION.2);
+        Options {
+            m,
+            ef_construction: ef_construction.max(2 * m),
+            ef_search: self.ef_search.clamp(0, EF_SEARCH_RANGE.2),
+            ..self
+        }
     }
 
     /// The width of a search: that of the setting if it is set, else that of the index.
@@ -143,8 +158,10 @@ pub enum IterativeScan {
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
-/// Whether somebody set `hnsw.ef_search`: in the session, for the role or database, or in the server's configuration.
+/// Whether somebody set a setting: in the session, for the role or database, or in the server's configuration.
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
+static MAX_SCAN_TUPLES_IS_SET: AtomicBool = AtomicBool::new(false);
+static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
@@ -165,8 +182,34 @@ pub fn register() {
             EF_SEARCH_RANGE.2,
             GucContext::Userset,
             flags,
-            Some(check_ef_search),
+            Some(mark_int),
             Some(assign_ef_search),
+            None,
+        );
+        GucRegistry::define_int_guc_with_hooks(
+            c"hnsw.max_scan_tuples",
+            c"Rows that an index scan visits before it goes on no further.",
+            c"Where nobody sets it, a scan goes on as long as rows are wanted.",
+            &MAX_SCAN_TUPLES,
+            1,
+            i32::MAX,
+            GucContext::Userset,
+            flags,
+            Some(mark_int),
+            Some(assign_max_scan_tuples),
+            None,
+        );
+        GucRegistry::define_float_guc_with_hooks(
+            c"hnsw.scan_mem_multiplier",
+            c"Memory of an index scan before it goes on no further, as a multiple of work_mem.",
+            c"Where nobody sets it, a scan goes on within work_mem as long as rows are wanted.",
+            &SCAN_MEM_MULTIPLIER,
+            1.0,
+            1000.0,
+            GucContext::Userset,
+            flags,
+            Some(mark_float),
+            Some(assign_scan_mem_multiplier),
             None,
         );
     }
@@ -175,26 +218,6 @@ pub fn register() {
         c"Whether an index scan goes on when more rows are wanted than it found at first.",
         c"",
         &ITERATIVE_SCAN,
-        GucContext::Userset,
-        flags,
-    );
-    GucRegistry::define_int_guc(
-        c"hnsw.max_scan_tuples",
-        c"Rows that an index scan visits before it goes on no further.",
-        c"",
-        &MAX_SCAN_TUPLES,
-        1,
-        i32::MAX,
-        GucContext::Userset,
-        flags,
-    );
-    GucRegistry::define_float_guc(
-        c"hnsw.scan_mem_multiplier",
-        c"Memory of an index scan before it goes on no further, as a multiple of work_mem.",
-        c"",
-        &SCAN_MEM_MULTIPLIER,
-        1.0,
-        1000.0,
         GucContext::Userset,
         flags,
     );
@@ -212,16 +235,14 @@ pub fn register() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
 
-/// Marks a value that somebody set: PostgreSQL keeps the mark with the value, and gives it back with it when a transaction is rolled back, or the
-/// setting is reset.
-#[pg_guard]
-unsafe extern "C-unwind" fn check_ef_search(
-    _value: *mut i32,
-    mark: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
+/// Marks a value that somebody set: PostgreSQL keeps the mark with the value, and gives it back with it when a transaction is rolled
+/// back, or the setting is reset.
+///
+/// # Safety
+/// `mark` is the place for what a check hook leaves to the assign hook.
+unsafe fn mark(mark: *mut *mut c_void, source: pg_sys::GucSource::Type) -> bool {
     if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
-        // SAFETY: PostgreSQL passes a place for the mark, which it frees as what is allocated so.
+        // SAFETY: as the caller promises; PostgreSQL frees the mark as memory that is allocated so.
         unsafe {
             #[cfg(feature = "pg15")]
             let new = libc::malloc(1);
@@ -235,8 +256,38 @@ unsafe extern "C-unwind" fn check_ef_search(
 }
 
 #[pg_guard]
+unsafe extern "C-unwind" fn mark_int(
+    _value: *mut i32,
+    place: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL calls it as a check hook.
+    unsafe { mark(place, source) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn mark_float(
+    _value: *mut f64,
+    place: *mut *mut c_void,
+    source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL calls it as a check hook.
+    unsafe { mark(place, source) }
+}
+
+#[pg_guard]
 unsafe extern "C-unwind" fn assign_ef_search(_value: i32, mark: *mut c_void) {
     EF_SEARCH_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn assign_max_scan_tuples(_value: i32, mark: *mut c_void) {
+    MAX_SCAN_TUPLES_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn assign_scan_mem_multiplier(_value: f64, mark: *mut c_void) {
+    SCAN_MEM_MULTIPLIER_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
 }
 
 /// Bytes that a transaction may stage, as set.
@@ -244,10 +295,19 @@ pub fn staging_memory() -> usize {
     STAGING_MEMORY.get() as usize * 1024
 }
 
-/// The bounds of a scan of an index with these options, as set; `killed` says whether it returns rows that are marked as dead.
-pub fn limits(options: &Options, killed: bool) -> Limits {
+/// The bounds of a scan of an index with these options, as set. Where nobody set a bound none ends the scan, whatever its default is: that is
+/// what `SHOW` and pgvector's users expect to see.
+pub fn limits(options: &Options) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
+    let memory = (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize;
+    let if_set = |is_set: &AtomicBool, value| {
+        if is_set.load(Ordering::Relaxed) {
+            value
+        } else {
+            usize::MAX
+        }
+    };
     Limits {
         width: options.ef_search(),
         iteration: match ITERATIVE_SCAN.get() {
@@ -255,9 +315,13 @@ pub fn limits(options: &Options, killed: bool) -> Limits {
             IterativeScan::Relaxed => Iteration::Relaxed,
             IterativeScan::Strict => Iteration::Strict,
         },
-        nodes: MAX_SCAN_TUPLES.get() as usize,
-        bytes: (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize,
-        killed,
+        nodes: if_set(&MAX_SCAN_TUPLES_IS_SET, MAX_SCAN_TUPLES.get() as usize),
+        bytes: if_set(&SCAN_MEM_MULTIPLIER_IS_SET, memory),
+        rounds: Rounds::Cheaper,
+        memory,
+        keys: Keys::Stored,
+        killed: false,
         beyond: f32::INFINITY,
+        unplaced: false,
     }
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
+use super::opclass::STRATEGY;
 use super::options::{self, Options};
-use super::{item_pointer, or_raise, relation_name, value, within};
+use super::within::{self, Wanted};
+use super::{item_pointer, or_raise, relation_name, value};
+use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
@@ -25,7 +28,6 @@ use crate::txn;
 const MOST_DEAD: usize = 1000;
 
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
-#[derive(Default)]
 struct State {
     scan: Option<(BufferStore, Arc<Space>, BesideScan)>,
     /// What the index is, for all rescans: its file is the same as long as it is open.
@@ -39,6 +41,28 @@ struct State {
     /// What the scan under way has done, and the scans before it.
     spent: Duration,
     before: Counts,
+    /// Whether the executor puts the rows into the order of the distances that it computes, and the lower bound of the last row's: where
+    /// the descriptor points to.
+    reorders: bool,
+    distance: pg_sys::Datum,
+    distance_is_null: bool,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            scan: None,
+            space: None,
+            warned: false,
+            dead: Vec::new(),
+            table_blocks: 0,
+            spent: Duration::ZERO,
+            before: Counts::default(),
+            reorders: false,
+            distance: pg_sys::Datum::null(),
+            distance_is_null: false,
+        }
+    }
 }
 
 /// What a scan did.
@@ -180,19 +204,29 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
         };
         // SAFETY: as the caller promises.
-        let (query, radius) = unsafe { query(descriptor, space.parameters())? };
+        let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         let query = space.query(query.view());
-        // SAFETY: the table and the index are open.
-        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query) };
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
         let limits = Limits {
-            beyond: radius.map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
-            ..options::limits(&unsafe { Options::of(index) }, killed)
+            beyond: wanted
+                .radius
+                .map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+            unplaced: wanted.nan,
+            killed,
+            ..options::limits(&unsafe { Options::of(index) })
         };
+        state.reorders = wanted.mode != within::Mode::Fast;
+        let limits = match wanted.mode {
+            within::Mode::Fast => limits,
+            within::Mode::Reordered if space.has_least_distances() => limits.in_order(),
+            _ => limits.in_order().by_passes(&Graph::with(&store, Arc::clone(&space)))?,
+        };
+        // SAFETY: the table and the index are open.
+        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
         let scan = BesideScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
@@ -224,8 +258,16 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        (*descriptor).xs_recheck = false;
-        (*descriptor).xs_recheckorderby = false;
+        // The index knows no conditions, which a family that somebody has added to may have.
+        (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
+        (*descriptor).xs_recheckorderby = state.reorders;
+        if state.reorders {
+            let distance = scan.distance_at_least(&graph);
+            state.distance = pg_sys::Datum::from(distance.unwrap_or_default().to_bits());
+            state.distance_is_null = distance.is_none();
+            (*descriptor).xs_orderbyvals = &raw mut state.distance;
+            (*descriptor).xs_orderbynulls = &raw mut state.distance_is_null;
+        }
     }
     Ok(true)
 }
@@ -250,11 +292,11 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for, and how far from it if that has a bound.
+/// The value to search for, and how its rows are to come.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
-unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Option<f64>)> {
+unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Wanted)> {
     // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
@@ -266,13 +308,34 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Err(Error::SnapshotNotMvcc);
         }
         let key = &*(*descriptor).orderByData;
-        if key.sk_flags & pg_sys::SK_ISNULL as i32 != 0 {
-            // Every distance is NULL.
-            return Ok((value::any(parameters), None));
+        if !is_ours(&*(*descriptor).indexRelation, key) {
+            return Err(Error::ForeignOperator);
         }
-        let (value, radius) = within::take_apart(key.sk_argument);
-        Ok((value::of_query(value, parameters)?, radius))
+        let mut wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
+        let Some(value) = wanted.value else {
+            // Every distance is NULL, so any order is right.
+            wanted.mode = within::Mode::Fast;
+            wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
+            wanted.nan = false;
+            return Ok((value::any(parameters), wanted));
+        };
+        let value = value::of_query(value, parameters)?;
+        // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
+        let has_radius = match parameters.metric {
+            Metric::InnerProduct => false,
+            Metric::Cosine => !wanted.nan || value != value::any(parameters),
+            _ => true,
+        };
+        wanted.radius = wanted.radius.filter(|_| has_radius);
+        Ok((value, wanted))
     }
+}
+
+/// Whether a key to order by is the distance that the index is for: a family may have been given other operators.
+fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
+    // SAFETY: an index has the type of its one column.
+    let value = unsafe { *index.rd_opcintype };
+    key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
 }
 
 fn warn_of_bound(index: &str) {

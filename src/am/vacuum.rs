@@ -59,7 +59,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let index = (*info).index;
         let pages = or_raise(index, truncation::truncate(index));
         let stats = if stats.is_null() {
-            // Nothing was deleted: the rows are those of the table, but for those that are not indexed.
+            // Nothing was deleted: the rows are those of the table, but for those that a partial index leaves out.
             let stats = or_new(stats);
             (*stats).num_index_tuples = (*info).num_heap_tuples;
             (*stats).estimated_count = true;

@@ -4,8 +4,9 @@ use pgrx::pg_sys;
 
 use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
-use crate::graph::value::OwnedValue;
-use crate::storage::meta::{Element, Parameters};
+use crate::graph::space::Space;
+use crate::graph::value::{OwnedValue, RowValue};
+use crate::storage::meta::{Element, Parameters, Unplaced};
 use crate::storage::sparse;
 use crate::types::bit::BitDatum;
 use crate::types::dense::{HalfvecDatum, VectorDatum};
@@ -66,14 +67,17 @@ impl Given {
     }
 }
 
-/// A value of a row as the index keeps it, or none if it is not indexed: under cosine distance one of length zero has no direction.
+/// What the index keeps of a row, whose value is none if it is NULL. Under cosine distance one of length zero has no direction.
 ///
 /// # Errors
-/// [`Error::ExpectedDimensions`].
+/// [`Error::ExpectedDimensions`], [`Error::TooLongForIndex`].
 ///
 /// # Safety
-/// `datum` is a value of the index's type, and not NULL.
-pub unsafe fn of_row(datum: pg_sys::Datum, parameters: &Parameters) -> Result<Option<OwnedValue>> {
+/// `datum` is a value of the index's type.
+pub unsafe fn of_row(datum: Option<pg_sys::Datum>, parameters: &Parameters) -> Result<RowValue> {
+    let Some(datum) = datum else {
+        return Ok(RowValue::Unplaced(Unplaced::Null));
+    };
     // SAFETY: as the caller promises.
     let given = unsafe { Given::from_datum(datum, parameters.element) };
     let (expected, found) = (parameters.shape.dimensions as usize, given.dimensions());
@@ -81,13 +85,17 @@ pub unsafe fn of_row(datum: pg_sys::Datum, parameters: &Parameters) -> Result<Op
         return Err(Error::ExpectedDimensions { expected, found });
     }
     let (value, is_zero) = given.form(parameters.metric);
-    Ok((!is_zero).then_some(value))
+    Space::check_length(parameters, value.view())?;
+    Ok(match is_zero {
+        true => RowValue::Unplaced(Unplaced::Zero),
+        false => RowValue::Placed(value),
+    })
 }
 
 /// A value to search for.
 ///
 /// # Errors
-/// The one that the operator would raise if it has other dimensions.
+/// The one that the operator would raise if it has other dimensions, or [`Error::TooLongForIndex`].
 ///
 /// # Safety
 /// `datum` is a value of the index's type, and not NULL.
@@ -102,7 +110,9 @@ pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<
             _ => Error::DifferentDimensions { type_name, left, right },
         });
     }
-    Ok(given.form(parameters.metric).0)
+    let (value, _) = given.form(parameters.metric);
+    Space::check_length(parameters, value.view())?;
+    Ok(value)
 }
 
 /// A value to search for where any order will do: zero.

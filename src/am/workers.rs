@@ -144,7 +144,7 @@ fn without_signals<T>(f: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
     use crate::distance::Metric;
-    use crate::graph::scan::{Iteration, Limits, Scan};
+    use crate::graph::scan::{Limits, Scan};
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::meta::{Element, Parameters};
 
@@ -184,15 +184,7 @@ mod tests {
                 }
             }
             workers.finish().unwrap();
-            let limits = Limits {
-                width: 40,
-                iteration: Iteration::Strict,
-                nodes: usize::MAX,
-                bytes: usize::MAX,
-                killed: false,
-                beyond: f32::INFINITY,
-            };
-            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), limits);
+            let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), Limits::none(40));
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
                 .collect();

@@ -11,12 +11,12 @@ use crate::distance::Metric;
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
-use crate::graph::scan::{Iteration, Limits, Scan};
+use crate::graph::scan::{Limits, Scan};
 use crate::graph::space::Space;
 use crate::graph::value::OwnedValue;
 use crate::storage::layout::Encoding;
 use crate::storage::memory::MemoryStore;
-use crate::storage::meta::{Element, Parameters};
+use crate::storage::meta::{Element, Parameters, Unplaced};
 use crate::storage::page::{PAGE_SIZE, Page};
 use crate::storage::{Edit, HeapTid, Layout, PageStore, centre, sparse};
 
@@ -24,6 +24,8 @@ const ROWS: usize = 120;
 const NEW_ROWS: usize = 3;
 /// Rows that have the first one's vector: more than a record takes.
 const EQUAL: usize = 200;
+/// Rows of each kind without a place in the graph: more than an extension takes.
+const UNPLACED: usize = 1500;
 /// More than any scan of these graphs returns, however damaged.
 const TOO_MANY: usize = 1 << 20;
 const MEMORY: usize = 1 << 20;
@@ -57,6 +59,12 @@ fn tid(row: usize) -> HeapTid {
         block: row as u32 / 50,
         offset: (row % 50 + 1) as u16,
     }
+}
+
+/// Rows of a kind without a place in the graph.
+fn unplaced(kind: Unplaced, count: usize) -> Vec<HeapTid> {
+    let first = 1_000_000 * (1 + kind as usize);
+    (first..first + count).map(tid).collect()
 }
 
 /// A store with room for a few pages more than it has.
@@ -139,6 +147,11 @@ impl Sample {
                 .insert(&mut inserter, value.view(), tid(row))
                 .expect("a row is added");
         }
+        for kind in Unplaced::ALL {
+            graph
+                .add_unplaced(kind, &unplaced(kind, UNPLACED))
+                .expect("rows are added");
+        }
         // Free slots.
         let is_dead = |tid: &HeapTid| tid.offset.is_multiple_of(5);
         let dead = |tids: &[HeapTid]| tids.iter().copied().filter(is_dead).collect();
@@ -149,7 +162,11 @@ impl Sample {
             pages: (0..blocks)
                 .map(|block| store.read(block, |page| Ok(*page)).expect("a page"))
                 .collect(),
-            rows: (0..ROWS + EQUAL).map(tid).filter(|tid| !is_dead(tid)).collect(),
+            rows: (0..ROWS + EQUAL)
+                .map(tid)
+                .chain(Unplaced::ALL.into_iter().flat_map(|kind| unplaced(kind, UNPLACED)))
+                .filter(|tid| !is_dead(tid))
+                .collect(),
             values,
         }
     }
@@ -182,6 +199,9 @@ pub fn damaged_graph(input: &[u8]) {
     for (row, value) in sample.values[ROWS..].iter().enumerate() {
         tolerate(graph.insert(&mut inserter, value.view(), tid(ROWS + EQUAL + row)));
     }
+    for kind in Unplaced::ALL {
+        tolerate(graph.add_unplaced(kind, &unplaced(kind, UNPLACED + NEW_ROWS)[UNPLACED..]));
+    }
     let dead = |tids: &[HeapTid]| {
         tids.iter()
             .copied()
@@ -199,15 +219,7 @@ pub fn damaged_graph(input: &[u8]) {
 
 /// Every row that a scan returns, unless it meets damage.
 fn scan(graph: &Graph<'_, MemoryStore>, query: &OwnedValue) -> Option<HashSet<HeapTid>> {
-    let limits = Limits {
-        width: 20,
-        iteration: Iteration::Strict,
-        nodes: usize::MAX,
-        bytes: usize::MAX,
-        killed: false,
-        beyond: f32::INFINITY,
-    };
-    let mut scan = Scan::new(graph.space().query(query.view()), limits);
+    let mut scan = Scan::new(graph.space().query(query.view()), Limits::none(20));
     let mut found = HashSet::new();
     for _ in 0..TOO_MANY {
         match tolerate(scan.next(graph))? {

@@ -47,6 +47,9 @@ pub fn any_page(input: &[u8]) {
     tolerate(meta::read(&page));
     tolerate(meta::read_entry(&page));
     tolerate(meta::read_compaction(&page));
+    for kind in meta::Unplaced::ALL {
+        tolerate(meta::read_unplaced(&page, kind));
+    }
     tolerate(read_all(&page, &layout));
     tolerate(change_all(&mut page, &layout));
     tolerate(read_all(&page, &layout));

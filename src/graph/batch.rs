@@ -16,6 +16,7 @@ use super::space::{Point, Query};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::quantize::code::Factors;
+use crate::storage::meta::Unplaced;
 use crate::storage::record::Code;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
 
@@ -92,20 +93,27 @@ impl Pending {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts rows with their stored vectors. After an error some of them may be in the index, and not all that are linked.
+    /// Inserts rows with their stored vectors; those without a place in the graph last. After an error some of them may be in the index,
+    /// and not all that are linked.
     pub fn insert_batch<'v>(
         &self,
         inserter: &mut Inserter,
         rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
     ) -> Result<()> {
         // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
-        if !self.space.layout.is_coded() || rows.len() == 1 {
-            return rows
-                .into_iter()
-                .try_for_each(|(row, stored)| self.insert_stored(inserter, stored, row));
-        }
+        let together = self.space.layout.is_coded() && rows.len() > 1;
+        let mut unplaced = Unplaced::ALL.map(|kind| (kind, Vec::new()));
         let mut linked_at = self.store.blocks()?;
         for (row, stored) in rows {
+            if let Some(kind) = row.unplaced {
+                let tids = &mut unplaced[kind as usize].1;
+                tids.try_push(row.tid)?;
+                continue;
+            }
+            if !together {
+                self.insert_stored(inserter, stored, row)?;
+                continue;
+            }
             let blocks = self.store.blocks()?;
             let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
             if grown || inserter.search.put_off.bytes() > MOST_BYTES {
@@ -115,7 +123,10 @@ impl<S: PageStore> Graph<'_, S> {
             inserter.defers = blocks > self.space.layout.first_block + SMALL;
             self.insert_stored(inserter, stored, row)?;
         }
-        self.link_pending(inserter)
+        self.link_pending(inserter)?;
+        unplaced
+            .iter()
+            .try_for_each(|(kind, tids)| self.add_unplaced(*kind, tids))
     }
 
     /// Makes the links that were put off, page by page.

@@ -11,6 +11,7 @@ use super::search::Counts;
 use super::tids::Returned;
 use crate::error::Result;
 use crate::fallible::Room;
+use crate::storage::meta::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
 
 /// A scan of the graph and of rows beside it.
@@ -26,10 +27,12 @@ pub struct BesideScan {
     drained: bool,
     /// The row returned last, if the graph had it.
     returned: Option<Returned>,
+    /// Its key, or that of a row beside the graph.
+    key: f32,
 }
 
 impl BesideScan {
-    /// A scan of the graph, and of rows at these distances.
+    /// A scan of the graph, and of rows at these distances ([`super::unplaced`]: rows without one come last).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -45,6 +48,7 @@ impl BesideScan {
             ahead: None,
             drained: false,
             returned: None,
+            key: f32::NAN,
         })
     }
 
@@ -74,11 +78,22 @@ impl BesideScan {
         self.returned
     }
 
+    /// A lower bound of the distance of the row returned last, by the operator: not a number for a zero vector under cosine, none for
+    /// a row without a vector.
+    pub fn distance_at_least<S: PageStore>(&self, graph: &Graph<'_, S>) -> Option<f64> {
+        if self.key.is_nan() {
+            return (self.key.to_bits() != Unplaced::Null.distance().to_bits()).then_some(f64::NAN);
+        }
+        Some(self.scan.distance_at_least(graph, self.key))
+    }
+
     /// The next row, or none.
     pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         if self.tids.is_empty() {
             let next = self.scan.next(graph)?;
-            self.returned = self.scan.returned().map(|(_, row)| row);
+            let returned = self.scan.returned();
+            self.key = returned.map_or(f32::NAN, |(key, _)| key);
+            self.returned = returned.map(|(_, row)| row);
             return Ok(next);
         }
         while self.ahead.is_none() && !self.drained {
@@ -88,14 +103,19 @@ impl BesideScan {
                 None => self.drained = true,
             }
         }
-        let beside = self.rows.last().map(|&(distance, _)| distance);
-        self.returned = self
+        let beside = self.rows.last().map(|&(key, _)| key);
+        let next = self
             .ahead
-            .take_if(|(distance, _)| beside.is_none_or(|beside| *distance < beside))
-            .map(|(_, row)| row);
-        Ok(match self.returned {
-            Some(row) => Some(row.tid),
-            None => self.rows.pop().map(|(_, tid)| tid),
-        })
+            .take_if(|(key, _)| beside.is_none_or(|beside| key.total_cmp(&beside).is_lt()));
+        self.returned = next.map(|(_, row)| row);
+        let (key, tid) = match next {
+            Some((key, row)) => (key, row.tid),
+            None => match self.rows.pop() {
+                Some(beside) => beside,
+                None => return Ok(None),
+            },
+        };
+        self.key = key;
+        Ok(Some(tid))
     }
 }

@@ -12,7 +12,7 @@ use super::space::{Point, Query};
 use super::value::Value;
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::storage::meta::{self, EntryPoint, META_BLOCK};
+use crate::storage::meta::{self, EntryPoint, META_BLOCK, Unplaced};
 use crate::storage::record::State;
 use crate::storage::store::place;
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
@@ -41,12 +41,18 @@ pub struct NewRow {
     pub tid: HeapTid,
     /// Whether it is the new version of one whose vector is the same, so that there should be a node for it.
     pub unchanged: bool,
+    /// Why it has no place in the graph, if it has none: then nothing is stored of its vector.
+    pub unplaced: Option<Unplaced>,
 }
 
 impl From<HeapTid> for NewRow {
     /// A row of which nothing is known.
     fn from(tid: HeapTid) -> NewRow {
-        NewRow { tid, unchanged: false }
+        NewRow {
+            tid,
+            unchanged: false,
+            unplaced: None,
+        }
     }
 }
 

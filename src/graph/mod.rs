@@ -12,18 +12,22 @@
 //! - a dead node gets no TID and no link again; its slot is freed only after the live nodes were re-linked around it;
 //! - a page is cut off from the end of the file only while nobody else uses the index, and slots of pages added later begin with a generation that
 //!   nothing there had;
-//! - one page is locked at a time, two only where a node and its TID extension change together, in block order.
+//! - one page is locked at a time, two only where a TID extension and what it is behind change together, in block order.
 
 mod around;
 mod batch;
 pub mod beside;
+pub mod bounds;
+mod chain;
 pub mod check;
 pub mod insert;
+pub mod key;
 mod lanes;
 pub mod level;
 mod link;
 mod mend;
 mod node_set;
+mod pass;
 pub mod reconnect;
 pub mod removal;
 pub mod scan;
@@ -33,6 +37,7 @@ pub mod space;
 pub mod statistics;
 pub mod tids;
 pub mod truncation;
+pub mod unplaced;
 pub mod value;
 mod vectors;
 mod visited;
@@ -99,6 +104,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// The blocks that may hold records, as many as there are now.
     fn node_blocks(&self) -> Result<Range<BlockNumber>> {
         Ok(self.space.layout.first_block..self.store.blocks()?)
+    }
+
+    /// Whether a reference is to a block of records.
+    fn is_node_block(&self, node: NodeRef) -> bool {
+        node != NodeRef::NONE && self.space.layout.block(node) >= self.space.layout.first_block
     }
 
     /// Where a search enters.

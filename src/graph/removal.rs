@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Graph;
+use super::chain::Head;
 use super::insert::Inserter;
 use super::node_set::NodeSet;
 use crate::error::Result;
-use crate::storage::meta::EntryPoint;
+use crate::storage::meta::{EntryPoint, Unplaced};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, corrupted, page, store};
@@ -52,8 +53,8 @@ pub struct Removal {
 struct Pass {
     /// Level-0 records of dead nodes.
     dead: NodeSet,
-    /// Nodes whose TIDs are not all in their level-0 record.
-    chained: NodeSet,
+    /// The owners of chains with an extension without TIDs, and nodes that a crash left without any.
+    emptied: NodeSet,
     removal: Removal,
 }
 
@@ -83,7 +84,7 @@ impl<S: PageStore> Graph<'_, S> {
                 self.remove_tids(block, &mut find_dead, &mut pass)?;
                 if pass.removal.nodes_removed >= last_look + LOOK_AFTER {
                     last_look = pass.removal.nodes_removed;
-                    if pass.dead.bytes() + pass.chained.bytes() > memory / 2 {
+                    if pass.dead.bytes() + pass.emptied.bytes() > memory / 2 {
                         break false;
                     }
                 }
@@ -113,7 +114,7 @@ impl<S: PageStore> Graph<'_, S> {
         find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
         pass: &mut Pass,
     ) -> Result<()> {
-        let Pass { dead, chained, removal } = pass;
+        let Pass { dead, emptied, removal } = pass;
         let mut tids = Vec::new();
         let layout = &self.space.layout;
         let (is_new, free, found) = self.store.read_in_passing(block, |page| {
@@ -132,9 +133,12 @@ impl<S: PageStore> Graph<'_, S> {
                     State::Free => free += 1,
                     // What an interrupted VACUUM left.
                     State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
-                    // One without any TID is what a crash left of a chain that was being settled.
-                    State::Node if record.level() == 0 && has_chain(&record) => {
-                        chained.insert(node)?;
+                    // What a crash left of a chain that was being settled.
+                    State::Node if is_empty_node(&record) => {
+                        emptied.insert(node)?;
+                    }
+                    State::Extension if record.tid_count() == 0 => {
+                        emptied.insert(record.owner())?;
                     }
                     _ => {}
                 }
@@ -162,9 +166,12 @@ impl<S: PageStore> Graph<'_, S> {
             for slot in 0..nodes.view().len() {
                 let mut record = nodes.record(slot)?;
                 let removed = record.retain_tids(|tid| !rows.contains(&tid));
-                if removed > 0 && is_empty_node(&record.view()) {
+                let view = record.view();
+                if removed > 0 && is_empty_node(&view) {
                     record.set_dead();
                     died += u64::from(dead.insert(layout.node(block, slot)?)?);
+                } else if removed > 0 && view.state() == State::Extension && view.tid_count() == 0 {
+                    emptied.insert(view.owner())?;
                 }
             }
             Ok(Edit::Changed(died))
@@ -172,24 +179,26 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Drops empty extensions from the front of chains, and finds the nodes that have no TID left in any. Those that have are looked at again
-    /// after the next part of the pass, which may take TIDs out of their extensions.
+    /// Drops extensions without TIDs from their chains, and finds the nodes that have no TID left in any.
     fn settle_chains(&self, pass: &mut Pass) -> Result<()> {
-        let mut left = NodeSet::default();
-        for node in std::mem::take(&mut pass.chained).iter() {
-            let empty = loop {
-                self.store.check_interrupts();
-                let (first, empty) = self.read(node, |record| Ok((record.below(), is_empty_node(&record))))?;
-                let Some(extension) = first.some() else { break empty };
-                if !self.drop_empty_extension(node, extension)? {
-                    left.insert(node)?;
-                    break false;
-                }
-                pass.removal.slots_freed += 1;
-                self.store.note_free(self.space.layout.block(extension));
+        for owner in std::mem::take(&mut pass.emptied).iter() {
+            self.store.check_interrupts();
+            if let Some(kind) = Unplaced::of_owner(owner) {
+                self.drop_empty_extensions(Head::Meta(kind), &mut pass.removal)?;
+                continue;
+            }
+            if !self.is_node_block(owner) {
+                continue; // Damage: the checker tells.
+            }
+            let generation = self.read(owner, |record| Ok(record.generation()))?;
+            let at = Link {
+                node: owner,
+                generation,
             };
-            let died = empty
-                && self.write(node, |nodes, slot| {
+            self.drop_empty_extensions(Head::Node(at), &mut pass.removal)?;
+            let is_empty = self.read(owner, |record| Ok(is_empty_node(&record)))?;
+            let died = is_empty
+                && self.write(owner, |nodes, slot| {
                     let mut record = nodes.record(slot)?;
                     if !is_empty_node(&record.view()) {
                         return Ok(Edit::Unchanged(false));
@@ -197,11 +206,10 @@ impl<S: PageStore> Graph<'_, S> {
                     record.set_dead();
                     Ok(Edit::Changed(true))
                 })?;
-            if died && pass.dead.insert(node)? {
+            if died && pass.dead.insert(owner)? {
                 pass.removal.nodes_removed += 1;
             }
         }
-        pass.chained = left;
         Ok(())
     }
 
@@ -368,11 +376,6 @@ impl<S: PageStore> Graph<'_, S> {
         }
         Ok(())
     }
-}
-
-/// Whether a level-0 record has no TID itself, or is not the only one of its node that has.
-fn has_chain(record: &Record<'_>) -> bool {
-    record.tid_count() == 0 || record.below() != NodeRef::NONE && record.is_complete()
 }
 
 /// Whether a record is that of a live node on level 0 without a row.

@@ -1,20 +1,32 @@
 //! The scan: rows in order of distance, as many as are asked for.
 //!
 //! A scan goes in rounds. The first is a search of level 0 as wide as `ef_search`; each further one goes on with what the rounds
-//! before met and put aside, as if the beam had been that much wider from the start. When the graph has nothing left, a sweep over the
-//! pages finds the nodes that it does not reach (a crash may leave some), so that a scan without bounds returns every row.
+//! before met and put aside, as if the beam had been that much wider from the start. Complete passes over the pages ([`pass`])
+//! take over where the rounds have cost as much as one of them, or the graph has nothing left: so a scan returns every row, in
+//! order of distance, and the cost of the last ones is bounded. A scan whose order has to be that of the operator's distances
+//! ([`Keys::Least`]) consists of passes alone.
 //!
-//! A later round may find a row nearer than one returned already. In strict order such rows are held back until everything else has
-//! been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound ends
-//! keeps the order and leaves them out.
+//! A later round may find a row nearer than one returned already. In strict order such rows are held back until everything else
+//! has been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound of
+//! the user's ends keeps the order and leaves them out.
+//!
+//! Rows without a place in the graph come last, where nothing has ended the scan before.
+//!
+//! [`pass`]: super::pass
 
 use std::collections::HashSet;
 
 use super::Graph;
+use super::bounds::Keys;
+use super::pass::Passes;
 use super::search::{Candidate, Counts, Search};
 use super::space::Query;
 use super::tids::Returned;
+use super::unplaced::ChainScan;
+use super::visited::Visited;
 use crate::error::Result;
+use crate::fallible::{Room, TryPush};
+use crate::storage::meta::Unplaced;
 use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
@@ -36,15 +48,96 @@ pub struct Limits {
     pub width: usize,
     /// How it goes on.
     pub iteration: Iteration,
-    /// Nodes met before it goes on no further.
+    /// Nodes met before it goes on no further; `usize::MAX` if nobody set a bound.
     pub nodes: usize,
-    /// Bytes of memory before it goes on no further.
+    /// Bytes of memory before it goes on no further; `usize::MAX` if nobody set a bound.
     pub bytes: usize,
+    /// How rounds and passes share the work.
+    pub rounds: Rounds,
+    /// Bytes of memory in which a pass keeps nodes, and beyond which no further round begins.
+    pub memory: usize,
+    /// Form of the keys that passes order by.
+    pub keys: Keys,
     /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
     pub killed: bool,
     /// Order key beyond which nothing is wanted ([`super::space::Space::key_beyond`]).
     pub beyond: f32,
+    /// Whether rows without a place in the graph are wanted all the same where there is such a key.
+    pub unplaced: bool,
 }
+
+impl Limits {
+    /// Limits that end no scan: one of this width returns every row, by the graph as far as that leads.
+    pub fn none(width: usize) -> Limits {
+        Limits {
+            width,
+            iteration: Iteration::Strict,
+            nodes: usize::MAX,
+            bytes: usize::MAX,
+            rounds: Rounds::All,
+            memory: 1 << 20,
+            keys: Keys::Stored,
+            killed: false,
+            beyond: f32::INFINITY,
+            unplaced: false,
+        }
+    }
+}
+
+impl Limits {
+    /// As they are, but rows come in order.
+    pub fn in_order(self) -> Limits {
+        let iteration = match self.iteration {
+            Iteration::Off => Iteration::Off,
+            Iteration::Relaxed | Iteration::Strict => Iteration::Strict,
+        };
+        Limits { iteration, ..self }
+    }
+
+    /// Limits of a scan by passes alone, ordered by lower bounds of the distances; by rounds as they are where the bounds that
+    /// somebody set have no room for all nodes.
+    pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
+        Ok(match self.allow_pass(graph)? {
+            true => Limits {
+                rounds: Rounds::None,
+                keys: Keys::Least,
+                ..self
+            },
+            false => self,
+        })
+    }
+
+    /// Whether the bounds that somebody set have room for all nodes. If not, rounds come to them.
+    fn allow_pass<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
+        let most = graph
+            .node_blocks()?
+            .len()
+            .saturating_mul(graph.space.layout.slots as usize);
+        let bytes = most.saturating_mul(2 * size_of::<Found>());
+        Ok(self.iteration != Iteration::Off && most <= self.nodes && bytes <= self.bytes)
+    }
+}
+
+/// How long a scan goes by the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounds {
+    /// Not at all.
+    None,
+    /// Until they have cost as much as a pass.
+    Cheaper,
+    /// As long as the graph leads anywhere.
+    All,
+}
+
+/// Records that rounds visit at the most before passes take over.
+const MOST_VISITED: usize = 20_000;
+
+/// Cost of a pass in visits of a round: of a page, and of each record on it (measured: docs/design.md, *Complete scans*).
+const VISITS_PER_PAGE: f64 = 0.3;
+const VISITS_PER_RECORD: f64 = 0.15;
+
+/// Nodes of a pass that are sorted at first, in searches of the default width; then four times as many.
+const CHUNK_GROWTH: usize = 4;
 
 /// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
 /// whose nodes have all their links (measured; and still visits fewer pages). A coded search visits fewer records than it is wide,
@@ -58,13 +151,13 @@ const ROUND_SHARE: usize = 64;
 
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
-struct Found {
-    distance: f32,
-    link: Link,
+pub(super) struct Found {
+    pub(super) distance: f32,
+    pub(super) link: Link,
     /// Its only row, if that is known.
-    row: Option<HeapTid>,
+    pub(super) row: Option<HeapTid>,
     /// When it was read.
-    lsn: u64,
+    pub(super) lsn: u64,
 }
 
 impl Found {
@@ -126,7 +219,7 @@ impl Node {
             next,
             ..Node::of(link, lsn)
         };
-        node.keep_new(tids);
+        node.keep_new(tids)?;
         Ok(node)
     }
 
@@ -137,6 +230,7 @@ impl Node {
         };
         graph.store.check_interrupts();
         // One that was met before has been unlinked and used again since.
+        self.met.room(1)?;
         let next = match self.met.insert(extension) {
             true => graph.more_tids(self.link, extension, |entry| tids.add(entry))?,
             false => None,
@@ -159,16 +253,18 @@ impl Node {
                 self.record = self.link.node;
             }
         }
-        self.keep_new(tids);
+        self.keep_new(tids)?;
         Ok(true)
     }
 
     /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
-    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) {
+    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) -> Result<()> {
         if self.next != NodeRef::NONE || !self.returned.is_empty() {
+            self.returned.room(tids.len())?;
             tids.retain(|&tid| self.returned.insert(tid));
         }
         tids.reverse();
+        Ok(())
     }
 }
 
@@ -196,7 +292,7 @@ impl Tids {
 enum Phase {
     Start,
     Rounds,
-    Sweep,
+    Passes,
     Late,
     End,
 }
@@ -222,8 +318,13 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
-    /// Nodes that only the sweep found.
-    swept: usize,
+    /// The complete passes, once they have begun.
+    passes: Option<Passes>,
+    /// Nodes of a pass that are made ready next.
+    chunk: usize,
+    /// The rows without a place in the graph that are being returned, and the kinds that are still to come.
+    chain: Option<ChainScan>,
+    kinds: std::array::IntoIter<Unplaced, 2>,
     /// What was read besides the search.
     counts: Counts,
 }
@@ -258,7 +359,10 @@ impl Scan {
             late: Vec::new(),
             last: f32::NEG_INFINITY,
             bounded: false,
-            swept: 0,
+            passes: None,
+            chunk: limits.width,
+            chain: None,
+            kinds: Unplaced::ALL.into_iter(),
             counts: Counts::default(),
         }
     }
@@ -267,6 +371,7 @@ impl Scan {
     pub fn counts(&self) -> Counts {
         let mut counts = self.search.counts;
         counts += self.counts;
+        counts += self.chain.as_ref().map_or_else(Counts::default, ChainScan::counts);
         counts.dead_rows += self.tids.dead;
         counts
     }
@@ -281,19 +386,29 @@ impl Scan {
         !self.ready.is_empty()
     }
 
-    /// The number of nodes that the graph did not lead to.
-    pub fn swept(&self) -> usize {
-        self.swept
+    /// Nodes that the first pass found and no round had met: where the rounds went on to the end ([`Rounds::All`]), those that the
+    /// graph does not lead to.
+    pub fn unmet(&self) -> usize {
+        self.passes.as_ref().map_or(0, Passes::unmet)
     }
 
     /// The block that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
-        graph.space.layout.block(self.node.link.node)
+        let node = self.node.link.node;
+        graph.space.layout.block(self.returned.map_or(node, |row| row.record))
     }
 
     /// The distance of the row returned last, and where it was read of.
     pub fn returned(&self) -> Option<(f32, Returned)> {
         self.returned.map(|returned| (self.last, returned))
+    }
+
+    /// A lower bound of the operator's distance of a row with this key.
+    pub(super) fn distance_at_least<S: PageStore>(&self, graph: &Graph<'_, S>, key: f32) -> f64 {
+        match self.limits.keys {
+            Keys::Stored => graph.space.distance_at_least(&self.query, key),
+            Keys::Least => f64::from(key),
+        }
     }
 
     /// The next row, or none.
@@ -310,13 +425,14 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
-                if found.distance > self.limits.beyond && self.phase != Phase::End {
+                // Passes keep to the radius and to the order themselves.
+                let by_graph = matches!(self.phase, Phase::Rounds | Phase::Late);
+                if by_graph && found.distance > self.limits.beyond {
                     self.end_at_radius();
                     continue;
                 }
-                if found.distance < self.last && self.limits.iteration == Iteration::Strict && self.phase != Phase::End
-                {
-                    self.late.push(found);
+                if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
+                    self.late.try_push(found)?;
                     continue;
                 }
                 self.last = found.distance;
@@ -331,9 +447,33 @@ impl Scan {
                     }
                 };
             } else if self.phase == Phase::End {
-                return Ok(None);
+                return self.next_unplaced(graph);
             } else {
                 self.advance(graph)?;
+            }
+        }
+    }
+
+    /// The next of the rows without a place in the graph: after all that have one, and beyond a radius unless they are within it
+    /// (for PostgreSQL NaN is above all numbers).
+    fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
+        let is_within = self.limits.unplaced || self.limits.beyond == f32::INFINITY;
+        if self.bounded || self.limits.iteration == Iteration::Off || !is_within {
+            return Ok(None);
+        }
+        loop {
+            if let Some(chain) = &mut self.chain {
+                self.returned = chain.next(graph)?;
+                if let Some(row) = self.returned {
+                    self.last = chain.kind().distance();
+                    return Ok(Some(row.tid));
+                }
+                self.counts += chain.counts();
+            }
+            let next = self.kinds.next();
+            self.chain = next.map(|kind| ChainScan::new(kind, self.limits.killed));
+            if next.is_none() {
+                return Ok(None);
             }
         }
     }
@@ -341,18 +481,19 @@ impl Scan {
     /// Makes more nodes ready, or moves on to the next phase.
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
+            Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
                 let width = graph.beam_width(self.limits.width);
                 graph.search(&mut self.search, &self.query, width)?;
-                self.collect();
+                self.collect()?;
                 // What many lead to may have crowded out what few do.
                 while self.farther.len() < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && graph.resume(&mut self.search, &self.query, width)?
                 {
-                    self.collect();
+                    self.collect()?;
                 }
-                self.take_nearest(self.limits.width);
+                self.take_nearest(self.limits.width)?;
                 self.phase = if self.limits.iteration == Iteration::Off {
                     Phase::End
                 } else {
@@ -363,31 +504,40 @@ impl Scan {
                 self.bounded = true;
                 let mut rest = std::mem::take(&mut self.farther);
                 let killed = self.limits.killed;
-                rest.extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)));
+                rest.try_extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)))?;
                 self.make_ready(rest);
                 self.phase = Phase::Late;
             }
+            Phase::Rounds if self.is_pass_cheaper(graph)? => self.begin_passes()?,
             Phase::Rounds => {
                 // Rounds grow with what was met, so that a scan of everything takes time in proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
                 if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
-                    self.collect();
-                    self.take_nearest(count);
+                    self.collect()?;
+                    self.take_nearest(count)?;
                 } else {
-                    let farther = std::mem::take(&mut self.farther);
-                    self.make_ready(farther);
-                    self.phase = Phase::Sweep;
+                    self.begin_passes()?;
                 }
             }
-            Phase::Sweep => {
-                let nodes = self.limits.nodes.saturating_sub(self.search.met().len());
-                let most = nodes.min(self.limits.bytes.saturating_sub(self.bytes()) / size_of::<Found>());
-                self.counts.pages += u64::from(graph.store.blocks()?);
-                let unreached = graph.unreached(&self.search, &self.query, most)?;
-                self.bounded = unreached.len() >= most;
-                self.swept = unreached.len();
-                self.make_ready(unreached);
-                self.phase = Phase::Late;
+            Phase::Passes if !self.farther.is_empty() => {
+                let chunk = self.chunk;
+                self.chunk = chunk.saturating_mul(CHUNK_GROWTH);
+                self.take_nearest(chunk)?;
+            }
+            Phase::Passes => {
+                let passes = self.passes.as_mut();
+                let next = match passes {
+                    Some(passes) => passes.next(graph, &self.query, &self.limits, &mut self.counts)?,
+                    None => None,
+                };
+                match next {
+                    Some((found, bounded)) => {
+                        self.bounded = bounded;
+                        self.farther = found;
+                        self.chunk = self.limits.width;
+                    }
+                    None => self.phase = Phase::End,
+                }
             }
             Phase::Late => {
                 // A scan that a bound ended is not complete anyway: then the order is worth more than the rows.
@@ -402,6 +552,37 @@ impl Scan {
         Ok(())
     }
 
+    /// Whether going on by the graph costs more than a pass over everything: at the latest when it has cost as much.
+    fn is_pass_cheaper<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
+        if self.limits.rounds == Rounds::All {
+            return Ok(false);
+        }
+        let met = self.search.met().len();
+        let pages = graph.node_blocks()?.len() as f64;
+        let pass = pages * (VISITS_PER_PAGE + f64::from(graph.space.layout.slots) * VISITS_PER_RECORD);
+        let is_cheaper = met >= MOST_VISITED || met as f64 >= pass || self.bytes() >= self.limits.memory;
+        Ok(is_cheaper && self.limits.allow_pass(graph)?)
+    }
+
+    /// Leaves it to passes to return everything that was not returned, also of what rounds have met.
+    fn begin_passes(&mut self) -> Result<()> {
+        let mut unreturned = Visited::new();
+        let found = [&mut self.ready, &mut self.farther, &mut self.late].map(std::mem::take);
+        for found in found.iter().flatten() {
+            unreturned.insert(found.link.node)?;
+        }
+        for met in self.search.take_rest() {
+            unreturned.insert(met.link.node)?;
+        }
+        let from = match self.limits.iteration {
+            Iteration::Strict => self.last,
+            Iteration::Relaxed | Iteration::Off => f32::NEG_INFINITY,
+        };
+        self.passes = Some(Passes::new(self.search.take_met(), unreturned, from));
+        self.phase = Phase::Passes;
+        Ok(())
+    }
+
     /// What is left is beyond the bound; what was held back is not.
     fn end_at_radius(&mut self) {
         self.ready.clear();
@@ -410,22 +591,30 @@ impl Scan {
     }
 
     /// Takes over what a round found.
-    fn collect(&mut self) {
+    fn collect(&mut self) -> Result<()> {
         let (killed, before) = (self.limits.killed, self.farther.len());
         let live = self.search.beam().iter().filter(|met| met.live);
         let met = live.clone().count();
-        self.farther.extend(live.filter_map(|met| Found::of(met, killed)));
+        self.farther.try_extend(live.filter_map(|met| Found::of(met, killed)))?;
         self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
+        Ok(())
     }
 
     /// Makes the nearest `count` of what was found ready.
-    fn take_nearest(&mut self, count: usize) {
-        let mut found = std::mem::take(&mut self.farther);
-        if found.len() > count {
-            found.select_nth_unstable_by(count, |a, b| a.distance.total_cmp(&b.distance));
-            self.farther = found.split_off(count);
-        }
-        self.make_ready(found);
+    fn take_nearest(&mut self, count: usize) -> Result<()> {
+        let Some(others) = self.farther.len().checked_sub(count).filter(|&others| others > 0) else {
+            let found = std::mem::take(&mut self.farther);
+            self.make_ready(found);
+            return Ok(());
+        };
+        // The nearest come to the end.
+        self.farther
+            .select_nth_unstable_by(others - 1, |a, b| b.distance.total_cmp(&a.distance));
+        let mut nearest = std::mem::take(&mut self.ready);
+        nearest.room(count)?;
+        nearest.extend(self.farther.drain(others..));
+        self.make_ready(nearest);
+        Ok(())
     }
 
     fn make_ready(&mut self, mut found: Vec<Found>) {
@@ -435,6 +624,7 @@ impl Scan {
 
     fn bytes(&self) -> usize {
         self.search.bytes()
+            + self.passes.as_ref().map_or(0, Passes::bytes)
             + (self.late.capacity() + self.ready.capacity() + self.farther.capacity()) * size_of::<Found>()
     }
 }
@@ -449,32 +639,5 @@ impl<S: PageStore> Graph<'_, S> {
             _ => CODED_BEAM,
         };
         (width * times).div_ceil(of)
-    }
-
-    /// The nodes that a search which has followed every link did not meet, but no more than about `most`.
-    fn unreached(&self, search: &Search, query: &Query, most: usize) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
-        for block in self.node_blocks()? {
-            if found.len() >= most {
-                break;
-            }
-            self.store.check_interrupts();
-            let mut unmet = Vec::new();
-            self.live_on(block, |link, _| {
-                if !search.met().contains(link.node) {
-                    unmet.push(link);
-                }
-            })?;
-            for link in unmet {
-                let distance = self.read_distance(query, link.node, |_, distance| Ok(distance))?;
-                found.push(Found {
-                    distance,
-                    link,
-                    row: None,
-                    lsn: 0,
-                });
-            }
-        }
-        Ok(found)
     }
 }

@@ -3,6 +3,8 @@
 //! Dense vectors are coded, or stored as f32. `bit` and `sparsevec` are stored as they are (`bit`: its bytes, those beyond its length zero;
 //! `sparsevec`: [`crate::storage::sparse`]) and compared as a whole: the distance of a part says nothing of that of the rest.
 
+use crate::storage::meta::Unplaced;
+
 /// A value of an index, in unit length where the metric wants it.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'v> {
@@ -19,6 +21,15 @@ pub enum OwnedValue {
     Dense(Vec<f32>),
     /// As [`Value::Stored`].
     Stored(Vec<u8>),
+}
+
+/// What an index keeps of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowValue {
+    /// Its value, which has a place in the graph.
+    Placed(OwnedValue),
+    /// No value, or one that has no place.
+    Unplaced(Unplaced),
 }
 
 impl OwnedValue {

@@ -21,6 +21,7 @@ fn hnsw_last_search() -> TableIterator<
         name!(tails_read, i64),
         name!(rows_skipped, i64),
         name!(search_time_us, f64),
+        name!(passes, i64),
     ),
 > {
     TableIterator::new(last_search().map(|last| {
@@ -32,6 +33,7 @@ fn hnsw_last_search() -> TableIterator<
             count(counts.tails),
             count(counts.dead_rows),
             last.spent.as_secs_f64() * 1e6,
+            count(counts.passes),
         )
     }))
 }

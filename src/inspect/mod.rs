@@ -4,15 +4,18 @@
 //! - `compaction`: `hnsw_compaction()`;
 //! - `estimate`: `hnsw_estimate()`, for an index that is still to be made;
 //! - `last`: `hnsw_last_search()` and `hnsw_last_insert()`, for anyone;
+//! - `recall`: `hnsw_recall()`, for who may read the table;
 //! - `stats`: `hnsw_stats()`;
 //! - `version`: `alopex_version()`, for anyone.
 //!
-//! `hnsw_recall()` is written in PL/pgSQL.
+//! An index's own code, its expressions and its condition, runs as its owner: `guise`.
 
 mod check;
 mod compaction;
 mod estimate;
+mod guise;
 mod last;
+mod recall;
 mod stats;
 mod version;
 
@@ -37,8 +40,18 @@ pub struct Inspected {
 pub enum Others {
     /// Everything that does not change what there is.
     Everything,
-    /// Read and write; VACUUM waits.
+    /// Read and write; VACUUM waits, if the caller owns the index: members of pg_stat_scan_tables may take no such lock, and a standby
+    /// allows none.
     ReadAndWrite,
+}
+
+/// Who may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// The index's owner, and who may look into all tables.
+    Owner,
+    /// Anyone: what is done with the index asks for the rights that it takes.
+    Anyone,
 }
 
 impl Inspected {
@@ -46,14 +59,9 @@ impl Inspected {
     ///
     /// # Errors
     /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`], [`Error::OtherTemporary`].
-    pub fn open(index: pg_sys::Oid, others: Others) -> Result<Inspected> {
+    pub fn open(index: pg_sys::Oid, others: Others, allowed: Allowed) -> Result<Inspected> {
         // SAFETY: called in a transaction; a relation's fields are there while it is open.
         unsafe {
-            let lock = match others {
-                // A standby has no VACUUM, and allows no other lock.
-                Others::ReadAndWrite if !pg_sys::RecoveryInProgress() => pg_sys::ShareUpdateExclusiveLock,
-                _ => pg_sys::AccessShareLock,
-            } as pg_sys::LOCKMODE;
             let name = || match pg_sys::get_rel_name(index) {
                 name if name.is_null() => u32::from(index).to_string(),
                 name => std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned(),
@@ -61,26 +69,51 @@ impl Inspected {
             if pg_sys::get_rel_relkind(index) as u8 != pg_sys::RELKIND_INDEX {
                 return Err(Error::NotHnswIndex { relation: name() });
             }
-            if !is_allowed(index) {
+            let lock = match others {
+                Others::ReadAndWrite if is_owner(index) && !pg_sys::RecoveryInProgress() => {
+                    pg_sys::ShareUpdateExclusiveLock
+                }
+                _ => pg_sys::AccessShareLock,
+            } as pg_sys::LOCKMODE;
+            let may = || {
+                let locks_as_others = lock == pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+                allowed == Allowed::Anyone || is_owner(index) || locks_as_others && may_scan_all()
+            };
+            // Before a lock is asked for, so that nobody queues for one that is not his to have; and when it is there.
+            if !may() {
                 return Err(Error::NotAllowed { relation: name() });
             }
             // The table first, as everybody locks them.
             let table = pg_sys::IndexGetRelation(index, false);
             let heap = pg_sys::table_open(table, lock);
-            let index = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-            let opened = Inspected { heap, index, lock };
-            let relation = relation_name(index);
-            if !am::is_ours(index) {
-                return Err(Error::NotHnswIndex { relation });
+            let relation = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+            let opened = Inspected {
+                heap,
+                index: relation,
+                lock,
+            };
+            let name = relation_name(relation);
+            // The number may be another index's by now.
+            if !am::is_ours(relation) || (*(*relation).rd_index).indrelid != table {
+                return Err(Error::NotHnswIndex { relation: name });
             }
-            if (*(*index).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP && !(*index).rd_islocaltemp {
-                return Err(Error::OtherTemporary { relation });
+            if !may() {
+                return Err(Error::NotAllowed { relation: name });
             }
-            if !(*(*index).rd_index).indisvalid {
-                return Err(Error::IndexNotValid { relation });
+            if (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP && !(*relation).rd_islocaltemp
+            {
+                return Err(Error::OtherTemporary { relation: name });
+            }
+            if !(*(*relation).rd_index).indisvalid {
+                return Err(Error::IndexNotValid { relation: name });
             }
             Ok(opened)
         }
+    }
+
+    /// Whether no VACUUM can be at work while the index is open.
+    pub fn keeps_vacuum_out(&self) -> bool {
+        self.lock == pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE
     }
 }
 
@@ -96,11 +129,11 @@ impl Drop for Inspected {
     }
 }
 
-/// Whether the user owns an index, or may look into all tables.
+/// Whether the user owns an index.
 ///
 /// # Safety
 /// Called in a transaction.
-unsafe fn is_allowed(index: pg_sys::Oid) -> bool {
+unsafe fn is_owner(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let user = pg_sys::GetUserId();
@@ -108,6 +141,15 @@ unsafe fn is_allowed(index: pg_sys::Oid) -> bool {
         let is_owner = pg_sys::pg_class_ownercheck(index, user);
         #[cfg(not(feature = "pg15"))]
         let is_owner = pg_sys::object_ownercheck(pg_sys::RelationRelationId, index, user);
-        is_owner || pg_sys::has_privs_of_role(user, pg_sys::Oid::from(pg_sys::ROLE_PG_STAT_SCAN_TABLES))
+        is_owner
     }
+}
+
+/// Whether the user may look into all tables.
+///
+/// # Safety
+/// Called in a transaction.
+unsafe fn may_scan_all() -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_STAT_SCAN_TABLES)) }
 }

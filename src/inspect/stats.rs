@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Inspected, Others};
+use super::{Allowed, Inspected, Others};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::statistics::Statistics;
@@ -29,7 +29,7 @@ fn hnsw_stats(
         name!(format_version, i32),
     ),
 > {
-    let opened = Inspected::open(index, Others::Everything).unwrap_or_else(|error| error.raise());
+    let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let ((statistics, blocks), in_memory) = unsafe {
         // Before reading it changes what is there.

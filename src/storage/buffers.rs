@@ -41,7 +41,18 @@ pub struct BufferStore {
     strategy: pg_sys::BufferAccessStrategy,
     /// Whether its pages are in the backend's own buffers, whose numbers are negative.
     temporary: bool,
+    /// In a scan's pass over all pages.
+    ahead: Option<ReadAhead>,
 }
+
+/// What a pass knows of the cache: pages are asked for ahead of their use where the last ones had to be read.
+struct ReadAhead {
+    /// Blocks that the backend had read when the last window began.
+    known_reads: Cell<i64>,
+}
+
+/// Pages that a pass asks for at a time.
+const WINDOW: BlockNumber = 32;
 
 /// What an operation on an index is, as far as its pages are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +159,7 @@ impl BufferStore {
             mode,
             strategy: ptr::null_mut(),
             temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
+            ahead: None,
         }
     }
 
@@ -254,6 +266,23 @@ impl BufferStore {
         }
     }
 
+    /// Asks the operating system for the next window of a pass if pages of this one were not in a buffer.
+    fn read_ahead(&self, block: BlockNumber) -> Result<()> {
+        let Some(ahead) = self.ahead.as_ref().filter(|_| block.is_multiple_of(WINDOW)) else {
+            return Ok(());
+        };
+        let reads = blocks_read();
+        if ahead.known_reads.replace(reads) == reads {
+            return Ok(());
+        }
+        let window = block.saturating_add(WINDOW)..block.saturating_add(2 * WINDOW);
+        for next in window.start..window.end.min(self.blocks.get()) {
+            // SAFETY: the relation is open, and the block is one of its.
+            unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, next) };
+        }
+        Ok(())
+    }
+
     /// The backend's last target, as the heap keeps it (PostgreSQL's `hio.c`).
     fn last_target(&self) -> BlockNumber {
         // SAFETY: the relation is open; its storage manager entry, where there is one, is this backend's.
@@ -337,9 +366,24 @@ impl PageStore for BufferStore {
         if !self.exists(block)? {
             return f(&page::NEW);
         }
+        self.read_ahead(block)?;
         let buffer = Pinned::read(self.relation, block, self.strategy).lock(pg_sys::BUFFER_LOCK_SHARE);
         // SAFETY: the buffer is pinned and locked; nobody changes the page.
         f(unsafe { &*buffer.page() })
+    }
+
+    fn in_passing<T>(&self, f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let ring = Ring::new();
+        let ahead = ReadAhead {
+            known_reads: Cell::new(blocks_read()),
+        };
+        f(&BufferStore {
+            blocks: self.blocks.clone(),
+            changes: Cell::new(0),
+            strategy: ring.strategy(),
+            ahead: Some(ahead),
+            ..*self
+        })
     }
 
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
@@ -532,6 +576,12 @@ pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
         }
         Some(blocks)
     }
+}
+
+/// Blocks that this backend has read in.
+fn blocks_read() -> i64 {
+    // SAFETY: counters of this backend.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_read + pg_sys::pgBufferUsage.local_blks_read }
 }
 
 /// Bytes of WAL that this backend has written.

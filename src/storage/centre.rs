@@ -172,7 +172,7 @@ mod tests {
         let bytes = store.read(1, |page| Ok(*page)).unwrap();
         assert_eq!(bytes[24..32], [0, 0, 0x80, 0x3F, 0, 0, 0x20, 0xC0]);
         assert_eq!(page::lower(&bytes), 32);
-        assert_eq!(bytes[SPECIAL..SPECIAL + 8], [3, 0, 5, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[SPECIAL..SPECIAL + 8], [3, 0, 6, 0, 0, 0, 0, 0]);
         assert_eq!(hash(&[1.0, -2.5]), 0x09E6_29EE_2DFD_B3F8);
         assert_eq!(hash(&[]), 0xCBF2_9CE4_8422_2325);
     }

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::meta::META_BLOCK;
+use super::meta::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
@@ -409,7 +409,7 @@ impl Layout {
     pub fn node(&self, block: BlockNumber, slot: u32) -> Result<NodeRef> {
         let node = u64::from(block) * u64::from(self.slots) + u64::from(slot);
         match u32::try_from(node) {
-            Ok(node) if node != u32::MAX => Ok(NodeRef(node)),
+            Ok(node) if node < Unplaced::FIRST_OWNER.0 => Ok(NodeRef(node)),
             _ => Err(Error::IndexFull),
         }
     }

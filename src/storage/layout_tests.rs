@@ -86,4 +86,11 @@ fn references_name_blocks_and_slots_and_do_not_wrap() {
         assert_eq!((layout.block(node), layout.slot(node)), (block, slot));
     }
     assert_eq!(layout.node(u32::MAX / layout.slots + 1, 0), Err(Error::IndexFull));
+    // The last ones name chains of rows without a place, and nothing.
+    let layout = Layout::plan(8000, 16, true).unwrap();
+    assert_eq!(layout.slots, 1);
+    assert_eq!(layout.node(0xFFFF_FFFC, 0), Ok(NodeRef(0xFFFF_FFFC)));
+    for block in [0xFFFF_FFFD, 0xFFFF_FFFE, 0xFFFF_FFFF] {
+        assert_eq!(layout.node(block, 0), Err(Error::IndexFull));
+    }
 }

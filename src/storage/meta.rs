@@ -3,7 +3,8 @@
 //! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
 //! generation (u8), 37 its level (u8), 38 the first generation of new pages' slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44
 //! the file that the index was built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers), and their checksum (u32), 256 what the last
-//! VACUUM did ([`Compaction`], likewise). The file and the parameters never change.
+//! VACUUM did ([`Compaction`], likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32 each).
+//! The file and the parameters never change.
 //!
 //! A link into pages that VACUUM cut off may be left somewhere. Slots of pages that are added later begin with a generation that no slot of those pages
 //! had while it was in use, so that the link stays stale.
@@ -133,6 +134,52 @@ pub struct Compaction {
 /// Bytes of a [`Compaction`] on the page.
 const COMPACTION_LEN: usize = 6 * 8;
 
+/// Why a row has no place in the graph. Rows of a kind are kept in a chain of TID extensions that
+/// the meta page leads to. In the order in which an ascending sort has their distances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unplaced {
+    /// Its vector has no direction, which the distance goes by: every distance is NaN.
+    Zero,
+    /// It has no vector: every distance is NULL.
+    Null,
+}
+
+const UNPLACED_AT: usize = COMPACTION_AT + COMPACTION_LEN;
+const CONTENTS_END: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
+
+impl Unplaced {
+    /// Both kinds.
+    pub const ALL: [Unplaced; 2] = [Unplaced::Zero, Unplaced::Null];
+
+    /// The least of the references that name chains instead of records.
+    pub const FIRST_OWNER: NodeRef = NodeRef(u32::MAX - Unplaced::ALL.len() as u32);
+
+    /// The owner that the chain's extensions name.
+    pub fn owner(self) -> NodeRef {
+        NodeRef(Unplaced::FIRST_OWNER.0 + self as u32)
+    }
+
+    /// The chain that an owner of extensions names, if it is none of the nodes.
+    pub fn of_owner(owner: NodeRef) -> Option<Unplaced> {
+        Unplaced::ALL.into_iter().find(|kind| kind.owner() == owner)
+    }
+
+    fn at(self) -> usize {
+        UNPLACED_AT + self as usize * size_of::<u32>()
+    }
+}
+
+/// Reads where the chain of a kind begins; [`NodeRef::NONE`] if there is no such row.
+pub fn read_unplaced(page: &Page, kind: Unplaced) -> Result<NodeRef> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    Ok(NodeRef(get_u32(page, kind.at())))
+}
+
+/// Changes where the chain of a kind begins.
+pub fn set_unplaced(page: &mut Page, kind: Unplaced, first: NodeRef) {
+    put_u32(page, kind.at(), first.0);
+}
+
 /// The decoded meta page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
@@ -154,6 +201,9 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, HEADER_SIZE, MAGIC);
     put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION));
     set_entry(page, None);
+    for kind in Unplaced::ALL {
+        set_unplaced(page, kind, NodeRef::NONE);
+    }
     let Ok(length) = bincode::serde::encode_into_slice(
         parameters,
         &mut page[PARAMETERS_AT..COMPACTION_AT - size_of::<u32>()],
@@ -164,7 +214,7 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, LENGTH_AT, length as u32);
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
-    page::set_lower(page, COMPACTION_AT + COMPACTION_LEN);
+    page::set_lower(page, CONTENTS_END);
     Ok(())
 }
 
@@ -352,7 +402,7 @@ mod tests {
         assert_eq!(read_compaction(&page), Ok(compaction));
         assert_eq!(read_first_generation(&page), Ok(255));
         assert_eq!(read(&page), before);
-        assert_eq!(page::lower(&page), 304);
+        assert_eq!(page::lower(&page), 312);
         assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -372,7 +422,32 @@ mod tests {
         expected.extend(PARAMETERS.centre.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
         assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 3_702_507_778);
-        assert_eq!(page::lower(&page), COMPACTION_AT + COMPACTION_LEN);
+        assert_eq!(page::lower(&page), 312);
+        assert_eq!(page[304..312], [0xFF; 8]);
+        set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));
+        set_unplaced(&mut page, Unplaced::Null, NodeRef(0x0203_0405));
+        assert_eq!(page[304..312], [1, 0, 0, 0, 5, 4, 3, 2]);
+        assert_eq!(
+            Unplaced::ALL.map(Unplaced::owner),
+            [NodeRef(0xFFFF_FFFD), NodeRef(0xFFFF_FFFE)]
+        );
+    }
+
+    #[test]
+    fn chains_of_rows_without_a_place_have_their_own_places_and_names() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        let before = (read(&page), read_compaction(&page));
+        for kind in Unplaced::ALL {
+            assert_eq!(read_unplaced(&page, kind), Ok(NodeRef::NONE));
+            set_unplaced(&mut page, kind, NodeRef(7 + kind as u32));
+            assert_eq!(Unplaced::of_owner(kind.owner()), Some(kind));
+        }
+        assert_eq!(read_unplaced(&page, Unplaced::Zero), Ok(NodeRef(7)));
+        assert_eq!(read_unplaced(&page, Unplaced::Null), Ok(NodeRef(8)));
+        assert_eq!((read(&page), read_compaction(&page)), before);
+        assert_eq!(Unplaced::of_owner(NodeRef::NONE), None);
+        assert_eq!(Unplaced::of_owner(NodeRef(0)), None);
     }
 
     /// Makes the checksum that of the parameters as they are.

@@ -18,7 +18,7 @@ pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 /// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 5;
+pub const FORMAT_VERSION: u16 = 6;
 
 const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;

@@ -47,6 +47,11 @@ pub trait PageStore {
         self.read(block, f)
     }
 
+    /// Runs a pass over all pages, which shall leave the pages that others use in memory where they are.
+    fn in_passing<T>(&self, f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        f(self)
+    }
+
     /// Changes a page.
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T>;
 

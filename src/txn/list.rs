@@ -4,6 +4,7 @@
 //! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
 //! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
 
+use super::speculative::Command;
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::graph::insert::NewRow;
@@ -21,8 +22,8 @@ pub struct List {
     marks: Vec<Mark>,
     /// So many of the first rows may be in the index, since an error ended their insertion, or it was a copy of the index.
     doubtful: usize,
-    /// Whether the last row may be taken back by itself.
-    speculative: bool,
+    /// The command of the last row, if that may be taken back by itself.
+    speculative: Option<Command>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +36,11 @@ impl List {
     /// Bytes of a row beside its vector.
     pub const EACH: usize = size_of::<NewRow>() + size_of::<usize>();
 
-    /// Adds a row that is staged on a level; a `speculative` one may be taken back by itself.
+    /// Adds a row that is staged on a level; a `speculative` one, of that command, may be taken back by itself.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
-    pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8], speculative: bool) -> Result<()> {
+    pub fn push(&mut self, level: i32, row: NewRow, stored: &[u8], speculative: Option<Command>) -> Result<()> {
         self.rows.room(1)?;
         self.ends.room(1)?;
         self.stored.room(stored.len())?;
@@ -58,15 +59,15 @@ impl List {
         Ok(())
     }
 
-    /// The last row, if it may be taken back by itself.
-    pub fn speculative(&self) -> Option<HeapTid> {
-        let last = self.rows.last().filter(|_| self.speculative)?;
-        Some(last.tid)
+    /// The last row and its command, if it may be taken back by itself.
+    pub fn speculative(&self) -> Option<(HeapTid, Command)> {
+        let last = self.rows.last()?;
+        Some((last.tid, self.speculative?))
     }
 
     /// The last row, which was speculative, stays or goes.
     pub fn settle(&mut self, stays: bool) {
-        self.speculative = false;
+        self.speculative = None;
         if !stays {
             self.truncate(self.len().saturating_sub(1));
         }
@@ -118,7 +119,7 @@ impl List {
     pub fn abort(&mut self, level: i32) {
         while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
             self.truncate(mark.start);
-            self.speculative = false;
+            self.speculative = None;
         }
     }
 
@@ -140,7 +141,7 @@ impl List {
         self.ends = Vec::new();
         self.marks.iter_mut().for_each(|mark| mark.start = 0);
         self.doubtful = 0;
-        self.speculative = false;
+        self.speculative = None;
     }
 }
 
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn push(list: &mut List, level: i32, row: u32) {
-        list.push(level, tid(row).into(), &[row as u8; 3], false).unwrap();
+        list.push(level, tid(row).into(), &[row as u8; 3], None).unwrap();
     }
 
     fn rows(list: &List) -> Vec<u32> {
@@ -213,12 +214,12 @@ mod tests {
         push(&mut list, 1, 10);
         assert_eq!(list.speculative(), None);
         for (stays, left) in [(false, vec![10]), (true, vec![10, 11])] {
-            list.push(1, tid(11).into(), &[11; 3], true).unwrap();
-            assert_eq!(list.speculative(), Some(tid(11)));
+            list.push(1, tid(11).into(), &[11; 3], Some(7)).unwrap();
+            assert_eq!(list.speculative(), Some((tid(11), 7)));
             list.settle(stays);
             assert_eq!((rows(&list), list.speculative()), (left, None));
         }
-        list.push(2, tid(20).into(), &[20; 3], true).unwrap();
+        list.push(2, tid(20).into(), &[20; 3], Some(8)).unwrap();
         list.abort(2);
         assert_eq!((rows(&list), list.speculative()), (vec![10, 11], None));
     }

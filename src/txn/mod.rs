@@ -6,30 +6,33 @@
 //!
 //! Rows get into the index early, which is harmless since a row's visibility is decided in the table, where
 //! - `hnsw.staging_memory` does not suffice; or it is 0, or the commit is under way, and nothing is staged at all;
-//! - a plan with parallel workers starts ([`parallel`]): they are other processes.
+//! - a plan with parallel workers starts ([`parallel`]): they are other processes;
+//! - a statement that is a transaction by itself ends ([`statement`]).
 //!
 //! Staged rows belong to the contents of an index, not to its name: to the file that these were built in, which the meta page tells wherever they are
 //! copied to. So rows staged before a REINDEX or TRUNCATE of the same transaction, whose build has read the table anew, are left out, and are there again if it is
 //! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
 
+mod commit;
 pub mod last;
 mod list;
 pub mod parallel;
 mod speculative;
+mod statement;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use pgrx::{PgList, pg_guard, pg_sys};
+use pgrx::{PgList, pg_sys};
 
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::graph::Graph;
+use crate::graph::bounds::Keys;
 use crate::graph::insert::{Inserter, NewRow};
 use crate::graph::space::{Point, Query, Space};
-use crate::graph::value::Value;
+use crate::graph::value::RowValue;
 use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
@@ -44,6 +47,8 @@ const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 /// it spares.
 const MOST_MERGED: usize = 1 << 23;
 
+/// Temporary indexes that are remembered.
+const MOST_FORGETFUL: usize = 1 << 10;
 /// Staged rows after which a scan that takes them over may be interrupted.
 const CHECK_EVERY: usize = 1024;
 
@@ -59,6 +64,8 @@ struct Staging {
     merged: usize,
     /// Whether what was staged is in the indexes already: what comes now goes there directly.
     committing: bool,
+    /// Temporary indexes, and their files, whose tables forget their rows at commit, as a commit has shown.
+    forgetful: Vec<(pg_sys::Oid, u32)>,
     point: Point,
 }
 
@@ -75,6 +82,8 @@ struct Staged {
     list: List,
     /// Whether the rows stay in the list when they are applied: no index has its contents, or a copy that may be rolled back.
     stays: bool,
+    /// Such a copy, and how many of the first rows are in it: until a subtransaction aborts.
+    copied: Option<(u32, usize)>,
 }
 
 thread_local! {
@@ -141,7 +150,7 @@ impl Staged {
     /// # Safety
     /// `heap` is the table, open, whose rows these are.
     unsafe fn settle(&mut self, heap: pg_sys::Relation) {
-        if let Some(tid) = self.list.speculative() {
+        if let Some((tid, command)) = self.list.speculative() {
             // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
             let fate = unsafe {
                 let blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
@@ -151,19 +160,18 @@ impl Staged {
                     Fate::Gone
                 }
             };
-            match fate {
-                Fate::Speculative => {}
-                fate => self.list.settle(fate == Fate::Ours),
+            if fate != Fate::Speculative(command) {
+                self.list.settle(fate == Fate::Ours(command));
             }
         }
     }
 
-    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid` if the index gets it.
+    /// As [`Staged::settle`], when the transaction has inserted another row, at `tid`.
     ///
     /// # Safety
     /// As for [`Staged::settle`].
-    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: Option<HeapTid>) {
-        if tid.is_some() && self.list.speculative() == tid {
+    unsafe fn settle_before(&mut self, heap: pg_sys::Relation, tid: HeapTid) {
+        if self.list.speculative().is_some_and(|(last, _)| last == tid) {
             self.list.settle(false); // The row is in its place.
         } else {
             // SAFETY: as the caller promises.
@@ -195,27 +203,36 @@ impl Staged {
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
         let graph = Graph::with(&store, Arc::clone(&self.space));
         let mut inserter = Inserter::default();
-        let inserted = if self.list.doubtful().len() > 0 {
-            graph.reconnect(&mut inserter, buffers::maintenance_memory())?;
-            let mut doubtful = HashSet::new();
-            doubtful.room(self.list.doubtful().len())?;
-            doubtful.extend(self.list.doubtful());
-            graph.find_rows(doubtful)?
-        } else {
+        // SAFETY: as the caller promises.
+        let file = unsafe { buffers::file_of(index) };
+        let copied = self
+            .copied
+            .filter(|&(copy, _)| copy == file)
+            .map_or(0, |(_, rows)| rows);
+        let mut doubtful = HashSet::new();
+        doubtful.room(self.list.doubtful().len().saturating_sub(copied))?;
+        doubtful.extend(self.list.doubtful().skip(copied));
+        let inserted = if doubtful.is_empty() {
             HashSet::new()
+        } else {
+            graph.reconnect(&mut inserter, buffers::maintenance_memory())?;
+            graph.find_rows(doubtful)?
         };
         self.list.begin_insertion();
-        let rows = self.list.rows().filter(|(row, _)| !inserted.contains(&row.tid));
-        let rows = fallible::collect(rows)?;
+        let rows = self.list.rows().skip(copied);
+        let rows = fallible::collect(rows.filter(|(row, _)| !inserted.contains(&row.tid)))?;
         let (measured, count) = (Measured::start(), rows.len());
         graph.insert_batch(&mut inserter, rows.into_iter())?;
         measured.end(count, &inserter, &store);
         // SAFETY: as the caller promises.
         unsafe {
-            // A copy of the index is gone if what made it is rolled back: who knows where the rows are then.
-            if buffers::file_of(index) == self.file {
+            if file == self.file || is_final(index) {
                 self.list.clear();
                 self.stays = false;
+                self.copied = None;
+            } else {
+                // The copy is gone if what made it is rolled back: who knows where the rows are then.
+                self.copied = Some((file, self.list.len()));
             }
             check_for_conflict(index);
         }
@@ -228,6 +245,35 @@ impl Staging {
         self.indexes.iter_mut().for_each(Staged::apply);
         self.merged = 0;
         self.count();
+    }
+
+    /// As [`Staging::apply`], but for rows of temporary tables that will not have them when the commit is done.
+    fn apply_lasting(&mut self) {
+        let forgetful = &self.forgetful;
+        let lasting = |staged: &&mut Staged| !forgetful.contains(&(staged.index, staged.file));
+        self.indexes.iter_mut().filter(lasting).for_each(Staged::apply);
+        self.count();
+    }
+
+    /// Drops rows of temporary tables that will not have them when the commit is done.
+    fn forget_temporary(&mut self) {
+        let forgetful = &self.forgetful;
+        self.indexes
+            .retain(|staged| !forgetful.contains(&(staged.index, staged.file)));
+    }
+
+    /// The transaction has ended.
+    fn reset(&mut self) {
+        let forgetful = std::mem::take(&mut self.forgetful);
+        *self = Staging {
+            forgetful,
+            ..Staging::default()
+        };
+    }
+
+    /// Whether there are rows that are in no index yet.
+    fn has_rows(&self) -> bool {
+        self.indexes.iter().any(|staged| !staged.list.is_empty())
     }
 
     fn count(&mut self) {
@@ -275,6 +321,23 @@ unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
     unsafe { BufferStore::new(index, Mode::Normal) }.read(META_BLOCK, meta::read_file)
 }
 
+/// Whether an index will have the file that it has, unless the whole transaction is rolled back.
+///
+/// # Safety
+/// `index` is open.
+unsafe fn is_final(index: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises.
+    let (first, last) = unsafe {
+        #[cfg(feature = "pg15")]
+        let changes = ((*index).rd_firstRelfilenodeSubid, (*index).rd_newRelfilenodeSubid);
+        #[cfg(not(feature = "pg15"))]
+        let changes = ((*index).rd_firstRelfilelocatorSubid, (*index).rd_newRelfilelocatorSubid);
+        changes
+    };
+    // The last change is known if there is a number; 1 is the transaction itself.
+    last == 1 || (first, last) == (0, 0)
+}
+
 /// What an index is, and the file that it was built in, if the transaction has staged rows for it.
 ///
 /// # Safety
@@ -293,8 +356,8 @@ pub fn is_open() -> bool {
     STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its value (normalised where the metric wants it). When all that is staged has more than `most` bytes, it goes into the
-/// indexes.
+/// Stages a row with its value. When all that is staged has more than `most` bytes, it goes into the indexes. Says whether the row was staged: not
+/// while it is undecided whether the one before it stays, of a command that goes on.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built; `heap` is
@@ -303,10 +366,10 @@ pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
-    value: Value<'_>,
-    row: NewRow,
+    value: &RowValue,
+    mut row: NewRow,
     most: usize,
-) -> Result<()> {
+) -> Result<bool> {
     STAGING.with_borrow_mut(|staging| {
         // SAFETY: as the caller promises.
         let i = match unsafe { staging.find(index) } {
@@ -323,6 +386,7 @@ pub unsafe fn stage(
                         space: Arc::clone(space),
                         list: List::default(),
                         stays: false,
+                        copied: None,
                     }
                 };
                 staging.indexes.push(staged);
@@ -330,30 +394,46 @@ pub unsafe fn stage(
             }
         };
         staging.last = i;
-        space.set_point(value, &mut staging.point);
+        match value {
+            RowValue::Placed(value) => space.set_point(value.view(), &mut staging.point),
+            RowValue::Unplaced(kind) => {
+                row.unplaced = Some(*kind);
+                staging.point.stored.clear();
+            }
+        }
         let staged = &mut staging.indexes[i];
         // SAFETY: as the caller promises; called within a transaction.
         unsafe {
-            staged.settle_before(heap, Some(row.tid));
+            staged.settle_before(heap, row.tid);
+            if staged.list.speculative().is_some() {
+                return Ok(false);
+            }
             let level = pg_sys::GetCurrentTransactionNestLevel();
-            let speculative = speculative::fate(heap, row.tid) == Fate::Speculative;
+            let speculative = match speculative::fate(heap, row.tid) {
+                Fate::Speculative(command) => Some(command),
+                Fate::Ours(_) | Fate::Gone => None,
+            };
             staged.list.push(level, row, &staging.point.stored, speculative)?;
         }
         staging.bytes += List::EACH + staging.point.stored.len();
         if staging.bytes > most {
             staging.apply();
         }
-        Ok(())
+        Ok(true)
     })
 }
 
-/// Whether rows of a table can be staged: they can be looked at there, if they may be taken back.
+/// Whether a row of a table can be staged: it can be looked at there if it may be taken back, and the index (which has a condition if `is_partial`) is told of the
+/// row that then gets its place.
 ///
 /// # Safety
-/// `heap` is an open table.
-pub unsafe fn can_stage(heap: pg_sys::Relation) -> bool {
+/// `heap` is an open table, and `tid` one of its rows.
+pub unsafe fn can_stage(heap: pg_sys::Relation, tid: HeapTid, is_partial: bool) -> bool {
     // SAFETY: as the caller promises.
-    unsafe { (*(*heap).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID }
+    unsafe {
+        (*(*heap).rd_rel).relam == pg_sys::HEAP_TABLE_AM_OID
+            && !(is_partial && matches!(speculative::fate(heap, tid), Fate::Speculative(_)))
+    }
 }
 
 /// Inserts all that is staged.
@@ -361,11 +441,16 @@ pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
 
-/// The rows staged for an index, with their distances to a query.
+/// The rows staged for an index, with their keys for a query.
 ///
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
-pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Query) -> Vec<(f32, HeapTid)> {
+pub unsafe fn beside(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    query: &Query,
+    keys: Keys,
+) -> Vec<(f32, HeapTid)> {
     STAGING.with_borrow_mut(|staging| {
         if staging.merged > MOST_MERGED {
             staging.apply();
@@ -379,12 +464,15 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
                 }
                 staged.settle(heap);
             }
-            let distance = |stored| staged.space.whole_distance(query, stored);
             for (i, (row, stored)) in staged.list.rows().enumerate() {
                 if i % CHECK_EVERY == 0 {
                     pgrx::check_for_interrupts!();
                 }
-                let found = rows.try_push((distance(stored), row.tid));
+                let key = match row.unplaced {
+                    Some(kind) => kind.distance(),
+                    None => staged.space.whole_key(query, stored, keys),
+                };
+                let found = rows.try_push((key, row.tid));
                 found.unwrap_or_else(|error| error.raise());
             }
         }
@@ -393,86 +481,57 @@ pub unsafe fn beside(heap: pg_sys::Relation, index: pg_sys::Relation, query: &Qu
     })
 }
 
-/// Says that the transaction inserts a row that the index does not get: the one before it, if it was speculative, is decided on.
+/// Says that the transaction inserts a row that is not staged, at `tid`: the one before it, if it was speculative, is decided on.
 ///
 /// # Safety
 /// `heap` is an open table, and `index` an open index of it and of this access method.
-pub unsafe fn pass_over(heap: pg_sys::Relation, index: pg_sys::Relation) {
+pub unsafe fn settle_before(heap: pg_sys::Relation, index: pg_sys::Relation, tid: HeapTid) {
     STAGING.with_borrow_mut(|staging| {
-        // SAFETY: as the caller promises.
+        // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
         unsafe {
             if let Some(i) = staging.find(index) {
-                staging.indexes[i].settle_before(heap, None);
+                staging.indexes[i].settle_before(heap, tid);
             }
         }
     });
 }
 
-/// Drops what is staged for the contents of a file, which are built anew in place (a TRUNCATE of a table that the transaction has made).
+/// Drops what is staged for the contents of a file, which are built anew in place: a TRUNCATE of a table that the transaction has made; or the end
+/// of a transaction, for a temporary table with ON COMMIT DELETE ROWS, which comes after the rows are in the index. PostgreSQL does not tell
+/// of it, but the file of such an index is seen here then, and its rows are left out from the next commit on.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
 pub unsafe fn forget(index: pg_sys::Relation) {
     // SAFETY: as the caller promises.
-    let file = unsafe { buffers::file_of(index) };
-    STAGING.with_borrow_mut(|staging| staging.indexes.retain(|staged| staged.file != file));
-}
-
-/// Makes PostgreSQL tell of transactions: once, when the library is loaded.
-pub fn register() {
-    // SAFETY: in a backend's only thread.
-    unsafe {
-        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
-    }
-    parallel::register();
-}
-
-/// What is staged; nothing if it is in use: a backend that is told to end while it inserts ends from there, and aborts its transaction.
-fn unless_ending(f: impl FnOnce(&mut Staging)) {
-    STAGING.with(|staging| {
-        if let Ok(mut staging) = staging.try_borrow_mut() {
-            f(&mut staging);
-        }
-    });
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
-    use pg_sys::XactEvent::*;
-    match event {
-        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => STAGING.with_borrow_mut(|staging| {
-            staging.apply();
-            staging.indexes.clear();
-            staging.committing = true;
-        }),
-        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => {
-            unless_ending(|staging| *staging = Staging::default())
-        }
-        _ => {}
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn on_subtransaction(
-    event: pg_sys::SubXactEvent::Type,
-    _subtransaction: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _argument: *mut c_void,
-) {
-    use pg_sys::SubXactEvent::*;
-    let settle = match event {
-        SUBXACT_EVENT_COMMIT_SUB => List::commit,
-        SUBXACT_EVENT_ABORT_SUB => List::abort,
-        _ => return,
+    let (index, heap, file, persistence) = unsafe {
+        let (row, heap) = ((*index).rd_rel, (*(*index).rd_index).indrelid);
+        (
+            (*index).rd_id,
+            heap,
+            buffers::file_of(index),
+            (*row).relpersistence as u8,
+        )
     };
-    // SAFETY: called within a transaction.
-    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    unless_ending(|staging| {
-        for staged in &mut staging.indexes {
-            settle(&mut staged.list, level);
-            staged.stays = false;
+    STAGING.with_borrow_mut(|staging| {
+        // A temporary file may have the number of another.
+        staging
+            .indexes
+            .retain(|staged| (staged.heap, staged.file) != (heap, file));
+        let forgetful = &mut staging.forgetful;
+        if staging.committing
+            && persistence == pg_sys::RELPERSISTENCE_TEMP
+            && forgetful.len() < MOST_FORGETFUL
+            && !forgetful.contains(&(index, file))
+        {
+            forgetful.push((index, file));
         }
-        staging.count();
     });
+}
+
+/// Makes PostgreSQL tell of what goes on: once, when the library is loaded.
+pub fn register() {
+    commit::register();
+    statement::register();
+    parallel::register();
 }

@@ -1,6 +1,10 @@
 //! Rows of INSERT .. ON CONFLICT. PostgreSQL puts such a row into the table and the indexes, and takes it back if another transaction was quicker:
 //! it is dead at once, with no abort to tell, and its place in the table may be another row's long before this transaction ends. Whether a row
 //! stays is decided before the transaction's next one, so a staged row that was speculative is looked at in the table when the list is used next.
+//!
+//! A row of this transaction in that place need not be that row: a later one may be there of which the index is not told, as that is an update within
+//! the page. So the row is known by its command too, and by being no such version. A row that the condition of a partial index
+//! leaves out is not told of either, and may be of the same command; so the rows of partial indexes are not staged while they are speculative.
 
 use pgrx::pg_sys;
 
@@ -9,13 +13,16 @@ use crate::storage::HeapTid;
 /// What there is at a row's place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// A row of this transaction that may still be taken back.
-    Speculative,
-    /// A row of this transaction.
-    Ours,
+    /// A row of this transaction that may still be taken back, of this command.
+    Speculative(Command),
+    /// A row of this transaction, of this command.
+    Ours(Command),
     /// Something else.
     Gone,
 }
+
+/// The number of a command in its transaction.
+pub type Command = pg_sys::CommandId;
 
 /// What there is at a row's place.
 ///
@@ -31,15 +38,29 @@ pub unsafe fn fate(heap: pg_sys::Relation, tid: HeapTid) -> Fate {
         if (1..=pg_sys::PageGetMaxOffsetNumber(page)).contains(&tid.offset) {
             let item = pg_sys::PageGetItemId(page, tid.offset);
             if (*item).lp_flags() == pg_sys::LP_NORMAL {
-                let row = &*pg_sys::PageGetItem(page, item).cast::<pg_sys::HeapTupleHeaderData>();
-                if row.t_ctid.ip_posid == pg_sys::SpecTokenOffsetNumber as u16 {
-                    fate = Fate::Speculative;
-                } else if pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin) {
-                    fate = Fate::Ours;
-                }
+                fate = fate_of(pg_sys::PageGetItem(page, item).cast());
             }
         }
         pg_sys::UnlockReleaseBuffer(buffer);
         fate
+    }
+}
+
+/// # Safety
+/// `row` is a row of the table, which nobody changes meanwhile.
+unsafe fn fate_of(row: pg_sys::HeapTupleHeader) -> Fate {
+    // SAFETY: as the caller promises; who inserted a row of this transaction that is not frozen is known.
+    unsafe {
+        let is_frozen = u32::from((*row).t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+        let is_version = u32::from((*row).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0;
+        if is_frozen || is_version || !pg_sys::TransactionIdIsCurrentTransactionId((*row).t_choice.t_heap.t_xmin) {
+            return Fate::Gone;
+        }
+        let command = pg_sys::HeapTupleHeaderGetCmin(row);
+        if (*row).t_ctid.ip_posid == pg_sys::SpecTokenOffsetNumber as u16 {
+            Fate::Speculative(command)
+        } else {
+            Fate::Ours(command)
+        }
     }
 }

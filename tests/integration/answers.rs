@@ -7,6 +7,7 @@ use postgres::Client;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbour {
     pub id: i64,
+    /// Infinite where it is NULL: such rows are the last.
     pub distance: f64,
 }
 
@@ -39,7 +40,7 @@ pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Re
         .iter()
         .map(|row| Neighbour {
             id: row.get(0),
-            distance: row.get(1),
+            distance: row.get::<_, Option<f64>>(1).unwrap_or(f64::INFINITY),
         })
         .collect())
 }

@@ -18,6 +18,8 @@ use crate::data::{random, vector};
 use crate::effort::rounds;
 
 const TABLES: usize = 14;
+/// Rows of each table without a vector.
+const NULLS: i64 = 300;
 const PAGE: u64 = 8192;
 const HEADER: u64 = 24;
 
@@ -55,6 +57,7 @@ impl Kind {
         client
             .batch_execute(&format!(
                 "ALTER TABLE {table} ALTER id RESTART WITH 100000;
+                 INSERT INTO {table} (embedding) SELECT NULL FROM generate_series(1, {NULLS});
                  CREATE INDEX {table}_embedding ON {table} USING hnsw (embedding {opclass})"
             ))
             .expect("an index");
@@ -65,7 +68,7 @@ impl Kind {
         let count = format!("SELECT count(*) FROM {table}");
         let rows: i64 = client.query_one(&count, &[]).expect("a count").get(0);
         let insert = format!("INSERT INTO {table} (embedding) VALUES ($1::text::vector)");
-        for _ in rows..self.rows {
+        for _ in rows..self.rows + NULLS {
             let vector = self.vector(random.random_range(0..20_000));
             client.execute(&insert, &[&vector]).expect("a row is inserted");
         }
@@ -228,14 +231,14 @@ fn ask(client: &mut Client, kind: Kind, table: &str, case: &str, target: &str, l
     let nearest = format!("SELECT id, {distance} FROM {table} ORDER BY {distance} LIMIT $2");
     let answer = client.query(&nearest, &[&target, &limit]);
     if let Ok(rows) = &answer {
-        let found: BTreeMap<i64, f64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let found: BTreeMap<i64, Option<f64>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         client
             .batch_execute("SET enable_indexscan = off")
             .expect("the setting exists");
         let exact = format!("SELECT id, {distance} FROM {table} WHERE id = ANY($2)");
         let ids: Vec<_> = found.keys().collect();
         let exact = client.query(&exact, &[&target, &ids]).expect("the table can be read");
-        let exact: BTreeMap<i64, f64> = exact.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let exact: BTreeMap<i64, Option<f64>> = exact.iter().map(|row| (row.get(0), row.get(1))).collect();
         assert_eq!(
             found, exact,
             "{case}: an answer with rows or distances that are not the table's"

@@ -8,6 +8,7 @@
 mod answers;
 mod builds;
 mod cluster;
+mod commit;
 mod concurrency;
 mod corruption;
 mod crash;

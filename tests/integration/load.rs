@@ -156,7 +156,7 @@ impl<'a> Writer<'a> {
     /// Inserts a row and changes another one, or begins to and takes it back.
     fn step(&mut self) {
         let (new, old, other) = (self.new_id(self.step), self.old_id(), self.old_id());
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..7) {
             0 => {
                 self.insert(new);
                 self.update(old, old + 10_000);
@@ -186,6 +186,11 @@ impl<'a> Writer<'a> {
                 self.run("ROLLBACK TO s");
                 self.delete(other);
                 self.run("COMMIT");
+            }
+            // Without a vector.
+            5 => {
+                self.run(&format!("INSERT INTO items VALUES ({new}, NULL)"));
+                self.run(&format!("UPDATE items SET embedding = NULL WHERE id = {old}"));
             }
             // Into the index at once, where a rollback leaves it to VACUUM.
             _ => {
@@ -226,7 +231,9 @@ pub fn assert_right(client: &mut Client, targets: &[&str]) {
     let rows = client
         .query("SELECT id, embedding::text FROM items", &[])
         .expect("the table can be read");
-    let unmoved = rows.iter().filter(|row| row.get::<_, &str>(1) == vector(row.get(0)));
+    let unmoved = rows
+        .iter()
+        .filter(|row| row.get::<_, Option<&str>>(1) == Some(vector(row.get(0))));
     let unmoved: Vec<i64> = unmoved.map(|row| row.get(0)).collect();
     assert!(!unmoved.is_empty(), "no row has the vector that it came with");
     assert_each_found(client, "items", unmoved.into_iter().map(|id| (id, vector(id))));

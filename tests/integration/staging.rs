@@ -692,44 +692,192 @@ fn a_backend_that_is_told_to_end_while_it_inserts_lets_go_of_everything() {
     assert!(!cluster.has_crashed());
 }
 
-#[test]
-fn rows_that_on_conflict_takes_back() {
-    let (cluster, mut client) = cluster();
-    // The key of an index waits, the second time that a session asks for it: between the look for conflicts and the insertion.
+/// A table of 100 rows, whose unique key waits, the second time that a session asks for it: between the look for conflicts and the insertion.
+const CLAIMS: &str =
+    "CREATE FUNCTION key(id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE n int; BEGIN
+         n := coalesce(nullif(current_setting('gate.count', true), ''), '9')::int + 1;
+         PERFORM set_config('gate.count', n::text, false);
+         IF n = 2 THEN PERFORM pg_advisory_lock_shared(1); PERFORM pg_advisory_unlock_shared(1); END IF;
+         RETURN id; END $$;
+     CREATE TABLE claims (id bigint, embedding vector(50), note text)";
+
+fn claims(cluster: &Cluster, condition: &str) -> Client {
+    let mut client = cluster.client();
+    run(&mut client, CLAIMS);
+    // The vector's index is older than the key's, so its turn comes first.
     run(
         &mut client,
-        "CREATE FUNCTION key(id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE n int; BEGIN
-             n := coalesce(nullif(current_setting('gate.count', true), ''), '9')::int + 1;
-             PERFORM set_config('gate.count', n::text, false);
-             IF n = 2 THEN PERFORM pg_advisory_lock_shared(1); PERFORM pg_advisory_unlock_shared(1); END IF;
-             RETURN id; END $$;
-         CREATE TABLE claims (id bigint, embedding vector(50));
-         CREATE INDEX claims_embedding ON claims USING hnsw (embedding vector_l2_ops);
-         CREATE UNIQUE INDEX ON claims (key(id))",
+        &format!(
+            "CREATE INDEX claims_embedding ON claims USING hnsw (embedding vector_l2_ops) {condition};
+             CREATE UNIQUE INDEX claims_key ON claims (key(id))"
+        ),
     );
     insert(&mut client, "claims", 0..100);
+    client
+}
+
+/// Runs `statement`, which inserts a speculative row, and `meanwhile` while that is in the table and undecided.
+fn undecided(cluster: &Cluster, client: &mut Client, statement: &str, meanwhile: impl FnOnce(&mut Client)) -> Client {
+    run(client, "SELECT pg_advisory_lock(1)");
+    let mut slow = cluster.client();
+    run(&mut slow, "BEGIN; SET gate.count = '0'");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| run(&mut slow, statement));
+        let waits = "SELECT 1::int8 FROM pg_stat_activity WHERE wait_event = 'advisory'";
+        wait_for("the row is in the table", || !ids(client, waits).is_empty());
+        meanwhile(client);
+        run(client, "SELECT pg_advisory_unlock(1)");
+        assert!(waiting.join().is_ok(), "the statement succeeds");
+    });
+    slow
+}
+
+/// A session whose transaction has inserted a row that was taken back, under the vector of row 300; its place is free.
+fn taken_back(cluster: &Cluster, client: &mut Client) -> Client {
+    let row = format!("INSERT INTO claims VALUES (5000, '{}')", vector(300));
+    let statement = format!("{row} ON CONFLICT (key(id)) DO NOTHING");
+    let slow = undecided(cluster, client, &statement, |_| {
+        insert(&mut cluster.client(), "claims", [5000]);
+    });
+    run(client, "VACUUM (INDEX_CLEANUP ON) claims");
+    slow
+}
+
+/// The place of the row that was inserted last or is going to be taken back: the next one of the table's last page.
+fn next_place(client: &mut Client) -> String {
+    let place = "SELECT format('(%s,%s)', block, 1 + row) FROM (
+             SELECT (max(ctid)::text::point)[0]::int AS block, (max(ctid)::text::point)[1]::int AS row FROM claims) last";
+    client.query_one(place, &[]).expect("a place").get(0)
+}
+
+/// Checks that the index has the rows that it should have, each under its own vector, and no other.
+fn assert_sound(client: &mut Client, condition: &str) {
+    let nodes = format!(
+        "SELECT node_count, (SELECT count(DISTINCT embedding) FROM claims {condition}) FROM hnsw_stats('claims_embedding')"
+    );
+    let row = client.query_one(&nodes, &[]).expect("a count");
+    assert_eq!(
+        row.get::<_, i64>(0),
+        row.get::<_, i64>(1),
+        "vectors in the index, and in the table"
+    );
+    let faults = client
+        .query(
+            "SELECT fault FROM hnsw_check('claims_embedding', true) WHERE severity = 'corruption'",
+            &[],
+        )
+        .expect("a check");
+    let faults: Vec<String> = faults.iter().map(|row| row.get(0)).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+}
+
+#[test]
+fn rows_of_the_transaction_in_the_place_of_one_that_was_taken_back() {
+    let (all, null) = ("", "WHERE note IS NULL");
+    let other = vector(7000);
+    // What the transaction does then, the row that has the place after that, and the index's condition.
+    let cases = [
+        // The index is not told of a version that is on the page of the one before.
+        (
+            "UPDATE claims SET note = 'x' WHERE id = 99; COMMIT".to_string(),
+            Some(99),
+            all,
+        ),
+        (
+            "SAVEPOINT s; UPDATE claims SET note = 'x' WHERE id = 99; RELEASE s; COMMIT".to_string(),
+            Some(99),
+            all,
+        ),
+        (
+            format!("SET LOCAL hnsw.staging_memory = 0; INSERT INTO claims VALUES (7000, '{other}'); COMMIT"),
+            Some(7000),
+            all,
+        ),
+        (
+            format!("INSERT INTO claims VALUES (7000, '{other}'); COMMIT"),
+            Some(7000),
+            all,
+        ),
+        (
+            "INSERT INTO claims VALUES (7000, NULL, repeat('n', 150)); COMMIT".to_string(),
+            Some(7000),
+            all,
+        ),
+        // Nor of a row that its condition leaves out.
+        (
+            format!("INSERT INTO claims VALUES (7000, '{other}', 'n'); COMMIT"),
+            Some(7000),
+            null,
+        ),
+        (
+            format!("INSERT INTO claims VALUES (7000, '{other}'); COMMIT"),
+            Some(7000),
+            null,
+        ),
+        (
+            "UPDATE claims SET note = 'x' WHERE id = 99; COMMIT".to_string(),
+            Some(99),
+            null,
+        ),
+        ("COMMIT".to_string(), None, null),
+    ];
+    for (finish, holder, condition) in cases {
+        println!("{finish} {condition}");
+        let cluster = Cluster::new();
+        let mut client = claims(&cluster, condition);
+        let place = next_place(&mut client);
+        let mut slow = taken_back(&cluster, &mut client);
+        run(&mut slow, &finish);
+        if let Some(id) = holder {
+            let has_it = format!("SELECT id FROM claims WHERE ctid = '{place}'");
+            assert_eq!(ids(&mut client, &has_it), [id]);
+        }
+        assert_sound(&mut client, condition);
+        // The place is another row's once more.
+        run(&mut client, "UPDATE claims SET note = 'y' WHERE note = 'x'");
+        run(&mut client, "VACUUM claims");
+        insert(&mut client, "claims", 8000..8005);
+        assert_sound(&mut client, condition);
+        run(&mut client, "DELETE FROM claims WHERE embedding IS NULL");
+        if condition == all {
+            assert_same(&mut client, "claims");
+        }
+    }
+}
+
+#[test]
+fn a_speculative_row_of_another_session_in_the_place_of_one_that_was_taken_back() {
+    let cluster = Cluster::new();
+    let mut client = claims(&cluster, "");
+    let mut slow = taken_back(&cluster, &mut client);
+    let row = format!("INSERT INTO claims VALUES (7000, '{}')", vector(7000));
+    let mut other = undecided(
+        &cluster,
+        &mut client,
+        &format!("{row} ON CONFLICT (key(id)) DO NOTHING"),
+        |_| {
+            run(&mut slow, "COMMIT");
+        },
+    );
+    run(&mut other, "COMMIT");
+    assert_sound(&mut client, "");
+    assert_same(&mut client, "claims");
+}
+
+#[test]
+fn rows_that_on_conflict_takes_back() {
+    let cluster = Cluster::new();
+    let mut client = claims(&cluster, "");
+    run(&mut client, ITEMS);
+    load(&mut client, "items", ROWS);
     for finish in [
         "COMMIT",
         "SAVEPOINT s; ROLLBACK TO s; COMMIT",
         "INSERT INTO claims SELECT 9000; COMMIT",
     ] {
-        run(&mut client, "SELECT pg_advisory_lock(1)");
-        let (mut slow, mut quick) = (cluster.client(), cluster.client());
-        run(&mut slow, "BEGIN; SET gate.count = '0'");
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                let row = format!("INSERT INTO claims VALUES (5000, '{}')", vector(300));
-                run(&mut slow, &format!("{row} ON CONFLICT (key(id)) DO NOTHING"));
-            });
-            let waits = "SELECT 1::int8 FROM pg_stat_activity WHERE wait_event = 'advisory'";
-            wait_for("the row is in the table", || !ids(&mut client, waits).is_empty());
-            insert(&mut quick, "claims", [5000]);
-            run(&mut client, "SELECT pg_advisory_unlock(1)");
-            assert!(waiting.join().is_ok(), "the row conflicts");
-        });
-        // Its place is free, and gets another row.
-        run(&mut client, "VACUUM claims");
-        insert(&mut quick, "claims", 6000..6005);
+        let mut slow = taken_back(&cluster, &mut client);
+        // Its place gets another row.
+        insert(&mut cluster.client(), "claims", 6000..6005);
         run(&mut slow, finish);
         run(&mut client, "DELETE FROM claims WHERE embedding IS NULL");
         assert_same(&mut client, "claims");

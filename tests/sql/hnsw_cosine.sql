@@ -4,7 +4,7 @@ CREATE TABLE t (id int, val vector(3));
 INSERT INTO t VALUES (1, '[0,0,0]'), (2, '[1,2,3]'), (3, '[1,1,1]'), (4, NULL), (5, '[-1,0,0]'), (6, '[10,20,31]');
 CREATE INDEX t_val ON t USING hnsw (val vector_cosine_ops);
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY val <=> '[3,3,3]' LIMIT 3;
--- A zero vector has no direction: it is not in the index, its row is kept.
+-- A zero vector has no direction: its distance is NaN, which comes before NULL.
 SELECT id, round((val <=> '[3,3,3]')::numeric, 4) AS distance FROM t ORDER BY val <=> '[3,3,3]';
 SELECT count(*) FROM t;
 INSERT INTO t VALUES (7, '[0,0,0]'), (8, '[1,1,1.1]');
@@ -13,7 +13,7 @@ UPDATE t SET val = '[0,0,0]' WHERE id = 8;
 SELECT id FROM t ORDER BY val <=> '[3,3,3]' LIMIT 3;
 UPDATE t SET val = '[2,2,2.1]' WHERE id = 7;
 SELECT id FROM t ORDER BY val <=> '[3,3,3]' LIMIT 3;
--- A zero vector as the target: all distances are NaN, every row of the index comes.
+-- A zero vector as the target: all distances are NaN, every row comes.
 SELECT count(*) FROM (SELECT id FROM t ORDER BY val <=> '[0,0,0]' LIMIT 100) rows;
 SELECT count(*) FROM (SELECT id FROM t ORDER BY val <=> (SELECT NULL::vector) LIMIT 100) rows;
 -- Lengths far apart, one direction.

@@ -11,7 +11,7 @@ SELECT * FROM hnsw_check('t_val', true);
 SELECT * FROM hnsw_check('t_l1', heapallindexed => true);
 SELECT * FROM hnsw_check('t_cosine', heapallindexed => true);
 
--- What is staged is in the index when that is checked; what is not indexed is not missed.
+-- What is staged is in the index when that is checked, rows without a vector and zero vectors too.
 BEGIN;
 INSERT INTO t VALUES (4000, '[1,2,3]'), (4002, '[0,0,0]'), (4004, NULL);
 UPDATE t SET val = val + '[1,1,1]' WHERE id < 100;

@@ -4,7 +4,7 @@ CREATE TABLE t (id int, val vector(3));
 INSERT INTO t VALUES (1, '[0,0,0]'), (2, '[1,2,3]'), (3, '[1,1,1]'), (4, NULL), (5, '[-1,0,4]');
 CREATE INDEX t_val ON t USING hnsw (val vector_l2_ops);
 
--- Nearest first; a row without a vector is not in the index.
+-- Nearest first; a row without a vector comes last.
 SELECT id, val, val <-> '[3,3,3]' AS distance FROM t ORDER BY val <-> '[3,3,3]';
 SELECT id FROM t ORDER BY val <-> '[3,3,3]' LIMIT 2;
 SELECT id FROM t ORDER BY val <-> '[3,3,3]' LIMIT 100;

@@ -100,3 +100,196 @@ SELECT id FROM unlogged ORDER BY val <-> '[4,4,4]' LIMIT 1;
 -- Two distances are no order of the index
 SELECT * FROM plan($$SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3$$);
 SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> '[1,1,1]', val <-> '[0,0,0]' LIMIT 3) AS nearest;
+RESET enable_seqscan;
+
+-- Costs: with a condition that leaves few rows, those are read and sorted; with one that leaves many, or none at all, the index.
+CREATE TABLE c (id int PRIMARY KEY, tenant int, val vector(64));
+INSERT INTO c SELECT n, n % 100, (SELECT array_agg(sin(n * 0.01 * i)) FROM generate_series(1, 64) i)::vector FROM generate_series(1, 10000) n;
+CREATE INDEX c_tenant ON c (tenant);
+CREATE INDEX c_val ON c USING hnsw (val vector_l2_ops);
+VACUUM ANALYZE c;
+SELECT '[' || string_agg(sin(7.7 * i)::text, ',') || ']' AS q FROM generate_series(1, 64) i \gset
+CREATE FUNCTION scans(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    found text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        found := found || coalesce(substring(line FROM '(Sort$|WindowAgg$|Aggregate$|Unique$|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
+    END LOOP;
+    RETURN found;
+END $$;
+SELECT condition, scans(format('SELECT id FROM c WHERE %s ORDER BY val <-> %L LIMIT 20', condition, :'q')) FROM (VALUES
+    ('true'), ('tenant = 1'), ('tenant < 2'), ('tenant < 30'), ('tenant < 70'), ('id < 20')) conditions (condition);
+-- A condition that PostgreSQL knows nothing about may leave more than it guesses.
+SELECT scans(format('SELECT id FROM c WHERE id %% 3 = 0 ORDER BY val <-> %L LIMIT 5', :'q'));
+SELECT settings, wanted, scans(format('SELECT id FROM c WHERE %s ORDER BY val <-> %L %s', condition, :'q', wanted)) FROM (VALUES
+    ('off', 'true', 'LIMIT 20'), ('off', 'true', 'LIMIT 60'), ('off', 'tenant < 70', 'LIMIT 20'), ('off', 'tenant < 30', 'LIMIT 20'),
+    ('off', 'true', 'LIMIT 20 OFFSET 40'), ('off', 'true', ''), ('strict_order', 'true', 'LIMIT 60')) queries (settings, condition, wanted),
+    LATERAL (SELECT set_config('hnsw.iterative_scan', settings, false) OFFSET 0) s WHERE s IS NOT NULL;
+RESET hnsw.iterative_scan;
+-- Without a LIMIT rows are read and sorted, whoever asks for the order.
+SELECT query, scans(format(query, :'q')) FROM (VALUES
+    ('SELECT id FROM c ORDER BY val <-> %L'),
+    ('SELECT * FROM c ORDER BY val <-> %L'),
+    ('SELECT id FROM c ORDER BY val <-> %L LIMIT NULL'),
+    ('SELECT id FROM c ORDER BY val <-> %L LIMIT ALL OFFSET 5'),
+    ('SELECT id FROM c ORDER BY val <-> %L OFFSET 9000 LIMIT 20'),
+    ('SELECT id FROM c ORDER BY val <-> %L LIMIT 9000'),
+    ('SELECT rank() OVER (ORDER BY val <-> %L) FROM c'),
+    ('SELECT DISTINCT val <-> %L AS d FROM c ORDER BY d LIMIT 5'),
+    ('SELECT val <-> %L AS d, count(*) FROM c GROUP BY d ORDER BY d LIMIT 5')) queries (query);
+SET random_page_cost = 1.1;
+SELECT scans(format('SELECT * FROM c ORDER BY val <-> %L', :'q'));
+SELECT scans(format('SELECT * FROM c ORDER BY val <-> %L LIMIT 20', :'q'));
+RESET random_page_cost;
+-- A LIMIT that is a parameter.
+PREPARE any_limit(vector, int) AS SELECT id FROM c ORDER BY val <-> $1 LIMIT $2;
+SET plan_cache_mode = force_generic_plan;
+SELECT scans(format('EXECUTE any_limit(%L, 10)', :'q'));
+RESET plan_cache_mode;
+-- Small tables of many, each with an index.
+CREATE TABLE few (id int, part int, val vector(64)) PARTITION BY LIST (part);
+SELECT format('CREATE TABLE few%1$s PARTITION OF few FOR VALUES IN (%1$s)', n) FROM generate_series(0, 7) n \gexec
+INSERT INTO few SELECT id, id % 8, val FROM c;
+CREATE INDEX ON few USING hnsw (val vector_l2_ops);
+VACUUM ANALYZE few;
+SELECT count(*) FROM regexp_matches(scans(format('SELECT id FROM few ORDER BY val <-> %L LIMIT 5', :'q')), 'Index Scan using few', 'g');
+SELECT scans(format('SELECT id FROM few WHERE part = 3 ORDER BY val <-> %L LIMIT 5', :'q'));
+DROP TABLE few;
+
+-- Answers: with the index as without it, each row once and in order, whatever is above the scan.
+CREATE TABLE s (id int PRIMARY KEY, val vector(4));
+INSERT INTO s SELECT n, ARRAY[sin(n * 1.7), cos(n * 2.3), sin(n * 3.1), n / 2200.0]::vector FROM generate_series(1, 22000) n;
+INSERT INTO s SELECT n, NULL FROM generate_series(22001, 22005) n;
+CREATE INDEX s_val ON s USING hnsw (val vector_l2_ops);
+CREATE TABLE labels AS SELECT n * 37 AS item, val <-> '[0.1,0.2,0.3,0.4]' AS d FROM generate_series(1, 590) n JOIN s ON id = n * 37;
+VACUUM ANALYZE s, labels;
+-- The rows of a query by the index and without it, and whether the index was used, as text in the order in which they come.
+CREATE FUNCTION compared(query text, OUT rows bigint, OUT by_index boolean, OUT same boolean, OUT same_order boolean) LANGUAGE plpgsql AS $$
+DECLARE
+    found text[];
+    exact text[];
+BEGIN
+    PERFORM set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true), set_config('enable_hashagg', 'off', true),
+        set_config('enable_hashjoin', 'off', true);
+    by_index := scans(query) ~ 'Index Scan using (s|p\d)_val';
+    EXECUTE 'SELECT array_agg(x::text) FROM (' || query || ') x' INTO found;
+    PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true);
+    EXECUTE 'SELECT array_agg(x::text) FROM (' || query || ') x' INTO exact;
+    PERFORM set_config('enable_indexscan', 'on', true), set_config('enable_hashagg', 'on', true), set_config('enable_hashjoin', 'on', true);
+    rows := cardinality(exact);
+    same := (SELECT array_agg(x ORDER BY x) FROM unnest(found) x) IS NOT DISTINCT FROM (SELECT array_agg(x ORDER BY x) FROM unnest(exact) x);
+    -- Rows at the same distance come as they like.
+    same_order := (SELECT array_agg(coalesce((val <-> '[0.1,0.2,0.3,0.4]')::text, x) ORDER BY n) FROM unnest(found) WITH ORDINALITY f (x, n)
+            LEFT JOIN s ON x ~ '^\(\d+[,)]' AND id = substring(x FROM '^\((\d+)')::int WHERE val IS NOT NULL OR s.id IS NULL)
+        IS NOT DISTINCT FROM (SELECT array_agg(coalesce((val <-> '[0.1,0.2,0.3,0.4]')::text, x) ORDER BY n) FROM unnest(exact) WITH ORDINALITY f (x, n)
+            LEFT JOIN s ON x ~ '^\(\d+[,)]' AND id = substring(x FROM '^\((\d+)')::int WHERE val IS NOT NULL OR s.id IS NULL);
+END $$;
+SET enable_incremental_sort = off;
+SELECT name, compared.* FROM (VALUES
+    ('no LIMIT', 'SELECT id FROM s ORDER BY val <-> %L'),
+    ('with the distance', 'SELECT id, val <-> %L AS d FROM s ORDER BY d'),
+    ('LIMIT NULL', 'SELECT id FROM s ORDER BY val <-> %L LIMIT NULL'),
+    ('LIMIT of all rows', 'SELECT id FROM s ORDER BY val <-> %L LIMIT 30000'),
+    ('OFFSET', 'SELECT id FROM s ORDER BY val <-> %L OFFSET 21000'),
+    ('OFFSET and LIMIT', 'SELECT id FROM s ORDER BY val <-> %L OFFSET 21900 LIMIT 300'),
+    ('a condition far away', 'SELECT id FROM s WHERE id > 21950 ORDER BY val <-> %L LIMIT 40'),
+    ('row_number', 'SELECT val <-> %1$L, row_number() OVER (ORDER BY val <-> %1$L) FROM s'),
+    ('rank with LIMIT', 'SELECT id, rank() OVER (ORDER BY val <-> %L) AS r FROM s ORDER BY r LIMIT 100'),
+    ('lag', 'SELECT val <-> %1$L, lag(val <-> %1$L) OVER (ORDER BY val <-> %1$L) FROM s'),
+    ('an ordered aggregate', 'SELECT array_agg(val <-> %1$L ORDER BY val <-> %1$L) FROM s'),
+    ('min', 'SELECT min(val <-> %L) FROM s WHERE id + 0 > 21990'),
+    ('DISTINCT', 'SELECT DISTINCT val <-> %L AS d FROM s ORDER BY d'),
+    ('DISTINCT and LIMIT', 'SELECT DISTINCT val <-> %L AS d FROM s ORDER BY d LIMIT 500'),
+    ('DISTINCT ON', 'SELECT DISTINCT ON (val <-> %1$L) val <-> %1$L AS d FROM s ORDER BY val <-> %1$L LIMIT 500'),
+    ('GROUP BY', 'SELECT val <-> %L AS d, count(*) FROM s GROUP BY d ORDER BY d'),
+    ('a merge join', 'SELECT s.id FROM s JOIN labels l ON s.val <-> %1$L = l.d ORDER BY s.val <-> %1$L'),
+    ('a join below LIMIT', 'SELECT s.id FROM s JOIN labels l ON l.item = s.id ORDER BY s.val <-> %L LIMIT 40'),
+    ('a join of all', 'SELECT s.id FROM s JOIN labels l ON l.item = s.id ORDER BY s.val <-> %L'),
+    ('not in a list', 'SELECT s.id FROM s WHERE NOT EXISTS (SELECT FROM labels l WHERE l.item = s.id) ORDER BY s.val <-> %L LIMIT 400'),
+    ('LATERAL', 'SELECT l.item, n.id FROM labels l CROSS JOIN LATERAL (SELECT id FROM s WHERE s.id <> l.item ORDER BY val <-> %L LIMIT 2) n ORDER BY l.item'),
+    ('UNION ALL', 'SELECT id FROM (SELECT id FROM s ORDER BY val <-> %1$L LIMIT 10) a UNION ALL SELECT id FROM (SELECT id FROM s ORDER BY val <-> %1$L OFFSET 21995) b'),
+    ('WITH TIES', 'SELECT id FROM s ORDER BY val <-> %L FETCH FIRST 50 ROWS WITH TIES'),
+    ('a CTE', 'WITH n AS MATERIALIZED (SELECT id, val <-> %L AS d FROM s ORDER BY d) SELECT count(*), max(d) FROM n'),
+    ('an array', 'SELECT cardinality(ARRAY(SELECT id FROM s ORDER BY val <-> %L))')
+) queries (name, query), compared(format(query, '[0.1,0.2,0.3,0.4]')) compared;
+RESET enable_incremental_sort;
+-- The same by plans of the planner's choice, in relaxed order.
+SET hnsw.iterative_scan = relaxed_order;
+SELECT name, compared.same, compared.same_order FROM (VALUES
+    ('no LIMIT', 'SELECT id FROM s ORDER BY val <-> %L'),
+    ('DISTINCT and LIMIT', 'SELECT DISTINCT val <-> %L AS d FROM s ORDER BY d LIMIT 500'),
+    ('GROUP BY', 'SELECT val <-> %L AS d, count(*) FROM s GROUP BY d ORDER BY d LIMIT 500'),
+    ('rank with LIMIT', 'SELECT id, rank() OVER (ORDER BY val <-> %L) AS r FROM s ORDER BY r LIMIT 500'),
+    ('a merge join', 'SELECT s.id FROM s JOIN labels l ON s.val <-> %1$L = l.d ORDER BY s.val <-> %1$L')
+) queries (name, query), compared(format(query, '[0.1,0.2,0.3,0.4]')) compared;
+RESET hnsw.iterative_scan;
+-- A LIMIT that is NULL in a generic plan, in a prepared statement and in functions; a cursor; rows for another table.
+SET enable_seqscan = off;
+SET enable_sort = off;
+SET plan_cache_mode = force_generic_plan;
+PREPARE at_most(bigint) AS SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT $1;
+CREATE TABLE ids AS EXECUTE at_most(NULL);
+SELECT count(*), count(DISTINCT id) FROM ids;
+DROP TABLE ids;
+CREATE TABLE ids AS EXECUTE at_most(12);
+SELECT count(*), count(DISTINCT id) FROM ids;
+RESET plan_cache_mode;
+CREATE FUNCTION nearest(wanted int) RETURNS SETOF int LANGUAGE sql STABLE AS $$ SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT wanted $$;
+SELECT count(*), count(DISTINCT nearest) FROM nearest(NULL);
+SELECT count(*), count(DISTINCT nearest) FROM nearest(7);
+DO $$
+DECLARE
+    c CURSOR FOR SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]';
+    ids int[] := '{}';
+BEGIN
+    FOR r IN c LOOP ids := ids || r.id; END LOOP;
+    RAISE NOTICE '% rows, % of them different', cardinality(ids), (SELECT count(DISTINCT id) FROM unnest(ids) id);
+END $$;
+INSERT INTO ids SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]';
+SELECT count(*) FROM ids;
+-- Partitions.
+DROP TABLE p;
+CREATE TABLE q (id int, val vector(4)) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF q FOR VALUES FROM (0) TO (9000);
+CREATE TABLE p2 PARTITION OF q FOR VALUES FROM (9000) TO (30000);
+INSERT INTO q SELECT * FROM s;
+CREATE INDEX p1_val ON p1 USING hnsw (val vector_l2_ops);
+CREATE INDEX p2_val ON p2 USING hnsw (val vector_l2_ops);
+VACUUM ANALYZE q;
+RESET enable_seqscan;
+RESET enable_sort;
+SELECT name, compared.* FROM (VALUES
+    ('no LIMIT', 'SELECT id FROM q ORDER BY val <-> %L'),
+    ('LIMIT', 'SELECT id FROM q ORDER BY val <-> %L LIMIT 20'),
+    ('OFFSET', 'SELECT id FROM q ORDER BY val <-> %L OFFSET 21000'),
+    ('row_number', 'SELECT val <-> %1$L, row_number() OVER (ORDER BY val <-> %1$L) FROM q'),
+    ('DISTINCT', 'SELECT DISTINCT val <-> %L AS d FROM q ORDER BY d LIMIT 500')
+) queries (name, query), compared(format(query, '[0.1,0.2,0.3,0.4]')) compared;
+
+-- The first statement of a session is planned before the library is there, and changed all the same.
+\c
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 5;
+\c
+SET plan_cache_mode = force_generic_plan;
+PREPARE first AS SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 5;
+EXPLAIN (VERBOSE, COSTS OFF) EXECUTE first;
+EXPLAIN (VERBOSE, COSTS OFF) EXECUTE first;
+\c
+SET enable_seqscan = off;
+SELECT count(*) FROM (SELECT id FROM s WHERE val <-> '[0.1,0.2,0.3,0.4]' < 0.5 ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 100) rows;
+SELECT nodes_visited < 1000 AS few FROM hnsw_last_search();
+-- Statements of the command that loads the library pass twice: through the planner, and when they start.
+\c
+CREATE FUNCTION within_radius() RETURNS TABLE (rows bigint, few boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..3 LOOP
+        SELECT count(*) INTO rows FROM (SELECT id FROM s WHERE val <-> '[0.1,0.2,0.3,0.4]' < 0.5 ORDER BY val <-> '[0.1,0.2,0.3,0.4]' LIMIT 100) s;
+        SELECT nodes_visited < 1000 INTO few FROM hnsw_last_search();
+        RETURN NEXT;
+    END LOOP;
+END $$;
+\c
+SET enable_seqscan = off;
+SELECT * FROM within_radius();

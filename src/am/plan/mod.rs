@@ -1,24 +1,43 @@
 //! What is changed in a plan behind PostgreSQL's planner, for scans of our indexes:
 //!
-//! - `distance`: a distance that is computed for nothing is left out;
-//! - `radius`: a scan that a condition bounds by a distance ends there.
+//! - `need`: a scan is told how its rows are to come (`scan`), by what the nodes above it do with them;
+//! - `condition`: a scan that conditions bound by a distance ends there;
+//! - `distance`: a distance that is computed for nothing is left out.
+//!
+//! The library is loaded when a session plans the first statement with one of our indexes, so that plan has passed the planner
+//! before there is a hook. It is changed when it starts.
 
+mod condition;
 mod distance;
-mod radius;
+mod need;
+mod scan;
 
 use std::ffi::{c_char, c_int};
 
-use pgrx::{PgList, pg_guard, pg_sys};
+use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
-/// The planner of whoever was there before.
-static mut NEXT: pg_sys::planner_hook_type = None;
+pub use need::is_minimum;
+
+use need::Need;
+
+/// The planner of whoever was there before, and the step before the start of a plan.
+static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
+static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
+
+/// When the client's command began in which the library was loaded: its plans may have been made before.
+static mut LOADED_IN: pg_sys::TimestampTz = 0;
 
 /// Puts our step behind the planner.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
-        NEXT = pg_sys::planner_hook;
+        LOADED_IN = pg_sys::GetCurrentStatementStartTimestamp();
+        NEXT_PLANNER = pg_sys::planner_hook;
         pg_sys::planner_hook = Some(plan);
+        NEXT_START = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(start);
+        // One that is kept is made again.
+        pg_sys::ResetPlanCache();
     }
 }
 
@@ -30,6 +49,9 @@ unsafe extern "C-unwind" {
         options: c_int,
         parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
+
+    /// PostgreSQL's own step, for the same reason.
+    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
 /// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to drop.
@@ -41,62 +63,46 @@ unsafe extern "C-unwind" fn plan(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid nodes that is ours to change.
     unsafe {
-        let statement = match NEXT {
+        let statement = match NEXT_PLANNER {
             Some(next) => next(query, text, options, parameters),
             None => standard_planner(query, text, options, parameters),
         };
-        change(statement);
+        change(statement, options);
         statement
     }
 }
 
+/// Not guarded, as above.
+unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A worker has its leader's.
+    unsafe {
+        if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
+            change((*query).plannedstmt, 0);
+        }
+        match NEXT_START {
+            Some(next) => next(query, flags),
+            None => standard_ExecutorStart(query, flags),
+        }
+    }
+}
+
 /// # Safety
-/// `statement` is a statement that was planned and is not yet in use.
+/// `statement` is a statement that was planned with these options of cursors and is not yet in use.
 #[pg_guard]
-unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt) {
-    // SAFETY: as the caller promises.
+unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt, options: c_int) {
+    // SAFETY: as the caller promises. What is added lives as long as the statement.
     unsafe {
-        visit((*statement).planTree);
-        visit_all((*statement).subplans);
+        let top = match options & pg_sys::CURSOR_OPT_FAST_PLAN as c_int {
+            0 => Need::ALL,
+            _ => Need::FETCHED,
+        };
+        PgMemoryContexts::For(pg_sys::GetMemoryChunkContext(statement.cast()))
+            .switch_to(|_| need::visit(statement, top));
     }
 }
 
 /// # Safety
-/// `plan` is a plan, or null.
-unsafe fn visit(plan: *mut pg_sys::Plan) {
-    if plan.is_null() {
-        return;
-    }
-    // SAFETY: as the caller promises; the tag says what a node is.
-    unsafe {
-        pg_sys::check_stack_depth();
-        match (*plan.cast::<pg_sys::Node>()).type_ {
-            pg_sys::NodeTag::T_Limit => distance::leave_out(plan.cast()),
-            pg_sys::NodeTag::T_IndexScan => radius::bound(plan.cast()),
-            pg_sys::NodeTag::T_SubqueryScan => visit((*plan.cast::<pg_sys::SubqueryScan>()).subplan),
-            pg_sys::NodeTag::T_Append => visit_all((*plan.cast::<pg_sys::Append>()).appendplans),
-            pg_sys::NodeTag::T_MergeAppend => visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans),
-            pg_sys::NodeTag::T_CustomScan => visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans),
-            _ => {}
-        }
-        visit((*plan).lefttree);
-        visit((*plan).righttree);
-    }
-}
-
-/// # Safety
-/// `plans` is a list of plans, or null.
-unsafe fn visit_all(plans: *mut pg_sys::List) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        for plan in PgList::<pg_sys::Plan>::from_pg(plans).iter_ptr() {
-            visit(plan);
-        }
-    }
-}
-
-/// # Safety
-/// `index` is an index that the planner has locked.
+/// `index` is an index of a plan, which is locked.
 unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     unsafe {

@@ -22,7 +22,7 @@ use super::node_set::NodeSet;
 use super::space::Point;
 use crate::error::{Error, Result};
 use crate::fallible::{Room, TryPush};
-use crate::storage::meta::META_BLOCK;
+use crate::storage::meta::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
@@ -57,6 +57,11 @@ impl Row {
     /// A row, with the [`fingerprint`] of its vector.
     pub fn new(tid: HeapTid, fingerprint: u16) -> Row {
         Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(fingerprint))
+    }
+
+    /// A row without a place in the graph.
+    pub fn unplaced(tid: HeapTid, kind: Unplaced) -> Row {
+        Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
     }
 
     /// The block of the table that it is in.
@@ -157,7 +162,7 @@ impl Report<'_> {
 /// What is remembered of the records seen so far.
 struct Seen {
     rows: Rows,
-    /// TID extensions that belong to a node's chain.
+    /// TID extensions that belong to a chain.
     chained: NodeSet,
     /// TID extensions.
     extensions: NodeSet,
@@ -208,6 +213,7 @@ impl<S: PageStore> Graph<'_, S> {
                 Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
             }
         }
+        self.check_unplaced(&mut seen, &mut report)?;
         self.check_extensions(&seen, &mut report)?;
         loop {
             self.check_rows(&mut seen.rows.kept, &mut report)?;
@@ -233,7 +239,8 @@ impl<S: PageStore> Graph<'_, S> {
             let is_whole = self.read_own(at, record, &mut seen.own);
             let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
             self.check_node(at, record, fingerprint, seen, &mut |_, _| ())
-        })
+        })?;
+        self.check_unplaced(seen, &mut Report { fault: &mut |_| () })
     }
 
     fn check_page(

@@ -1,9 +1,12 @@
-//! Records by themselves, and what ties the records of a node together: levels, TID extensions, tails.
+//! Records by themselves, and what ties the records of a node together: levels, TID extensions, tails. And the chains of rows without
+//! a place in the graph.
 
-use super::{Report, Row, Seen, Severity, readable};
+use super::{Report, Row, Seen, Severity, readable, reason};
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::graph::chain::{ChainReader, Head};
 use crate::graph::node_set::NodeSet;
+use crate::storage::meta::{META_BLOCK, Unplaced};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};
 
@@ -71,8 +74,7 @@ impl<S: PageStore> Graph<'_, S> {
         seen: &mut Seen,
         found: &mut impl FnMut(Severity, &str),
     ) -> Result<()> {
-        let mut next = record.below();
-        if record.tid_count() == 0 && next == NodeRef::NONE && record.state() == State::Node {
+        if record.tid_count() == 0 && record.below() == NodeRef::NONE && record.state() == State::Node {
             found(
                 Severity::Leftover,
                 "the node has no row, as after an interrupted VACUUM",
@@ -84,30 +86,60 @@ impl<S: PageStore> Graph<'_, S> {
             record.tids().try_for_each(|tid| rows.add(Row::new(tid, fingerprint)))
         };
         keep(record)?;
-        while let Some(extension) = next.some() {
-            self.store.check_interrupts();
-            let linked = self.is_node_block(extension)
-                && readable(self.read(extension, |other| {
-                    next = other.below();
-                    let is_its = other.state() == State::Extension && other.owner() == at.node;
-                    let is_linked = is_its && chained.insert(extension)?;
-                    if is_linked {
-                        keep(&other)?;
-                    }
-                    Ok(is_linked)
-                }))?
-                .unwrap_or(false);
-            if !linked {
-                if self.is_still(at, record)? {
-                    found(Severity::Corruption, "the chain of a node's TID extensions is broken");
+        let mut chain = ChainReader::new(Head::Node(at));
+        let is_whole = loop {
+            let read = chain.read_next(self, |extension, other| {
+                if chained.insert(extension)? {
+                    keep(other)?;
                 }
-                break;
+                Ok(())
+            });
+            match read {
+                Ok(true) => {}
+                Ok(false) => break true,
+                Err(error) => {
+                    reason(error)?;
+                    break false;
+                }
+            }
+        };
+        if !is_whole && self.is_still(at, record)? {
+            found(Severity::Corruption, "the chain of a node's TID extensions is broken");
+        }
+        Ok(())
+    }
+
+    /// The chains of rows without a place in the graph. Remembers these.
+    pub(super) fn check_unplaced(&self, seen: &mut Seen, report: &mut Report<'_>) -> Result<()> {
+        for kind in Unplaced::ALL {
+            let mut chain = ChainReader::new(Head::Meta(kind));
+            loop {
+                let read = chain.read_next(self, |extension, record| {
+                    if seen.chained.insert(extension)? {
+                        let rows = &mut seen.rows;
+                        record.tids().try_for_each(|tid| rows.add(Row::unplaced(tid, kind)))?;
+                    }
+                    Ok(())
+                });
+                match read {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
+                        reason(error)?;
+                        let what = match kind {
+                            Unplaced::Zero => "the chain of rows whose vector is zero is broken",
+                            Unplaced::Null => "the chain of rows without a vector is broken",
+                        };
+                        report.add(Severity::Corruption, META_BLOCK, None, what);
+                        break;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Reports TID extensions that no chain has. One that was added meanwhile is in its node's chain by now.
+    /// Reports TID extensions that no chain has. One that was added meanwhile is in its chain by now.
     pub(super) fn check_extensions(&self, seen: &Seen, report: &mut Report<'_>) -> Result<()> {
         for extension in seen.extensions.iter().filter(|&node| !seen.chained.contains(node)) {
             self.store.check_interrupts();
@@ -117,7 +149,10 @@ impl<S: PageStore> Graph<'_, S> {
             })?;
             let Some(owner) = owner else { continue };
             if !self.has_extension(owner, extension)? {
-                let what = "a TID extension belongs to no node";
+                let what = match Unplaced::of_owner(owner) {
+                    Some(_) => "a TID extension is in no chain",
+                    None => "a TID extension belongs to no node",
+                };
                 let (block, slot) = (layout.block(extension), layout.slot(extension));
                 report.add(Severity::Corruption, block, Some(slot), what);
             }
@@ -126,7 +161,10 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     fn has_extension(&self, owner: NodeRef, extension: NodeRef) -> Result<bool> {
-        let mut next = owner;
+        let mut next = match Unplaced::of_owner(owner) {
+            Some(kind) => self.first_extension(Head::Meta(kind))?,
+            None => owner,
+        };
         let mut passed = NodeSet::default();
         while self.is_node_block(next) && passed.insert(next)? {
             let Some((state, below)) = readable(self.read(next, |record| Ok((record.state(), record.below()))))? else {
@@ -152,11 +190,6 @@ impl<S: PageStore> Graph<'_, S> {
             found(Severity::Leftover, "the end of a vector that is gone, as after a crash");
         }
         Ok(())
-    }
-
-    /// Whether a reference is to a block of records.
-    pub(super) fn is_node_block(&self, node: NodeRef) -> bool {
-        node != NodeRef::NONE && self.space.layout.block(node) >= self.space.layout.first_block
     }
 
     /// Whether a record is still what it was when it was copied.

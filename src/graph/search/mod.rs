@@ -62,12 +62,14 @@ pub struct Counts {
     pub tails: u64,
     /// Rows left out because they are marked as dead to everyone.
     pub dead_rows: u64,
+    /// Passes over all pages.
+    pub passes: u64,
 }
 
 impl Counts {
     /// Notes that a record was read for its distance.
     #[inline]
-    fn add_record(&mut self, record: &Record<'_>, has_tails: bool) {
+    pub(super) fn add_record(&mut self, record: &Record<'_>, has_tails: bool) {
         self.pages += 1;
         if has_tails && matches!(record.state(), State::Node | State::Dead) {
             let tails = record.tails().count() as u64;
@@ -85,6 +87,7 @@ impl std::ops::AddAssign for Counts {
         self.pages += other.pages;
         self.tails += other.tails;
         self.dead_rows += other.dead_rows;
+        self.passes += other.passes;
     }
 }
 
@@ -191,6 +194,14 @@ impl Search {
             + self.rest.capacity() * size_of::<Candidate>()
             + self.links.capacity() * size_of::<Link>()
             + self.beam.capacity() * size_of::<Candidate>()
+    }
+
+    /// Takes the records met, and forgets everything else.
+    pub(super) fn take_met(&mut self) -> Visited {
+        let counts = self.counts;
+        let search = std::mem::take(self);
+        self.counts = counts;
+        search.visited
     }
 
     /// Takes everything that was met and did not fit the beam.

@@ -214,7 +214,16 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
         let before = node_count(&graph);
         for (row, vector) in vectors.iter().enumerate() {
             let tid = tid(10_000 + row);
-            graph.insert(&mut inserter, vector, NewRow { tid, unchanged }).unwrap();
+            graph
+                .insert(
+                    &mut inserter,
+                    vector,
+                    NewRow {
+                        unchanged,
+                        ..tid.into()
+                    },
+                )
+                .unwrap();
         }
         node_count(&graph) - before
     };

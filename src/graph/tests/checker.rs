@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::check::{Fault, Row, fingerprint};
-use crate::storage::meta;
+use crate::storage::meta::{self, Unplaced};
 use crate::storage::page::{put_u16, put_u32};
 use crate::storage::record::State;
 use crate::test_data::variations;
@@ -31,6 +31,11 @@ fn lived<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
     for i in 0..300 {
         graph.insert(&mut inserter, &vectors[3], tid(100_000 + i)).unwrap();
     }
+    for kind in Unplaced::ALL {
+        let first = 200_000 + 10_000 * kind as usize;
+        let tids: Vec<_> = (first..first + 1000).map(tid).collect();
+        graph.add_unplaced(kind, &tids).unwrap();
+    }
     graph.remove(MEMORY, each(|tid| row(tid) % 2 == 1)).unwrap();
     for i in (1..vectors.len() / 2).step_by(2) {
         graph.insert(&mut inserter, &vectors[i], tid(i)).unwrap();
@@ -56,7 +61,9 @@ fn a_sound_graph_has_no_fault() {
             let half = count / 2;
             let expected = (0..count)
                 .filter(|row| row % 2 == 0 || *row < half)
-                .chain((100_000..100_300).step_by(2));
+                .chain((100_000..100_300).step_by(2))
+                .chain((200_000..201_000).step_by(2))
+                .chain((210_000..211_000).step_by(2));
             assert!(
                 rows(&graph).into_iter().eq(expected),
                 "{metric:?}, {dimensions} dimensions"
@@ -90,7 +97,7 @@ fn place_of(graph: &Graph<'_, MemoryStore>, node: NodeRef) -> (BlockNumber, usiz
     (layout.block(node), layout.offset(layout.slot(node)))
 }
 
-fn change(graph: &Graph<'_, MemoryStore>, node: NodeRef, f: impl FnOnce(&mut Page, usize)) {
+pub fn change(graph: &Graph<'_, MemoryStore>, node: NodeRef, f: impl FnOnce(&mut Page, usize)) {
     let (block, at) = place_of(graph, node);
     let edit = |page: &mut Page| {
         f(page, at);
@@ -100,7 +107,7 @@ fn change(graph: &Graph<'_, MemoryStore>, node: NodeRef, f: impl FnOnce(&mut Pag
 }
 
 /// The first record that is as it should be.
-fn find(graph: &Graph<'_, MemoryStore>, is_it: impl Fn(&Record<'_>) -> bool) -> NodeRef {
+pub fn find(graph: &Graph<'_, MemoryStore>, is_it: impl Fn(&Record<'_>) -> bool) -> NodeRef {
     for block in graph.node_blocks().unwrap() {
         let found = graph.store.read(block, |page| {
             for record in NodePage::new(page, block, &graph.space.layout)?.records() {

@@ -6,6 +6,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::error::Error;
 use crate::storage::centre;
+use crate::storage::meta::Unplaced;
 use crate::storage::page::{PAGE_SIZE, SPECIAL};
 use crate::test_data::variations;
 
@@ -77,12 +78,18 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
         let store = store();
         let inserter = &mut Inserter::default();
         let graph = build_around(centre.clone(), inserter, &store, metric, &vectors[..rows]);
+        for kind in Unplaced::ALL {
+            let first = 10_000 * (1 + kind as usize);
+            let tids: Vec<_> = (first..first + 1500).map(tid).collect();
+            graph.add_unplaced(kind, &tids).unwrap();
+        }
         damage(&store, &graph.space.layout, &mut random);
         // The space is known in this thread, so that opening the graph would not read the centre.
         tolerate(centre::read(&store, &graph.space.parameters));
         for query in &vectors[rows..rows + 5] {
             let mut scan = Scan::new(graph.space.query(query), limits(40));
-            let mut left = 100 * rows;
+            // A chain that leads to a page that makes no sense is read anew a thousand times.
+            let mut left = 100 * rows + 1_000 * 3_000;
             while let Some(Some(_)) = tolerate(scan.next(&graph)) {
                 left -= 1;
                 assert!(left > 0, "a scan does not end");
@@ -92,6 +99,9 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
         for (row, vector) in vectors.iter().enumerate().skip(rows) {
             let inserted = tolerate(graph.insert(&mut inserter, vector, tid(row)));
             refused += usize::from(inserted.is_none());
+        }
+        for kind in Unplaced::ALL {
+            tolerate(graph.add_unplaced(kind, &[tid(40_000 + kind as usize)]));
         }
         tolerate(graph.remove(MEMORY, each(|tid| tid.offset.is_multiple_of(3))));
         tolerate(graph.reconnect(&mut inserter, MEMORY));

@@ -24,6 +24,26 @@ pub(super) fn counted(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted
     interrupted.writes.get()
 }
 
+impl<'m, F: FnOnce()> Interrupted<'m, F> {
+    /// Something happens after so many steps.
+    pub(super) fn after(store: &'m MemoryStore, steps: usize, event: F) -> Self {
+        Interrupted {
+            store,
+            steps: Cell::new(steps),
+            event: Cell::new(Some(event)),
+            writes: Cell::new(0),
+        }
+    }
+
+    /// Whether it has happened.
+    pub(super) fn is_over(&self) -> bool {
+        let event = self.event.take();
+        let is_over = event.is_none();
+        self.event.set(event);
+        is_over
+    }
+}
+
 type MemoryPin<'a> = <MemoryStore as PageStore>::Pin<'a>;
 
 impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
@@ -52,6 +72,7 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.write(block, f)
     }
     fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
+        self.writes.set(self.writes.get() + 1);
         self.store.write_two(a, b, f)
     }
     fn extend(&self) -> Result<u32> {

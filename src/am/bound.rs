@@ -1,0 +1,582 @@
+//! How far from a query rows may be which pass conditions on their distance.
+//!
+//! `1 - (embedding <=> $1) > 0.7` and `embedding <=> $1 < 0.3` are one condition. Instead of turning each spelling around, a
+//! condition is kept as it is written, as a program over the distance and some operands, and the bound is searched for: a
+//! condition that is built of monotone functions, with the distance in one place, holds up to a distance or from a distance on,
+//! so halving the range of distances finds the largest at which it holds. The planner's hook (`plan::condition`) writes
+//! programs of such conditions only. Signs of factors, infinity, NaN and negative numbers need no cases of their own, and nothing
+//! here raises an error where a number is too large or a divisor is zero, since no row may be there for which it would be raised.
+//!
+//! A bound is an early end of a scan and decides about no row. So it may be too wide: numbers of other types than
+//! `double precision` are computed as ranges, a little wider than their rounding.
+
+use crate::error::{Error, Result};
+
+/// What a program may do. Programs are in postfix order, and each condition ends with a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// The distance.
+    Distance,
+    /// An operand, whose number follows.
+    Operand,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Negate,
+    SquareRoot,
+    Power,
+    Exponential,
+    Logarithm,
+    /// Rounds to as many decimal places as follow, a signed number.
+    Round,
+    /// The number is a `real`.
+    Real,
+    /// The number is a `numeric`, or an integer that `double precision` may not hold.
+    Numeric,
+    /// Comparisons: the end of a condition.
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    /// The condition that follows is about the distance from an operand, whose number follows. It counts if that is the value to
+    /// search for.
+    From,
+}
+
+impl Step {
+    /// All of them, in the order of their numbers.
+    const ALL: [Step; 19] = [
+        Step::Distance,
+        Step::Operand,
+        Step::Add,
+        Step::Subtract,
+        Step::Multiply,
+        Step::Divide,
+        Step::Negate,
+        Step::SquareRoot,
+        Step::Power,
+        Step::Exponential,
+        Step::Logarithm,
+        Step::Round,
+        Step::Real,
+        Step::Numeric,
+        Step::Less,
+        Step::LessOrEqual,
+        Step::Greater,
+        Step::GreaterOrEqual,
+        Step::From,
+    ];
+
+    /// Whether a byte follows.
+    fn has_argument(self) -> bool {
+        matches!(self, Step::Operand | Step::Round | Step::From)
+    }
+
+    fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Step::Less | Step::LessOrEqual | Step::Greater | Step::GreaterOrEqual
+        )
+    }
+}
+
+/// Numbers that a program has at hand at a time, at most.
+pub const DEPTH: usize = 16;
+
+/// What a scan wants to know of conditions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// No row beyond this distance passes; below zero if none does.
+    pub radius: f64,
+    /// Whether rows do whose distance is NaN.
+    pub nan: bool,
+}
+
+/// An operand of a program.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Operand {
+    /// With NULL no condition holds.
+    Null,
+    Number(f64),
+    /// A value of the index's type, and whether it is the one to search for.
+    Query(bool),
+}
+
+/// The bound that conditions give together, if they give one.
+///
+/// # Errors
+/// If this is no program.
+pub fn bound(program: &[u8], operands: &[Operand]) -> Result<Option<Bound>> {
+    let mut steps = Vec::new();
+    let (mut nearest, mut nan) = (None::<f64>, true);
+    let mut bytes = program.iter();
+    let mut from = true;
+    while let Some(&byte) = bytes.next() {
+        let step = *Step::ALL.get(usize::from(byte)).ok_or_else(no_program)?;
+        let argument = if step.has_argument() {
+            *bytes.next().ok_or_else(no_program)?
+        } else {
+            0
+        };
+        if step == Step::From {
+            from = match operands.get(usize::from(argument)) {
+                Some(Operand::Query(same)) => *same,
+                Some(Operand::Null) => false,
+                _ => return Err(no_program()),
+            };
+            continue;
+        }
+        steps.push((step, argument));
+        if step.is_comparison() {
+            let condition = Condition {
+                steps: &steps,
+                operands,
+            };
+            let passes_nan = condition.holds(Value::NaN)? != Some(false);
+            if from {
+                if let Some(radius) = condition.radius()? {
+                    nearest = Some(nearest.map_or(radius, |nearest| nearest.min(radius)));
+                }
+                nan &= passes_nan;
+            }
+            steps.clear();
+            from = true;
+        }
+    }
+    if !steps.is_empty() {
+        return Err(no_program());
+    }
+    Ok(nearest.map(|radius| Bound { radius, nan }))
+}
+
+fn no_program() -> Error {
+    Error::InvalidPlan
+}
+
+/// A number, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Value {
+    /// From the first to the second.
+    Range(f64, f64),
+    NaN,
+    Unknown,
+}
+
+impl Value {
+    fn of(number: f64) -> Value {
+        match number.is_nan() {
+            true => Value::NaN,
+            false => Value::Range(number, number),
+        }
+    }
+
+    /// The range that holds these numbers. A number that does not exist (infinity less infinity) leaves it open.
+    fn around(numbers: &[f64]) -> Value {
+        if numbers.iter().any(|number| number.is_nan()) {
+            return Value::Unknown;
+        }
+        let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Value::Range(low, high)
+    }
+
+    fn map(self, f: impl FnOnce(f64, f64) -> Value) -> Value {
+        match self {
+            Value::Range(low, high) => f(low, high),
+            other => other,
+        }
+    }
+
+    /// Of two ranges another; of NaN and anything known NaN.
+    fn with(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
+        match (self, other) {
+            (Value::Unknown, _) | (_, Value::Unknown) => Value::Unknown,
+            (Value::NaN, _) | (_, Value::NaN) => Value::NaN,
+            (Value::Range(a, b), Value::Range(c, d)) => f((a, b), (c, d)),
+        }
+    }
+
+    /// Wider by a share of itself and by a number.
+    fn widened(self, share: f64, by: f64) -> Value {
+        let error = |number: f64| match number.is_finite() {
+            true => number.abs() * share + by,
+            false => 0.0,
+        };
+        self.map(|low, high| Value::around(&[low - error(low), high + error(high)]))
+    }
+}
+
+/// More than what rounding to a type adds, as a share of a number: 24 bits; 15 decimal digits; what libraries of functions differ by.
+const REAL: f64 = 1.2e-7;
+const NUMERIC: f64 = 1e-14;
+const FUNCTION: f64 = 1e-12;
+/// Below this a `real` has fewer bits.
+const REAL_SMALL: f64 = 1e-37;
+
+/// One condition of a program.
+struct Condition<'a> {
+    steps: &'a [(Step, u8)],
+    operands: &'a [Operand],
+}
+
+impl Condition<'_> {
+    /// The largest distance at which it may hold, or none if it holds for ever larger ones or that cannot be told.
+    fn radius(&self) -> Result<Option<f64>> {
+        // All distances at once: shows a division by zero or the root of a negative number on the way.
+        let Some(_) = self.holds(Value::Range(0.0, f64::MAX))? else {
+            return Ok(None);
+        };
+        let at = |bits: u64| Ok(self.holds(Value::of(f64::from_bits(bits)))? != Some(false));
+        // The bits of numbers not below zero are ordered as they are.
+        let (mut holds, mut fails) = (0.0_f64.to_bits(), f64::MAX.to_bits());
+        if at(fails)? {
+            return Ok(None);
+        }
+        if !at(holds)? {
+            return Ok(Some(f64::NEG_INFINITY));
+        }
+        while fails - holds > 1 {
+            let middle = holds + (fails - holds) / 2;
+            *(if at(middle)? { &mut holds } else { &mut fails }) = middle;
+        }
+        Ok(Some(f64::from_bits(holds)))
+    }
+
+    /// Whether it may hold at a distance, or none if a number on the way is not known.
+    fn holds(&self, distance: Value) -> Result<Option<bool>> {
+        let mut stack = Stack::default();
+        let mut unknown = false;
+        for &(step, argument) in self.steps {
+            let value = match step {
+                Step::Distance => distance,
+                Step::Operand => match self.operands.get(usize::from(argument)) {
+                    Some(&Operand::Number(number)) => Value::of(number),
+                    Some(Operand::Null) => return Ok(Some(false)),
+                    _ => return Err(no_program()),
+                },
+                Step::Add => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a + c, b + d])),
+                Step::Subtract => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a - d, b - c])),
+                Step::Multiply => stack
+                    .two()?
+                    .combine(|(a, b), (c, d)| Value::around(&[a * c, a * d, b * c, b * d])),
+                Step::Divide => stack.two()?.combine(|(a, b), (c, d)| match c <= 0.0 && d >= 0.0 {
+                    true => Value::Unknown,
+                    false => Value::around(&[a / c, a / d, b / c, b / d]),
+                }),
+                Step::Negate => stack.pop()?.map(|low, high| Value::Range(-high, -low)),
+                Step::SquareRoot => stack.pop()?.map(|low, high| match low < 0.0 {
+                    true => Value::Unknown,
+                    false => Value::Range(low.sqrt(), high.sqrt()),
+                }),
+                Step::Power => {
+                    let Pair(base, exponent) = stack.two()?;
+                    if base == Value::NaN || exponent == Value::NaN {
+                        Value::Unknown // 1 to the power of NaN is 1.
+                    } else {
+                        base.with(exponent, |(a, b), (c, d)| match a < 0.0 {
+                            true => Value::Unknown,
+                            false => Value::around(&[a.powf(c), a.powf(d), b.powf(c), b.powf(d)]),
+                        })
+                        .widened(FUNCTION, f64::MIN_POSITIVE)
+                    }
+                }
+                Step::Exponential => stack
+                    .pop()?
+                    .map(|low, high| Value::Range(low.exp(), high.exp()))
+                    .widened(FUNCTION, f64::MIN_POSITIVE),
+                Step::Logarithm => stack
+                    .pop()?
+                    .map(|low, high| match low <= 0.0 {
+                        true => Value::Unknown,
+                        false => Value::Range(low.ln(), high.ln()),
+                    })
+                    .widened(FUNCTION, FUNCTION),
+                Step::Round => {
+                    let half = 0.5 * 10f64.powi(-i32::from(argument as i8));
+                    stack.pop()?.widened(NUMERIC, half)
+                }
+                Step::Real => stack.pop()?.widened(REAL, REAL_SMALL),
+                Step::Numeric => stack.pop()?.widened(NUMERIC, 0.0),
+                Step::Less | Step::LessOrEqual | Step::Greater | Step::GreaterOrEqual => {
+                    let Pair(left, right) = stack.two()?;
+                    if !stack.is_empty() {
+                        return Err(no_program());
+                    }
+                    unknown |= left == Value::Unknown || right == Value::Unknown;
+                    return Ok((!unknown).then(|| compare(step, left, right)));
+                }
+                Step::From => return Err(no_program()),
+            };
+            unknown |= value == Value::Unknown;
+            stack.push(value)?;
+        }
+        Err(no_program())
+    }
+}
+
+/// Whether a comparison may hold. For PostgreSQL NaN is equal to itself, and above all numbers.
+fn compare(step: Step, left: Value, right: Value) -> bool {
+    let top = |value| match value {
+        Value::Range(low, high) => (low, high, false),
+        _ => (f64::INFINITY, f64::INFINITY, true),
+    };
+    let ((left_low, left_high, left_nan), (right_low, right_high, right_nan)) = (top(left), top(right));
+    let below = |or_equal: bool, low: f64, low_nan: bool, high: f64, high_nan: bool| match (low_nan, high_nan) {
+        (true, true) => or_equal,
+        (true, false) => false,
+        (false, true) => true,
+        (false, false) => low < high || or_equal && low == high,
+    };
+    match step {
+        Step::Less => below(false, left_low, left_nan, right_high, right_nan),
+        Step::LessOrEqual => below(true, left_low, left_nan, right_high, right_nan),
+        Step::Greater => below(false, right_low, right_nan, left_high, left_nan),
+        _ => below(true, right_low, right_nan, left_high, left_nan),
+    }
+}
+
+/// The numbers at hand.
+struct Stack {
+    values: [Value; DEPTH],
+    len: usize,
+}
+
+/// The last two of them.
+struct Pair(Value, Value);
+
+impl Pair {
+    fn combine(self, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
+        self.0.with(self.1, f)
+    }
+}
+
+impl Default for Stack {
+    fn default() -> Stack {
+        Stack {
+            values: [Value::Unknown; DEPTH],
+            len: 0,
+        }
+    }
+}
+
+impl Stack {
+    fn push(&mut self, value: Value) -> Result<()> {
+        *self.values.get_mut(self.len).ok_or_else(no_program)? = value;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<Value> {
+        self.len = self.len.checked_sub(1).ok_or_else(no_program)?;
+        Ok(self.values[self.len])
+    }
+
+    fn two(&mut self) -> Result<Pair> {
+        let right = self.pop()?;
+        Ok(Pair(self.pop()?, right))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const D: u8 = Step::Distance as u8;
+    const N: u8 = Step::Operand as u8;
+
+    fn one(program: &[u8], numbers: &[f64]) -> Option<Bound> {
+        let operands: Vec<Operand> = numbers.iter().map(|number| Operand::Number(*number)).collect();
+        bound(program, &operands).unwrap()
+    }
+
+    fn radius(program: &[u8], numbers: &[f64]) -> Option<f64> {
+        one(program, numbers).map(|bound| bound.radius)
+    }
+
+    #[test]
+    fn plain_forms() {
+        let (less, at_most, above) = (Step::Less as u8, Step::LessOrEqual as u8, Step::Greater as u8);
+        let below = |number: f64| f64::from_bits(number.to_bits() - 1);
+        assert_eq!(radius(&[D, N, 0, less], &[0.5]), Some(below(0.5)));
+        assert_eq!(radius(&[D, N, 0, at_most], &[0.5]), Some(0.5));
+        assert_eq!(radius(&[N, 0, D, above], &[0.5]), Some(below(0.5)));
+        assert_eq!(radius(&[D, N, 0, at_most], &[0.0]), Some(0.0));
+        assert_eq!(radius(&[D, N, 0, less], &[0.0]), Some(f64::NEG_INFINITY));
+        assert_eq!(radius(&[D, N, 0, less], &[-1.0]), Some(f64::NEG_INFINITY));
+        // From a distance on, and up to any.
+        assert_eq!(radius(&[D, N, 0, above], &[0.5]), None);
+        assert_eq!(radius(&[D, N, 0, less], &[f64::INFINITY]), None);
+        assert_eq!(radius(&[D, N, 0, less], &[f64::NAN]), None);
+        assert_eq!(radius(&[D, N, 0, less], &[f64::NEG_INFINITY]), Some(f64::NEG_INFINITY));
+        // The nearest of several.
+        assert_eq!(
+            radius(&[D, N, 0, at_most, D, N, 1, at_most, D, N, 2, above], &[0.5, 0.25, 0.1]),
+            Some(0.25)
+        );
+        // No distance at all, or NULL.
+        assert_eq!(
+            bound(&[D, N, 0, less], &[Operand::Null]).unwrap().unwrap().radius,
+            f64::NEG_INFINITY
+        );
+        assert_eq!(one(&[], &[]), None);
+    }
+
+    #[test]
+    fn conditions_keep_what_they_would_let_pass() {
+        // Each spelling, and the condition itself.
+        type Spelling = (Vec<u8>, Vec<f64>, fn(f64, &[f64]) -> bool);
+        use Step::*;
+        let spellings: Vec<Spelling> = vec![
+            (
+                vec![N, 0, D, Subtract as u8, N, 1, Greater as u8],
+                vec![1.0, 0.7],
+                |d, n| n[0] - d > n[1],
+            ),
+            (
+                vec![N, 1, N, 0, D, Subtract as u8, LessOrEqual as u8],
+                vec![1.0, 0.7],
+                |d, n| n[1] <= n[0] - d,
+            ),
+            (
+                vec![D, N, 0, Subtract as u8, N, 1, Less as u8],
+                vec![0.4, 0.0],
+                |d, n| d - n[0] < n[1],
+            ),
+            (
+                vec![D, N, 0, Multiply as u8, N, 1, GreaterOrEqual as u8],
+                vec![-1.0, -0.3],
+                |d, n| d * n[0] >= n[1],
+            ),
+            (
+                vec![D, N, 0, Multiply as u8, N, 1, Less as u8],
+                vec![3.0, 0.7],
+                |d, n| d * n[0] < n[1],
+            ),
+            (vec![D, N, 0, Divide as u8, N, 1, Less as u8], vec![3.0, 0.7], |d, n| {
+                d / n[0] < n[1]
+            }),
+            (
+                vec![N, 0, N, 0, D, Add as u8, Divide as u8, N, 1, Greater as u8],
+                vec![1.0, 0.7],
+                |d, n| n[0] / (n[0] + d) > n[1],
+            ),
+            (vec![D, SquareRoot as u8, N, 0, Less as u8], vec![0.7], |d, n| {
+                d.sqrt() < n[0]
+            }),
+            (vec![D, N, 0, Power as u8, N, 1, Less as u8], vec![2.0, 0.7], |d, n| {
+                d.powf(n[0]) < n[1]
+            }),
+            (
+                vec![D, Negate as u8, Exponential as u8, N, 0, Greater as u8],
+                vec![0.7],
+                |d, n| (-d).exp() > n[0],
+            ),
+            (
+                vec![N, 0, D, Subtract as u8, Real as u8, N, 1, Greater as u8],
+                vec![1.0, 0.7],
+                |d, n| f64::from((n[0] - d) as f32) > n[1],
+            ),
+            (
+                vec![D, N, 0, Divide as u8, Negate as u8, N, 1, Greater as u8],
+                vec![1e-300, -1e-310],
+                |d, n| -(d / n[0]) > n[1],
+            ),
+        ];
+        for (program, numbers, holds) in spellings {
+            let radius = radius(&program, &numbers).unwrap();
+            assert!(
+                radius >= 0.0 && holds(radius * (1.0 - 1e-6), &numbers),
+                "{program:?}: {radius}"
+            );
+            // Nothing beyond passes, and little more than what passes is within.
+            let mut beyond = f64::from_bits(radius.to_bits() + 1);
+            for _ in 0..2000 {
+                assert!(!holds(beyond, &numbers), "{program:?}: {beyond} beyond {radius}");
+                beyond *= 1.01;
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_above_all_numbers() {
+        use Step::*;
+        // 1 - NaN > 0.7 holds.
+        assert!(
+            one(&[N, 0, D, Subtract as u8, N, 1, Greater as u8], &[1.0, 0.7])
+                .unwrap()
+                .nan
+        );
+        assert!(!one(&[D, N, 0, Less as u8], &[0.3]).unwrap().nan);
+        // Both together: the second refuses NaN.
+        let both = [N, 0, D, Subtract as u8, N, 1, Greater as u8, D, N, 0, Less as u8];
+        assert!(!one(&both, &[1.0, 0.7]).unwrap().nan);
+        let lower = [N, 0, D, Subtract as u8, N, 1, Greater as u8, D, N, 1, Greater as u8];
+        assert!(one(&lower, &[1.0, 0.7]).unwrap().nan);
+    }
+
+    #[test]
+    fn poles_and_unknown_numbers_give_no_bound() {
+        use Step::*;
+        assert_eq!(one(&[N, 0, D, Divide as u8, N, 0, Greater as u8], &[1.0]), None);
+        assert_eq!(
+            one(
+                &[N, 0, D, N, 1, Subtract as u8, Divide as u8, N, 0, Less as u8],
+                &[1.0, 2.0]
+            ),
+            None
+        );
+        assert_eq!(one(&[D, N, 0, Divide as u8, N, 1, Less as u8], &[0.0, 1.0]), None);
+        assert_eq!(
+            one(
+                &[D, N, 0, Subtract as u8, N, 1, Power as u8, N, 0, Less as u8],
+                &[1.0, 2.0]
+            ),
+            None
+        );
+        // A factor of zero: for all or for none.
+        assert_eq!(one(&[D, N, 0, Multiply as u8, N, 1, Less as u8], &[0.0, 1.0]), None);
+        assert_eq!(
+            radius(&[D, N, 0, Multiply as u8, N, 1, Greater as u8], &[0.0, 1.0]),
+            Some(f64::NEG_INFINITY)
+        );
+    }
+
+    #[test]
+    fn distances_from_something_else_do_not_count() {
+        let program = [Step::From as u8, 0, D, N, 1, Step::Less as u8];
+        let operands = |same| [Operand::Query(same), Operand::Number(0.5)];
+        assert!(bound(&program, &operands(true)).unwrap().is_some());
+        assert_eq!(bound(&program, &operands(false)).unwrap(), None);
+        assert_eq!(bound(&program, &[Operand::Null, Operand::Number(0.5)]).unwrap(), None);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let less = Step::Less as u8;
+        let bad: [&[u8]; 9] = [
+            &[D],
+            &[less],
+            &[D, less],
+            &[D, N],
+            &[D, N, 7, less],
+            &[D, D, D, less],
+            &[D, N, 0, less, D],
+            &[99],
+            &[Step::From as u8, 0, D, N, 0, less],
+        ];
+        for program in bad {
+            assert!(bound(program, &[Operand::Number(1.0)]).is_err(), "{program:?}");
+        }
+        let deep: Vec<u8> = std::iter::repeat_n(D, DEPTH + 1).collect();
+        assert!(bound(&deep, &[]).is_err());
+        for (number, step) in Step::ALL.iter().enumerate() {
+            assert_eq!(*step as usize, number);
+        }
+    }
+}

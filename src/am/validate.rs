@@ -1,0 +1,240 @@
+//! `amvalidate` and `amadjustmembers`: whether the members of an operator class are what the access method expects, and what they depend on.
+//!
+//! A family has for each type of values one operator, which orders by a distance, and the support functions that go with it.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::pg_sys::SysCacheIdentifier;
+use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
+
+use super::opclass::{Class, STRATEGY, SUPPORT};
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL's (`amvalidate.c`), which pgrx does not have.
+    fn opfamily_can_sort_type(family: pg_sys::Oid, value: pg_sys::Oid) -> bool;
+}
+
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
+    // SAFETY: PostgreSQL passes an operator class of this access method.
+    unsafe {
+        let class = row::<pg_sys::FormData_pg_opclass>(SysCacheIdentifier::CLAOID, opclass);
+        let Some(class) = class else {
+            return false;
+        };
+        let family = class.opcfamily;
+        let name = row::<pg_sys::FormData_pg_opfamily>(SysCacheIdentifier::OPFAMILYOID, family);
+        let mut validation = Validation {
+            family: name.map_or_else(String::new, |family| text(family.opfname.data.as_ptr())),
+            functions: rows(SysCacheIdentifier::AMPROCNUM, family),
+            is_valid: true,
+        };
+        let operators = rows::<pg_sys::FormData_pg_amop>(SysCacheIdentifier::AMOPSTRATEGY, family);
+        for function in validation.functions.clone() {
+            validation.function(&function);
+        }
+        operators.iter().for_each(|operator| validation.operator(operator));
+        let name = text(class.opcname.data.as_ptr());
+        let value = class.opcintype;
+        let is_of_class = |left, right| left == value && right == value;
+        if !operators.iter().any(|operator| {
+            is_of_class(operator.amoplefttype, operator.amoprighttype) && operator.amopstrategy == STRATEGY as i16
+        }) {
+            validation.object(&format!(
+                "operator class \"{name}\" of access method hnsw is missing operator(s)"
+            ));
+        }
+        if validation.support(value).is_none() {
+            validation.object(&format!(
+                "operator class \"{name}\" of access method hnsw is missing support function {SUPPORT}"
+            ));
+        }
+        if class.opckeytype != pg_sys::InvalidOid && class.opckeytype != value {
+            validation.object(&format!(
+                "operator class \"{name}\" of access method hnsw has a storage type"
+            ));
+        }
+        validation.is_valid
+    }
+}
+
+/// A family being looked at.
+struct Validation {
+    family: String,
+    functions: Vec<pg_sys::FormData_pg_amproc>,
+    is_valid: bool,
+}
+
+impl Validation {
+    /// Tells what is wrong.
+    fn object(&mut self, what: &str) {
+        self.is_valid = false;
+        ereport!(
+            PgLogLevel::INFO,
+            PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            what.to_owned()
+        );
+    }
+
+    fn member(&mut self, what: &str) {
+        let family = &self.family;
+        self.object(&format!(
+            "operator family \"{family}\" of access method hnsw contains {what}"
+        ));
+    }
+
+    /// The support function for a type.
+    fn support(&self, value: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        let is_it = |function: &&pg_sys::FormData_pg_amproc| {
+            function.amprocnum == SUPPORT as i16
+                && function.amproclefttype == value
+                && function.amprocrighttype == value
+        };
+        self.functions.iter().find(is_it).map(|function| function.amproc)
+    }
+
+    /// # Safety
+    /// The function is one of a family.
+    unsafe fn function(&mut self, function: &pg_sys::FormData_pg_amproc) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let name = text(pg_sys::format_procedure(function.amproc));
+            let (value, number) = (function.amproclefttype, function.amprocnum);
+            if value != function.amprocrighttype {
+                return self.member(&format!("function {name} with different left and right input types"));
+            }
+            let is_ours = match u16::try_from(number) {
+                Ok(SUPPORT) => {
+                    if !takes(function.amproc, &[pg_sys::INTERNALOID]) {
+                        return self.member(&format!(
+                            "function {name} with wrong signature for support number {number}"
+                        ));
+                    }
+                    Class::of_support(function.amproc).is_some_and(|class| class.is_for(value))
+                }
+                _ => return self.member(&format!("function {name} with invalid support number {number}")),
+            };
+            if !is_ours {
+                self.member(&format!(
+                    "function {name}, which is not one of the extension for this type"
+                ));
+            }
+        }
+    }
+
+    /// # Safety
+    /// The operator is one of a family.
+    unsafe fn operator(&mut self, member: &pg_sys::FormData_pg_amop) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let name = text(pg_sys::format_operator(member.amopopr));
+            let strategy = member.amopstrategy;
+            if strategy != STRATEGY as i16 {
+                self.member(&format!("operator {name} with invalid strategy number {strategy}"));
+            }
+            if member.amoppurpose as u8 != pg_sys::AMOP_ORDER {
+                return self.member(&format!("operator {name}, which is not an ordering operator"));
+            }
+            if !opfamily_can_sort_type(member.amopsortfamily, pg_sys::FLOAT8OID) {
+                self.member(&format!(
+                    "incorrect ORDER BY opfamily specification for operator {name}"
+                ));
+            }
+            let (left, right) = (member.amoplefttype, member.amoprighttype);
+            let operator = row::<pg_sys::FormData_pg_operator>(SysCacheIdentifier::OPEROID, member.amopopr);
+            let has_signature = |operator: pg_sys::FormData_pg_operator| {
+                operator.oprkind as u8 == b'b'
+                    && (operator.oprleft, operator.oprright) == (left, right)
+                    && operator.oprresult == pg_sys::FLOAT8OID
+            };
+            if left != right || !operator.is_some_and(has_signature) {
+                return self.member(&format!("operator {name} with wrong signature"));
+            }
+            let class = self.support(left).and_then(|function| Class::of_support(function));
+            if class.is_some_and(|class| !class.is_distance(member.amopopr)) {
+                self.member(&format!(
+                    "operator {name}, which is not the distance that support function {SUPPORT} is for"
+                ));
+            }
+        }
+    }
+}
+
+/// Whether a function takes such arguments and returns `internal`.
+///
+/// # Safety
+/// Called in a transaction, with a function that there is.
+unsafe fn takes(function: pg_sys::Oid, expected: &[pg_sys::Oid]) -> bool {
+    let (mut arguments, mut count) = (std::ptr::null_mut(), 0);
+    // SAFETY: as the caller promises; the arguments are as many as it says.
+    unsafe {
+        let returned = pg_sys::get_func_signature(function, &mut arguments, &mut count);
+        let is = |i: usize| *arguments.add(i) == expected[i];
+        returned == pg_sys::INTERNALOID && count as usize == expected.len() && (0..expected.len()).all(is)
+    }
+}
+
+/// A row of a catalog.
+///
+/// # Safety
+/// `T` is the structure of the rows of that cache, whose key is one OID.
+unsafe fn row<T: Copy>(cache: SysCacheIdentifier::Type, key: pg_sys::Oid) -> Option<T> {
+    // SAFETY: as the caller promises; the row is copied before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as i32, key.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let row = *pg_sys::GETSTRUCT(tuple).cast::<T>();
+        pg_sys::ReleaseSysCache(tuple);
+        Some(row)
+    }
+}
+
+/// The members of a family.
+///
+/// # Safety
+/// `T` is the structure of the rows of that cache, whose first key is the family.
+unsafe fn rows<T: Copy>(cache: SysCacheIdentifier::Type, family: pg_sys::Oid) -> Vec<T> {
+    let none = pg_sys::Datum::from(0);
+    // SAFETY: as the caller promises; the rows are copied before the list is released.
+    unsafe {
+        let list = pg_sys::SearchSysCacheList(cache as i32, 1, family.into(), none, none);
+        let members = (*list).members.as_ptr();
+        let rows = (0..(*list).n_members as usize).map(|i| {
+            let tuple = &raw mut (**members.add(i)).tuple;
+            *pg_sys::GETSTRUCT(tuple).cast::<T>()
+        });
+        let rows = rows.collect();
+        pg_sys::ReleaseCatCacheList(list);
+        rows
+    }
+}
+
+/// # Safety
+/// `text` ends with a zero byte.
+unsafe fn text(text: *const c_char) -> String {
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// The operator and the support functions of a class are its own; what is added to a family goes with that.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amadjustmembers(
+    family: pg_sys::Oid,
+    opclass: pg_sys::Oid,
+    operators: *mut pg_sys::List,
+    functions: *mut pg_sys::List,
+) {
+    // SAFETY: PostgreSQL passes lists of new members.
+    unsafe {
+        for list in [operators, functions] {
+            for member in PgList::<pg_sys::OpFamilyMember>::from_pg(list).iter_ptr() {
+                let is_of_class = opclass != pg_sys::InvalidOid && (*member).lefttype == (*member).righttype;
+                (*member).ref_is_hard = is_of_class;
+                (*member).ref_is_family = !is_of_class;
+                (*member).refobjid = if is_of_class { opclass } else { family };
+            }
+        }
+    }
+}

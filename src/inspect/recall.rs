@@ -1,0 +1,230 @@
+//! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact search for each query.
+//!
+//! Both are ordinary queries on the table with the rights of the caller, whom the table's row security policies bind as ever. Where the index has
+//! expressions or a condition they run as the table's owner instead ([`Guise`]), for a caller who may read all of the table.
+
+use std::ffi::CStr;
+
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use pgrx::spi::{SpiClient, SpiError, SpiResult, SpiTupleTable};
+use pgrx::{AnyArray, pg_sys};
+
+use super::guise::Guise;
+use super::{Allowed, Inspected, Others};
+use crate::error::{Error, Result};
+use crate::storage::buffers::relation_name;
+
+/// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
+#[pg_extern(sql = false)]
+fn hnsw_recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Option<f64> {
+    recall(index, queries, k).unwrap_or_else(|error| error.raise())
+}
+
+fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> {
+    if k < 1 {
+        return Err(Error::ArgumentOutOfRange {
+            name: "k",
+            allowed: "at least 1",
+        });
+    }
+    let opened = Inspected::open(index, Others::Everything, Allowed::Anyone)?;
+    // SAFETY: both are open and locked.
+    let guise = unsafe {
+        if has_code(opened.index) {
+            may_read_all(opened.heap)?;
+            Guise::owner(opened.heap)
+        } else {
+            Guise::caller()
+        }
+    };
+    // SAFETY: PostgreSQL passes an array of this type.
+    let (element, queries) = unsafe { elements(queries) };
+    Spi::connect_mut(|client| {
+        let nearest = nearest(client, index);
+        let mut measured = Measured {
+            client,
+            guise: &guise,
+            nearest,
+            element,
+            k,
+        };
+        measured.all(&opened, &queries)
+    })
+}
+
+/// Whether an index has expressions or a condition.
+///
+/// # Safety
+/// `index` is an open index.
+unsafe fn has_code(index: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises: the relation has its pg_index row.
+    let has =
+        |column: u32| unsafe { !pg_sys::heap_attisnull((*index).rd_indextuple, column as i32, std::ptr::null_mut()) };
+    has(pg_sys::Anum_pg_index_indexprs) || has(pg_sys::Anum_pg_index_indpred)
+}
+
+/// Refuses a caller who may not read all rows and columns of a table.
+///
+/// # Safety
+/// `heap` is an open table.
+unsafe fn may_read_all(heap: pg_sys::Relation) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (table, user, owner) = ((*heap).rd_id, pg_sys::GetUserId(), (*(*heap).rd_rel).relowner);
+        if user == owner {
+            return Ok(()); // The queries run as this user.
+        }
+        let select = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
+        let any = pg_sys::AclMaskHow::ACLMASK_ALL;
+        if pg_sys::pg_class_aclcheck(table, user, select) != pg_sys::AclResult::ACLCHECK_OK
+            && pg_sys::pg_attribute_aclcheck_all(table, user, select, any) != pg_sys::AclResult::ACLCHECK_OK
+        {
+            let relation = relation_name(heap);
+            return Err(Error::PermissionDenied { relation });
+        }
+        if pg_sys::check_enable_rls(table, pg_sys::InvalidOid, false)
+            == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+        {
+            let relation = relation_name(heap);
+            return Err(Error::RowSecurity { relation });
+        }
+    }
+    Ok(())
+}
+
+/// The type of an array's elements, and those that are not NULL.
+///
+/// # Safety
+/// `array` is an array of the type that it names.
+unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
+    // SAFETY: as the caller promises; what deconstruct_array allocates goes with the call's memory context.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.datum().cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let element = (*array).elemtype;
+        let (mut length, mut by_value, mut align) = (0, false, 0);
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            element,
+            i32::from(length),
+            by_value,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        let queries = (0..count as usize).filter(|&i| !*nulls.add(i)).map(|i| *values.add(i));
+        (element, queries.collect())
+    }
+}
+
+/// The query for the rows that are nearest by an index, with their distances.
+fn nearest(client: &mut SpiClient<'_>, index: pg_sys::Oid) -> String {
+    let query = "SELECT format(
+            'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE (%1$s) IS NOT NULL AND (%4$s) ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
+            pg_get_indexdef(i.indexrelid, 1, false),
+            format('%I.%s', n.nspname, o.oprname),
+            i.indrelid::regclass,
+            coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'))
+        FROM pg_index i
+        JOIN pg_opclass oc ON oc.oid = i.indclass[0]
+        JOIN pg_amop p ON p.amopfamily = oc.opcfamily AND p.amoplefttype = oc.opcintype AND p.amoprighttype = oc.opcintype
+            AND p.amopstrategy = 1
+        JOIN pg_operator o ON o.oid = p.amopopr
+        JOIN pg_namespace n ON n.oid = o.oprnamespace
+        WHERE i.indexrelid = $1";
+    one(client.update(query, None, &[index.into()])).expect("an index has an operator class with an operator")
+}
+
+/// The first column of a query's one row.
+fn one<T: FromDatum + IntoDatum>(table: SpiResult<SpiTupleTable<'_>>) -> Option<T> {
+    table.and_then(|table| table.first().get_one()).unwrap_or_else(failed)
+}
+
+/// A measurement under way.
+struct Measured<'m, 'conn> {
+    client: &'m mut SpiClient<'conn>,
+    guise: &'m Guise,
+    nearest: String,
+    element: pg_sys::Oid,
+    k: i32,
+}
+
+impl Measured<'_, '_> {
+    fn all(&mut self, opened: &Inspected, queries: &[pg_sys::Datum]) -> Result<Option<f64>> {
+        let (mut rows, mut hits) = (0, 0);
+        for &query in queries {
+            pgrx::check_for_interrupts!();
+            self.choose(false);
+            let exact = format!("SELECT count(*), max(distance) FROM ({}) exact", self.nearest);
+            let (count, farthest) = self.exact(&exact, query);
+            self.choose(true);
+            if rows == 0 && !self.uses(opened, query) {
+                // SAFETY: the index is open.
+                let relation = unsafe { relation_name(opened.index) };
+                return Err(Error::IndexNotUsed { relation });
+            }
+            rows += count;
+            hits += farthest.map_or(0, |farthest| self.found(query, farthest)).min(count);
+        }
+        Ok((rows > 0).then(|| hits as f64 / rows as f64))
+    }
+
+    /// Makes the planner choose the index, or do without.
+    fn choose(&self, index: bool) {
+        let of = |on: bool| if on { c"on" } else { c"off" };
+        let settings: [(&CStr, bool); 3] = [
+            (c"enable_seqscan", !index),
+            (c"enable_sort", !index),
+            (c"enable_indexscan", index),
+        ];
+        for (name, on) in settings {
+            self.guise.set(name, of(on));
+        }
+    }
+
+    /// Runs a query whose parameters are the vector, `k` and perhaps a distance.
+    fn run(&mut self, sql: &str, query: pg_sys::Datum, farthest: Option<f64>) -> SpiResult<SpiTupleTable<'_>> {
+        // SAFETY: the datum is a value of the type, and outlives the query.
+        let query = unsafe { DatumWithOid::new(query, self.element) };
+        let mut arguments = vec![query, self.k.into()];
+        arguments.extend(farthest.map(DatumWithOid::from));
+        self.client.update(sql, None, &arguments)
+    }
+
+    /// The number of rows, and the distance of the farthest.
+    fn exact(&mut self, sql: &str, query: pg_sys::Datum) -> (i64, Option<f64>) {
+        let row = self.run(sql, query, None).and_then(|table| table.first().get_two());
+        let (count, farthest): (Option<i64>, _) = row.unwrap_or_else(failed);
+        (count.unwrap_or(0), farthest)
+    }
+
+    /// Rows that the index finds that are no farther.
+    fn found(&mut self, query: pg_sys::Datum, farthest: f64) -> i64 {
+        let sql = format!(
+            "SELECT count(*) FILTER (WHERE distance <= $3) FROM ({}) found",
+            self.nearest
+        );
+        one(self.run(&sql, query, Some(farthest))).unwrap_or(0)
+    }
+
+    /// Whether the planner uses the index.
+    fn uses(&mut self, opened: &Inspected, query: pg_sys::Datum) -> bool {
+        let explain = format!("EXPLAIN (FORMAT json) {}", self.nearest);
+        let plan = self.run(&explain, query, None);
+        let plan = plan
+            .and_then(|table| table.first().get_datum_by_ordinal(1))
+            .unwrap_or_else(failed);
+        // SAFETY: EXPLAIN returns one value of type json, which lives as long as the connection; the index is open.
+        let (plan, name) = unsafe { (DatumWithOid::new(plan, pg_sys::JSONOID), relation_name(opened.index)) };
+        let sql = r#"SELECT jsonb_path_exists($1::jsonb, '$.**."Index Name" ? (@ == $name)', jsonb_build_object('name', $2))"#;
+        one(self.client.update(sql, None, &[plan, name.into()])).unwrap_or(false)
+    }
+}
+
+/// A query that could not be asked at all.
+fn failed<T>(error: SpiError) -> T {
+    panic!("a query of hnsw_recall() failed: {error}")
+}

@@ -1,0 +1,135 @@
+//! The end of transactions and subtransactions, as PostgreSQL tells of it: what is staged goes into the indexes just before a commit, and what an abort
+//! takes back is dropped.
+//!
+//! PostgreSQL calls those who asked for it in the opposite order of their asking. One of them may be postgres_fdw, which commits on other servers when it is called
+//! before a commit, so that nothing should fail afterwards; and it asks when the session first connects to one. So a transaction that has staged rows
+//! moves to the front at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
+//! stages rows in a callback is served by that.
+
+use std::ffi::{c_int, c_void};
+
+use pgrx::{check_for_interrupts, pg_guard, pg_sys};
+
+use super::list::List;
+use super::{STAGING, Staging};
+
+/// Makes PostgreSQL tell of transactions: once, when the library is loaded.
+pub fn register() {
+    // SAFETY: in a backend's only thread.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+    }
+}
+
+/// Makes PostgreSQL tell us first of the end of the transaction. Not to be called while it tells of it.
+pub fn go_first() {
+    static IN_FRONT: u8 = 0;
+    let argument = (&raw const IN_FRONT).cast_mut().cast();
+    // SAFETY: in a backend's only thread; the argument tells this entry of its list from the other.
+    unsafe {
+        pg_sys::UnregisterXactCallback(Some(on_transaction), argument);
+        pg_sys::RegisterXactCallback(Some(on_transaction), argument);
+    }
+}
+
+/// What is staged; nothing if it is in use: a backend that is told to end while it inserts ends from there, and aborts its transaction.
+fn unless_ending(f: impl FnOnce(&mut Staging)) {
+    STAGING.with(|staging| {
+        if let Ok(mut staging) = staging.try_borrow_mut() {
+            f(&mut staging);
+        }
+    });
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => STAGING.with_borrow_mut(|staging| {
+            staging.forget_temporary();
+            if staging.has_rows() {
+                let timeout = StatementTimeout::start();
+                staging.apply();
+                timeout.end();
+            }
+            staging.indexes.clear();
+            staging.committing = true;
+        }),
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => unless_ending(Staging::reset),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    _subtransaction: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    let settle = match event {
+        SUBXACT_EVENT_COMMIT_SUB => List::commit,
+        SUBXACT_EVENT_ABORT_SUB => List::abort,
+        _ => return,
+    };
+    // SAFETY: called within a transaction.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    unless_ending(|staging| {
+        for staged in &mut staging.indexes {
+            settle(&mut staged.list, level);
+            staged.stays = false;
+            if event == SUBXACT_EVENT_ABORT_SUB {
+                staged.copied = None;
+            }
+        }
+        staging.count();
+    });
+}
+
+unsafe extern "C-unwind" {
+    // PostgreSQL's (`timeout.c`), which pgrx does not have. None of them raises an error.
+    fn get_timeout_active(timeout: c_int) -> bool;
+    fn enable_timeout_after(timeout: c_int, milliseconds: c_int);
+    fn disable_timeout(timeout: c_int, keep_indicator: bool);
+}
+
+/// PostgreSQL's number of it (`TimeoutId`).
+const STATEMENT_TIMEOUT: c_int = 3;
+
+/// statement_timeout, which PostgreSQL has ended by the time that it commits: as if what is done then were a statement.
+struct StatementTimeout(bool);
+
+impl StatementTimeout {
+    /// Starts it, unless it is under way (as in a procedure that commits), or this process has no statements.
+    fn start() -> StatementTimeout {
+        // SAFETY: settings of this backend, and its own timers.
+        unsafe {
+            let milliseconds = pg_sys::StatementTimeout;
+            let starts = milliseconds > 0
+                && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
+                && !get_timeout_active(STATEMENT_TIMEOUT);
+            if starts {
+                enable_timeout_after(STATEMENT_TIMEOUT, milliseconds);
+            }
+            StatementTimeout(starts)
+        }
+    }
+
+    /// Ends it; an error if it was reached only now, rather than in the next statement.
+    fn end(self) {
+        if self.0 {
+            check_for_interrupts!();
+        }
+    }
+}
+
+impl Drop for StatementTimeout {
+    fn drop(&mut self) {
+        if self.0 {
+            // SAFETY: it was started.
+            unsafe { disable_timeout(STATEMENT_TIMEOUT, false) };
+        }
+    }
+}
