@@ -14,10 +14,12 @@ use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
 use super::{or_raise, relation_name, table, value};
 use crate::error::{Error, Result};
+use crate::fallible::TryPush;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
 use crate::graph::value::RowValue;
+use crate::reserve;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
@@ -197,7 +199,7 @@ impl Build {
         if let Some(growing) = &mut self.growing {
             return growing.insert((value, tid));
         }
-        self.sample.push((value, tid));
+        self.sample.try_push((value, tid))?;
         if self.sample.len() >= self.most_sampled() {
             self.growing()?;
         }
@@ -337,7 +339,7 @@ impl Growing {
 
     /// Pages that are to be written out.
     fn blocks(&self) -> BlockNumber {
-        self.memory.as_ref().map_or(0, |memory| memory.len())
+        self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
 
     /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
@@ -345,7 +347,7 @@ impl Growing {
         let Some(memory) = self.memory.take() else {
             return Ok(());
         };
-        for block in 0..memory.len() {
+        for block in 0..memory.pages() {
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
@@ -426,5 +428,8 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
 
 /// Ends the build here if it was cancelled.
 fn check_interrupts() {
+    if reserve::has_run_out() {
+        Error::OutOfMemory.raise();
+    }
     pgrx::check_for_interrupts!();
 }
