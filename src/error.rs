@@ -319,7 +319,7 @@ impl Error {
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
             Error::ForeignOperator => "The operator was added to the operator family of the index: drop it from there.",
             Error::RowSecurity { .. } => {
-                "Expressions and conditions of an index run as the table's owner: call the function as owner."
+                "The index has an expression or a condition, which runs as the table's owner: call the function as owner."
             }
             Error::IndexNotUsed { .. } => "Another index may serve the same query.",
             Error::IndexNotValid { .. } => "REINDEX or drop it.",

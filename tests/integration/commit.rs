@@ -56,14 +56,16 @@ fn explained(client: &mut Client, statement: &str, names: &[&str]) -> Vec<i64> {
         _ => None,
     });
     let plan = plan.expect("a plan").to_string();
-    let value = |name: &&str| {
-        let (_, rest) = plan
-            .split_once(&format!("\"{name}\": "))
-            .unwrap_or_else(|| panic!("{name} in {plan}"));
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().expect("a number")
-    };
-    names.iter().map(value).collect()
+    names.iter().map(|name| number_after(&plan, name)).collect()
+}
+
+/// The first number of that name in a plan.
+fn number_after(plan: &str, name: &str) -> i64 {
+    let (_, rest) = plan
+        .split_once(&format!("\"{name}\": "))
+        .unwrap_or_else(|| panic!("{name} in {plan}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
 }
 
 #[test]
@@ -251,6 +253,36 @@ fn a_statement_by_itself_counts_the_work_on_the_index() {
     assert_eq!(
         number(&mut client, "SELECT count(*) FROM hnsw_check('items_embedding', true)"),
         0
+    );
+}
+
+#[test]
+fn auto_explain_counts_the_work_on_the_index() {
+    let (cluster, mut client) = cluster();
+    if client.batch_execute("LOAD 'auto_explain'").is_err() {
+        println!("skipped: this PostgreSQL comes without auto_explain");
+        return;
+    }
+    for (setting, value) in [
+        ("log_format", "json"),
+        ("log_analyze", "on"),
+        ("log_buffers", "on"),
+        ("log_wal", "on"),
+        ("log_min_duration", "0"),
+    ] {
+        run(&mut client, &format!("SET auto_explain.{setting} = '{value}'"));
+    }
+    run(&mut client, &insert(9000));
+    run(&mut client, "SET auto_explain.log_min_duration = -1");
+    let wal = number(&mut client, "SELECT wal_bytes FROM hnsw_last_insert()");
+    let log = cluster.log();
+    let (_, plan) = log
+        .split_once("INSERT INTO items VALUES (9000")
+        .expect("a plan in the log");
+    let logged = number_after(plan, "WAL Bytes");
+    assert!(
+        wal > 0 && logged > wal,
+        "{logged} bytes of WAL in the log, {wal} of the index"
     );
 }
 

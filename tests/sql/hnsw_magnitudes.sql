@@ -8,7 +8,7 @@ SELECT ('[3e-23,3e-23,3e-23,3e-23,4e-23]'::vector <-> '[0,0,0,0,0]') / sqrt(52e-
     inner_product('[3e19,1,-3e19]'::vector, '[3e19,1,3e19]') AS cancelled, '[3e38,-3e38]'::vector <#> '[3e38,3e38]' AS no_nan;
 SELECT l2_distance('[1e30]'::vector, '[-1e30]'), vector_l2_squared_distance('[1e30]'::vector, '[-1e30]'),
     inner_product('[1e30]'::vector, '[-1e30]'), l1_distance('[3e38]'::vector, '[-3e38]'),
-    vector_spherical_distance('[1e30,1e30]'::vector, '[1e30,-1e30]'), vector_norm('[3e38,4e38]'::vector);
+    vector_spherical_distance('[1e30,1e30]'::vector, '[1e30,-1e30]'), vector_norm('[3e38,3e38]'::vector);
 SELECT l2_distance('{1:1e-40}/2'::sparsevec, '{2:1e-40}/2') > 1.4e-40 AS l2, cosine_distance('{1:1e-40}/2'::sparsevec, '{1:1e38}/2') AS cosine,
     inner_product('{1:3e38}/2'::sparsevec, '{1:3e38}/2') > 8e76 AS inner_product;
 SELECT '[6e-8,0]'::halfvec <-> '[0,6e-8]' > 8e-8 AS l2, '[65504,65504]'::halfvec <=> '[65504,0]' AS cosine;
@@ -88,9 +88,9 @@ SELECT count(*), max(id % 75) FROM (SELECT id FROM t WHERE v <-> '[0,0,0,0,0,0,0
 DROP TABLE t;
 RESET enable_seqscan;
 CREATE TABLE t (id int, s sparsevec(20));
+INSERT INTO t SELECT id, ('{' || id % 20 + 1 || ':' || (10.0::float8 ^ (id % 75 - 37))::real || '}/20')::sparsevec FROM seeds;
 CREATE INDEX ON t USING hnsw (s sparsevec_l2_ops);
 CREATE INDEX ON t USING hnsw (s sparsevec_ip_ops);
-INSERT INTO t SELECT id, ('{' || id % 20 + 1 || ':' || (10.0::float8 ^ (id % 75 - 37))::real || '}/20')::sparsevec FROM seeds;
 SELECT * FROM compare($$s <-> '{}/20'$$);
 SELECT * FROM compare($$s <-> '{3:1e30}/20'$$);
 SELECT * FROM compare($$s <#> '{3:1e30}/20'$$);

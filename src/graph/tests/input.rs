@@ -104,8 +104,7 @@ fn numbers_of_all_magnitudes_together() {
             let floors = match metric {
                 Metric::InnerProduct => (0.4, 0.7),
                 Metric::L1 => (0.6, 0.85),
-                // A fifth is infinitely far from everything.
-                Metric::L2 => (0.9, 0.9),
+                Metric::L2 => (0.85, 0.95),
                 _ => ORDINARY,
             };
             check("mixed", metric, base, queries, floors);
