@@ -12,6 +12,7 @@ use super::within::{self, Wanted};
 use super::{item_pointer, or_raise, relation_name, value};
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
+use crate::fallible::Room;
 use crate::graph::Graph;
 use crate::graph::beside::BesideScan;
 use crate::graph::scan::{Limits, Scan};
@@ -177,6 +178,8 @@ unsafe fn note_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
     if let Some((store, _, scan)) = &state.scan
         && is_dead
         && store.has_lsns()
+        // A mark spares later scans a row, and is not worth an error.
+        && state.dead.room(1).is_ok()
     {
         state.dead.extend(scan.returned());
     }
