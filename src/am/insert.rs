@@ -68,12 +68,13 @@ unsafe fn insert(
     };
     // SAFETY: as the caller promises.
     let value = unsafe { value::of_row(datum, graph.space().parameters())? };
+    let most = options::staging_memory();
     // SAFETY: as above.
-    let is_staged = match options::staging_memory() {
-        most @ 1.. if txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) } => unsafe {
-            txn::stage(heap, index, (graph.space(), built_in), &value, row, most)?
-        },
-        _ => false,
+    let is_staged = unsafe {
+        most > 0
+            && txn::is_open()
+            && txn::can_stage(heap, row.tid, is_partial)
+            && txn::stage(heap, index, (graph.space(), built_in), &value, row, most)?
     };
     if !is_staged {
         // SAFETY: as above.
