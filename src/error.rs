@@ -28,9 +28,12 @@ pub enum Error {
     /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
+    /// A vector whose coordinates an index has no numbers for.
+    #[error("vector is too long for hnsw index")]
+    TooLongForIndex,
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
-    ColumnWithoutDimensions { type_name: &'static str },
+    ColumnWithoutDimensions { type_name: String },
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
@@ -263,7 +266,7 @@ impl Error {
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow => {
+            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow | Error::TooLongForIndex => {
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
             Error::NotANumber { .. }
@@ -298,6 +301,9 @@ impl Error {
         match self {
             Error::ForeignOperatorClass { reason, .. } => Some((*reason).to_owned()),
             Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
+            Error::TooLongForIndex => {
+                Some("The norm of a vector of more than 64 dimensions cannot be above 1e+37 in an index.".to_owned())
+            }
             _ => None,
         }
     }
@@ -326,6 +332,7 @@ impl Error {
                     "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."
                 ));
             }
+            Error::TooLongForIndex => "Scale the vectors, or use cosine distance.",
             Error::EfConstructionTooSmall => "Raise ef_construction or lower m.",
             Error::InvalidTypmod { type_name } => {
                 return Some(format!("Give the number of dimensions alone, as in {type_name}(3)."));
@@ -333,6 +340,58 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Whether this is about the text of a value, which may be one of many that somebody tries.
+    #[cfg(not(feature = "pg15"))]
+    fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            Error::InvalidText { .. }
+                | Error::NumberOutOfRange { .. }
+                | Error::NotANumber { .. }
+                | Error::Infinite { .. }
+                | Error::NoDimensions { .. }
+                | Error::TooManyDimensions { .. }
+                | Error::ExpectedDimensions { .. }
+                | Error::TooManyElements { .. }
+                | Error::IndexOutOfBounds { .. }
+                | Error::DuplicateIndex { .. }
+        )
+    }
+
+    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says whether it did: not without such a context.
+    ///
+    /// # Safety
+    /// `context` is that of the call in progress: null, or a node.
+    #[cfg(not(feature = "pg15"))]
+    pub unsafe fn save(&self, context: *mut pg_sys::Node) -> bool {
+        // Not among pgrx's.
+        unsafe extern "C-unwind" {
+            fn errcode(sqlerrcode: c_int) -> c_int;
+            fn errhint(format: *const c_char, ...) -> c_int;
+        }
+        const TEXT: *const c_char = c"%s".as_ptr();
+        // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names are static.
+        unsafe {
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
+                return false;
+            }
+            if pg_sys::errsave_start(context, std::ptr::null()) {
+                // No text of ours has a zero byte.
+                let text = |text: String| CString::new(text).unwrap_or_default();
+                errcode(self.sqlstate() as c_int);
+                pg_sys::errmsg_internal(TEXT, text(self.to_string()).as_ptr());
+                if let Some(detail) = self.detail() {
+                    pg_sys::errdetail_internal(TEXT, text(detail).as_ptr());
+                }
+                if let Some(hint) = self.hint() {
+                    errhint(TEXT, text(hint).as_ptr());
+                }
+                pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
+            }
+        }
+        true
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.

@@ -1,11 +1,12 @@
 //! Growth that may fail. Memory that cannot be had is an error of one statement ([`Error::OutOfMemory`]), as it is where PostgreSQL
 //! allocates; a collection that grows by itself ends the process instead, and the server restarts. So this is for all that grows with
-//! users' input, with a setting of theirs, or with an index.
+//! users' input, with a setting of theirs, or with an index. Smaller things have a [`reserve`].
 
 use std::collections::{HashMap, HashSet, TryReserveError, VecDeque};
 use std::hash::Hash;
 
 use crate::error::{Error, Result};
+use crate::reserve;
 
 /// Memory for small things that are allocated without asking: more than any of them needs.
 const SPARE: usize = 64 << 10;
@@ -21,7 +22,10 @@ pub trait Room {
 
 #[inline]
 fn had(reserved: Result<(), TryReserveError>) -> Result<()> {
-    reserved.map_err(|_| Error::OutOfMemory)
+    if reserved.is_err() || reserve::has_run_out() {
+        return Err(Error::OutOfMemory);
+    }
+    Ok(())
 }
 
 impl<T> Room for Vec<T> {

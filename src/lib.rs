@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod graph;
 mod inspect;
 pub mod quantize;
+mod reserve;
 pub mod storage;
 pub mod txn;
 pub mod types;
@@ -26,6 +27,9 @@ compile_error!(
 );
 
 pgrx::pg_module_magic!(name, version);
+
+#[global_allocator]
+static ALLOCATOR: reserve::WithReserve = reserve::WithReserve;
 
 pgrx::extension_sql_file!("../sql/vector.sql", name = "vector");
 pgrx::extension_sql_file!("../sql/halfvec.sql", name = "halfvec", requires = ["vector"]);

@@ -14,10 +14,12 @@ use super::options::Options;
 use super::workers::{QUEUE, Row, Workers};
 use super::{or_raise, relation_name, table, value};
 use crate::error::{Error, Result};
+use crate::fallible::TryPush;
 use crate::graph::Graph;
 use crate::graph::insert::Inserter;
 use crate::graph::space::Space;
 use crate::graph::value::RowValue;
+use crate::reserve;
 use crate::storage::buffers::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory::MemoryStore;
@@ -142,10 +144,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, typmod) = unsafe { (Opclass::of(index), Options::of(index), table::typmod(index)) };
-    let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
-    let type_name = opclass.element.type_name();
-    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions { type_name })?;
+    let (opclass, options, (_, typmod)) = unsafe { (Opclass::of(index), Options::of(index), table::base_type(index)) };
+    let dimensions = table::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
         Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),
@@ -199,7 +199,7 @@ impl Build {
         if let Some(growing) = &mut self.growing {
             return growing.insert((value, tid));
         }
-        self.sample.push((value, tid));
+        self.sample.try_push((value, tid))?;
         if self.sample.len() >= self.most_sampled() {
             self.growing()?;
         }
@@ -339,7 +339,7 @@ impl Growing {
 
     /// Pages that are to be written out.
     fn blocks(&self) -> BlockNumber {
-        self.memory.as_ref().map_or(0, |memory| memory.len())
+        self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
 
     /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
@@ -347,7 +347,7 @@ impl Growing {
         let Some(memory) = self.memory.take() else {
             return Ok(());
         };
-        for block in 0..memory.len() {
+        for block in 0..memory.pages() {
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
@@ -428,5 +428,8 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
 
 /// Ends the build here if it was cancelled.
 fn check_interrupts() {
+    if reserve::has_run_out() {
+        Error::OutOfMemory.raise();
+    }
     pgrx::check_for_interrupts!();
 }

@@ -1,18 +1,21 @@
 //! `amcostestimate`: what a scan costs until its first row, and what each further row costs.
 //!
-//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` it expands, and as many on each level
-//! on the way down; a coded one reads those that it visits, which are about half more than `ef`, and few on the way. That is the
-//! start-up cost: it grows with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef` costs what
-//! going on takes. As for a btree's upper pages, pages that stay in the cache cost only processor time: input is counted
-//! for the share of the index that effective_cache_size does not hold.
+//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` it
+//! expands, and as many on each level on the way down; a coded one reads those that it visits,
+//! which are about half more than `ef`, and few on the way. That is the start-up cost: it grows
+//! with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef` costs what
+//! going on takes. As for a btree's upper pages, pages that stay in the cache cost only processor
+//! time: input is counted for the share of the index that effective_cache_size does not hold.
 //!
-//! A scan that would go on for longer than a pass over the index takes goes on with passes, and one of everything takes nothing
-//! else. What they return is sorted as PostgreSQL sorts, and each row is read of the table at random: so a plan of all rows costs
-//! more than the table read and sorted, unless the index is partial.
+//! A scan that would go on for longer than a pass over the index takes goes on with passes, and one
+//! of everything takes nothing else. What they return is sorted as PostgreSQL sorts, and each row
+//! is read of the table at random: so a plan of all rows costs more than the table read and sorted,
+//! unless the index is partial.
 //!
-//! PostgreSQL interpolates between start-up and total by the share of the rows that a LIMIT takes, and what going on costs is no
-//! straight line. So the line is put through the point that this query asks for, where that is known: the rows that a filter
-//! leaves decide how many the index has to give.
+//! PostgreSQL interpolates between start-up and total by the share of the rows that a LIMIT takes,
+//! and what going on costs is no straight line. So the line is put through the point that this
+//! query asks for, where that is known: the rows that a filter leaves decide how many the index has
+//! to give.
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
@@ -21,31 +24,37 @@ use super::options::{self, Options};
 use super::{plan, table};
 use crate::graph::scan::Iteration;
 
-/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many numbers (measured: 0.75 us at 384
-/// dimensions, where a row of a sequential scan takes about 0.1 us).
+/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many
+/// numbers (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about 0.1
+/// us).
 const OPERATORS_PER_VISIT: f64 = 4.0;
 const NUMBERS_PER_OPERATOR: f64 = 32.0;
 
-/// Records that a coded search visits for each of its width, and on each level above the lowest (measured).
+/// Records that a coded search visits for each of its width, and on each level above the lowest
+/// (measured).
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 
-/// What a row beyond the first round costs: visits, and in cpu_operator_cost what is kept of all that was met (measured: 30,000
-/// random vectors of 64 dimensions, LIMIT 20, and an index on another column: from a tenth of the rows down that is faster).
+/// What a row beyond the first round costs: visits, and in cpu_operator_cost what is kept of all
+/// that was met (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on
+/// another column: from a tenth of the rows down that is faster).
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
 
 /// Bytes of memory that a pass keeps of a row.
 const BYTES_PER_ROW: f64 = 32.0;
 
-/// Rows that a LIMIT wants whose count is not known: PostgreSQL takes a tenth of all, which hardly any query means.
+/// Rows that a LIMIT wants whose count is not known: PostgreSQL takes a tenth of all, which hardly
+/// any query means.
 const USUAL_LIMIT: f64 = 50.0;
 
-/// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all, another tenth.
+/// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all,
+/// another tenth.
 const USUAL_CURSOR: f64 = 500.0;
 
-/// The least share of the rows that an expression is taken to leave of which there are no statistics: PostgreSQL takes a 200th to
-/// be equal to something, and a scan that finds its rows soon costs so much less than that guess that it is worth the risk.
+/// The least share of the rows that an expression is taken to leave of which there are no
+/// statistics: PostgreSQL takes a 200th to be equal to something, and a scan that finds its rows
+/// soon costs so much less than that guess that it is worth the risk.
 const UNKNOWN_SHARE: f64 = 0.1;
 
 /// What a scan costs.
@@ -60,7 +69,8 @@ struct Costs {
 }
 
 impl Costs {
-    /// What as many rows cost beyond the first round: rounds, then passes after rounds that cost as much.
+    /// What as many rows cost beyond the first round: rounds, then passes after rounds that cost as
+    /// much.
     fn rows(&self, rows: f64) -> f64 {
         (self.row * (rows - self.width).max(0.0)).min(2.0 * self.all)
     }
@@ -97,15 +107,17 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let numbers = opclass.numbers(u32::try_from(table::typmod(index)).unwrap_or(0));
+        let numbers = opclass.numbers(u32::try_from(table::base_type(index).1).unwrap_or(0));
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let nodes = info.tuples.max(1.0);
         let costs = costs(root, info, &options, opclass, f64::from(numbers));
-        // Of the rows that the index gives, filters leave this share; and this one, where PostgreSQL cannot know.
+        // Of the rows that the index gives, filters leave this share; and this one, where
+        // PostgreSQL cannot know.
         let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
-        // The cost of all rows, of which PostgreSQL takes the share that is wanted by its own estimate.
+        // The cost of all rows, of which PostgreSQL takes the share that is wanted by its own
+        // estimate.
         let (wanted, first, run) = match wanted(root, (*info.rel).rows) {
             // Passes: the first row comes when the first has ended.
             Wanted::All => (nodes, costs.all, 0.0),
@@ -193,16 +205,26 @@ unsafe fn sort(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo, rows:
             -1.0,
         );
     }
+    // Where sorting is switched off, older versions add to its cost.
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: settings are read in a backend's only thread.
+    unsafe {
+        if !pg_sys::enable_sort {
+            sorted.total_cost -= pg_sys::disable_cost;
+        }
+    }
     sorted.total_cost
 }
 
-/// By how much the share of rows that conditions leave is raised for those whose expressions have no statistics.
+/// By how much the share of rows that conditions leave is raised for those whose expressions have
+/// no statistics.
 ///
 /// # Safety
 /// `root` and `table` are what PostgreSQL plans with.
 unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) -> f64 {
     let mut ratio = 1.0;
-    // SAFETY: as the caller promises; the tag says what a node is, and what was looked up is released.
+    // SAFETY: as the caller promises; the tag says what a node is, and what was looked up is
+    // released.
     unsafe {
         for condition in PgList::<pg_sys::RestrictInfo>::from_pg(table.baserestrictinfo).iter_ptr() {
             let clause = (*condition).clause.cast::<pg_sys::OpExpr>();

@@ -1,12 +1,14 @@
-//! What a plan tells a scan besides the value to search for: how the rows are to come, and how far they may be.
+//! What a plan tells a scan besides the value to search for: how the rows are to come, and how far
+//! they may be.
 //!
-//! The planner's hook (`plan`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of the value. That needs no function,
-//! on which somebody would have to have EXECUTE, and nothing in it is evaluated that may fail. The program is a `bytea`: a byte
-//! that names the mode, one that names an operand with the count of a LIMIT (0: none), then conditions on the distance (`bound`).
+//! The planner's hook (`plan`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of the
+//! value. That needs no function, on which somebody would have to have EXECUTE, and nothing in it
+//! is evaluated that may fail. The program is a `bytea`: a byte that names the mode, one that names
+//! an operand with the count of a LIMIT (0: none), then conditions on the distance (`bound`).
 //!
-//! What arrives is an array or a value of the index's type, each with a size in its first four bytes. The next four are 1 for such
-//! an array, the number of its dimensions; of a value they are the number of its dimensions or bits, and a value of one
-//! dimension is smaller than the array.
+//! What arrives is an array or a value of the index's type, each with a size in its first four
+//! bytes. The next four are 1 for such an array, the number of its dimensions; of a value they are
+//! the number of its dimensions or bits, and a value of one dimension is smaller than the array.
 
 use pgrx::varlena::{varatt_is_4b_u, vardata_4b, varsize_4b};
 use pgrx::{PgTupleDesc, pg_sys};
@@ -19,7 +21,8 @@ use crate::types::varlena::Varlena;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// As the graph gives them: in order but for the precision of stored vectors, and for rows found late, which come last.
+    /// As the graph gives them: in order but for the precision of stored vectors, and for rows
+    /// found late, which come last.
     Fast,
     /// As the graph gives them; the executor puts them into the order of the table's distances.
     Reordered,
@@ -32,14 +35,16 @@ pub enum Mode {
 pub struct Wanted {
     /// The value to search for; none if it is NULL.
     pub value: Option<pg_sys::Datum>,
-    /// The distance beyond which no row is wanted, below zero if none is; rows whose distance is NULL are not wanted either then.
+    /// The distance beyond which no row is wanted, below zero if none is; rows whose distance is
+    /// NULL are not wanted either then.
     pub radius: Option<f64>,
     /// Whether rows whose distance is NaN are wanted with a radius.
     pub nan: bool,
     pub mode: Mode,
 }
 
-/// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its element.
+/// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its
+/// element.
 #[repr(C)]
 struct Header {
     varlena: i32,
@@ -61,7 +66,8 @@ impl Header {
     };
 }
 
-/// The size of the largest value of one dimension: a sparse vector with its one component. Arrays with a row are larger.
+/// The size of the largest value of one dimension: a sparse vector with its one component. Arrays
+/// with a row are larger.
 const MAX_OF_ONE: usize = 24;
 
 /// The fields of a row before its operands.
@@ -76,7 +82,8 @@ pub const MAX_OPERANDS: usize = 100;
 /// [`Error::InvalidPlan`], if it is an array and not one of ours.
 ///
 /// # Safety
-/// `datum` is a value of the index's type or what a plan has in its place, detoasted by the executor or a constant; or it is NULL.
+/// `datum` is a value of the index's type or what a plan has in its place, detoasted by the
+/// executor or a constant; or it is NULL.
 pub unsafe fn take_apart(datum: pg_sys::Datum, is_null: bool) -> Result<Wanted> {
     let plain = |value| Wanted {
         value,
@@ -125,7 +132,8 @@ pub unsafe fn take_apart(datum: pg_sys::Datum, is_null: bool) -> Result<Wanted> 
 /// # Safety
 /// `array` has a plain header, whose size is that of the value.
 unsafe fn fields(array: *mut Header) -> Result<(Option<pg_sys::Datum>, Vec<u8>, Vec<Operand>)> {
-    // SAFETY: the sizes are checked before what they say is there is read; PostgreSQL takes a row apart by its own description.
+    // SAFETY: the sizes are checked before what they say is there is read; PostgreSQL takes a row
+    // apart by its own description.
     unsafe {
         let expected = Header::ONE_ROW;
         let size = varsize_4b(array.cast());

@@ -5,6 +5,7 @@
 //! lower bound of the distance, which is all that the executor's reorder queue asks for (`nodeIndexscan.c`), and a radius gives a
 //! key beyond which no row is within it.
 
+use super::key;
 use super::space::{Query, Space, floats, scalar};
 use crate::distance::{self, Metric};
 
@@ -23,6 +24,8 @@ const ROUNDING: f64 = 1e-4;
 const COSINE_ROUNDING: f64 = 1e-5;
 /// More than it adds to a rotated coordinate, or to a product of two vectors, relative to their lengths.
 const LENGTH_ROUNDING: f64 = 1e-5;
+/// Error of a coordinate at the least, for the least numbers that f32 has: 2^-133.
+const LEAST_ERROR: f64 = 1e-40;
 
 impl Space {
     /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the
@@ -40,10 +43,10 @@ impl Space {
             Metric::L2 => radius,
             Metric::Cosine => (2.0 * (radius + COSINE_ROUNDING)).sqrt(),
             Metric::InnerProduct => return f32::INFINITY,
-            Metric::L1 | Metric::Hamming | Metric::Jaccard => return (radius * (1.0 + ROUNDING)) as f32,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => return key::of(radius * (1.0 + ROUNDING)),
         };
         let bound = (euclidean + self.most_moved(query, euclidean)) * (1.0 + ROUNDING);
-        (bound * bound) as f32
+        key::of(bound * bound)
     }
 
     /// How far the storage may have moved any vector within a Euclidean distance of the query.
@@ -51,7 +54,8 @@ impl Space {
         self.parameters.shape.encoding.width().map_or(0.0, |width| {
             let steps = f64::from((1 << width.bits()) - 1);
             let coordinates = (self.parameters.shape.coordinates() as f64).sqrt();
-            (coordinates / steps + LENGTH_ROUNDING) * (query.norm + euclidean) + self.centre_rounding()
+            let moved = (coordinates / steps + LENGTH_ROUNDING) * (query.norm + euclidean);
+            moved + coordinates * LEAST_ERROR + self.centre_rounding()
         })
     }
 
@@ -68,16 +72,16 @@ impl Space {
     /// A lower bound of the operator's distance between the query and any value whose stored vector has this order key. It grows
     /// with the key. Under inner product there is none.
     pub fn distance_at_least(&self, query: &Query, key: f32) -> f64 {
-        let key = f64::from(key.min(f32::MAX));
+        let sum = key::sum(key.min(f32::MAX));
         match self.parameters.metric {
             Metric::L2 | Metric::Cosine => {
-                let euclidean = key.max(0.0).sqrt() * (1.0 - ROUNDING);
+                let euclidean = sum.max(0.0).sqrt() * (1.0 - ROUNDING);
                 let least = euclidean - self.most_moved(query, euclidean);
                 self.of_euclidean(least)
             }
             Metric::InnerProduct => f64::NEG_INFINITY,
-            Metric::Hamming => key,
-            Metric::L1 | Metric::Jaccard => key * (1.0 - ROUNDING),
+            Metric::Hamming => sum,
+            Metric::L1 | Metric::Jaccard => sum * (1.0 - ROUNDING),
         }
     }
 
@@ -94,31 +98,31 @@ impl Space {
     /// the stored vector or its start, as long as a record keeps.
     pub fn least_distance(&self, query: &Query, stored: &[u8], key: f32) -> f32 {
         let encoding = self.parameters.shape.encoding;
-        let (metric, key) = (self.parameters.metric, f64::from(key.clamp(f32::MIN, f32::MAX)));
+        let (metric, sum) = (self.parameters.metric, key::sum(key.clamp(f32::MIN, f32::MAX)));
         let coordinates = self.parameters.shape.coordinates() as f64;
         let least = match (metric, encoding.width()) {
             (Metric::L2 | Metric::Cosine, Some(width)) => {
-                let moved = f64::from(scalar(stored, width).scale) / 2.0 * coordinates.sqrt();
-                let euclidean = key.max(0.0).sqrt();
+                let moved = (f64::from(scalar(stored, width).scale) / 2.0 + LEAST_ERROR) * coordinates.sqrt();
+                let euclidean = sum.max(0.0).sqrt();
                 let rounding = LENGTH_ROUNDING * (query.norm + euclidean + moved) + self.centre_rounding();
                 self.of_euclidean((euclidean - moved) * (1.0 - ROUNDING) - rounding)
             }
-            (Metric::L2 | Metric::Cosine, None) => self.of_euclidean(key.max(0.0).sqrt() * (1.0 - ROUNDING)),
+            (Metric::L2 | Metric::Cosine, None) => self.of_euclidean(sum.max(0.0).sqrt() * (1.0 - ROUNDING)),
             (Metric::InnerProduct, Some(width)) => {
                 let scalar = scalar(stored, width);
-                let (moved, least) = (f64::from(scalar.scale) / 2.0, f64::from(scalar.offset));
+                let (moved, least) = (f64::from(scalar.scale) / 2.0 + LEAST_ERROR, f64::from(scalar.offset));
                 let greatest = least + f64::from(scalar.scale) * f64::from((1 << width.bits()) - 1);
                 let length = least.abs().max(greatest.abs()) * coordinates.sqrt();
-                key - query.norm * (moved * coordinates.sqrt() + LENGTH_ROUNDING * length)
+                sum - query.norm * (moved * coordinates.sqrt() + LENGTH_ROUNDING * length)
             }
             (Metric::InnerProduct, None) if encoding.is_dense() => {
                 let length = floats(stored).map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-                key - LENGTH_ROUNDING * query.norm * length
+                sum - LENGTH_ROUNDING * query.norm * length
             }
             // A sum in f64, rounded once.
-            (Metric::InnerProduct, None) => key - key.abs() * ROUNDING,
-            (Metric::Hamming, _) => key,
-            (Metric::L1 | Metric::Jaccard, _) => key * (1.0 - ROUNDING),
+            (Metric::InnerProduct, None) => sum - sum.abs() * ROUNDING,
+            (Metric::Hamming, _) => sum,
+            (Metric::L1 | Metric::Jaccard, _) => sum * (1.0 - ROUNDING),
         };
         // Rounded down.
         let least = least.clamp(f64::from(f32::MIN), f64::from(f32::MAX));

@@ -21,6 +21,7 @@ pub mod bounds;
 mod chain;
 pub mod check;
 pub mod insert;
+pub mod key;
 mod lanes;
 pub mod level;
 mod link;

@@ -23,7 +23,8 @@ use super::page::{self, PAGE_SIZE, Page};
 use super::prefetch::prefetch;
 use super::store::{Edit, PageStore};
 use super::{BlockNumber, corrupted};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::reserve;
 
 const MAIN: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::MAIN_FORKNUM;
 const INVALID_BLOCK: BlockNumber = pg_sys::InvalidBlockNumber;
@@ -443,6 +444,9 @@ impl PageStore for BufferStore {
     }
 
     fn check_interrupts(&self) {
+        if reserve::has_run_out() {
+            Error::OutOfMemory.raise();
+        }
         if self.mode == Mode::Vacuum {
             // SAFETY: VACUUM calls us; no buffer is locked between two steps.
             unsafe {

@@ -83,13 +83,13 @@ impl MemoryStore {
     }
 
     /// The number of pages.
-    pub fn len(&self) -> BlockNumber {
+    pub fn pages(&self) -> BlockNumber {
         self.len.load(Ordering::Acquire)
     }
 
     /// Whether the next insert might not fit, with those under way adding `waiting` pages.
     pub fn is_full(&self, waiting: usize) -> bool {
-        self.len() as usize + HEADROOM + waiting > self.capacity
+        self.pages() as usize + HEADROOM + waiting > self.capacity
     }
 
     /// Cuts pages off from the end.
@@ -150,7 +150,7 @@ fn done<T>(edit: Edit<T>) -> T {
 
 impl PageStore for MemoryStore {
     fn blocks(&self) -> Result<BlockNumber> {
-        Ok(self.len())
+        Ok(self.pages())
     }
 
     type Pin<'a> = &'a RwLock<Page>;
@@ -199,7 +199,7 @@ impl PageStore for MemoryStore {
 
     fn extend(&self) -> Result<BlockNumber> {
         let _one_at_a_time = self.extending.lock();
-        let block = self.len();
+        let block = self.pages();
         if block as usize >= self.capacity {
             return Err(Error::IndexFull);
         }
@@ -221,7 +221,7 @@ impl PageStore for MemoryStore {
         if full.is_some() && free.last().copied() == full {
             free.pop();
         }
-        let last = self.len().saturating_sub(1);
+        let last = self.pages().saturating_sub(1);
         Ok(free
             .last()
             .copied()

@@ -227,6 +227,11 @@ impl Cluster {
 
     /// Starts the server and waits until it answers.
     pub fn start(&self) {
+        self.start_within(None);
+    }
+
+    /// As [`Cluster::start`]; each of its processes has at most so many bytes of memory.
+    pub fn start_within(&self, bytes: Option<u64>) {
         let mut running = self.server.lock().unwrap();
         assert!(running.is_none(), "the server is running");
         let log = fs::OpenOptions::new()
@@ -238,6 +243,16 @@ impl Cluster {
         command.arg("-D").arg(self.data()).arg("-k").arg(self.sockets.path());
         // As its users know it: with this set, an error's DETAIL would hold a backtrace.
         command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+        if let Some(bytes) = bytes {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--as={bytes}")).arg(command.get_program());
+            limited.args(command.get_args()).current_dir(self.home.path());
+            limited
+                .env("LC_ALL", "C")
+                .env_remove("RUST_BACKTRACE")
+                .env_remove("RUST_LIB_BACKTRACE");
+            command = limited;
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         *running = Some(command.spawn().expect("the server starts"));
         drop(running);

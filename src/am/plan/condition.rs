@@ -4,16 +4,19 @@
 //! SELECT .. WHERE 1 - (embedding <=> $1) > 0.7 ORDER BY embedding <=> $1
 //! ```
 //!
-//! PostgreSQL sees a condition on a number, which the index knows nothing of: the scan would go on, with every row refused, until
-//! it has read everything. A condition is understood if it compares an expression of the distance with one of numbers that are
-//! the same for all rows, and both consist of built-in functions that are monotone in each argument, with the distance in one
+//! PostgreSQL sees a condition on a number, which the index knows nothing of: the scan would go on,
+//! with every row refused, until it has read everything. A condition is understood if it compares
+//! an expression of the distance with one of numbers that are the same for all rows, and both
+//! consist of built-in functions that are monotone in each argument, with the distance in one
 //! place. It stays, and decides.
 //!
-//! The distance need not be written as in ORDER BY: a function may stand for its operator, and a value that a parameter or a
-//! sub-select gives may be equal without being the same, which the scan finds out when it knows both.
+//! The distance need not be written as in ORDER BY: a function may stand for its operator, and a
+//! value that a parameter or a sub-select gives may be equal without being the same, which the scan
+//! finds out when it knows both.
 //!
-//! Nothing here may make a statement fail. So the executor evaluates only constants, parameters and sub-selects of conditions before
-//! there is a row; the scan computes with them itself (`am::bound`).
+//! Nothing here may make a statement fail. So the executor evaluates only constants, parameters and
+//! sub-selects of conditions before there is a row; the scan computes with them itself
+//! (`am::bound`).
 
 use pgrx::pg_sys::NodeTag;
 use pgrx::{PgList, is_a, pg_sys};
@@ -203,7 +206,8 @@ impl Written<'_> {
 }
 
 impl Distance {
-    /// Whether an expression is the distance, and if so which other query may have taken the place of that of the order.
+    /// Whether an expression is the distance, and if so which other query may have taken the place
+    /// of that of the order.
     unsafe fn of(&self, node: *mut pg_sys::Node) -> Option<Option<*mut pg_sys::Node>> {
         // SAFETY: the caller has an expression.
         unsafe {
@@ -244,7 +248,8 @@ fn comparisons(function: pg_sys::Oid) -> Option<&'static [Step]> {
     })
 }
 
-/// What a built-in function does: how many arguments it has, and the steps behind them. Casts between numbers do nothing but round.
+/// What a built-in function does: how many arguments it has, and the steps behind them. Casts
+/// between numbers do nothing but round.
 fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     use Step::*;
     use pg_sys::*;
@@ -275,7 +280,8 @@ fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     })
 }
 
-/// Whether an expression can be evaluated before there is a row: it raises no error, but for one of a sub-select.
+/// Whether an expression can be evaluated before there is a row: it raises no error, but for one of
+/// a sub-select.
 ///
 /// # Safety
 /// `node` is an expression of a plan.

@@ -1,11 +1,12 @@
 //! What is changed in a plan behind PostgreSQL's planner, for scans of our indexes:
 //!
-//! - `need`: a scan is told how its rows are to come (`scan`), by what the nodes above it do with them;
+//! - `need`: a scan is told how its rows are to come (`scan`), by what the nodes above it do with
+//!   them;
 //! - `condition`: a scan that conditions bound by a distance ends there;
 //! - `distance`: a distance that is computed for nothing is left out.
 //!
-//! The library is loaded when a session plans the first statement with one of our indexes, so that plan has passed the planner
-//! before there is a hook. It is changed when it starts.
+//! The library is loaded when a session plans the first statement with one of our indexes, so that
+//! plan has passed the planner before there is a hook. It is changed when it starts.
 
 mod condition;
 mod distance;
@@ -24,7 +25,8 @@ use need::Need;
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
 
-/// When the client's command began in which the library was loaded: its plans may have been made before.
+/// When the client's command began in which the library was loaded: its plans may have been made
+/// before.
 static mut LOADED_IN: pg_sys::TimestampTz = 0;
 
 /// Puts our step behind the planner.
@@ -42,7 +44,8 @@ pub fn register() {
 }
 
 unsafe extern "C-unwind" {
-    /// PostgreSQL's own planner; pgrx's function of this name would catch its errors and raise poorer ones.
+    /// PostgreSQL's own planner; pgrx's function of this name would catch its errors and raise
+    /// poorer ones.
     fn standard_planner(
         query: *mut pg_sys::Query,
         text: *const c_char,
@@ -54,14 +57,16 @@ unsafe extern "C-unwind" {
     fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
-/// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to drop.
+/// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to
+/// drop.
 unsafe extern "C-unwind" fn plan(
     query: *mut pg_sys::Query,
     text: *const c_char,
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid nodes that is ours to change.
+    // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid
+    // nodes that is ours to change.
     unsafe {
         let statement = match NEXT_PLANNER {
             Some(next) => next(query, text, options, parameters),
@@ -74,7 +79,8 @@ unsafe extern "C-unwind" fn plan(
 
 /// Not guarded, as above.
 unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A worker has its leader's.
+    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A
+    // worker has its leader's.
     unsafe {
         if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
             change((*query).plannedstmt, 0);

@@ -1,8 +1,9 @@
 //! What the nodes above a scan need of its rows.
 //!
-//! A node directly below a LIMIT, or one whose rows are only passed on to it, is read a little, and its order is shown to somebody
-//! or bounds the rows: there it is enough that rows are in order within the precision of stored vectors. A node that compares
-//! neighbours (Unique, Group, Merge Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
+//! A node directly below a LIMIT, or one whose rows are only passed on to it, is read a little, and
+//! its order is shown to somebody or bounds the rows: there it is enough that rows are in order
+//! within the precision of stored vectors. A node that compares neighbours (Unique, Group, Merge
+//! Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
 
 use std::ffi::CStr;
 
@@ -19,7 +20,8 @@ enum Reading {
     All,
     /// As many as a LIMIT says, which are all by the planner's estimate.
     AllByEstimate,
-    /// Some: by the expression of a LIMIT if that is not known yet, which may be NULL and then means all.
+    /// Some: by the expression of a LIMIT if that is not known yet, which may be NULL and then
+    /// means all.
     Some(Option<*mut pg_sys::Node>),
 }
 
@@ -83,7 +85,8 @@ impl Need {
 /// Visits the plans of a statement from the top.
 ///
 /// # Safety
-/// `statement` is a statement that was planned and is not yet in use; new nodes are allocated where it is.
+/// `statement` is a statement that was planned and is not yet in use; new nodes are allocated where
+/// it is.
 pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
     // SAFETY: as the caller promises.
     unsafe {
@@ -211,8 +214,8 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
     }
 }
 
-/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with LIMIT 1, which nobody has
-/// written, so that an approximate row will not do.
+/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with
+/// LIMIT 1, which nobody has written, so that an approximate row will not do.
 ///
 /// # Safety
 /// `columns` is a list of a query's or a plan's columns, or null.

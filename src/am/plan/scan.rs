@@ -7,12 +7,12 @@ use super::is_ours;
 use super::need::Need;
 use crate::am::within::Mode;
 
-/// Where the executed order was found in the text of a query: nobody asks for that once there is a plan, so this says that the
-/// scan was told.
+/// Where the executed order was found in the text of a query: nobody asks for that once there is a
+/// plan, so this says that the scan was told.
 const TOLD: i32 = i32::MIN;
 
-/// Puts what a scan is told into the place of the value to search for (`am::within`), unless it was told before, or does what it
-/// would do anyway.
+/// Puts what a scan is told into the place of the value to search for (`am::within`), unless it was
+/// told before, or does what it would do anyway.
 ///
 /// # Safety
 /// `scan` is a node of a plan, which `need` is of, and new nodes are allocated where it is.

@@ -78,6 +78,9 @@ impl Row {
     }
 }
 
+/// Takes the rows that the index has of some blocks of the table.
+pub type EachPart<'f> = dyn FnMut(&[Row], Range<u64>) -> Result<()> + 'f;
+
 /// The end of all blocks of a table.
 const ALL: u64 = 1 << 32;
 
@@ -182,12 +185,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// Reports what is not as it should be, within about so many bytes of `memory`. Shows `each` the rows that the index has, in the order of their TIDs,
     /// with the blocks of the table that they are in, all there are of these: as many blocks at a time as the memory allows, each for another pass
     /// over the index.
-    pub fn check_within(
-        &self,
-        memory: usize,
-        fault: &mut dyn FnMut(Fault),
-        each: &mut dyn FnMut(&[Row], Range<u64>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn check_within(&self, memory: usize, fault: &mut dyn FnMut(Fault), each: &mut EachPart<'_>) -> Result<()> {
         let mut report = Report { fault };
         let mut seen = Seen {
             rows: Rows::new(memory / 2),

@@ -1,0 +1,193 @@
+//! Memory for the time when there is none. What grows asks first ([`crate::fallible`]), but libraries, lists of a known size and errors
+//! on their way out allocate without asking, and an allocation of that kind that fails ends the process. So the allocator has a little set aside
+//! for them; whoever asks next, or looks for interrupts, is told that memory has run out, and the statement ends.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The system's allocator with a reserve.
+pub struct WithReserve;
+
+/// How much is set aside; it takes no memory until it is used.
+const BYTES: usize = 1 << 20;
+
+/// The largest that is taken from it: all that is larger asks.
+const MOST: usize = BYTES / 4;
+
+#[repr(align(64))]
+struct Reserve {
+    bytes: UnsafeCell<[u8; BYTES]>,
+    /// The number of blocks in use, and (in the low half) where the next one may begin. When all are given back it begins anew.
+    state: AtomicU64,
+}
+
+// SAFETY: each byte is given to one owner at a time, as `state` says.
+unsafe impl Sync for Reserve {}
+
+static RESERVE: Reserve = Reserve {
+    bytes: UnsafeCell::new([0; BYTES]),
+    state: AtomicU64::new(0),
+};
+
+/// Whether it was used and nobody has been told yet.
+static USED: AtomicBool = AtomicBool::new(false);
+
+const BLOCK: u64 = 1 << 32;
+
+impl Reserve {
+    fn start(&self) -> *mut u8 {
+        self.bytes.get().cast()
+    }
+
+    fn holds(&self, block: *mut u8) -> bool {
+        block.addr().wrapping_sub(self.start().addr()) < BYTES
+    }
+
+    fn take(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        if size > MOST || align > align_of::<Reserve>() {
+            return ptr::null_mut();
+        }
+        let at = |state: u64| (state as u32 as usize).next_multiple_of(align);
+        let taken = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            let end = at(state) + size;
+            (end <= BYTES).then(|| (state & !(BLOCK - 1)) + BLOCK + end as u64)
+        });
+        let Ok(before) = taken else {
+            return ptr::null_mut();
+        };
+        self.start().wrapping_add(at(before))
+    }
+
+    #[cold]
+    fn give_back(&self) {
+        let less = |state: u64| if state < 2 * BLOCK { 0 } else { state - BLOCK };
+        let changed = self
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| Some(less(state)));
+        debug_assert!(changed.is_ok_and(|before| before >= BLOCK));
+    }
+}
+
+/// A block of the reserve, if that has any left.
+#[cold]
+fn reserved(layout: Layout) -> *mut u8 {
+    let block = RESERVE.take(layout);
+    USED.fetch_or(!block.is_null(), Ordering::Relaxed);
+    block
+}
+
+// SAFETY: blocks are the system's, or of the reserve, which gives no byte to two; each goes back where it came from.
+unsafe impl GlobalAlloc for WithReserve {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let block = unsafe { System.alloc(layout) };
+        if block.is_null() { reserved(layout) } else { block }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        let block = unsafe { System.alloc_zeroed(layout) };
+        if !block.is_null() {
+            return block;
+        }
+        let block = reserved(layout);
+        if !block.is_null() {
+            // SAFETY: a block of this size.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if RESERVE.holds(block) {
+            RESERVE.give_back();
+        } else {
+            // SAFETY: as the caller promises; it is the system's.
+            unsafe { System.dealloc(block, layout) };
+        }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if !RESERVE.holds(block) {
+            // SAFETY: as the caller promises; it is the system's.
+            let grown = unsafe { System.realloc(block, layout, size) };
+            if !grown.is_null() {
+                return grown;
+            }
+        }
+        // SAFETY: the caller promises a valid size; two blocks of which each has as many bytes as are copied.
+        unsafe {
+            let other = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            if !other.is_null() {
+                ptr::copy_nonoverlapping(block, other, size.min(layout.size()));
+                self.dealloc(block, layout);
+            }
+            other
+        }
+    }
+}
+
+/// Whether memory has run out since somebody asked.
+#[inline]
+pub fn has_run_out() -> bool {
+    USED.load(Ordering::Relaxed) && USED.swap(false, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That of the library serves all tests.
+    static OTHER: Reserve = Reserve {
+        bytes: UnsafeCell::new([0; BYTES]),
+        state: AtomicU64::new(0),
+    };
+
+    #[test]
+    fn it_gives_each_byte_once_until_all_come_back() {
+        let reserve = &OTHER;
+        for _ in 0..3 {
+            let mut end = reserve.start().addr();
+            let mut blocks = 0;
+            for i in 0.. {
+                let layout = Layout::from_size_align(1 + i * 37 % 5000, 1 << (i % 7)).unwrap();
+                let block = reserve.take(layout);
+                if block.is_null() {
+                    break;
+                }
+                assert!(block.addr() >= end && block.addr().is_multiple_of(layout.align()));
+                assert!(reserve.holds(block));
+                end = block.addr() + layout.size();
+                blocks += 1;
+            }
+            assert!(end <= reserve.start().addr() + BYTES && blocks > 100);
+            (0..blocks).for_each(|_| reserve.give_back());
+        }
+        assert!(reserve.take(Layout::from_size_align(MOST + 1, 1).unwrap()).is_null());
+        assert!(!reserve.holds(reserve.start().wrapping_add(BYTES)));
+        assert!(!reserve.holds(reserve.start().wrapping_sub(1)));
+    }
+
+    #[test]
+    fn too_much_for_the_system_is_too_much() {
+        // SAFETY: a block that is not given; one that is, grown and given back.
+        unsafe {
+            let huge = Layout::from_size_align(isize::MAX as usize - 64, 1).unwrap();
+            assert!(WithReserve.alloc(huge).is_null() && WithReserve.alloc_zeroed(huge).is_null());
+            let small = Layout::from_size_align(100, 8).unwrap();
+            let block = WithReserve.alloc(small);
+            block.write(7);
+            assert!(WithReserve.realloc(block, small, huge.size()).is_null());
+            let block = WithReserve.realloc(block, small, 200);
+            assert_eq!(block.read(), 7);
+            WithReserve.dealloc(block, Layout::from_size_align(200, 8).unwrap());
+        }
+    }
+}
