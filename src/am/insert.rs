@@ -69,13 +69,10 @@ unsafe fn insert(
     // SAFETY: as the caller promises.
     let value = unsafe { value::of_row(datum, graph.space().parameters())? };
     let most = options::staging_memory();
+    // SAFETY: as above; the row is in the table.
+    let can_stage = most > 0 && txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
     // SAFETY: as above.
-    let is_staged = unsafe {
-        most > 0
-            && txn::is_open()
-            && txn::can_stage(heap, row.tid, is_partial)
-            && txn::stage(heap, index, (graph.space(), built_in), &value, row, most)?
-    };
+    let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, most)? };
     if !is_staged {
         // SAFETY: as above.
         unsafe { txn::settle_before(heap, index, row.tid) };
