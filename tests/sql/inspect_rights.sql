@@ -15,7 +15,7 @@ BEGIN
         EXECUTE statement;
         INSERT INTO mallory.seen VALUES (current_user, current_setting('search_path'), statement, 'done');
     EXCEPTION WHEN OTHERS THEN
-        INSERT INTO mallory.seen VALUES (current_user, current_setting('search_path'), statement, SQLERRM);
+        INSERT INTO mallory.seen VALUES (current_user, current_setting('search_path'), statement, SQLSTATE);
     END;
 END $$;
 CREATE FUNCTION idx(v public.vector) RETURNS public.vector LANGUAGE plpgsql IMMUTABLE AS $$

@@ -108,8 +108,8 @@ ALTER OPERATOR FAMILY own_ops USING hnsw DROP OPERATOR 1 (halfvec, halfvec), FUN
 ALTER OPERATOR FAMILY own_ops USING hnsw DROP OPERATOR 1 (vector, vector);
 
 -- Nobody calls a support function.
-SELECT hnsw_vector_l2_support(NULL);
-SELECT hnsw_vector_l2_support('x');
+SELECT statement, error_of(statement) <> 'no error' AS refused FROM (VALUES ('SELECT hnsw_vector_l2_support(NULL)'),
+    ('SELECT hnsw_vector_l2_support(''x'')'), ('SELECT hnswhandler(NULL)')) calls (statement);
 
 -- Options as the catalog has them.
 CREATE INDEX t_options ON t USING hnsw (v vector_l2_ops);
