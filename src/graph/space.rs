@@ -251,7 +251,8 @@ impl Space {
         }
     }
 
-    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense vector, nothing.
+    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense
+    /// vector, nothing.
     pub(super) fn start_sum(&self, query: &Query, start: &[u8]) -> f64 {
         match self.measure {
             Measure::Floats(kernel) => self.start_terms(kernel, query, start).sum(),
@@ -259,7 +260,8 @@ impl Space {
         }
     }
 
-    /// What tail `i` of a dense vector adds to that sum; `start` is the start of the stored vector, `bytes` those of the tail.
+    /// What tail `i` of a dense vector adds to that sum; `start` is the start of the stored vector,
+    /// `bytes` those of the tail.
     pub(super) fn tail_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
         let Measure::Floats(kernel) = self.measure else {
             return 0.0;
@@ -285,7 +287,8 @@ impl Space {
         self.terms(kernel, &query.value[..coordinates], start, bytes)
     }
 
-    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part of a query.
+    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part
+    /// of a query.
     #[inline]
     fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
         match self.parameters.shape.encoding.width() {
@@ -310,8 +313,9 @@ impl Space {
         key::of(tails.fold(self.start_sum(query, start), |sum, piece| sum + piece))
     }
 
-    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates are limited ([`crate::quantize::scalar`]); what is
-    /// subtracted from vectors within this limit, and what a rotation makes of them, is within that one.
+    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates
+    /// are limited ([`crate::quantize::scalar`]); what is subtracted from vectors within this
+    /// limit, and what a rotation makes of them, is within that one.
     ///
     /// # Errors
     /// [`Error::TooLongForIndex`].

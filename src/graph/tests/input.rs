@@ -75,9 +75,13 @@ fn scaled(vectors: &[Vec<f32>], factor: impl Fn(usize) -> f32) -> Vec<Vec<f32>> 
 fn huge_and_tiny_numbers() {
     for dimensions in [3, 50, 100] {
         let vectors = variations(1050, dimensions);
-        // Longer ones are refused where they would be quantized.
-        let greatest = if dimensions <= 64 { f32::MAX } else { 1e36 };
-        for factor in [greatest, 1e30, 1e18, 1e-15, 1e-30, 1e-42] {
+        // Longer ones are refused where they would be quantized, and shorter ones vanish there.
+        let (greatest, least) = if dimensions <= 64 {
+            (f32::MAX, 1e-42)
+        } else {
+            (1e36, 1e-36)
+        };
+        for factor in [greatest, 1e30, 1e18, 1e-15, 1e-30, least] {
             let vectors = scaled(&vectors, |_| factor);
             let (base, queries) = vectors.split_at(1000);
             for metric in METRICS {
