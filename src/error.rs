@@ -3,6 +3,11 @@
 //! Everything below `am` and `types` returns [`Error`]; these two turn it into a PostgreSQL error with [`Error::raise`].
 //! Where client libraries know a text from existing extensions, the text here is the same.
 
+#[cfg(not(feature = "pg15"))]
+use std::ffi::{CString, c_char, c_int};
+
+#[cfg(not(feature = "pg15"))]
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
@@ -269,6 +274,58 @@ impl Error {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    /// Whether this is about the text of a value, which may be one of many that somebody tries.
+    #[cfg(not(feature = "pg15"))]
+    fn is_of_input(&self) -> bool {
+        matches!(
+            self,
+            Error::InvalidText { .. }
+                | Error::NumberOutOfRange { .. }
+                | Error::NotANumber { .. }
+                | Error::Infinite { .. }
+                | Error::NoDimensions { .. }
+                | Error::TooManyDimensions { .. }
+                | Error::ExpectedDimensions { .. }
+                | Error::TooManyElements { .. }
+                | Error::IndexOutOfBounds { .. }
+                | Error::DuplicateIndex { .. }
+        )
+    }
+
+    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says whether it did: not without such a context.
+    ///
+    /// # Safety
+    /// `context` is that of the call in progress: null, or a node.
+    #[cfg(not(feature = "pg15"))]
+    pub unsafe fn save(&self, context: *mut pg_sys::Node) -> bool {
+        // Not among pgrx's.
+        unsafe extern "C-unwind" {
+            fn errcode(sqlerrcode: c_int) -> c_int;
+            fn errhint(format: *const c_char, ...) -> c_int;
+        }
+        const TEXT: *const c_char = c"%s".as_ptr();
+        // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names are static.
+        unsafe {
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
+                return false;
+            }
+            if pg_sys::errsave_start(context, std::ptr::null()) {
+                // No text of ours has a zero byte.
+                let text = |text: String| CString::new(text).unwrap_or_default();
+                errcode(self.sqlstate() as c_int);
+                pg_sys::errmsg_internal(TEXT, text(self.to_string()).as_ptr());
+                if let Some(detail) = self.detail() {
+                    pg_sys::errdetail_internal(TEXT, text(detail).as_ptr());
+                }
+                if let Some(hint) = self.hint() {
+                    errhint(TEXT, text(hint).as_ptr());
+                }
+                pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
+            }
+        }
+        true
     }
 
     /// Raises this error in PostgreSQL: the statement ends here.

@@ -3,6 +3,7 @@
 //! Everything declared with [`sql_function!`] is STRICT in `sql/`: no argument is ever NULL. A call costs a guard against
 //! unwinding into PostgreSQL and nothing else, since distance functions run once a row.
 
+use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -140,6 +141,22 @@ impl Returned for Option<pg_sys::Datum> {
     }
 }
 
+/// Raises the error of a call; where the caller wants one about the value that it passed for itself (`pg_input_is_valid()`, `COPY` with
+/// `ON_ERROR ignore`: from PostgreSQL 16 on), leaves it there and returns something.
+///
+/// # Safety
+/// `fcinfo` is that of the call in progress.
+#[cold]
+pub unsafe fn fail(fcinfo: pg_sys::FunctionCallInfo, error: Error) -> pg_sys::Datum {
+    // SAFETY: as the caller promises: the context is null or a node.
+    #[cfg(not(feature = "pg15"))]
+    if unsafe { error.save((*fcinfo).context) } {
+        return pg_sys::Datum::null();
+    }
+    let _ = fcinfo;
+    error.raise()
+}
+
 /// Types that PostgreSQL passes by value, as pgrx converts them.
 macro_rules! returned_by_value {
     ($($ty:ty),*) => {$(
@@ -179,7 +196,8 @@ macro_rules! sql_function {
                     // SAFETY: fcinfo is that of the call in progress.
                     None => unsafe { pgrx::fcinfo::pg_return_null(fcinfo) },
                 },
-                Err(error) => error.raise(),
+                // SAFETY: fcinfo is that of the call in progress.
+                Err(error) => unsafe { $crate::types::call::fail(fcinfo, error) },
             }
         }
 

@@ -23,6 +23,46 @@ SELECT left(error, 70) AS start, length(error), right(error, 10) AS end
 FROM error_of(format('SELECT %L::vector', '[1' || repeat(',1', 9000))) AS error;
 SELECT vector_dims(('[1' || repeat(',1', 15999) || ']')::vector);
 
+-- Soft errors, from PostgreSQL 16 on; before, the error itself says the same.
+CREATE FUNCTION refusal(input text, type text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE message text; detail text; hint text; code text; valid boolean := true;
+BEGIN
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        EXECUTE 'SELECT pg_input_is_valid($1, $2)' INTO valid USING input, type;
+        EXECUTE 'SELECT * FROM pg_input_error_info($1, $2)' INTO message, detail, hint, code USING input, type;
+    ELSE
+        BEGIN
+            EXECUTE format('SELECT %L::%s', input, type);
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, code = RETURNED_SQLSTATE;
+            valid := false;
+        END;
+    END IF;
+    RETURN concat_ws(' ', valid, code, message, nullif(detail, ''), hint);
+END $$;
+SELECT input, type, refusal(input, type) FROM (VALUES
+    ('[1,2,3]', 'vector'), ('[1,2,3]', 'vector(3)'), ('[1,2]', 'vector(3)'), ('[1,x]', 'vector'), ('', 'vector'), ('[]', 'vector'),
+    ('[1e99]', 'vector'), ('[NaN]', 'vector'), ('[-inf]', 'vector'), ('[1,2', 'halfvec'), ('[1,2]', 'halfvec(2)'), ('[1]', 'halfvec(2)'),
+    ('[70000]', 'halfvec'), ('[nan]', 'halfvec'), ('{1:1}/5', 'sparsevec(5)'), ('{1:1}/4', 'sparsevec(5)'), ('{1:1}/0', 'sparsevec'),
+    ('{9:1}/5', 'sparsevec'), ('{1:1,1:2}/5', 'sparsevec'), ('{1:1e-50}/5', 'sparsevec'), ('{1:inf}/5', 'sparsevec'), ('{1:1/5', 'sparsevec'),
+    ('{}/2000000000', 'sparsevec'), ('{"[1,2]","[1,x]"}', 'vector[]'), ('{"[1,2]"}', 'vector(2)[]')) inputs (input, type);
+SELECT length(refusal('[1' || repeat(',1', 16000) || ']', type)) FROM unnest(ARRAY['vector', 'halfvec']) type;
+SELECT refusal('{' || string_agg(n || ':1', ',') || '}/20000', 'sparsevec') FROM generate_series(1, 16001) n;
+-- COPY leaves such rows out, from PostgreSQL 17 on.
+CREATE TABLE kept (id int, v vector(2), h halfvec, s sparsevec);
+SELECT current_setting('server_version_num')::int >= 170000 AS can_ignore \gset
+SET client_min_messages = warning;
+\if :can_ignore
+COPY kept FROM PROGRAM $$printf '1\t[1,2]\t[1]\t{1:1}/2\n2\t[1]\t[1]\t{}/2\n3\t[1,2]\t[x]\t{}/2\n4\t[1,2]\t[1]\t{3:1}/2\n5\t[5,6]\t[2]\t{}/2\n'$$ (ON_ERROR ignore);
+\else
+COPY kept FROM PROGRAM $$printf '1\t[1,2]\t[1]\t{1:1}/2\n5\t[5,6]\t[2]\t{}/2\n'$$;
+\endif
+RESET client_min_messages;
+SELECT * FROM kept ORDER BY id;
+COPY kept FROM PROGRAM $$printf '6\t[1,2]\t[1]\t{}/2\n7\t[1]\t[1]\t{}/2\n'$$;
+SELECT count(*) FROM kept;
+DROP TABLE kept;
+
 -- Type modifier
 SELECT '[1,2,3]'::vector(3);
 SELECT '[1,2,3]'::vector(2);
