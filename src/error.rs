@@ -32,7 +32,7 @@ pub enum Error {
     TooManyDimensionsForIndex { maximum: usize },
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
-    ColumnWithoutDimensions { type_name: &'static str },
+    ColumnWithoutDimensions { type_name: String },
     /// An index whose search for neighbours is narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,

@@ -128,10 +128,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, typmod) = unsafe { (Opclass::of(index), Options::of(index), table::typmod(index)) };
-    let dimensions = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
-    let type_name = opclass.element.type_name();
-    let dimensions = dimensions.ok_or(Error::ColumnWithoutDimensions { type_name })?;
+    let (opclass, options, (_, typmod)) = unsafe { (Opclass::of(index), Options::of(index), table::base_type(index)) };
+    let dimensions = table::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
         Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),

@@ -52,7 +52,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let numbers = opclass.numbers(u32::try_from(table::typmod(index)).unwrap_or(0));
+        let numbers = opclass.numbers(u32::try_from(table::base_type(index).1).unwrap_or(0));
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let mut random_page_cost = 0.0;

@@ -5,6 +5,7 @@
 
 mod build;
 mod cost;
+mod created;
 #[cfg(feature = "pg18")]
 mod explain;
 mod handler;
@@ -31,6 +32,7 @@ use crate::storage::buffers::{or_raise, relation_name};
 pub fn register() {
     options::register();
     plan::register();
+    created::register();
     truncation::register();
     #[cfg(feature = "pg18")]
     explain::register();
@@ -42,9 +44,17 @@ pub fn register() {
 /// `index` is an open index.
 pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises; the routine of an open index is in its relation.
-    let routine = unsafe { (*index).rd_indam.as_ref() };
+    unsafe { is_our_routine((*index).rd_indam) }
+}
+
+/// Whether this is the access method.
+///
+/// # Safety
+/// `routine` is null, or what a handler returned.
+unsafe fn is_our_routine(routine: *const pg_sys::IndexAmRoutine) -> bool {
+    // SAFETY: as the caller promises.
+    let build = unsafe { routine.as_ref() }.and_then(|routine| routine.ambuild);
     let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
-    let build = routine.and_then(|routine| routine.ambuild);
     build.is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
 }
 

@@ -5,22 +5,34 @@ use std::ffi::c_void;
 use pgrx::{pg_guard, pg_sys};
 
 use super::{heap_tid, or_raise};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 
-/// The type modifier of an index's one column: its dimensions.
+/// The type of an index's one column and its modifier, which is the number of dimensions; of a domain, those of the type beneath.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn typmod(index: pg_sys::Relation) -> i32 {
+pub unsafe fn base_type(index: pg_sys::Relation) -> (pg_sys::Oid, i32) {
     // SAFETY: an open index has a tuple descriptor with its one column.
     unsafe {
         #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         let column = (*(*index).rd_att).attrs.as_ptr();
         #[cfg(feature = "pg18")]
         let column = pg_sys::TupleDescAttr((*index).rd_att, 0);
-        (*column).atttypmod
+        let mut typmod = (*column).atttypmod;
+        let base = pg_sys::getBaseTypeAndTypmod((*column).atttypid, &mut typmod);
+        (base, typmod)
     }
+}
+
+/// The dimensions that a type modifier declares.
+///
+/// # Errors
+/// [`Error::ColumnWithoutDimensions`].
+pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32> {
+    let declared = u32::try_from(typmod).ok().filter(|&dimensions| dimensions > 0);
+    let type_name = || Error::ColumnWithoutDimensions { type_name: type_name() };
+    declared.ok_or_else(type_name)
 }
 
 /// Takes the value of a row that has one, of the type that the index is for, and the TID that the index has it under.

@@ -1,0 +1,97 @@
+//! New indexes, looked at as soon as PostgreSQL has made their catalog entries.
+//!
+//! A build looks at the column itself. But `ALTER TABLE .. ALTER COLUMN .. TYPE` makes the entries of an index anew and keeps its file,
+//! without a build, where no row changes: so it does for `vector(3)` becoming `vector`. Such an index would work on, but neither `REINDEX`
+//! nor a restored dump could make it again. So the change is refused.
+
+use std::ffi::{c_int, c_void};
+
+use pgrx::{pg_guard, pg_sys};
+
+use super::{is_our_routine, or_raise, table};
+use crate::error::{Error, Result};
+use crate::storage::PageStore;
+use crate::storage::buffers::{BufferStore, Mode};
+use crate::storage::meta::{self, META_BLOCK};
+
+/// The step of whoever was there before.
+static mut NEXT: pg_sys::object_access_hook_type = None;
+
+/// Puts our step behind the making of catalog entries.
+pub fn register() {
+    // SAFETY: PostgreSQL loads a library in a process of one thread.
+    unsafe {
+        NEXT = pg_sys::object_access_hook;
+        pg_sys::object_access_hook = Some(accessed);
+    }
+}
+
+/// Not guarded: an error of the step before passes through as it is, over a frame that has nothing to drop.
+unsafe extern "C-unwind" fn accessed(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    column: c_int,
+    argument: *mut c_void,
+) {
+    // SAFETY: PostgreSQL calls it as it calls any other such step.
+    unsafe {
+        if let Some(next) = NEXT {
+            next(access, class, object, column, argument);
+        }
+        if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && class == pg_sys::RelationRelationId && column == 0 {
+            look_at(object);
+        }
+    }
+}
+
+/// # Safety
+/// `relation` was just made, and whoever made it has it open.
+#[pg_guard]
+unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
+    // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is complete but for what an index
+    // gets from its operator class.
+    unsafe {
+        let relation = pg_sys::RelationIdGetRelation(relation);
+        if relation.is_null() {
+            return;
+        }
+        let class = &*(*relation).rd_rel;
+        let is_index = [pg_sys::RELKIND_INDEX, pg_sys::RELKIND_PARTITIONED_INDEX].contains(&(class.relkind as u8));
+        if is_index && is_our_routine(pg_sys::GetIndexAmRoutineByAmId(class.relam, true)) {
+            or_raise(relation, check(relation));
+        }
+        pg_sys::RelationClose(relation);
+    }
+}
+
+/// Refuses an index that could not be built: one of a column without dimensions, or of others than its file has if it was given one.
+///
+/// # Safety
+/// `index` was just made and is open.
+unsafe fn check(index: pg_sys::Relation) -> Result<()> {
+    // SAFETY: as the caller promises; nobody else uses it yet. The name of a type is a string that PostgreSQL allocates.
+    unsafe {
+        let (base, typmod) = table::base_type(index);
+        let name = || {
+            let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
+            // Without the schema, which is there or not as the search path is that PostgreSQL sets for a build.
+            name.rsplit('.').next().unwrap_or_default().to_owned()
+        };
+        let expected = table::dimensions(typmod, name)?;
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let is_partitioned = (*(*index).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_INDEX;
+        if is_partitioned || pg_sys::RelationGetNumberOfBlocksInFork(index, main) == 0 {
+            return Ok(());
+        }
+        let store = BufferStore::new(index, Mode::Normal);
+        let found = store.read(META_BLOCK, meta::read)?.parameters.shape.dimensions;
+        match found == expected {
+            true => Ok(()),
+            false => Err(Error::ExpectedDimensions {
+                expected: expected as usize,
+                found: found as usize,
+            }),
+        }
+    }
+}
