@@ -28,14 +28,25 @@ impl Metric {
     #[must_use]
     pub fn kernel(self) -> Option<Kernel> {
         let kernels = &kernels().single;
-        Some(Kernel(match self {
+        let sum = match self {
             // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
             // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.
             Metric::L2 | Metric::Cosine => kernels.l2_squared,
             Metric::InnerProduct => kernels.negative_inner_product,
             Metric::L1 => kernels.l1,
             Metric::Hamming | Metric::Jaccard => return None,
-        }))
+        };
+        Some(Kernel { sum, metric: self })
+    }
+
+    /// What the kernel adds up, of two components, in f64.
+    #[must_use]
+    pub fn term(self) -> fn(f64, f64) -> f64 {
+        match self {
+            Metric::InnerProduct => |x, y| -(x * y),
+            Metric::L1 => |x, y| (x - y).abs(),
+            _ => |x, y| (x - y) * (x - y),
+        }
     }
 }
 
@@ -50,7 +61,10 @@ impl Metric {
 ///
 /// The key orders as the SQL operator does but is not its value.
 #[derive(Clone, Copy, Debug)]
-pub struct Kernel(PairKernel);
+pub struct Kernel {
+    sum: PairKernel,
+    metric: Metric,
+}
 
 impl Kernel {
     /// The key of two vectors.
@@ -61,7 +75,7 @@ impl Kernel {
     #[must_use]
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
         // SAFETY: the kernel comes from `kernels`.
-        unsafe { apply(self.0, a, b) }
+        unsafe { apply(self.sum, a, b) }
     }
 
     /// The key of `q` and a vector that is compared where it lies, in a page: `raw` holds its floats, little-endian, at
@@ -75,6 +89,12 @@ impl Kernel {
         assert_eq!(raw.len(), size_of_val(q), "vectors of unequal length");
         // SAFETY: `raw` holds `q.len()` floats (every bit pattern is one), kernels read at any alignment, and this one
         // comes from `kernels`.
-        unsafe { (self.0)(q.as_ptr(), raw.as_ptr().cast(), q.len()) }
+        unsafe { (self.sum)(q.as_ptr(), raw.as_ptr().cast(), q.len()) }
+    }
+
+    /// [`Metric::term`].
+    #[must_use]
+    pub fn term(self) -> fn(f64, f64) -> f64 {
+        self.metric.term()
     }
 }

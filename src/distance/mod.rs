@@ -7,7 +7,8 @@
 //!   kernels on codes and bits, and those for sparse vectors, give the same on every machine.
 //! - Halves are converted to f32, which is exact, and then treated as floats.
 //! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
-//!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input.
+//!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input. Terms below the range of f32 vanish.
+//!   [`wide`] has the sums in f64 for both.
 //! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
 //!   than give a distance over fewer dimensions. Callers check dimensions first and raise the error a user understands.
 
@@ -19,6 +20,7 @@ mod number;
 pub mod packed;
 mod scalar;
 pub mod sparse;
+pub mod wide;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

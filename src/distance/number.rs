@@ -4,11 +4,16 @@ pub use half::f16;
 
 /// A type of numbers that there are kernels for: f32 or [`f16`].
 pub trait Number: sealed::Dispatched + Into<f32> + Into<f64> + PartialOrd + Default {
+    /// Whether f32 holds any sum of squares or products of 16,000 of them.
+    const SQUARES_FIT: bool;
+
     /// The number nearest to a float; infinite beyond the largest.
     fn from_f32(x: f32) -> Self;
 }
 
 impl Number for f32 {
+    const SQUARES_FIT: bool = false;
+
     #[inline]
     fn from_f32(x: f32) -> f32 {
         x
@@ -16,6 +21,8 @@ impl Number for f32 {
 }
 
 impl Number for f16 {
+    const SQUARES_FIT: bool = true;
+
     #[inline]
     fn from_f32(x: f32) -> f16 {
         f16::from_f32(x)

@@ -517,3 +517,74 @@ fn bits_are_counted() {
 fn codes_of_unequal_length_are_refused() {
     let _ = hamming(&[1, 2], &[1]);
 }
+
+/// Vectors of one magnitude, or of several.
+fn draw_of<T: Number>(rng: &mut SmallRng, n: usize, exponents: std::ops::Range<i32>) -> Vec<T> {
+    let mut number = || rng.random_range(-1.0..1.0) * 10f64.powi(rng.random_range(exponents.clone()));
+    (0..n).map(|_| T::from_f32(number() as f32)).collect()
+}
+
+fn check_magnitudes<T: Number>(exponents: std::ops::Range<i32>) {
+    let mut rng = SmallRng::seed_from_u64(7);
+    for exponent in exponents.clone() {
+        for n in [1, 2, 7, 16, 33, 100, 385, 2000] {
+            for spread in [1, 3, 20] {
+                let drawn = exponent..(exponent + spread).min(exponents.end);
+                let [a, b]: [Vec<T>; 2] = [(); 2].map(|()| draw_of(&mut rng, n, drawn.clone()));
+                let references = references(&a, &b);
+                let near = |i: usize, sum: f64, what: &str| {
+                    let Reference { exact, absolute, .. } = references[i];
+                    let tolerance = (references[i].relative_tolerance() + 1e-7) * absolute;
+                    let error = (sum - exact).abs();
+                    assert!(
+                        error <= tolerance,
+                        "{what} {} of {n}, {drawn:?}: {sum:e}, not {exact:e}",
+                        SUMS[i]
+                    );
+                };
+                // Where a sum of f32 seems precise, it is, in every version.
+                let (x, y) = (Placed::new(&a, 3), Placed::new(&b, 5));
+                for kernels in available() {
+                    for (i, sum) in all_sums(T::of(kernels), &x, &y).into_iter().enumerate() {
+                        let is_precise = if i == 3 { sum.is_finite() } else { wide::is_precise(sum) };
+                        if is_precise || T::SQUARES_FIT {
+                            near(i, sum.into(), kernels.name);
+                        }
+                    }
+                }
+                near(0, wide::l2_squared(&a, &b), "wide");
+                near(1, wide::inner_product(&a, &b), "wide");
+                near(3, wide::l1(&a, &b), "wide");
+                let [.., ab, aa, bb] = references.map(|reference| reference.exact);
+                let (cosine, exact) = (wide::cosine(&a, &b), ab / (aa * bb).sqrt());
+                assert_eq!(cosine.is_nan(), aa == 0.0 || bb == 0.0);
+                assert!(
+                    cosine.is_nan() || cosine.abs() <= 1.0 && (cosine - exact).abs() < 2e-5,
+                    "{cosine} {exact}"
+                );
+                assert!(wide::l2_squared(&a, &a) == 0.0 && wide::l2_squared(&a, &b).is_finite());
+            }
+        }
+    }
+}
+
+#[test]
+fn distances_are_precise_at_any_magnitude() {
+    check_magnitudes::<f32>(-45..39);
+    check_magnitudes::<f16>(-8..5);
+}
+
+#[test]
+fn the_greatest_and_the_least_numbers_have_distances() {
+    let (max, min) = (vec![f32::MAX; 16_000], vec![f32::MIN; 16_000]);
+    let squared = 16_000.0 * (2.0 * F32_MAX).powi(2);
+    assert!((wide::l2_squared(&max, &min) / squared - 1.0).abs() < 1e-12);
+    assert!((wide::inner_product(&max, &min) * -4.0 / squared - 1.0).abs() < 1e-12);
+    assert!((wide::l1(&max, &min) / (32_000.0 * F32_MAX) - 1.0).abs() < 1e-12);
+    assert_eq!(wide::cosine(&max, &min), -1.0);
+    let least = f32::from_bits(1);
+    assert_eq!(wide::l2_squared(&[least, 0.0], &[0.0, 0.0]).sqrt(), f64::from(least));
+    assert_eq!(wide::l2_squared(&[least, 1e-20], &[0.0, 0.0]).sqrt() as f32, 1e-20);
+    assert_eq!(wide::inner_product(&[0.0], &[-1.0]).to_bits(), 0, "zero has no sign");
+    assert!(wide::cosine(&[0.0f32], &[1.0]).is_nan());
+}

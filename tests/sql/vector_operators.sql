@@ -3,7 +3,7 @@ SELECT '[0,0]'::vector <-> '[3,4]' AS l2, '[1,2]'::vector <#> '[3,4]' AS negativ
     '[1,0]'::vector <=> '[0,2]' AS cosine, '[1,2]'::vector <+> '[-3,4]' AS l1;
 SELECT '[1,1]'::vector <=> '[2,2]' AS same, '[1,1]'::vector <=> '[-1,-1]' AS opposite,
     '[0,0]'::vector <=> '[1,1]' AS zero, '[0.1,0.7,0.3]'::vector <=> '[0.1,0.7,0.3]' AS never_below_zero;
--- Sums are single precision: what is beyond is infinite
+-- Sums that single precision does not hold
 SELECT '[3e38]'::vector <-> '[-3e38]' AS l2, '[3e38]'::vector <#> '[3e38]' AS negative_inner_product,
     '[3e38]'::vector <=> '[3e38]' AS cosine, '[3e38]'::vector <+> '[-3e38]' AS l1;
 -- Every length, against the same sums in SQL

@@ -1,19 +1,19 @@
 //! Distances (`<->`, `<#>`, `<=>`, `<+>`) and arithmetic (`+`, `-`, `*`, `||`).
 //!
-//! Distances are summed in f32 by the kernels and finished in f64. A sum beyond f32 is infinite, not an error.
+//! Distances are summed in f32 by the kernels and finished in f64; sums beyond the range of f32 are made in f64 ([`wide`]).
 
 use super::{DenseDatum, Element, build, check_same_dimensions, dense_functions};
-use crate::distance::{self, Number};
+use crate::distance::{Number, wide};
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
 use std::f64::consts::PI;
 
-/// One kernel over two vectors of the same dimensions.
+/// One measure of two vectors of the same dimensions.
 #[inline]
-fn measure<T: Element, R>(a: &DenseDatum<T>, b: &DenseDatum<T>, kernel: impl Fn(&[T], &[T]) -> R) -> Result<R> {
+fn measure<T: Element>(a: &DenseDatum<T>, b: &DenseDatum<T>, of: impl Fn(&[T], &[T]) -> f64) -> Result<f64> {
     let (a, b) = (a.as_slice(), b.as_slice());
     check_same_dimensions(a, b)?;
-    Ok(kernel(a, b))
+    Ok(of(a, b))
 }
 
 /// A vector of what `operation` makes of each pair of elements.
@@ -38,57 +38,42 @@ fn combine<T: Element>(
     })
 }
 
-fn cosine_in_f64<T: Element>(a: &[T], b: &[T]) -> f64 {
-    let term = |(&a, &b): (&T, &T)| Into::<f64>::into(a) * Into::<f64>::into(b);
-    let product = |a: &[T], b: &[T]| a.iter().zip(b).map(term).sum::<f64>();
-    // One rounding of the root, so that a vector has no distance from itself; f64 holds the squares of any f32.
-    product(a, b) / (product(a, a) * product(b, b)).sqrt()
-}
-
 dense_functions! {
     /// `l2_distance(vector, vector) -> double precision`, `<->`
     fn vector_l2_distance | halfvec_l2_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        Ok(f64::from(measure(&a, &b, distance::l2_squared)?).sqrt())
+        Ok(measure(&a, &b, wide::l2_squared)?.sqrt())
     }
 
     /// `vector_l2_squared_distance(vector, vector) -> double precision`
     fn vector_l2_squared_distance | halfvec_l2_squared_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        Ok(f64::from(measure(&a, &b, distance::l2_squared)?))
+        measure(&a, &b, wide::l2_squared)
     }
 
     /// `inner_product(vector, vector) -> double precision`
     fn vector_inner_product | halfvec_inner_product<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        Ok(f64::from(measure(&a, &b, distance::inner_product)?))
+        measure(&a, &b, wide::inner_product)
     }
 
     /// `vector_negative_inner_product(vector, vector) -> double precision`, `<#>`
     fn vector_negative_inner_product | halfvec_negative_inner_product<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        Ok(-f64::from(measure(&a, &b, distance::inner_product)?))
+        Ok(-measure(&a, &b, wide::inner_product)?)
     }
 
     /// `cosine_distance(vector, vector) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
     fn vector_cosine_distance | halfvec_cosine_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        let (product, a_squared, b_squared) = measure(&a, &b, distance::cosine_terms)?;
-        let similarity = if product.is_finite() && a_squared.is_normal() && b_squared.is_normal() {
-            f64::from(product) / (f64::from(a_squared) * f64::from(b_squared)).sqrt()
-        } else {
-            // Sums that f32 does not hold: very long vectors, very short ones, or a zero one.
-            cosine_in_f64(a.as_slice(), b.as_slice())
-        };
-        // Rounding must not make it leave its range; NaN stays.
-        Ok(1.0 - similarity.clamp(-1.0, 1.0))
+        Ok(1.0 - measure(&a, &b, wide::cosine)?)
     }
 
     /// `vector_spherical_distance(vector, vector) -> double precision`: the angle between two unit vectors, as a part
     /// of half a turn.
     fn vector_spherical_distance | halfvec_spherical_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        let product = f64::from(measure(&a, &b, distance::inner_product)?);
+        let product = measure(&a, &b, wide::inner_product)?;
         Ok(product.clamp(-1.0, 1.0).acos() / PI)
     }
 
     /// `l1_distance(vector, vector) -> double precision`, `<+>`
     fn vector_l1_distance | halfvec_l1_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
-        Ok(f64::from(measure(&a, &b, distance::l1)?))
+        measure(&a, &b, wide::l1)
     }
 
     /// `vector_add(vector, vector) -> vector`, `+`
