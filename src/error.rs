@@ -30,6 +30,9 @@ pub enum Error {
     /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
+    /// A vector whose coordinates an index has no numbers for.
+    #[error("vector is too long for hnsw index")]
+    TooLongForIndex,
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
     ColumnWithoutDimensions { type_name: String },
@@ -215,7 +218,7 @@ impl Error {
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
             Error::CorruptedValue { .. } => PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow => {
+            Error::NumberOutOfRange { .. } | Error::Overflow | Error::Underflow | Error::TooLongForIndex => {
                 PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
             }
             Error::NotANumber { .. }
@@ -249,6 +252,9 @@ impl Error {
     pub fn detail(&self) -> Option<String> {
         match self {
             Error::InvalidText { expected, position, .. } => Some(format!("Expected {expected} at byte {position}.")),
+            Error::TooLongForIndex => {
+                Some("The norm of a vector of more than 64 dimensions cannot be above 1e+37 in an index.".to_owned())
+            }
             _ => None,
         }
     }
@@ -267,6 +273,7 @@ impl Error {
                     "Declare them, as in {type_name}(3), or index an expression that has them: ((column)::{type_name}(3))."
                 ));
             }
+            Error::TooLongForIndex => "Scale the vectors, or use cosine distance.",
             Error::EfConstructionTooSmall => "Raise ef_construction or lower m.",
             Error::InvalidTypmod { type_name } => {
                 return Some(format!("Give the number of dimensions alone, as in {type_name}(3)."));

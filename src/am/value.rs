@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
+use crate::graph::space::Space;
 use crate::graph::value::OwnedValue;
 use crate::storage::meta::{Element, Parameters};
 use crate::storage::sparse;
@@ -69,7 +70,7 @@ impl Given {
 /// A value of a row as the index keeps it, or none if it is not indexed: under cosine distance one of length zero has no direction.
 ///
 /// # Errors
-/// [`Error::ExpectedDimensions`].
+/// [`Error::ExpectedDimensions`], [`Error::TooLongForIndex`].
 ///
 /// # Safety
 /// `datum` is a value of the index's type, and not NULL.
@@ -81,13 +82,14 @@ pub unsafe fn of_row(datum: pg_sys::Datum, parameters: &Parameters) -> Result<Op
         return Err(Error::ExpectedDimensions { expected, found });
     }
     let (value, is_zero) = given.form(parameters.metric);
+    Space::check_length(parameters, value.view())?;
     Ok((!is_zero).then_some(value))
 }
 
 /// A value to search for.
 ///
 /// # Errors
-/// The one that the operator would raise if it has other dimensions.
+/// The one that the operator would raise if it has other dimensions, or [`Error::TooLongForIndex`].
 ///
 /// # Safety
 /// `datum` is a value of the index's type, and not NULL.
@@ -102,7 +104,9 @@ pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<
             _ => Error::DifferentDimensions { type_name, left, right },
         });
     }
-    Ok(given.form(parameters.metric).0)
+    let (value, _) = given.form(parameters.metric);
+    Space::check_length(parameters, value.view())?;
+    Ok(value)
 }
 
 /// A value to search for where any order will do: zero.

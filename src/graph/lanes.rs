@@ -154,15 +154,15 @@ fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) 
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
     kept.clear();
     let word = |lane: usize| &words[lane * each..(lane + 1) * each];
-    let mut least = (lanes, f32::INFINITY);
+    let mut least = (lanes, f64::INFINITY);
     for &(lane, length) in order.iter() {
-        let mut nearest = f32::INFINITY;
+        let mut nearest = f64::INFINITY;
         for &(other, other_length) in kept.iter() {
             let cosine = cosines[code::hamming(word(lane), word(other)) as usize];
             let distance = code::between(length, other_length, cosine);
             nearest = if distance < nearest { distance } else { nearest };
         }
-        let own = (length * length).max(f32::MIN_POSITIVE);
+        let own = f64::from(length).powi(2).max(f64::MIN_POSITIVE);
         if nearest >= own {
             kept.push((lane, length));
         } else if nearest / own < least.1 {
@@ -170,7 +170,7 @@ fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) 
         }
     }
     match kept.last() {
-        Some(&(farthest, _)) if least.1 == f32::INFINITY => farthest,
+        Some(&(farthest, _)) if least.1 == f64::INFINITY => farthest,
         _ => least.0,
     }
 }

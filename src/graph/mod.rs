@@ -19,6 +19,7 @@ mod batch;
 pub mod beside;
 pub mod check;
 pub mod insert;
+pub mod key;
 mod lanes;
 pub mod level;
 mod link;

@@ -10,9 +10,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::key::{self, Terms};
 use super::value::{self, Value};
 use crate::distance::{self, Kernel, Metric};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quantize::code::{self, Estimated, Factors};
 use crate::quantize::lut::Table;
 use crate::quantize::rotation::Rotation;
@@ -54,14 +55,13 @@ impl Measure {
     }
 }
 
-fn sparse_distance(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
+fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
     let (a, b) = (sparse::components(a), sparse::components(b));
-    let distance = match metric {
+    key::of(match metric {
         Metric::InnerProduct => -distance::sparse::inner_product(a, b),
         Metric::L1 => distance::sparse::l1(a, b),
         _ => distance::sparse::l2_squared(a, b),
-    };
-    distance as f32
+    })
 }
 
 /// Spaces that are kept for the next scans.
@@ -238,44 +238,56 @@ impl Space {
         }
     }
 
-    /// The search's order key of a query and a stored vector, of which `stored` is the start, as long as a record keeps. It has to be all of what
-    /// is no dense vector.
+    /// The search's order key of a query and a stored vector that is all in `stored`.
     #[inline]
     pub(super) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
-        match self.parameters.shape.encoding.width() {
-            None => self.plain_distance(query, 0, stored),
-            Some(width) => {
-                let bytes = &stored[self.head()..];
-                let coordinates = bytes.len() / width.block_bytes() * BLOCK;
-                self.quantized(&query.value[..coordinates], bytes, scalar(stored, width))
-            }
+        match self.measure {
+            Measure::Floats(kernel) => self.start_terms(kernel, query, stored).key(),
+            Measure::Bits(distance) => distance(&query.stored, stored),
+            Measure::Sparse(metric) => sparse_key(metric, &query.stored, stored),
         }
     }
 
-    /// What tail `i` adds to the order key; `start` is the start of the stored vector, `bytes` those of the tail.
-    pub(super) fn tail_distance(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f32 {
+    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense vector, nothing.
+    pub(super) fn start_sum(&self, query: &Query, start: &[u8]) -> f64 {
+        match self.measure {
+            Measure::Floats(kernel) => self.start_terms(kernel, query, start).sum(),
+            Measure::Bits(_) | Measure::Sparse(_) => 0.0,
+        }
+    }
+
+    /// What tail `i` of a dense vector adds to that sum; `start` is the start of the stored vector, `bytes` those of the tail.
+    pub(super) fn tail_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
+        let Measure::Floats(kernel) = self.measure else {
+            return 0.0;
+        };
         let range = self.layout.tail_range(i, self.layout.vector_len);
         let bytes = &bytes[..range.len()];
-        match self.parameters.shape.encoding.width() {
-            None => self.plain_distance(query, range.start / size_of::<f32>(), bytes),
-            Some(width) => {
-                let coordinate = |at: usize| (at - self.head()) / width.block_bytes() * BLOCK;
-                let value = &query.value[coordinate(range.start)..coordinate(range.end)];
-                self.quantized(value, bytes, scalar(start, width))
-            }
-        }
+        let coordinate = |at: usize| match self.parameters.shape.encoding.width() {
+            None => at / size_of::<f32>(),
+            Some(width) => (at - self.head()) / width.block_bytes() * BLOCK,
+        };
+        let value = &query.value[coordinate(range.start)..coordinate(range.end)];
+        self.terms(kernel, value, start, bytes).sum()
     }
 
-    /// The order key of a query and bytes that are not quantized, of floats those from component `first` on.
+    /// The terms of the start of a stored vector, or all of it.
     #[inline]
-    fn plain_distance(&self, query: &Query, first: usize, bytes: &[u8]) -> f32 {
-        match self.measure {
-            Measure::Floats(kernel) => {
-                let end = first + bytes.len() / size_of::<f32>();
-                kernel.distance_bytes(&query.value[first..end], bytes)
-            }
-            Measure::Bits(distance) => distance(&query.stored, bytes),
-            Measure::Sparse(metric) => sparse_distance(metric, &query.stored, bytes),
+    fn start_terms<'a>(&self, kernel: Kernel, query: &'a Query, start: &'a [u8]) -> Terms<'a> {
+        let bytes = &start[self.head()..];
+        let coordinates = match self.parameters.shape.encoding.width() {
+            None => bytes.len() / size_of::<f32>(),
+            Some(width) => bytes.len() / width.block_bytes() * BLOCK,
+        };
+        self.terms(kernel, &query.value[..coordinates], start, bytes)
+    }
+
+    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part of a query.
+    #[inline]
+    fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
+        match self.parameters.shape.encoding.width() {
+            None => Terms::Floats(kernel, value, bytes),
+            Some(width) => Terms::Packed(self.parameters.metric, value, scalar(start, width).packed(bytes)),
         }
     }
 
@@ -284,35 +296,55 @@ impl Space {
         self.parameters.shape.encoding.head()
     }
 
-    fn quantized(&self, value: &[f32], bytes: &[u8], scalar: Scalar) -> f32 {
-        let packed = scalar.packed(bytes);
-        match self.parameters.metric {
-            Metric::InnerProduct => -distance::inner_product_packed(value, &packed),
-            _ => distance::l2_squared_packed(value, &packed),
-        }
-    }
-
     /// The order key of a query and a stored vector, all of its bytes.
     pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
-        if !self.parameters.shape.encoding.is_dense() {
-            return ordered(self.distance(query, stored));
+        if !self.parameters.shape.encoding.is_dense() || self.layout.tails == 0 {
+            return self.distance(query, stored);
         }
         let start = &stored[..self.layout.inline_len];
         let tails = (0..self.layout.tails)
-            .map(|i| self.tail_distance(query, start, i, &stored[self.layout.tail_range(i, stored.len())]));
-        ordered(tails.fold(self.distance(query, start), |sum, piece| sum + piece))
+            .map(|i| self.tail_sum(query, start, i, &stored[self.layout.tail_range(i, stored.len())]));
+        key::of(tails.fold(self.start_sum(query, start), |sum, piece| sum + piece))
+    }
+
+    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates are limited ([`crate::quantize::scalar`]); what is
+    /// subtracted from vectors within this limit, and what a rotation makes of them, is within that one.
+    ///
+    /// # Errors
+    /// [`Error::TooLongForIndex`].
+    pub fn check_length<'v>(parameters: &Parameters, value: impl Into<Value<'v>>) -> Result<()> {
+        /// No median of vectors is longer than the square root of two times the longest of them.
+        const LONGEST: f64 = 1e37;
+        let Value::Dense(vector) = value.into() else {
+            return Ok(());
+        };
+        if parameters.shape.encoding.width().is_none() {
+            return Ok(());
+        }
+        // Most vectors need no more than a look at their numbers.
+        let greatest = vector
+            .iter()
+            .fold(0.0, |greatest: f32, number| greatest.max(number.abs()));
+        let may_be_longer = f64::from(greatest) * (vector.len() as f64).sqrt() > LONGEST;
+        match may_be_longer && distance::norm(vector) > LONGEST {
+            true => Err(Error::TooLongForIndex),
+            false => Ok(()),
+        }
     }
 
     /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the operator gives
     /// (the square root of the key under L2, half of it under cosine).
     ///
     /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's length; which is no more
-    /// than that of the query and the radius. Under inner product vectors of any length may be within: there is no bound.
+    /// than that of the query and the radius. Steps of tiny vectors, and what rotates them, are limited by the least numbers that f32 has. Under inner product
+    /// vectors of any length may be within: there is no bound.
     pub fn key_beyond(&self, query: &Query, radius: f64) -> f32 {
         /// More than what rounding in f32 adds to a distance.
         const ROUNDING: f64 = 1e-4;
         /// And to 1 less a cosine, however small that is.
         const COSINE_ROUNDING: f64 = 1e-6;
+        /// And what coordinates err at the least: 2^-133.
+        const LEAST_ERROR: f64 = 1e-40;
         if radius.is_nan() {
             return f32::INFINITY; // For PostgreSQL every distance is below.
         }
@@ -321,24 +353,25 @@ impl Space {
             Metric::L2 => radius,
             Metric::Cosine => (2.0 * (radius + COSINE_ROUNDING)).sqrt(),
             Metric::InnerProduct => return f32::INFINITY,
-            Metric::L1 | Metric::Hamming | Metric::Jaccard => return (radius * (1.0 + ROUNDING)) as f32,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => return key::of(radius * (1.0 + ROUNDING)),
         };
         let error = self.parameters.shape.encoding.width().map_or(0.0, |width| {
             let steps = f64::from((1 << width.bits()) - 1);
-            (query.value.len() as f64).sqrt() / steps * (distance::norm(&query.value) + euclidean)
+            let error = (distance::norm(&query.value) + euclidean) / steps + LEAST_ERROR;
+            (query.value.len() as f64).sqrt() * error
         });
         let bound = (euclidean + error) * (1.0 + ROUNDING);
-        (bound * bound) as f32
+        key::of(bound * bound)
     }
 
     /// The order key of two points.
     #[inline]
     pub(super) fn between(&self, a: &Point, b: &Point) -> f32 {
-        ordered(match self.measure {
-            Measure::Floats(kernel) => kernel.distance(&a.coordinates, &b.coordinates),
+        match self.measure {
+            Measure::Floats(kernel) => key::between(kernel, &a.coordinates, &b.coordinates),
             Measure::Bits(distance) => distance(&a.stored, &b.stored),
-            Measure::Sparse(metric) => sparse_distance(metric, &a.stored, &b.stored),
-        })
+            Measure::Sparse(metric) => sparse_key(metric, &a.stored, &b.stored),
+        }
     }
 
     /// Whether a point is one of a value: it has finite numbers, and what its encoding asks for.
@@ -373,12 +406,6 @@ impl Space {
             _ => Estimated::L2Squared,
         }
     }
-}
-
-/// What is not a number (a damaged vector, or one so large that sums overflow) is farthest, so that there is always an order.
-#[inline]
-pub(super) fn ordered(distance: f32) -> f32 {
-    if distance.is_nan() { f32::INFINITY } else { distance }
 }
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {

@@ -5,7 +5,8 @@
 //! there: nothing links to it until then, and VACUUM frees tails whose owner is gone, so that none is lost in a crash.
 
 use super::Graph;
-use super::space::{Point, Query, ordered};
+use super::key;
+use super::space::{Point, Query};
 use crate::error::Result;
 use crate::storage::record::{Record, State};
 use crate::storage::store::place;
@@ -73,7 +74,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// The distance to a vector that is all in its record.
     #[inline]
     pub(super) fn distance(&self, query: &Query, record: &Record<'_>) -> f32 {
-        ordered(self.space.distance(query, record.vector()))
+        self.space.distance(query, record.vector())
     }
 
     /// The start of the distance to a vector with tails.
@@ -81,10 +82,7 @@ impl<S: PageStore> Graph<'_, S> {
         LongDistance {
             owner: Owner::of(record, &self.space.layout),
             start: record.vector().to_vec(),
-            sum: match self.space.layout.shape.encoding.is_dense() {
-                true => self.space.distance(query, record.vector()),
-                false => 0.0,
-            },
+            sum: self.space.start_sum(query, record.vector()),
         }
     }
 
@@ -165,7 +163,7 @@ impl<S: PageStore> Graph<'_, S> {
 pub(super) struct LongDistance {
     owner: Owner,
     start: Vec<u8>,
-    sum: f32,
+    sum: f64,
 }
 
 impl LongDistance {
@@ -179,15 +177,15 @@ impl LongDistance {
             })?;
             // What a stale link led to has no tails, and so not a whole value.
             return Ok(match complete && stored.len() == self.owner.stored_len {
-                true => ordered(graph.space.distance(query, &stored)),
+                true => graph.space.distance(query, &stored),
                 false => f32::INFINITY,
             });
         }
         let mut sum = self.sum;
         let complete = graph.read_tails(&self.owner, |i, bytes| {
-            sum += graph.space.tail_distance(query, &self.start, i, bytes);
+            sum += graph.space.tail_sum(query, &self.start, i, bytes);
             true
         })?;
-        Ok(if complete { ordered(sum) } else { f32::INFINITY })
+        Ok(if complete { key::of(sum) } else { f32::INFINITY })
     }
 }

@@ -59,8 +59,9 @@ pub struct Factors {
 
 /// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
 ///
-/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x = y. What exceeds the range of
-/// the factors is limited to it.
+/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x = y. Where the factors of the
+/// Euclidean distance exceed their range, the scale is zero and the offset |r|^2: the estimate is that of an r at right angles. What
+/// else exceeds it is limited to it.
 ///
 /// # Panics
 /// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].
@@ -178,8 +179,13 @@ fn factors(sums: &Sums, estimated: Estimated) -> Factors {
             let scale = Bf16::from_f32((2.0 * f) as f32);
             // With the scale as it is stored, its rounding errors in the two products with s nearly cancel.
             let along = f64::from(scale.to_f32()) * sums.along;
+            let fits = (sums.square + along).abs().max(2.0 * f) <= f64::from(Bf16::MAX.to_f32());
+            let (offset, scale) = match fits {
+                true => (sums.square + along, scale),
+                false => (sums.square, Bf16::default()),
+            };
             Factors {
-                offset: Bf16::from_f32((sums.square + along) as f32),
+                offset: Bf16::from_f32(offset as f32),
                 scale,
                 length,
             }
@@ -236,12 +242,12 @@ pub fn cosine(hamming: u32, bits: usize) -> f32 {
 }
 
 /// The estimated squared distance between two neighbours of a node, from their lengths |r| and the cosine between them.
-/// Never negative, never NaN; infinite beyond the range of f32.
+/// Never negative, and finite: f64 holds the squares of all f32.
 #[inline]
-pub fn between(length_a: f32, length_b: f32, cosine: f32) -> f32 {
-    // As (a - b)^2 + 2ab(1 - cos): nothing cancels and nothing is infinite less infinite.
-    let difference = length_a - length_b;
-    difference * difference + 2.0 * length_a * length_b * (1.0 - cosine).max(0.0)
+pub fn between(length_a: f32, length_b: f32, cosine: f32) -> f64 {
+    // As (a - b)^2 + 2ab(1 - cos): nothing cancels.
+    let (a, b) = (f64::from(length_a), f64::from(length_b));
+    (a - b) * (a - b) + 2.0 * a * b * f64::from((1.0 - cosine).max(0.0))
 }
 
 #[cfg(test)]

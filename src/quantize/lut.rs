@@ -46,6 +46,18 @@ impl Table {
 
     /// The estimate that belongs to one code, at this distance to the node: as [`crate::distance::estimate()`] makes 32 of them.
     pub fn estimate(&self, code: &[u32], factors: Factors, distance: f32) -> f32 {
+        let product = f32::from(self.sum(code)).mul_add(self.scale, self.offset);
+        (-factors.scale.to_f32()).mul_add(product, distance + factors.offset.to_f32())
+    }
+
+    /// The same in f64, which holds what is beyond the range of f32.
+    pub fn wide_estimate(&self, code: &[u32], factors: Factors, distance: f64) -> f64 {
+        let product = f64::from(self.sum(code)) * f64::from(self.scale) + f64::from(self.offset);
+        distance + f64::from(factors.offset.to_f32()) - f64::from(factors.scale.to_f32()) * product
+    }
+
+    /// The sum of the entries that a code selects.
+    fn sum(&self, code: &[u32]) -> u16 {
         let blocks = self.entries.as_chunks::<PATTERNS>().0.as_chunks::<GROUPS>().0;
         let mut sum = 0u16;
         for (word, block) in code.iter().zip(blocks) {
@@ -55,8 +67,7 @@ impl Table {
                 sum = sum.wrapping_add(u16::from(low) + u16::from(high));
             }
         }
-        let product = f32::from(sum).mul_add(self.scale, self.offset);
-        (-factors.scale.to_f32()).mul_add(product, distance + factors.offset.to_f32())
+        sum
     }
 
     /// As long as the codes of a node: 128 bytes for each 32 dimensions, 16 for each group of four; byte c of a group is the

@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 
 use super::front::{Estimate, Front};
 use super::{Candidate, DEAD_BOUND, Search};
-use crate::distance;
+use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::graph::Graph;
+use crate::graph::key;
 use crate::graph::space::{Query, Space};
 use crate::quantize::code::LANES;
 use crate::storage::node_page::NodePage;
@@ -22,6 +23,9 @@ use crate::storage::{Link, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
+
+/// Where squared distances are so large or so small that codes tell nothing of them, a search visits this many times as many as it is wide.
+const UNGUIDED_BOUND: usize = 16;
 
 /// What a coded search knows besides its results.
 #[derive(Default)]
@@ -66,6 +70,8 @@ fn estimate_neighbours(
     mut f: impl FnMut(Estimate),
 ) {
     let table = &query.table;
+    let is_wide = is_wide(space, distance);
+    let bound = if is_wide { f32::NAN } else { key::bound(worst) };
     let mut estimates = [0.0; LANES];
     let count = record.link_count();
     for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
@@ -78,7 +84,7 @@ fn estimate_neighbours(
             distance,
             table.scale(),
             table.offset(),
-            worst,
+            bound,
             &mut estimates,
         );
         let used = count - block * LANES;
@@ -88,9 +94,34 @@ fn estimate_neighbours(
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
             lanes &= lanes - 1;
-            f(Estimate::new(estimates[lane], record.link(block * LANES + lane)));
+            let (mut estimate, lane) = (estimates[lane], block * LANES + lane);
+            if is_wide || !key::is_estimate(estimate) {
+                estimate = wide_estimate(space, query, record, distance, lane);
+            }
+            if worst.is_nan() || estimate < worst {
+                f(Estimate::new(estimate, record.link(lane)));
+            }
         }
     }
+}
+
+/// Whether this is an inner product beyond the range of sums: the factors that belong to it are not.
+fn is_huge_product(space: &Space, distance: f32) -> bool {
+    !key::is_estimate(distance) && space.parameters.metric == Metric::InnerProduct
+}
+
+/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared distances vanish, so do the offsets of codes, and
+/// nothing is gained.
+#[inline]
+fn is_wide(space: &Space, distance: f32) -> bool {
+    !key::is_sum(distance) && (!key::is_estimate(distance) || space.parameters.metric == Metric::InnerProduct)
+}
+
+#[cold]
+fn wide_estimate(space: &Space, query: &Query, record: &Record<'_>, distance: f32, lane: usize) -> f32 {
+    let mut words = vec![0; space.layout.code_words()];
+    let factors = record.read_code(lane, &mut words);
+    key::of(query.table.wide_estimate(&words, factors, key::sum(distance)))
 }
 
 impl<S: PageStore> Graph<'_, S> {
@@ -179,6 +210,10 @@ impl<S: PageStore> Graph<'_, S> {
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
             search.coded.front.widen(); // Dead nodes are ways, not results.
         }
+        let is_guided = key::is_sum(distance) || is_huge_product(&self.space, distance);
+        if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
+            search.coded.front.widen(); // Neighbours have all to be read, as in a plain search.
+        }
         let node = link.node;
         let (visited, front) = (&search.visited, &mut search.coded.front);
         estimate_neighbours(&self.space, query, record, distance, front.worst(), |estimate| {
@@ -188,7 +223,11 @@ impl<S: PageStore> Graph<'_, S> {
         });
         if !search.put_off.is_empty() {
             for (link, code) in search.put_off.of(node) {
-                let estimate = query.table.estimate(code.words, code.factors, distance);
+                let table = &query.table;
+                let mut estimate = table.estimate(code.words, code.factors, distance);
+                if is_wide(&self.space, distance) || !key::is_estimate(estimate) {
+                    estimate = key::of(table.wide_estimate(code.words, code.factors, key::sum(distance)));
+                }
                 let useful = front.worst().is_nan() || estimate < front.worst();
                 if useful && !visited.contains(link.node) {
                     front.push(Estimate::new(estimate, link));
