@@ -301,7 +301,8 @@ impl Error {
         )
     }
 
-    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says whether it did: not without such a context.
+    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says
+    /// whether it did: not without such a context.
     ///
     /// # Safety
     /// `context` is that of the call in progress: null, or a node.
@@ -313,7 +314,8 @@ impl Error {
             fn errhint(format: *const c_char, ...) -> c_int;
         }
         const TEXT: *const c_char = c"%s".as_ptr();
-        // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names are static.
+        // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names
+        // are static.
         unsafe {
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
                 return false;

@@ -1,8 +1,9 @@
 //! New indexes, looked at as soon as PostgreSQL has made their catalog entries.
 //!
-//! A build looks at the column itself. But `ALTER TABLE .. ALTER COLUMN .. TYPE` makes the entries of an index anew and keeps its file,
-//! without a build, where no row changes: so it does for `vector(3)` becoming `vector`. Such an index would work on, but neither `REINDEX`
-//! nor a restored dump could make it again. So the change is refused.
+//! A build looks at the column itself. But `ALTER TABLE .. ALTER COLUMN .. TYPE` makes the entries
+//! of an index anew and keeps its file, without a build, where no row changes: so it does for
+//! `vector(3)` becoming `vector`. Such an index would work on, but neither `REINDEX` nor a restored
+//! dump could make it again. So the change is refused.
 
 use std::ffi::{c_int, c_void};
 
@@ -26,7 +27,8 @@ pub fn register() {
     }
 }
 
-/// Not guarded: an error of the step before passes through as it is, over a frame that has nothing to drop.
+/// Not guarded: an error of the step before passes through as it is, over a frame that has nothing
+/// to drop.
 unsafe extern "C-unwind" fn accessed(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
@@ -49,8 +51,8 @@ unsafe extern "C-unwind" fn accessed(
 /// `relation` was just made, and whoever made it has it open.
 #[pg_guard]
 unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
-    // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is complete but for what an index
-    // gets from its operator class.
+    // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is
+    // complete but for what an index gets from its operator class.
     unsafe {
         let relation = pg_sys::RelationIdGetRelation(relation);
         if relation.is_null() {
@@ -65,17 +67,20 @@ unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
     }
 }
 
-/// Refuses an index that could not be built: one of a column without dimensions, or of others than its file has if it was given one.
+/// Refuses an index that could not be built: one of a column without dimensions, or of others than
+/// its file has if it was given one.
 ///
 /// # Safety
 /// `index` was just made and is open.
 unsafe fn check(index: pg_sys::Relation) -> Result<()> {
-    // SAFETY: as the caller promises; nobody else uses it yet. The name of a type is a string that PostgreSQL allocates.
+    // SAFETY: as the caller promises; nobody else uses it yet. The name of a type is a string that
+    // PostgreSQL allocates.
     unsafe {
         let (base, typmod) = table::base_type(index);
         let name = || {
             let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
-            // Without the schema, which is there or not as the search path is that PostgreSQL sets for a build.
+            // Without the schema, which is there or not as the search path is that PostgreSQL sets
+            // for a build.
             name.rsplit('.').next().unwrap_or_default().to_owned()
         };
         let expected = table::dimensions(typmod, name)?;

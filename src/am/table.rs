@@ -8,7 +8,8 @@ use super::{heap_tid, or_raise};
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 
-/// The type of an index's one column and its modifier, which is the number of dimensions; of a domain, those of the type beneath.
+/// The type of an index's one column and its modifier, which is the number of dimensions; of a
+/// domain, those of the type beneath.
 ///
 /// # Safety
 /// `index` is an open index of this access method.

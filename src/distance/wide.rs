@@ -1,17 +1,17 @@
-//! Sums in f64, and the distances that SQL functions return: summed in f32 by the kernels, and once more in f64 where the
-//! sum shows that f32 has not the range for it.
+//! Sums in f64, and the distances that SQL functions return: summed in f32 by the kernels, and once
+//! more in f64 where the sum shows that f32 has not the range for it.
 
 use super::Number;
 
-/// The least sum of squares or products to which what vanished below the range of f32 makes no difference: each of 16,000
-/// terms may have lost 2^-150, which are 6e-8 of it. It is 2^-112.
+/// The least sum of squares or products to which what vanished below the range of f32 makes no
+/// difference: each of 16,000 terms may have lost 2^-150, which are 6e-8 of it. It is 2^-112.
 pub const LEAST_PRECISE: f32 = f32::from_bits((127 - 112) << 23);
 
 /// Partial sums, so that additions need not wait for each other.
 const LANES: usize = 8;
 
-/// The sum over pairs of numbers of what `term` makes of a pair. It neither overflows nor vanishes for squares and products
-/// of any f32.
+/// The sum over pairs of numbers of what `term` makes of a pair. It neither overflows nor vanishes
+/// for squares and products of any f32.
 #[cold]
 #[must_use]
 pub fn sum(pairs: impl Iterator<Item = (f64, f64)>, term: impl Fn(f64, f64) -> f64) -> f64 {

@@ -1,16 +1,20 @@
-//! The order keys of searches: f32 that order as sums of squares or products do, whatever the magnitude of vectors.
+//! The order keys of searches: f32 that order as sums of squares or products do, whatever the
+//! magnitude of vectors.
 //!
-//! A key is the sum itself from [`LEAST`] to [`GREATEST`], of either sign. Beyond, where f32 has not the range for the squares of its own
-//! numbers, the sum is made in f64, and the key is what remains of its ratio to the limit after four square roots:
+//! A key is the sum itself from [`LEAST`] to [`GREATEST`], of either sign. Beyond, where f32 has
+//! not the range for the squares of its own numbers, the sum is made in f64, and the key is what
+//! remains of its ratio to the limit after four square roots:
 //!
 //! ```text
 //! key = limit * (sum / limit)^(1/16)
 //! ```
 //!
-//! From 2^-298, the square of the least f32, to 2^271, 16,000 squares of the greatest difference of two, keys are normal numbers; they
-//! tell sums apart that differ by 2^-20 of themselves. Square roots are exact to the last bit everywhere, so keys are the same everywhere.
+//! From 2^-298, the square of the least f32, to 2^271, 16,000 squares of the greatest difference of
+//! two, keys are normal numbers; they tell sums apart that differ by 2^-20 of themselves. Square
+//! roots are exact to the last bit everywhere, so keys are the same everywhere.
 //!
-//! Estimates from codes are sums of f32, or of f64 where a key is not the sum itself, or they leave that range.
+//! Estimates from codes are sums of f32, or of f64 where a key is not the sum itself, or they leave
+//! that range.
 
 use crate::distance::wide::{self, LEAST_PRECISE};
 use crate::distance::{self, Kernel, Metric, Packed, decode_packed};
@@ -28,7 +32,8 @@ fn is_plain(sum: f32) -> bool {
     (LEAST..=GREATEST).contains(&sum.abs())
 }
 
-/// The key of a sum. What is not a number (of a damaged vector) is farthest, so that there is always an order.
+/// The key of a sum. What is not a number (of a damaged vector) is farthest, so that there is
+/// always an order.
 #[must_use]
 pub fn of(sum: f64) -> f32 {
     let size = sum.abs();
@@ -61,7 +66,8 @@ pub fn is_sum(key: f32) -> bool {
     is_plain(key) || key == 0.0
 }
 
-/// What an estimate in f32 has to be below to be of use, where keys below `worst` are; not a number if that cannot be said.
+/// What an estimate in f32 has to be below to be of use, where keys below `worst` are; not a number
+/// if that cannot be said.
 #[inline]
 #[must_use]
 pub fn bound(worst: f32) -> f32 {

@@ -248,7 +248,8 @@ impl Space {
         }
     }
 
-    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense vector, nothing.
+    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense
+    /// vector, nothing.
     pub(super) fn start_sum(&self, query: &Query, start: &[u8]) -> f64 {
         match self.measure {
             Measure::Floats(kernel) => self.start_terms(kernel, query, start).sum(),
@@ -256,7 +257,8 @@ impl Space {
         }
     }
 
-    /// What tail `i` of a dense vector adds to that sum; `start` is the start of the stored vector, `bytes` those of the tail.
+    /// What tail `i` of a dense vector adds to that sum; `start` is the start of the stored vector,
+    /// `bytes` those of the tail.
     pub(super) fn tail_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
         let Measure::Floats(kernel) = self.measure else {
             return 0.0;
@@ -282,7 +284,8 @@ impl Space {
         self.terms(kernel, &query.value[..coordinates], start, bytes)
     }
 
-    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part of a query.
+    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part
+    /// of a query.
     #[inline]
     fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
         match self.parameters.shape.encoding.width() {
@@ -307,8 +310,9 @@ impl Space {
         key::of(tails.fold(self.start_sum(query, start), |sum, piece| sum + piece))
     }
 
-    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates are limited ([`crate::quantize::scalar`]); what is
-    /// subtracted from vectors within this limit, and what a rotation makes of them, is within that one.
+    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates
+    /// are limited ([`crate::quantize::scalar`]); what is subtracted from vectors within this
+    /// limit, and what a rotation makes of them, is within that one.
     ///
     /// # Errors
     /// [`Error::TooLongForIndex`].
@@ -335,9 +339,10 @@ impl Space {
     /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the operator gives
     /// (the square root of the key under L2, half of it under cosine).
     ///
-    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's length; which is no more
-    /// than that of the query and the radius. Steps of tiny vectors, and what rotates them, are limited by the least numbers that f32 has. Under inner product
-    /// vectors of any length may be within: there is no bound.
+    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of
+    /// at most twice the vector's length; which is no more than that of the query and the radius.
+    /// Steps of tiny vectors, and what rotates them, are limited by the least numbers that f32 has.
+    /// Under inner product vectors of any length may be within: there is no bound.
     pub fn key_beyond(&self, query: &Query, radius: f64) -> f32 {
         /// More than what rounding in f32 adds to a distance.
         const ROUNDING: f64 = 1e-4;

@@ -59,9 +59,10 @@ pub struct Factors {
 
 /// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
 ///
-/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x = y. Where the factors of the
-/// Euclidean distance exceed their range, the scale is zero and the offset |r|^2: the estimate is that of an r at right angles. What
-/// else exceeds it is limited to it.
+/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x =
+/// y. Where the factors of the Euclidean distance exceed their range, the scale is zero and the
+/// offset |r|^2: the estimate is that of an r at right angles. What else exceeds it is limited to
+/// it.
 ///
 /// # Panics
 /// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].

@@ -141,8 +141,9 @@ impl Returned for Option<pg_sys::Datum> {
     }
 }
 
-/// Raises the error of a call; where the caller wants one about the value that it passed for itself (`pg_input_is_valid()`, `COPY` with
-/// `ON_ERROR ignore`: from PostgreSQL 16 on), leaves it there and returns something.
+/// Raises the error of a call; where the caller wants one about the value that it passed for itself
+/// (`pg_input_is_valid()`, `COPY` with `ON_ERROR ignore`: from PostgreSQL 16 on), leaves it there
+/// and returns something.
 ///
 /// # Safety
 /// `fcinfo` is that of the call in progress.

@@ -24,7 +24,8 @@ use crate::storage::{Link, PageStore};
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
 
-/// Where squared distances are so large or so small that codes tell nothing of them, a search visits this many times as many as it is wide.
+/// Where squared distances are so large or so small that codes tell nothing of them, a search
+/// visits this many times as many as it is wide.
 const UNGUIDED_BOUND: usize = 16;
 
 /// What a coded search knows besides its results.
@@ -105,13 +106,14 @@ fn estimate_neighbours(
     }
 }
 
-/// Whether this is an inner product beyond the range of sums: the factors that belong to it are not.
+/// Whether this is an inner product beyond the range of sums: the factors that belong to it are
+/// not.
 fn is_huge_product(space: &Space, distance: f32) -> bool {
     !key::is_estimate(distance) && space.parameters.metric == Metric::InnerProduct
 }
 
-/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared distances vanish, so do the offsets of codes, and
-/// nothing is gained.
+/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared
+/// distances vanish, so do the offsets of codes, and nothing is gained.
 #[inline]
 fn is_wide(space: &Space, distance: f32) -> bool {
     !key::is_sum(distance) && (!key::is_estimate(distance) || space.parameters.metric == Metric::InnerProduct)

@@ -1,6 +1,7 @@
 //! Distances (`<->`, `<#>`, `<=>`, `<+>`) and arithmetic (`+`, `-`, `*`, `||`).
 //!
-//! Distances are summed in f32 by the kernels and finished in f64; sums beyond the range of f32 are made in f64 ([`wide`]).
+//! Distances are summed in f32 by the kernels and finished in f64; sums beyond the range of f32 are
+//! made in f64 ([`wide`]).
 
 use super::{DenseDatum, Element, build, check_same_dimensions, dense_functions};
 use crate::distance::{Number, wide};
