@@ -187,7 +187,7 @@ BEGIN
             LEFT JOIN s ON x ~ '^\(\d+[,)]' AND id = substring(x FROM '^\((\d+)')::int WHERE val IS NOT NULL OR s.id IS NULL);
 END $$;
 SET enable_incremental_sort = off;
-SELECT name, compared.* FROM (VALUES
+CREATE TABLE answers AS SELECT name, compared.* FROM (VALUES
     ('no LIMIT', 'SELECT id FROM s ORDER BY val <-> %L'),
     ('with the distance', 'SELECT id, val <-> %L AS d FROM s ORDER BY d'),
     ('LIMIT NULL', 'SELECT id FROM s ORDER BY val <-> %L LIMIT NULL'),
@@ -214,6 +214,9 @@ SELECT name, compared.* FROM (VALUES
     ('a CTE', 'WITH n AS MATERIALIZED (SELECT id, val <-> %L AS d FROM s ORDER BY d) SELECT count(*), max(d) FROM n'),
     ('an array', 'SELECT cardinality(ARRAY(SELECT id FROM s ORDER BY val <-> %L))')
 ) queries (name, query), compared(format(query, '[0.1,0.2,0.3,0.4]')) compared;
+SELECT name, rows, same, same_order FROM answers;
+-- Which versions of PostgreSQL can go by the index is another matter: nearly all.
+SELECT count(*) >= 20 AS most FROM answers WHERE by_index;
 RESET enable_incremental_sort;
 -- The same by plans of the planner's choice, in relaxed order.
 SET hnsw.iterative_scan = relaxed_order;
@@ -260,7 +263,7 @@ CREATE INDEX p2_val ON p2 USING hnsw (val vector_l2_ops);
 VACUUM ANALYZE q;
 RESET enable_seqscan;
 RESET enable_sort;
-SELECT name, compared.* FROM (VALUES
+SELECT name, rows, same, same_order FROM (VALUES
     ('no LIMIT', 'SELECT id FROM q ORDER BY val <-> %L'),
     ('LIMIT', 'SELECT id FROM q ORDER BY val <-> %L LIMIT 20'),
     ('OFFSET', 'SELECT id FROM q ORDER BY val <-> %L OFFSET 21000'),
