@@ -1,12 +1,15 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
+mod among_dead;
 mod batch;
 mod centre;
 mod checker;
+mod clusters;
 mod damage;
 mod input;
 mod interrupted;
 mod long;
+mod plain;
 mod stored;
 
 use std::collections::HashSet;

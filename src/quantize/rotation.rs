@@ -213,10 +213,11 @@ fn double_butterflies(data: &mut [f32], stride: usize) {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, DOI 10.1145/2660193.2660195), written out because its bits are part of the file format.
-struct SplitMix64(u64);
+pub struct SplitMix64(pub u64);
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
