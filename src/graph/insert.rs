@@ -134,16 +134,18 @@ impl<S: PageStore> Graph<'_, S> {
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
         // An equal vector's node is found long before its surroundings are.
         let itself = self.space.whole_distance(query, &point.stored);
-        inserter.search.stop_at(itself);
+        inserter.search.seek(itself, self.start_of(point));
         let mut choices = self.choices_from(inserter, query, node_level)?;
-        inserter.search.stop_at(f32::NAN);
-        let stopped = inserter.search.has_stopped();
-        let mut equal = self.add_to_equal(&choices, itself, point, tid)?;
-        if equal.is_none() && stopped {
-            // It was another vector at that distance, or was removed.
-            choices = self.choices_from(inserter, query, node_level)?;
-            equal = self.add_to_equal(&choices, itself, point, tid)?;
-        } else if equal.is_none() && row.unchanged {
+        inserter.search.seek_nothing();
+        let mut equal = None;
+        if let Some(found) = inserter.search.found() {
+            equal = self.add_tid(found, &point.stored, tid)?.then_some(found.node);
+            if equal.is_none() {
+                // Its tails are others, or it was removed.
+                choices = self.choices_from(inserter, query, node_level)?;
+                equal = self.add_to_equal(&choices, itself, point, tid)?;
+            }
+        } else if row.unchanged {
             equal = self.add_to_known(inserter, query, itself, point, tid)?;
         }
         if let Some(node) = equal {
@@ -197,8 +199,13 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
+    /// As much of a stored vector as a record has.
+    fn start_of<'p>(&self, point: &'p Point) -> &'p [u8] {
+        &point.stored[..self.space.layout.inline_len]
+    }
+
     /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says which. They are at the distance that the vector
-    /// has to itself.
+    /// has to itself, as others may be too: which of them it is, is looked at under a share lock.
     fn add_to_equal(
         &self,
         choices: &[Vec<Choice>],
@@ -208,7 +215,8 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<Option<NodeRef>> {
         let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
-            if self.add_tid(equal.link, &point.stored, tid)? {
+            let is_equal = self.read(equal.link.node, |record| Ok(record.vector() == self.start_of(point)))?;
+            if is_equal && self.add_tid(equal.link, &point.stored, tid)? {
                 return Ok(Some(equal.link.node));
             }
         }
@@ -228,11 +236,11 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(None);
         }
         let search = &mut inserter.search;
-        let width = KNOWN_WIDTH * self.construction_width();
-        search.stop_at(itself);
-        self.search(search, query, width)?;
-        search.stop_at(f32::NAN);
-        self.add_to_equal(&[live_choices(search, width)], itself, point, tid)
+        search.seek(itself, self.start_of(point));
+        self.search(search, query, KNOWN_WIDTH * self.construction_width())?;
+        search.seek_nothing();
+        let Some(found) = search.found() else { return Ok(None) };
+        Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
     }
 
     /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
@@ -247,17 +255,18 @@ impl<S: PageStore> Graph<'_, S> {
             if level + 1 < levels {
                 self.search_below(search, query, level as u8, width)?;
             }
-            choices[level] = live_choices(search, width);
-        }
-        if choices[0].is_empty() {
-            choices[0] = self.live_around(search, query, 0)?;
+            choices[level] = self.live_found(search, query, level as u8, width)?;
         }
         Ok(choices)
     }
 
     /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
     /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
+    ///
+    /// If nothing around is live, nor the entry point, it takes that one's place, and links to it: what is live beyond the dead is
+    /// found as before, until the VACUUM that removes them has linked it.
     pub(super) fn find_a_place(&self, inserter: &mut Inserter, query: &Query, record: Located<'_>) -> Result<()> {
+        let mut entered = Point::default();
         while !self.connect(inserter, query, record, 0)? {
             self.store.check_interrupts();
             let entry = self.entry()?;
@@ -265,8 +274,20 @@ impl<S: PageStore> Graph<'_, S> {
                 // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
                 let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
                 let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
-                if node == record.link.node || self.force_link(Link { node, generation }, record, 0)? {
+                let lowest = Link { node, generation };
+                if node == record.link.node || self.force_link(lowest, record, 0)? {
                     return Ok(());
+                }
+                match self.read_point(lowest, 0, &mut entered)? {
+                    Some(State::Node) => continue, // Others keep changing it.
+                    Some(_) => {
+                        let dead = Located {
+                            link: lowest,
+                            at: &entered,
+                        };
+                        self.link_if_room(record.link, dead, 0)?;
+                    }
+                    None => {}
                 }
             }
             let this = EntryPoint {
@@ -382,19 +403,23 @@ impl<S: PageStore> Graph<'_, S> {
         times * usize::from(self.space.parameters.ef_construction)
     }
 
-    /// The live records nearest to a vector on a level. Where a search finds none for all the dead ones, the level is walked from there
-    /// until some turn up.
+    /// The live records nearest to a vector on a level.
     pub(super) fn live_around(&self, search: &mut Search, query: &Query, level: u8) -> Result<Vec<Choice>> {
         let width = self.construction_width();
         match self.search_down_to(search, query, |_| level, width)? {
-            Some(entry) if entry.level >= level => {}
-            _ => return Ok(Vec::new()),
+            Some(entry) if entry.level >= level => self.live_found(search, query, level, width),
+            _ => Ok(Vec::new()),
         }
-        let choices = live_choices(search, width);
-        if !choices.is_empty() || !search.is_full() {
-            return Ok(choices);
+    }
+
+    /// What a search found that may be linked to, nearest first, at most `most`. Where it met hardly any for all the dead ones, the level is
+    /// walked from there until some have turned up.
+    fn live_found(&self, search: &mut Search, query: &Query, level: u8, most: usize) -> Result<Vec<Choice>> {
+        let m = usize::from(self.space.parameters.shape.m);
+        if search.live() >= m || !search.is_among_dead() || search.found().is_some() {
+            return Ok(live_choices(search, most));
         }
-        self.walk_to_live(search, query, level, width)
+        self.walk_to_live(search, query, level, most)
     }
 
     /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM

@@ -12,6 +12,10 @@ use crate::storage::{Edit, Link, PageStore};
 /// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
 pub(super) const RETRIES: usize = 8;
 
+/// A full plain record that chooses anew fills up to this part of its lanes: the next links find room, and it reads all its neighbours once
+/// for several of them (measured: docs/design.md §13).
+const CHOSEN_ANEW: (usize, usize) = (3, 4);
+
 /// What became of a link that was to be added.
 enum Added {
     /// The record is no live node any more.
@@ -208,7 +212,8 @@ impl<S: PageStore> Graph<'_, S> {
             }
         }
         choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        self.select(choices, level, self.fill_to(level), chosen)?;
+        let (part, of) = CHOSEN_ANEW;
+        self.select(choices, level, self.fill_to(level) * part / of, chosen)?;
         Ok(true)
     }
 

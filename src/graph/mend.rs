@@ -21,6 +21,10 @@ use crate::storage::{BlockNumber, Edit, Link, PageStore};
 /// Neighbours of each dead survivor among which a coded record chooses: those nearest to the dead one.
 const CANDIDATES: usize = 24;
 
+/// A plain record that has lost this part of its links, or more, searches for others too: what lies beyond the dead is not enough
+/// (measured: docs/design.md §13).
+const MUCH: usize = 3;
+
 impl<S: PageStore> Graph<'_, S> {
     /// Mends every live record of a page that links to a dead one; says how many such links there were.
     pub(super) fn mend_page(&self, block: BlockNumber, dead: &NodeSet, inserter: &mut Inserter) -> Result<u64> {
@@ -70,6 +74,12 @@ impl<S: PageStore> Graph<'_, S> {
                 .filter(|link| !is_dead(link))
                 .collect();
             self.add_beyond(&gone, level, dead, &mut links)?;
+            if !is_coded && MUCH * gone.len() >= before.len() {
+                let mut query = Query::default();
+                self.space.set_query(&point, &mut query);
+                let found = self.live_around(&mut inserter.search, &query, level)?;
+                links.extend(found.iter().map(|choice| choice.link));
+            }
             let Inserter { linker, around, .. } = &mut *inserter;
             self.gather(around, &links, at, level)?;
             let choices: Vec<_> = around.choices().collect();

@@ -142,7 +142,7 @@ const CHUNK_GROWTH: usize = 4;
 /// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
 /// whose nodes have all their links (measured; and still visits fewer pages). A coded search visits fewer records than it is wide,
 /// and by estimates, which err more where codes leave coordinates out.
-const PLAIN_BEAM: (usize, usize) = (5, 4);
+const PLAIN_BEAM: (usize, usize) = (7, 4);
 const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
 const CODED_BEAM: (usize, usize) = (5, 1);
 

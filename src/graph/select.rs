@@ -1,17 +1,22 @@
 //! The choice of neighbours: the paper's SELECT-NEIGHBORS-HEURISTIC.
 //!
 //! A candidate survives only if it is nearer to the choosing node than to any survivor before it, so that links point in different
-//! directions and equal vectors do not take several. The nearest of the others fill up: in a plain index half of the
-//! links, since more of them cost more than they find; in a coded one, where a link costs no page, every lane.
+//! directions and equal vectors do not take several; survivors much nearer than the candidate do not count, since seen from there they are where
+//! the choosing node is: a node of a tight cluster keeps links to others so. The nearest of the others fill up what is left of a record's lanes.
 
 use super::Graph;
 use super::space::Point;
+use crate::distance::Metric;
 use crate::error::Result;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
 /// Records that are read between two looks for an interrupt.
 pub(super) const PAUSE: usize = 16;
+
+/// A candidate so many times as far as a survivor (of L2 and cosine: by the squares) sees it where the choosing node is: were it to count, nothing would
+/// survive that leads out of a cluster.
+const FAR: f32 = 64.0;
 
 /// A record that may become a neighbour, with its distance to the node that chooses.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +90,8 @@ pub struct Chosen {
     /// Those that fill up, nearest first.
     pub fills: Places,
     candidate: Point,
+    /// Those of the survivors.
+    distances: Vec<f32>,
 }
 
 impl Chosen {
@@ -102,14 +109,9 @@ impl<S: PageStore> Graph<'_, S> {
         if level == 0 { 2 * m } else { m }
     }
 
-    /// The links that fills complete a record of a level to.
+    /// The links that fills complete a record of a level to: all that it has room for.
     pub(super) fn fill_to(&self, level: u8) -> usize {
-        let capacity = self.space.layout.link_capacity(level);
-        if self.space.layout.is_coded() {
-            capacity
-        } else {
-            capacity / 2
-        }
+        self.space.layout.link_capacity(level)
     }
 
     /// Chooses among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with fills. Dead nodes and stale links are not chosen.
@@ -132,9 +134,13 @@ impl<S: PageStore> Graph<'_, S> {
             survivors,
             fills,
             candidate,
+            distances,
         } = chosen;
+        distances.clear();
         survivors.clear();
         fills.clear();
+        // Inner products are no distances: what is far by them may be near.
+        let sees_far = self.space.parameters.metric != Metric::InnerProduct;
         // Of what is kept, those that are still to come.
         let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
         let limit = self.survivor_limit(level).max(others_kept);
@@ -150,9 +156,11 @@ impl<S: PageStore> Graph<'_, S> {
             if read(i, choice, candidate)? != Some(State::Node) {
                 continue;
             }
-            let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
             let has_room = survivors.len() + others_kept < limit;
-            if stays || has_room && !survivors.iter().any(is_nearer) {
+            let alike = distances.partition_point(|&distance| FAR * distance < choice.distance && sees_far);
+            let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
+            if stays || has_room && !survivors.iter().skip(alike).any(is_nearer) {
+                distances.push(choice.distance);
                 survivors.push(choice.link, candidate);
             } else if fills.len() < fill_to {
                 fills.push(choice.link, candidate);

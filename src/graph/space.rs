@@ -64,6 +64,10 @@ fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
     })
 }
 
+/// A vector is near a query if it is so many times as near as the centre is: there the error of an estimate by the query's own table comes up to that
+/// of the code itself.
+const NEAR: f32 = 16.0;
+
 /// Spaces that are kept for the next scans.
 const MOST_SHARED: usize = 8;
 
@@ -92,6 +96,15 @@ pub struct Query {
     pub(super) norm: f64,
     /// What codes are looked up in; unused in a plain index.
     pub(super) table: Table,
+    /// The square of its distance from the centre; zero in a plain index.
+    square: f32,
+}
+
+/// The difference of a query and a vector that is near it, to look up codes in. Memory that is reused.
+#[derive(Debug, Default)]
+pub(super) struct Near {
+    difference: Vec<f32>,
+    table: Table,
 }
 
 impl Space {
@@ -222,6 +235,56 @@ impl Space {
             query
                 .table
                 .prepare(&coordinates[..usize::from(self.parameters.shape.code_bits)]);
+            query.square = coordinates.iter().map(|coordinate| coordinate * coordinate).sum();
+        }
+    }
+
+    /// The table of the difference of a query and the vector of a record that is near it, for who estimates by lengths: an offset and the
+    /// query's own table err in proportion to the distance from the centre, and beside that the neighbours of a vector so near are all alike.
+    /// Nothing where that is no matter.
+    #[inline]
+    pub(super) fn near<'n>(
+        &self,
+        query: &Query,
+        stored: &[u8],
+        distance: f32,
+        near: &'n mut Near,
+    ) -> Option<&'n Table> {
+        let is_near = NEAR * NEAR * distance < query.square
+            && query.square.is_finite()
+            && key::is_sum(distance)
+            && self.parameters.metric != Metric::InnerProduct;
+        // Of a vector with tails only the start is there.
+        if !is_near || self.layout.tails > 0 {
+            return None;
+        }
+        self.prepare_near(query, stored, near);
+        Some(&near.table)
+    }
+
+    #[inline(never)]
+    fn prepare_near(&self, query: &Query, stored: &[u8], near: &mut Near) {
+        let Near { difference, table } = near;
+        match self.parameters.shape.encoding.width() {
+            None => {
+                difference.clear();
+                let pairs = query.value.iter().zip(floats(stored));
+                difference.extend(pairs.map(|(query, stored)| query - stored));
+                self.rotate(difference);
+            }
+            Some(_) => {
+                self.decode(stored, difference);
+                let pairs = difference.iter_mut().zip(&query.value);
+                pairs.for_each(|(stored, query)| *stored = query - *stored);
+            }
+        }
+        table.prepare(&difference[..usize::from(self.parameters.shape.code_bits)]);
+    }
+
+    fn rotate(&self, coordinates: &mut Vec<f32>) {
+        if let Some(rotation) = &self.rotation {
+            coordinates.resize(rotation.padded(), 0.0);
+            rotation.rotate_in_place(coordinates);
         }
     }
 
@@ -235,10 +298,7 @@ impl Space {
             let differences = vector.zip(&self.centre).map(|(v, c)| (v - c).clamp(f32::MIN, f32::MAX));
             coordinates.extend(differences);
         }
-        if let Some(rotation) = &self.rotation {
-            coordinates.resize(rotation.padded(), 0.0);
-            rotation.rotate_in_place(coordinates);
-        }
+        self.rotate(coordinates);
     }
 
     /// The search's order key of a query and a stored vector that is all in `stored`.

@@ -1,13 +1,16 @@
 //! The whole graph in memory, on real vectors, with exact search as the oracle.
 
+mod among_dead;
 mod batch;
 mod centre;
 mod checker;
+mod clusters;
 mod complete;
 mod damage;
 mod input;
 mod interrupted;
 mod long;
+mod plain;
 mod stored;
 mod unplaced;
 

@@ -46,10 +46,17 @@ impl Visited {
         size_of_val(&self.slots[..])
     }
 
+    /// Where a record is looked for first in so many slots, a power of two: the highest bits of a product, as many as it takes.
+    #[inline]
+    fn home(node: u32, slots: usize) -> usize {
+        let product = u64::from(node).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (product >> (64 - slots.trailing_zeros())) as usize
+    }
+
     #[inline]
     fn find(slots: &[u32], node: u32) -> usize {
         let mask = slots.len() - 1;
-        let mut at = (node.wrapping_mul(0x9E37_79B1) as usize >> 8) & mask;
+        let mut at = Self::home(node, slots.len());
         while slots[at] != EMPTY && slots[at] != node {
             at = (at + 1) & mask;
         }
@@ -109,5 +116,24 @@ mod tests {
             ours.clear();
         }
         assert_eq!(ours.insert(NodeRef::NONE), Ok(false));
+    }
+
+    /// However large it is, records are spread over all of it: where they are not, probing takes time in proportion to its size.
+    #[test]
+    fn a_large_set_uses_all_of_its_slots() {
+        for slots in [SLOTS, 1 << 20, 1 << 26, 1 << 28] {
+            let parts = 64;
+            let mut counts = vec![0usize; parts];
+            let nodes = slots.min(1 << 20);
+            for i in 0..nodes {
+                let node = (i * (slots / nodes)) as u32;
+                counts[Visited::home(node, slots) * parts / slots] += 1;
+            }
+            let each = nodes / parts;
+            assert!(
+                counts.iter().all(|&count| (each / 2..2 * each).contains(&count)),
+                "{slots} slots: {counts:?}"
+            );
+        }
     }
 }

@@ -275,6 +275,13 @@ impl<'a> Record<'a> {
         )
     }
 
+    /// The lengths of a block of 32 lanes, a bfloat16 each.
+    #[inline]
+    pub fn lengths(&self, block: usize) -> &'a [u8] {
+        let at = self.layout.lengths_at + 2 * LANES * block;
+        &self.bytes[at..at + 2 * LANES]
+    }
+
     /// The number of TIDs in this record.
     #[inline]
     pub fn tid_count(&self) -> usize {

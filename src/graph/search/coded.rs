@@ -1,7 +1,7 @@
 //! Best-first search of a level whose records have codes of their neighbours.
 //!
 //! A visit reads one record: its own distance is exact, those of its neighbours are estimated from their codes, all in one pass, and
-//! the estimates that beat the front's worst enter it. The next visits are popped a few ahead of their turn, so that their pages are
+//! the estimates that beat the front's worst enter it. Of a record very near the query they are made of the difference to it ([`Space::near`]). The next visits are popped a few ahead of their turn, so that their pages are
 //! pinned, and on their way into the processor's cache, when it comes.
 //!
 //! What a search visited are its results. What it only estimated is forgotten; a search that is to go on reads the codes of what it visited
@@ -16,8 +16,10 @@ use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::graph::Graph;
 use crate::graph::key;
-use crate::graph::space::{Query, Space};
-use crate::quantize::code::LANES;
+use crate::graph::space::{Near, Query, Space};
+use crate::quantize::bfloat16::Bf16;
+use crate::quantize::code::{Factors, LANES};
+use crate::quantize::lut::Table;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -35,6 +37,7 @@ pub struct Coded {
     pub(super) front: Front,
     /// Estimates put aside when the same record was last sought among them.
     settled: usize,
+    near: Near,
 }
 
 impl Coded {
@@ -60,24 +63,51 @@ impl Coded {
     }
 }
 
+/// The square of a length.
+#[inline]
+fn squared(length: Bf16) -> Bf16 {
+    Bf16::from_f32(length.to_f32() * length.to_f32())
+}
+
+/// The squares of the lengths of a block.
+fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
+    let mut squares = [0; 2 * LANES];
+    for (square, length) in squares
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .zip(lengths.as_chunks::<2>().0)
+    {
+        *square = squared(Bf16::from_bits(u16::from_le_bytes(*length)))
+            .to_bits()
+            .to_le_bytes();
+    }
+    squares
+}
+
 /// Estimates the distances of a record's neighbours, and shows `f` those that are not at or above `worst` (all, if that is not a
-/// number).
+/// number). `near` is [`Space::near`].
 #[inline]
 fn estimate_neighbours(
     space: &Space,
     query: &Query,
+    near: Option<&Table>,
     record: &Record<'_>,
     distance: f32,
     worst: f32,
     mut f: impl FnMut(Estimate),
 ) {
-    let table = &query.table;
+    let table = near.unwrap_or(&query.table);
     let is_wide = is_wide(space, distance);
     let bound = if is_wide { f32::NAN } else { key::bound(worst) };
     let mut estimates = [0.0; LANES];
     let count = record.link_count();
     for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
-        let (codes, offsets, scales) = record.codes(block);
+        let (codes, mut offsets, scales) = record.codes(block);
+        let squares = near.map(|_| squares(record.lengths(block)));
+        if let Some(squares) = &squares {
+            offsets = squares;
+        }
         let mut lanes = distance::estimate(
             table.entries(),
             codes,
@@ -151,7 +181,7 @@ impl<S: PageStore> Graph<'_, S> {
             let Some((link, pin)) = ahead.pop_front() else { break };
             self.visit(search, query, level, link, pin)?;
             self.store.check_interrupts();
-            if search.stopped {
+            if search.sought.found.is_some() {
                 break;
             }
         }
@@ -197,7 +227,9 @@ impl<S: PageStore> Graph<'_, S> {
         search.counts.estimates += record.link_count() as u64;
         let distance = distance();
         let live = record.state() == State::Node;
-        search.stopped |= live && level == 0 && distance == search.stop_at;
+        if live {
+            search.sought.look(link, record, distance);
+        }
         search.beam.try_push(Candidate {
             distance,
             link,
@@ -218,18 +250,21 @@ impl<S: PageStore> Graph<'_, S> {
             search.coded.front.widen(); // Neighbours have all to be read, as in a plain search.
         }
         let node = link.node;
-        let (visited, front) = (&search.visited, &mut search.coded.front);
-        estimate_neighbours(&self.space, query, record, distance, front.worst(), |estimate| {
+        let Coded { front, near, .. } = &mut search.coded;
+        let visited = &search.visited;
+        let near = self.space.near(query, record.vector(), distance, near);
+        estimate_neighbours(&self.space, query, near, record, distance, front.worst(), |estimate| {
             if !visited.contains(estimate.link().node) {
                 front.push(estimate);
             }
         });
         if !search.put_off.is_empty() {
             for (link, code) in search.put_off.of(node) {
-                let table = &query.table;
-                let mut estimate = table.estimate(code.words, code.factors, distance);
+                let offset = near.map_or(code.factors.offset, |_| squared(code.factors.length));
+                let factors = Factors { offset, ..code.factors };
+                let mut estimate = near.unwrap_or(&query.table).estimate(code.words, factors, distance);
                 if is_wide(&self.space, distance) || !key::is_estimate(estimate) {
-                    estimate = key::of(table.wide_estimate(code.words, code.factors, key::sum(distance)));
+                    estimate = key::of(query.table.wide_estimate(code.words, code.factors, key::sum(distance)));
                 }
                 let useful = front.worst().is_nan() || estimate < front.worst();
                 if useful && !visited.contains(link.node) {
@@ -244,6 +279,11 @@ impl<S: PageStore> Graph<'_, S> {
     /// Goes on where a search of level 0 ended. Says whether there was anything left.
     pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
         if !search.coded.front.keeps() {
+            if !search.coded.front.is_full() {
+                // Nothing was let go: all that is met has been visited.
+                search.start(width);
+                return Ok(false);
+            }
             search.coded.front.keep();
             for candidate in std::mem::take(&mut search.beam) {
                 self.put_neighbours_aside(search, query, &candidate)?;
@@ -263,9 +303,11 @@ impl<S: PageStore> Graph<'_, S> {
         self.read(candidate.link.node, |record| {
             search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
-                let (visited, aside) = (&search.visited, search.coded.front.keep());
+                let Coded { front, near, .. } = &mut search.coded;
+                let (visited, aside, distance) = (&search.visited, front.keep(), candidate.distance);
                 aside.room(record.link_count())?;
-                estimate_neighbours(&self.space, query, &record, candidate.distance, f32::NAN, |estimate| {
+                let near = self.space.near(query, record.vector(), distance, near);
+                estimate_neighbours(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
                     if !visited.contains(estimate.link().node) {
                         aside.push(estimate);
                     }

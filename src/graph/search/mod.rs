@@ -28,6 +28,9 @@ const RETRIES: usize = 1000;
 /// The beam never holds more than this many times its width, dead nodes included.
 const DEAD_BOUND: usize = 4;
 
+/// A walk through dead records reads at most this many times as many as it looks for live ones.
+const WALK_BOUND: usize = 16;
+
 /// A record that a search has met.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
@@ -91,6 +94,27 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+/// A vector that is all that is wanted if it is met, in a live record on level 0.
+struct Sought {
+    /// Its distance; not a number while nothing is sought.
+    distance: f32,
+    /// Its bytes, as many as a record has.
+    start: Vec<u8>,
+    /// The record.
+    found: Option<Link>,
+}
+
+impl Sought {
+    /// Looks whether a live record is it.
+    #[inline]
+    fn look(&mut self, link: Link, record: &Record<'_>, distance: f32) {
+        // Many may be at that distance: all are as far from a zero vector under inner product.
+        if distance == self.distance && record.level() == 0 && record.vector() == self.start {
+            self.found = self.found.or(Some(link));
+        }
+    }
+}
+
 /// The state of a search; its memory is reused from one search to the next.
 pub struct Search {
     visited: Visited,
@@ -108,9 +132,7 @@ pub struct Search {
     /// Plain: what did not fit the beam.
     rest: Vec<Candidate>,
     keep_rest: bool,
-    /// Where on level 0 a live record is found at this distance, that is all that is wanted. Not a number if there is nothing of the kind.
-    stop_at: f32,
-    stopped: bool,
+    sought: Sought,
     /// Links that are put off, but followed.
     pub(super) put_off: Pending,
     coded: Coded,
@@ -131,8 +153,11 @@ impl Search {
             pending: Vec::new(),
             rest: Vec::new(),
             keep_rest: false,
-            stop_at: f32::NAN,
-            stopped: false,
+            sought: Sought {
+                distance: f32::NAN,
+                start: Vec::new(),
+                found: None,
+            },
             put_off: Pending::default(),
             coded: Coded::default(),
             counts: Counts::default(),
@@ -161,19 +186,27 @@ impl Search {
         self.links.clear();
         self.live = 0;
         self.next = 0;
-        self.stopped = false;
+        self.sought.found = None;
         self.width = width;
         self.coded.front.start(width);
     }
 
-    /// From here on a search ends where it finds a live record of level 0 at this distance; with one that is not a number it does not.
-    pub(super) fn stop_at(&mut self, distance: f32) {
-        self.stop_at = distance;
+    /// From here on a search ends where it meets a live record of level 0 with this vector, which is at this distance; `start` is as much of it
+    /// as a record has.
+    pub(super) fn seek(&mut self, distance: f32, start: &[u8]) {
+        self.sought.distance = distance;
+        self.sought.start.clear();
+        self.sought.start.extend_from_slice(start);
     }
 
-    /// Whether the last search ended for that reason.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.stopped
+    /// From here on a search seeks nothing of the kind.
+    pub(super) fn seek_nothing(&mut self) {
+        self.sought.distance = f32::NAN;
+    }
+
+    /// What the last search ended at, if it found what it sought.
+    pub(super) fn found(&self) -> Option<Link> {
+        self.sought.found
     }
 
     /// The records found, nearest first: after a plain search at most as many live ones as it was wide, after a coded one all that it
@@ -209,8 +242,18 @@ impl Search {
         std::mem::take(&mut self.rest)
     }
 
+    /// Live records among those found.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Whether it met dead records, and may not have met all that is live for them.
+    pub(super) fn is_among_dead(&self) -> bool {
+        self.is_full() && self.live < self.beam.len()
+    }
+
     /// Whether there may be more around than the search was wide enough for.
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width || self.coded.front.is_full()
     }
 }
@@ -305,8 +348,9 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// From the dead records in the beam, follows links hop by hop until `enough` live records have turned up, or nothing is left.
-    /// They come in order of distance. Takes time in proportion to the dead records around, which a wider beam would not.
+    /// From the records in the beam, follows links hop by hop until `enough` live records have turned up, nothing is left, or so many were
+    /// read that an insert among dead ones would take too long. Links of live ones come first: what was inserted among the dead is
+    /// linked to its like. The live ones come in order of distance.
     pub(super) fn walk_to_live(
         &self,
         search: &mut Search,
@@ -317,17 +361,29 @@ impl<S: PageStore> Graph<'_, S> {
         search.visited.clear();
         let mut open: VecDeque<Link> = search.beam.iter().map(|candidate| candidate.link).collect();
         let mut live = Vec::new();
+        let mut left = WALK_BOUND * enough;
         while let Some(link) = open.pop_front() {
-            if live.len() >= enough {
+            if live.len() >= enough || left == 0 {
                 break;
             }
+            if search.visited.contains(link.node) {
+                continue;
+            }
+            left -= 1;
             self.read_distance(query, link.node, |record, distance| {
-                if record.is(link.generation, level) && search.visited.insert(link.node)? {
-                    if record.state() == State::Node {
-                        live.try_push(Choice { distance, link })?;
-                    }
-                    open.room(record.link_count())?;
-                    open.extend(record.links().filter(|link| !search.visited.contains(link.node)));
+                search.counts.add_record(&record, self.space.layout.tails > 0);
+                if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+                    return Ok(());
+                }
+                search.counts.visited += 1;
+                open.room(record.link_count())?;
+                let new = record.links().filter(|link| !search.visited.contains(link.node));
+                if record.state() == State::Node {
+                    live.try_push(Choice { distance, link })?;
+                    search.sought.look(link, &record, distance);
+                    new.for_each(|link| open.push_front(link));
+                } else {
+                    open.extend(new);
                 }
                 Ok(())
             })?;

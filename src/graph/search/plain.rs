@@ -72,7 +72,9 @@ impl Search {
             expanded: false,
             links: None,
         };
-        self.stopped |= candidate.live && level == 0 && distance == self.stop_at;
+        if candidate.live {
+            self.sought.look(link, record, distance);
+        }
         if self.admits(distance) {
             candidate.links = Some((self.links.len() as u32, record.link_count() as u8));
             self.links.try_extend(record.links())?;
@@ -86,7 +88,7 @@ impl Search {
 impl<S: PageStore> Graph<'_, S> {
     /// Expands candidates, nearest first, until all of the beam are.
     pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        while !search.stopped
+        while search.sought.found.is_none()
             && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
         {
             search.next += candidate;

@@ -18,7 +18,7 @@ pub(super) fn stored(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>]) -> Ve
 }
 
 /// The number of live nodes.
-fn node_count(graph: &Graph<'_, MemoryStore>) -> usize {
+pub(super) fn node_count(graph: &Graph<'_, MemoryStore>) -> usize {
     let mut nodes = 0;
     for block in graph.node_blocks().unwrap() {
         graph.live_on(block, |_, _| nodes += 1).unwrap();

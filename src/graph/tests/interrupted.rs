@@ -9,30 +9,38 @@ pub(super) struct Interrupted<'m, F> {
     store: &'m MemoryStore,
     steps: Cell<usize>,
     event: Cell<Option<F>>,
+    reads: Cell<usize>,
     writes: Cell<usize>,
+}
+
+impl<'m, F> Interrupted<'m, F> {
+    fn new(store: &'m MemoryStore, steps: usize, event: Option<F>) -> Interrupted<'m, F> {
+        Interrupted {
+            store,
+            steps: Cell::new(steps),
+            event: Cell::new(event),
+            reads: Cell::new(0),
+            writes: Cell::new(0),
+        }
+    }
 }
 
 /// How often `f` changes a page.
 pub(super) fn counted(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) -> usize {
-    let interrupted = Interrupted::<fn()> {
-        store,
-        steps: Cell::new(0),
-        event: Cell::new(None),
-        writes: Cell::new(0),
-    };
+    accesses(store, f).1
+}
+
+/// How often `f` reads a page, and how often it locks one to change it.
+pub(super) fn accesses(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) -> (usize, usize) {
+    let interrupted = Interrupted::<fn()>::new(store, 0, None);
     f(&Graph::open(&interrupted).unwrap());
-    interrupted.writes.get()
+    (interrupted.reads.get(), interrupted.writes.get())
 }
 
 impl<'m, F: FnOnce()> Interrupted<'m, F> {
     /// Something happens after so many steps.
     pub(super) fn after(store: &'m MemoryStore, steps: usize, event: F) -> Self {
-        Interrupted {
-            store,
-            steps: Cell::new(steps),
-            event: Cell::new(Some(event)),
-            writes: Cell::new(0),
-        }
+        Interrupted::new(store, steps, Some(event))
     }
 
     /// Whether it has happened.
@@ -59,12 +67,14 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.hint(pin, offset, len);
     }
     fn read_pinned<T>(&self, pin: MemoryPin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.reads.set(self.reads.get() + 1);
         self.store.read_pinned(pin, f)
     }
     fn blocks(&self) -> Result<u32> {
         self.store.blocks()
     }
     fn read<T>(&self, block: u32, f: impl FnOnce(&Page) -> Result<T>) -> Result<T> {
+        self.reads.set(self.reads.get() + 1);
         self.store.read(block, f)
     }
     fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
@@ -109,12 +119,7 @@ fn insert_while_removing(metric: Metric, vectors: &[Vec<f32>], dead: &HashSet<us
                 .unwrap();
         }
     };
-    let interrupted = Interrupted {
-        store: &store,
-        steps: Cell::new(store.blocks().unwrap() as usize * share / 4),
-        event: Cell::new(Some(insert_again)),
-        writes: Cell::new(0),
-    };
+    let interrupted = Interrupted::new(&store, store.blocks().unwrap() as usize * share / 4, Some(insert_again));
     Graph::open(&interrupted)
         .unwrap()
         .remove(MEMORY, each(|tid| dead.contains(&row(tid))))
@@ -155,15 +160,11 @@ fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
     let insert = |row: usize| graph.insert(&mut Inserter::default(), &at(row), tid(row)).unwrap();
     let first_rows = SIDE - 4..SIDE;
     first_rows.clone().for_each(insert);
-    let interrupted = Interrupted {
-        store: &store,
-        steps: Cell::new(steps),
-        writes: Cell::new(0),
-        event: Cell::new(Some(|| {
-            let others = (1..SIDE * SIDE).filter(|row| !first_rows.contains(row));
-            others.for_each(insert);
-        })),
+    let the_others = || {
+        let others = (1..SIDE * SIDE).filter(|row| !first_rows.contains(row));
+        others.for_each(insert);
     };
+    let interrupted = Interrupted::new(&store, steps, Some(the_others));
     let late = Graph::open(&interrupted).unwrap();
     late.insert(&mut Inserter::default(), &at(0), tid(0)).unwrap();
     if interrupted.event.take().is_some() {
@@ -212,12 +213,17 @@ fn rows_inserted_while_everything_is_removed_are_found() {
 
 /// Marks every node as dead, as a VACUUM that stops after its first pass does.
 fn mark_all_dead(graph: &Graph<'_, MemoryStore>) {
+    mark_dead(graph, |_| true);
+}
+
+/// Marks the nodes of these rows as dead.
+pub(super) fn mark_dead(graph: &Graph<'_, MemoryStore>, is_dead: impl Fn(usize) -> bool) {
     for block in graph.node_blocks().unwrap() {
         let mark_lowest = |page: &mut Page| {
             let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
             for slot in 0..nodes.view().len() {
                 let mut record = nodes.record(slot)?;
-                if record.view().level() == 0 {
+                if record.view().level() == 0 && record.view().tids().all(|tid| is_dead(row(tid))) {
                     record.retain_tids(|_| false);
                     record.set_dead();
                 }
@@ -235,12 +241,7 @@ fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
         let store = store();
         let graph = build(&store, Metric::L2, &vectors[..700]);
         let stored = batch::stored(&graph, &vectors[700..]);
-        let interrupted = Interrupted {
-            store: &store,
-            steps: Cell::new(steps),
-            event: Cell::new(Some(|| mark_all_dead(&graph))),
-            writes: Cell::new(0),
-        };
+        let interrupted = Interrupted::new(&store, steps, Some(|| mark_all_dead(&graph)));
         let inserting = Graph::open(&interrupted).unwrap();
         let rows: Vec<_> = (700..720)
             .map(|row| (tid(row).into(), &stored[row - 700][..]))

@@ -7,7 +7,7 @@ use crate::storage::layout::Encoding;
 use crate::storage::sparse;
 use crate::test_data::phrases;
 
-fn parameters_of(element: Element, metric: Metric, dimensions: usize) -> Parameters {
+pub(super) fn parameters_of(element: Element, metric: Metric, dimensions: usize) -> Parameters {
     let encoding = match element {
         Element::Bit => Encoding::Bits,
         _ => Encoding::Sparse,
@@ -53,7 +53,7 @@ fn tails_of(graph: &Graph<'_, MemoryStore>, stored: &[Vec<u8>]) -> usize {
         .sum()
 }
 
-fn find(graph: &Graph<'_, MemoryStore>, query: &[u8], count: usize, width: usize) -> Vec<usize> {
+pub(super) fn find(graph: &Graph<'_, MemoryStore>, query: &[u8], count: usize, width: usize) -> Vec<usize> {
     let mut scan = Scan::new(graph.space.query(Value::Stored(query)), limits(width));
     let rows = std::iter::from_fn(|| scan.next(graph).unwrap());
     rows.take(count).map(row).collect()
