@@ -8,7 +8,7 @@ use crate::storage::record::MAX_LEVEL;
 /// The level of the node made for a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; of `ratio` nodes of a level one is on the next.
 pub fn level(seed: u64, tid: HeapTid, ratio: usize) -> u8 {
     let row = u64::from(tid.block) << 16 | u64::from(tid.offset);
-    let bits = SplitMix64(seed ^ row.wrapping_mul(0x9E37_79B9_7F4A_7C15)).next();
+    let bits = SplitMix64(seed ^ row.wrapping_mul(0x9E37_79B9_7F4A_7C15)).next_bits();
     // As many as f64 tells apart.
     let uniform = 1.0 - (bits >> 11) as f64 / (1u64 << 53) as f64;
     let level = -uniform.ln() / (ratio as f64).ln();

@@ -41,7 +41,7 @@ impl Rotation {
         let mut random = SplitMix64(seed);
         let mut bits = |count: usize| -> Vec<u32> {
             let words = ROUNDS * count.div_ceil(32);
-            (0..words).map(|_| (random.next() >> 32) as u32).collect()
+            (0..words).map(|_| (random.next_bits() >> 32) as u32).collect()
         };
         Rotation {
             dimensions,
@@ -217,7 +217,7 @@ pub struct SplitMix64(pub u64);
 
 impl SplitMix64 {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -349,8 +349,8 @@ mod tests {
     #[test]
     fn frozen() {
         let mut random = SplitMix64(1_234_567);
-        assert_eq!(random.next(), 6_457_827_717_110_365_317);
-        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+        assert_eq!(random.next_bits(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next_bits(), 3_203_168_211_198_807_973);
         let fingerprint = |d: usize, padded: usize| {
             let input: Vec<f32> = (0..d).map(|i| (i % 17) as f32 - 8.0).collect();
             rotated(&Rotation::new(d, padded, 42), &input)

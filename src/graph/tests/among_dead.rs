@@ -66,7 +66,7 @@ fn inserts_where_hardly_anything_lives_do_not_walk_over_the_dead() {
 }
 
 /// Inserts a value many times among others; returns how many pages an insert of it locks to change them, and how many nodes there are of it.
-fn insert_often<'v>(parameters: Parameters, others: &'v [impl AsRef<[u8]>], value: &[u8]) -> (usize, usize) {
+fn insert_often(parameters: Parameters, others: &[impl AsRef<[u8]>], value: &[u8]) -> (usize, usize) {
     let store = store();
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     let mut inserter = Inserter::default();

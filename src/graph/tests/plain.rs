@@ -75,7 +75,7 @@ fn of_what_is_left_after_a_removal_no_less_is_found() {
     for (m, floors) in [(4, [0.627, 0.833]), (8, [0.878, 0.978])] {
         let store = store();
         let graph = build_bits(&store, m, base, 0..base.len());
-        graph.remove(MEMORY, each(|tid| row(tid) % 4 != 0)).unwrap();
+        graph.remove(MEMORY, each(|tid| !row(tid).is_multiple_of(4))).unwrap();
         let rows: Vec<usize> = (0..base.len()).step_by(4).collect();
         let recalls = [20, 40].map(|width| recall_of_bits(&graph, base, &rows, queries, width));
         assert!(
