@@ -51,7 +51,8 @@ impl<S: PageStore> Graph<'_, S> {
         let Some(entry) = self.entry()? else {
             return Ok(Some(0));
         };
-        let end = self.space.layout.node(self.store.blocks()?, 0)?;
+        // A full index has slots up to the last reference there is.
+        let end = self.space.layout.node(self.store.blocks()?, 0).unwrap_or(NodeRef::NONE);
         if end.0 as usize / 8 * 2 > memory / 4 * 3 {
             return Ok(None);
         }
