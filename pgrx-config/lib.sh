@@ -28,7 +28,7 @@ if is_root; then cache=${PG_ALOPEX_CACHE:-/var/cache/pg_alopex}; else cache=${PG
 export PATH="$cache/tools/bin:$PATH"
 # Two checkouts never have the same one, not even where the second has taken the first one's place and brought older times
 # along: cargo would find its library fresh. A script that another one runs finds it set.
-checkout=$(basename "$repo")-$(printf '%s ' "$repo" "$(stat -c '%i %w' "$repo")" | sha256sum | cut -c1-10)
+checkout=$(basename "$repo")-$(printf '%s ' "$repo" "$(stat -c '%i %W' "$repo")" | sha256sum | cut -c1-10)
 target=${CARGO_TARGET_DIR:-$cache/target}
 target=${target%/cassert}
 target=${target%"/checkouts/$checkout"}

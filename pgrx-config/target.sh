@@ -48,5 +48,6 @@ done
 for directory in "$target"/checkouts/*/; do
     [ -f "$directory/checkout" ] || continue
     read -r of <"$directory/checkout" || continue
-    [ -d "$of" ] || rm -rf "$directory"
+    # One that is in use may be of a checkout that is only not seen from here.
+    [ -d "$of" ] || [ -z "$(find "$directory" -maxdepth 0 -mtime +1)" ] || rm -rf "$directory"
 done

@@ -382,14 +382,22 @@ impl Error {
             if pg_sys::errsave_start(context, std::ptr::null()) {
                 // No text of ours has a zero byte.
                 let text = |text: String| CString::new(text).unwrap_or_default();
-                errcode(self.sqlstate() as c_int);
-                pg_sys::errmsg_internal(TEXT, text(self.to_string()).as_ptr());
-                if let Some(detail) = self.detail() {
-                    pg_sys::errdetail_internal(TEXT, text(detail).as_ptr());
-                }
-                if let Some(hint) = self.hint() {
-                    errhint(TEXT, text(hint).as_ptr());
-                }
+                let code = self.sqlstate() as c_int;
+                let message = text(self.to_string());
+                let (detail, hint) = (self.detail().map(text), self.hint().map(text));
+                let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
+                let (message, detail, hint) = (message.as_ptr(), pointer(&detail), pointer(&hint));
+                // Nothing in it would have to be dropped.
+                pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                    errcode(code);
+                    pg_sys::errmsg_internal(TEXT, message);
+                    if !detail.is_null() {
+                        pg_sys::errdetail_internal(TEXT, detail);
+                    }
+                    if !hint.is_null() {
+                        errhint(TEXT, hint);
+                    }
+                });
                 pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
             }
         }

@@ -35,11 +35,17 @@ const NUMBERS_PER_OPERATOR: f64 = 32.0;
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 
+/// Records that a plain search meets for each of its width and of m (measured).
+const PLAIN_VISITS: f64 = 2.5;
+
 /// What a row beyond the first round costs: visits, and in cpu_operator_cost what is kept of all
 /// that was met (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on
 /// another column: from a tenth of the rows down that is faster).
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
+
+/// Rows after which rounds have filled their memory, or met as many records as they may, and passes begin.
+const ROWS_OF_ROUNDS: f64 = 2500.0;
 
 /// Bytes of memory that a pass keeps of a row.
 const BYTES_PER_ROW: f64 = 32.0;
@@ -70,9 +76,11 @@ struct Costs {
 
 impl Costs {
     /// What as many rows cost beyond the first round: rounds, then passes after rounds that cost as
-    /// much.
+    /// much or have filled their memory.
     fn rows(&self, rows: f64) -> f64 {
-        (self.row * (rows - self.width).max(0.0)).min(2.0 * self.all)
+        let rounds = self.row * (rows - self.width).max(0.0);
+        let most = (self.row * ROWS_OF_ROUNDS).min(self.all);
+        if rounds <= most { rounds } else { most + self.all }
     }
 }
 
@@ -178,7 +186,7 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
     let visits = if coded {
         CODED_VISITS_PER_LEVEL * nodes.ln().max(0.0) / (2.0 * m).ln() + CODED_VISITS * ef
     } else {
-        m * nodes.ln().max(0.0) / m.ln() + m * ef
+        m * nodes.ln().max(0.0) / m.ln() + PLAIN_VISITS * m * ef
     };
     visits.min(nodes)
 }

@@ -222,11 +222,12 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             killed,
             ..options::limits(&unsafe { Options::of(index) })
         };
-        state.reorders = wanted.mode != within::Mode::Fast;
+        state.reorders = matches!(wanted.mode, within::Mode::Reordered | within::Mode::Exact);
         let limits = match wanted.mode {
             within::Mode::Fast => limits,
-            within::Mode::Reordered if space.has_least_distances() => limits.in_order(),
-            _ => limits.in_order().by_passes(&Graph::with(&store, Arc::clone(&space)))?,
+            within::Mode::Strict => limits.strict(),
+            within::Mode::Reordered => limits.by_least_distances(),
+            within::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
         };
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
@@ -265,7 +266,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
         (*descriptor).xs_recheckorderby = state.reorders;
         if state.reorders {
-            let distance = scan.distance_at_least(&graph);
+            let distance = scan.distance_at_least();
             state.distance = pg_sys::Datum::from(distance.unwrap_or_default().to_bits());
             state.distance_is_null = distance.is_none();
             (*descriptor).xs_orderbyvals = &raw mut state.distance;
@@ -330,6 +331,9 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             _ => true,
         };
         wanted.radius = wanted.radius.filter(|_| has_radius);
+        if parameters.metric == Metric::Cosine && value == value::any(parameters) {
+            wanted.mode = within::Mode::Fast; // No distance is a number, so any order is right.
+        }
         Ok((value, wanted))
     }
 }

@@ -24,6 +24,8 @@ pub enum Mode {
     /// As the graph gives them: in order but for the precision of stored vectors, and for rows
     /// found late, which come last.
     Fast,
+    /// Likewise, and in order whatever `hnsw.iterative_scan` says.
+    Strict,
     /// As the graph gives them; the executor puts them into the order of the table's distances.
     Reordered,
     /// All, in the order of the table's distances.
@@ -113,6 +115,7 @@ pub unsafe fn take_apart(datum: pg_sys::Datum, is_null: bool) -> Result<Wanted> 
         let mode = match mode {
             _ if !is_limited => Mode::Exact,
             _ if mode == Mode::Fast as u8 => Mode::Fast,
+            _ if mode == Mode::Strict as u8 => Mode::Strict,
             _ if mode == Mode::Reordered as u8 => Mode::Reordered,
             _ if mode == Mode::Exact as u8 => Mode::Exact,
             _ => return Err(Error::InvalidPlan),

@@ -78,13 +78,13 @@ impl BesideScan {
         self.returned
     }
 
-    /// A lower bound of the distance of the row returned last, by the operator: not a number for a zero vector under cosine, none for
+    /// The key of the row returned last, which with [`super::bounds::Keys::Least`] is a lower bound of its distance by the operator: not a number for a zero vector under cosine, none for
     /// a row without a vector.
-    pub fn distance_at_least<S: PageStore>(&self, graph: &Graph<'_, S>) -> Option<f64> {
+    pub fn distance_at_least(&self) -> Option<f64> {
         if self.key.is_nan() {
             return (self.key.to_bits() != Unplaced::Null.distance().to_bits()).then_some(f64::NAN);
         }
-        Some(self.scan.distance_at_least(graph, self.key))
+        Some(f64::from(self.key))
     }
 
     /// The next row, or none.

@@ -1,7 +1,7 @@
 //! Bounds between the order keys of a search and the distances that operators return.
 //!
 //! An order key is computed from the stored vector, in f32; an operator's distance from the table's own. The two differ by the
-//! quantization of the stored vector (at most half a step a coordinate, `quantize::scalar`) and by rounding. So a key gives a
+//! quantization of the stored vector (at most half a step a coordinate, `quantize::scalar`) and by rounding. So a record gives a
 //! lower bound of the distance, which is all that the executor's reorder queue asks for (`nodeIndexscan.c`), and a radius gives a
 //! key beyond which no row is within it.
 
@@ -62,27 +62,6 @@ impl Space {
     /// What the subtraction of the centre may have moved a vector by.
     fn centre_rounding(&self) -> f64 {
         LENGTH_ROUNDING / 10.0 * distance::norm(self.centre())
-    }
-
-    /// Whether [`Space::distance_at_least`] says anything.
-    pub fn has_least_distances(&self) -> bool {
-        self.parameters.metric != Metric::InnerProduct
-    }
-
-    /// A lower bound of the operator's distance between the query and any value whose stored vector has this order key. It grows
-    /// with the key. Under inner product there is none.
-    pub fn distance_at_least(&self, query: &Query, key: f32) -> f64 {
-        let sum = key::sum(key.min(f32::MAX));
-        match self.parameters.metric {
-            Metric::L2 | Metric::Cosine => {
-                let euclidean = sum.max(0.0).sqrt() * (1.0 - ROUNDING);
-                let least = euclidean - self.most_moved(query, euclidean);
-                self.of_euclidean(least)
-            }
-            Metric::InnerProduct => f64::NEG_INFINITY,
-            Metric::Hamming => sum,
-            Metric::L1 | Metric::Jaccard => sum * (1.0 - ROUNDING),
-        }
     }
 
     /// The operator's distance, at the least, of a Euclidean one at the least.

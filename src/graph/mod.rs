@@ -148,6 +148,25 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
+    /// The number of live nodes. Reads all pages.
+    fn live_count(&self) -> Result<usize> {
+        self.store.in_passing(|store| {
+            let graph = Graph::with(store, Arc::clone(&self.space));
+            let mut count = 0;
+            for block in graph.node_blocks()? {
+                store.check_interrupts();
+                store.read_in_passing(block, |page| {
+                    for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                        let (_, record) = record?;
+                        count += usize::from(record.state() == State::Node && record.level() == 0);
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(count)
+        })
+    }
+
     /// Changes the page of a record under its exclusive lock; `f` also gets the record's slot.
     fn write<T>(&self, node: NodeRef, f: impl FnOnce(&mut NodePageMut<'_>, u32) -> Result<Edit<T>>) -> Result<T> {
         let block = self.space.layout.block(node);

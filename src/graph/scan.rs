@@ -56,7 +56,7 @@ pub struct Limits {
     pub rounds: Rounds,
     /// Bytes of memory in which a pass keeps nodes, and beyond which no further round begins.
     pub memory: usize,
-    /// Form of the keys that passes order by.
+    /// Form of the keys that rows are ordered by.
     pub keys: Keys,
     /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
     pub killed: bool,
@@ -86,7 +86,7 @@ impl Limits {
 
 impl Limits {
     /// As they are, but rows come in order.
-    pub fn in_order(self) -> Limits {
+    pub fn strict(self) -> Limits {
         let iteration = match self.iteration {
             Iteration::Off => Iteration::Off,
             Iteration::Relaxed | Iteration::Strict => Iteration::Strict,
@@ -94,16 +94,25 @@ impl Limits {
         Limits { iteration, ..self }
     }
 
-    /// Limits of a scan by passes alone, ordered by lower bounds of the distances; by rounds as they are where the bounds that
-    /// somebody set have no room for all nodes.
+    /// As they are, but rows come in the order of lower bounds of their distances.
+    pub fn by_least_distances(self) -> Limits {
+        Limits {
+            keys: Keys::Least,
+            ..self.strict()
+        }
+    }
+
+    /// As [`Limits::by_least_distances`], by passes alone; by rounds where bounds that somebody set have no room for all nodes.
     pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
-        Ok(match self.allow_pass(graph)? {
+        let limits = self.by_least_distances();
+        let has_room =
+            limits.allow_pass(graph)? || limits.iteration != Iteration::Off && limits.have_room(graph.live_count()?);
+        Ok(match has_room {
             true => Limits {
                 rounds: Rounds::None,
-                keys: Keys::Least,
-                ..self
+                ..limits
             },
-            false => self,
+            false => limits,
         })
     }
 
@@ -113,8 +122,11 @@ impl Limits {
             .node_blocks()?
             .len()
             .saturating_mul(graph.space.layout.slots as usize);
-        let bytes = most.saturating_mul(2 * size_of::<Found>());
-        Ok(self.iteration != Iteration::Off && most <= self.nodes && bytes <= self.bytes)
+        Ok(self.iteration != Iteration::Off && self.have_room(most))
+    }
+
+    fn have_room(&self, nodes: usize) -> bool {
+        nodes <= self.nodes && nodes.saturating_mul(2 * size_of::<Found>()) <= self.bytes
     }
 }
 
@@ -131,6 +143,9 @@ pub enum Rounds {
 
 /// Records that rounds visit at the most before passes take over.
 const MOST_VISITED: usize = 20_000;
+
+/// The same as a share of what a pass costs, where that is more.
+const FEWEST_VISITED: f64 = 0.25;
 
 /// Cost of a pass in visits of a round: of a page, and of each record on it (measured: docs/design.md, *Complete scans*).
 const VISITS_PER_PAGE: f64 = 0.3;
@@ -164,7 +179,7 @@ impl Found {
     /// What a search met, if it is a live node, and its only row is not marked as dead; or all the same with `killed`.
     fn of(candidate: &Candidate, killed: bool) -> Option<Found> {
         let &Candidate {
-            distance,
+            key,
             link,
             live,
             row,
@@ -174,7 +189,7 @@ impl Found {
         let wanted = live && (killed || row.is_none_or(|row| !row.killed));
         let row = row.map(|row| row.tid);
         wanted.then_some(Found {
-            distance,
+            distance: key,
             link,
             row,
             lsn,
@@ -318,6 +333,8 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
+    /// Whether the last round met a node within the radius.
+    met_within: bool,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
     /// Nodes of a pass that are made ready next.
@@ -335,11 +352,11 @@ impl Scan {
         Scan {
             query,
             limits,
-            search: if limits.iteration == Iteration::Off {
-                Search::new()
-            } else {
-                Search::resumable()
-            },
+            search: match limits.iteration {
+                Iteration::Off => Search::new(),
+                Iteration::Relaxed | Iteration::Strict => Search::resumable(),
+            }
+            .with_keys(limits.keys),
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
@@ -359,6 +376,7 @@ impl Scan {
             late: Vec::new(),
             last: f32::NEG_INFINITY,
             bounded: false,
+            met_within: true,
             passes: None,
             chunk: limits.width,
             chain: None,
@@ -403,14 +421,6 @@ impl Scan {
         self.returned.map(|returned| (self.last, returned))
     }
 
-    /// A lower bound of the operator's distance of a row with this key.
-    pub(super) fn distance_at_least<S: PageStore>(&self, graph: &Graph<'_, S>, key: f32) -> f64 {
-        match self.limits.keys {
-            Keys::Stored => graph.space.distance_at_least(&self.query, key),
-            Keys::Least => f64::from(key),
-        }
-    }
-
     /// The next row, or none.
     pub fn next<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         self.returned = None;
@@ -425,12 +435,8 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
-                // Passes keep to the radius and to the order themselves.
+                // Passes keep to the order themselves.
                 let by_graph = matches!(self.phase, Phase::Rounds | Phase::Late);
-                if by_graph && found.distance > self.limits.beyond {
-                    self.end_at_radius();
-                    continue;
-                }
                 if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
                     self.late.try_push(found)?;
                     continue;
@@ -470,7 +476,9 @@ impl Scan {
                 }
                 self.counts += chain.counts();
             }
-            let next = self.kinds.next();
+            // No condition on a distance that is NULL is true.
+            let has_radius = self.limits.beyond < f32::INFINITY;
+            let next = self.kinds.find(|&kind| !has_radius || kind == Unplaced::Zero);
             self.chain = next.map(|kind| ChainScan::new(kind, self.limits.killed));
             if next.is_none() {
                 return Ok(None);
@@ -488,7 +496,9 @@ impl Scan {
                 self.collect()?;
                 // What many lead to may have crowded out what few do.
                 while self.farther.len() < self.limits.width
+                    && !self.is_at_radius()
                     && self.search.met().len() < self.limits.nodes
+                    && !self.is_pass_cheaper(graph)?
                     && graph.resume(&mut self.search, &self.query, width)?
                 {
                     self.collect()?;
@@ -500,11 +510,18 @@ impl Scan {
                     Phase::Rounds
                 };
             }
+            Phase::Rounds if self.is_at_radius() => {
+                let within = std::mem::take(&mut self.farther);
+                self.make_ready(within);
+                self.phase = Phase::Late;
+            }
             Phase::Rounds if self.search.met().len() >= self.limits.nodes || self.bytes() >= self.limits.bytes => {
                 self.bounded = true;
                 let mut rest = std::mem::take(&mut self.farther);
-                let killed = self.limits.killed;
-                rest.try_extend(self.search.take_rest().iter().filter_map(|met| Found::of(met, killed)))?;
+                let (killed, beyond) = (self.limits.killed, self.limits.beyond);
+                let met = self.search.take_rest();
+                let within = met.iter().filter(|met| met.distance <= beyond);
+                rest.try_extend(within.filter_map(|met| Found::of(met, killed)))?;
                 self.make_ready(rest);
                 self.phase = Phase::Late;
             }
@@ -525,6 +542,8 @@ impl Scan {
                 self.take_nearest(chunk)?;
             }
             Phase::Passes => {
+                // The memory is the next pass's.
+                (self.ready, self.farther) = (Vec::new(), Vec::new());
                 let passes = self.passes.as_mut();
                 let next = match passes {
                     Some(passes) => passes.next(graph, &self.query, &self.limits, &mut self.counts)?,
@@ -560,7 +579,8 @@ impl Scan {
         let met = self.search.met().len();
         let pages = graph.node_blocks()?.len() as f64;
         let pass = pages * (VISITS_PER_PAGE + f64::from(graph.space.layout.slots) * VISITS_PER_RECORD);
-        let is_cheaper = met >= MOST_VISITED || met as f64 >= pass || self.bytes() >= self.limits.memory;
+        let most = (MOST_VISITED as f64).max(pass * FEWEST_VISITED);
+        let is_cheaper = met as f64 >= pass.min(most) || self.bytes() >= self.limits.memory;
         Ok(is_cheaper && self.limits.allow_pass(graph)?)
     }
 
@@ -583,18 +603,21 @@ impl Scan {
         Ok(())
     }
 
-    /// What is left is beyond the bound; what was held back is not.
-    fn end_at_radius(&mut self) {
-        self.ready.clear();
-        self.farther.clear();
-        self.phase = Phase::Late;
+    /// Whether the last round has met nothing within the radius: others are not expected there.
+    fn is_at_radius(&self) -> bool {
+        self.limits.beyond < f32::INFINITY && !self.met_within
     }
 
     /// Takes over what a round found.
     fn collect(&mut self) -> Result<()> {
-        let (killed, before) = (self.limits.killed, self.farther.len());
-        let live = self.search.beam().iter().filter(|met| met.live);
+        let (killed, beyond, before) = (self.limits.killed, self.limits.beyond, self.farther.len());
+        let live = self
+            .search
+            .beam()
+            .iter()
+            .filter(|met| met.live && met.distance <= beyond);
         let met = live.clone().count();
+        self.met_within = met > 0;
         self.farther.try_extend(live.filter_map(|met| Found::of(met, killed)))?;
         self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
         Ok(())

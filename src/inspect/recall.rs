@@ -30,6 +30,19 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
         });
     }
     let opened = Inspected::open(index, Others::Everything, Allowed::Anyone)?;
+    // SAFETY: PostgreSQL passes an array of this type; the index is open, and has one column.
+    let (element, queries, value) = unsafe {
+        let (element, queries) = elements(queries);
+        (element, queries, *(*opened.index).rd_opcintype)
+    };
+    // A cast from another type would be the caller's code, and run as the owner.
+    // SAFETY: called in a transaction.
+    if unsafe { pg_sys::getBaseType(element) } != value {
+        return Err(Error::ArgumentOutOfRange {
+            name: "queries",
+            allowed: "an array of the type that the index is for",
+        });
+    }
     // SAFETY: both are open and locked.
     let guise = unsafe {
         match may_read_all(opened.heap) {
@@ -38,15 +51,13 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             Err(_) => Guise::caller(),
         }
     };
-    // SAFETY: PostgreSQL passes an array of this type.
-    let (element, queries) = unsafe { elements(queries) };
     Spi::connect_mut(|client| {
         let nearest = nearest(client, index);
         let mut measured = Measured {
             client,
             guise: &guise,
             nearest,
-            element,
+            element: value,
             k,
         };
         measured.all(&opened, &queries)

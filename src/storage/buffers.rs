@@ -217,6 +217,9 @@ impl BufferStore {
 
     #[inline(never)]
     fn read_in(&self, block: BlockNumber) -> Pinned {
+        if self.ahead.is_some() {
+            return Pinned::read(self.relation, block, self.strategy); // It is soon another block's.
+        }
         let pinned = Pinned::read(self.relation, block, ptr::null_mut());
         // SAFETY: the relation is open.
         unsafe { recent::set(self.relation, block, pinned.buffer) };

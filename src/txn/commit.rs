@@ -12,6 +12,7 @@ use pgrx::{check_for_interrupts, pg_guard, pg_sys};
 
 use super::list::List;
 use super::{STAGING, Staging};
+use crate::reserve;
 
 /// Makes PostgreSQL tell of transactions: once, when the library is loaded.
 pub fn register() {
@@ -56,7 +57,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
             staging.indexes.clear();
             staging.committing = true;
         }),
-        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE | XACT_EVENT_ABORT => unless_ending(Staging::reset),
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => unless_ending(Staging::reset),
+        XACT_EVENT_ABORT => {
+            reserve::forget();
+            unless_ending(Staging::reset);
+        }
         _ => {}
     }
 }
@@ -71,7 +76,10 @@ unsafe extern "C-unwind" fn on_subtransaction(
     use pg_sys::SubXactEvent::*;
     let settle = match event {
         SUBXACT_EVENT_COMMIT_SUB => List::commit,
-        SUBXACT_EVENT_ABORT_SUB => List::abort,
+        SUBXACT_EVENT_ABORT_SUB => {
+            reserve::forget();
+            List::abort
+        }
         _ => return,
     };
     // SAFETY: called within a transaction.

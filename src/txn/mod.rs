@@ -351,9 +351,13 @@ pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
     })
 }
 
-/// Whether rows are to be staged rather than inserted.
+/// Whether rows are to be staged rather than inserted. Not those of deferred triggers, which run when PostgreSQL commits: no statement ends
+/// then that would put us before others that commit elsewhere.
 pub fn is_open() -> bool {
-    STAGING.with_borrow(|staging| !staging.committing)
+    // SAFETY: the statement that runs, and the kind of this process.
+    let at_commit =
+        unsafe { pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND };
+    !at_commit && STAGING.with_borrow(|staging| !staging.committing)
 }
 
 /// Stages a row with its value. When all that is staged has more than `most` bytes, it goes into the indexes. Says whether the row was staged: not

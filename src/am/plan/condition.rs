@@ -275,7 +275,7 @@ fn steps(function: u32) -> Option<(usize, &'static [Step])> {
         F_FLOAT8_FLOAT4 | F_FLOAT8_INT2 | F_FLOAT8_INT4 | F_FLOAT8_NUMERIC | F_INT8_INT2 | F_INT8_INT4
         | F_INT4_INT2 | F_FLOAT4_INT2 => (1, &[]),
         F_FLOAT8_INT8 | F_NUMERIC_INT2 | F_NUMERIC_INT4 | F_NUMERIC_INT8 | F_NUMERIC_FLOAT8 => (1, &[Numeric]),
-        F_FLOAT4_FLOAT8 | F_FLOAT4_INT4 | F_FLOAT4_INT8 | F_FLOAT4_NUMERIC | F_NUMERIC_FLOAT4 => (1, &[Real]),
+        F_FLOAT4_FLOAT8 | F_FLOAT4_INT4 | F_FLOAT4_INT8 | F_FLOAT4_NUMERIC => (1, &[Real]),
         _ => return None,
     })
 }

@@ -108,11 +108,12 @@ unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt, options:
 }
 
 /// # Safety
-/// `index` is an index of a plan, which is locked.
+/// `index` is an index of a plan.
 unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
-        let lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+        // One that starts again has its table locked, and the index not yet.
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);
         let ours = super::is_ours(relation);
         pg_sys::index_close(relation, lock);

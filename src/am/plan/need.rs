@@ -30,8 +30,12 @@ enum Reading {
 enum Order {
     /// It is passed on.
     Shown,
+    /// It decides which of several inputs is read next.
+    Merged,
     /// Neighbours are compared; one that is late may be in the wrong place, and no row is lost.
     Compared,
+    /// Values are computed from it: of all rows that are read, so of the late ones too where rows are refused.
+    Counted,
     /// Answers are wrong if it is.
     ReliedOn,
 }
@@ -55,14 +59,16 @@ impl Need {
         order: Order::Shown,
     };
 
-    /// The mode of a scan; with `has_radius` a condition ends it.
-    pub fn mode(self, has_radius: bool) -> Mode {
+    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are refused.
+    pub fn mode(self, has_radius: bool, is_filtered: bool) -> Mode {
         match (self.reading, self.order) {
             (Reading::All, _) => Mode::Exact,
             (Reading::AllByEstimate, _) if !has_radius => Mode::Exact,
             (_, Order::Shown) => Mode::Fast,
+            (_, Order::Merged) => Mode::Strict,
             (_, Order::Compared) => Mode::Reordered,
-            (_, Order::ReliedOn) => Mode::Exact,
+            (_, Order::Counted) if !is_filtered => Mode::Reordered,
+            (_, Order::Counted | Order::ReliedOn) => Mode::Exact,
         }
     }
 
@@ -71,6 +77,14 @@ impl Need {
         match self.reading {
             Reading::Some(limit) => limit,
             _ => None,
+        }
+    }
+
+    /// What a node needs that refuses rows.
+    fn filtered(self) -> Need {
+        match self.order {
+            Order::Counted => self.at_least(Order::ReliedOn),
+            _ => self,
         }
     }
 
@@ -138,6 +152,10 @@ impl Visitor {
                 | NodeTag::T_Gather
                 | NodeTag::T_GatherMerge => (need, need),
                 NodeTag::T_SubqueryScan => {
+                    let need = match (*plan).qual.is_null() {
+                        true => need,
+                        false => need.filtered(),
+                    };
                     self.visit((*plan.cast::<pg_sys::SubqueryScan>()).subplan, need);
                     (need, need)
                 }
@@ -146,15 +164,18 @@ impl Visitor {
                     (need, need)
                 }
                 NodeTag::T_MergeAppend => {
+                    let need = need.at_least(Order::Merged);
                     self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
                     (need, need)
                 }
+                // Nobody knows, but that it does something with rows.
                 NodeTag::T_CustomScan => {
+                    let need = need.filtered().at_least(Order::Compared);
                     self.visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans, need);
                     (need, need)
                 }
                 // For each row of the one all rows of the other.
-                NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need, Need::ALL),
+                NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need.filtered(), Need::ALL),
                 NodeTag::T_MergeJoin | NodeTag::T_Unique | NodeTag::T_Group | NodeTag::T_SetOp => {
                     let need = need.at_least(Order::ReliedOn);
                     (need, need)
@@ -163,7 +184,8 @@ impl Visitor {
                     pg_sys::AggStrategy::AGG_SORTED => (need.at_least(Order::ReliedOn), Need::ALL),
                     _ => (Need::ALL, Need::ALL),
                 },
-                NodeTag::T_IncrementalSort | NodeTag::T_WindowAgg => (need.at_least(Order::Compared), Need::ALL),
+                NodeTag::T_IncrementalSort => (need.at_least(Order::Compared), Need::ALL),
+                NodeTag::T_WindowAgg => (need.at_least(Order::Counted), Need::ALL),
                 NodeTag::T_CteScan => {
                     let number = (*plan.cast::<pg_sys::CteScan>()).ctePlanId as usize;
                     if let Some(order) = number.checked_sub(1).and_then(|number| self.orders.get_mut(number)) {

@@ -23,7 +23,7 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
         let (Some(written), Some(executed)) = (written, executed) else {
             return;
         };
-        if !is_a(executed, pg_sys::NodeTag::T_OpExpr) || !is_ours((*scan).indexid) {
+        if !is_a(executed, pg_sys::NodeTag::T_OpExpr) {
             return;
         }
         let executed = executed.cast::<pg_sys::OpExpr>();
@@ -32,7 +32,7 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
             return;
         };
         // Where a plan was read from its text, for a parallel worker, it has no such places.
-        if (*executed).location == TOLD || is_a(value, pg_sys::NodeTag::T_ArrayExpr) {
+        if (*executed).location == TOLD || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
             return;
         }
         (*executed).location = TOLD;
@@ -42,7 +42,7 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
         for condition in PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).iter_ptr() {
             conditions.add(condition);
         }
-        let mode = need.mode(!conditions.is_empty());
+        let mode = need.mode(!conditions.is_empty(), !(*scan).scan.plan.qual.is_null());
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
         if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
             operands.replace_ptr(1, told(value, mode, limit, &conditions));

@@ -230,8 +230,10 @@ impl<S: PageStore> Graph<'_, S> {
         if live {
             search.sought.look(link, record, distance);
         }
+        let key = self.key(search, query, record, distance);
         search.beam.try_push(Candidate {
             distance,
+            key,
             link,
             live,
             row: record.only_entry(),

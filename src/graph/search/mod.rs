@@ -13,6 +13,7 @@ use coded::Coded;
 
 use super::Graph;
 use super::batch::Pending;
+use super::bounds::Keys;
 use super::select::Choice;
 use super::space::Query;
 use super::visited::Visited;
@@ -36,6 +37,8 @@ const WALK_BOUND: usize = 16;
 pub struct Candidate {
     /// The search's order key: smaller is nearer.
     pub distance: f32,
+    /// The key that a scan orders by.
+    pub key: f32,
     /// The record.
     pub link: Link,
     /// Whether it is a live node, one that may be linked to.
@@ -132,6 +135,8 @@ pub struct Search {
     /// Plain: what did not fit the beam.
     rest: Vec<Candidate>,
     keep_rest: bool,
+    /// Form of the candidates' keys.
+    keys: Keys,
     sought: Sought,
     /// Links that are put off, but followed.
     pub(super) put_off: Pending,
@@ -153,6 +158,7 @@ impl Search {
             pending: Vec::new(),
             rest: Vec::new(),
             keep_rest: false,
+            keys: Keys::Stored,
             sought: Sought {
                 distance: f32::NAN,
                 start: Vec::new(),
@@ -170,6 +176,11 @@ impl Search {
             keep_rest: true,
             ..Search::new()
         }
+    }
+
+    /// As it is, with keys of this form.
+    pub(super) fn with_keys(self, keys: Keys) -> Search {
+        Search { keys, ..self }
     }
 
     /// Forgets everything.
@@ -343,9 +354,19 @@ impl<S: PageStore> Graph<'_, S> {
             if self.space.layout.is_coded() {
                 self.take(search, query, level, link, &record, || distance)
             } else {
-                search.judge(link, level, &record, distance)
+                let key = self.key(search, query, &record, distance);
+                search.judge(link, level, &record, distance, key)
             }
         })
+    }
+
+    /// The key of a record at a distance, for a scan.
+    #[inline]
+    fn key(&self, search: &Search, query: &Query, record: &Record<'_>, distance: f32) -> f32 {
+        match search.keys {
+            Keys::Stored => distance,
+            Keys::Least => self.space.least_distance(query, record.vector(), distance),
+        }
     }
 
     /// From the records in the beam, follows links hop by hop until `enough` live records have turned up, nothing is left, or so many were

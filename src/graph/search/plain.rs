@@ -56,7 +56,7 @@ impl Search {
 
     /// Judges a record that was just read; a stale link to it is nothing.
     #[inline]
-    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32) -> Result<()> {
+    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32, key: f32) -> Result<()> {
         // Only now is it met: a stale link must not hide the record that uses the slot today.
         if !record.is(link.generation, level) || !self.visited.insert(link.node)? {
             return Ok(());
@@ -64,6 +64,7 @@ impl Search {
         self.counts.visited += 1;
         let mut candidate = Candidate {
             distance,
+            key,
             link,
             live: record.state() == State::Node,
             row: record.only_entry(),
