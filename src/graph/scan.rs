@@ -333,7 +333,7 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
-    /// Whether the last round met a node within the radius.
+    /// Whether most nodes that the last round met are within the radius.
     met_within: bool,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
@@ -603,7 +603,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether the last round has met nothing within the radius: others are not expected there.
+    /// Whether the last round has met more nodes beyond the radius than within: others are not expected there.
     fn is_at_radius(&self) -> bool {
         self.limits.beyond < f32::INFINITY && !self.met_within
     }
@@ -611,14 +611,13 @@ impl Scan {
     /// Takes over what a round found.
     fn collect(&mut self) -> Result<()> {
         let (killed, beyond, before) = (self.limits.killed, self.limits.beyond, self.farther.len());
-        let live = self
-            .search
-            .beam()
-            .iter()
-            .filter(|met| met.live && met.distance <= beyond);
-        let met = live.clone().count();
-        self.met_within = met > 0;
-        self.farther.try_extend(live.filter_map(|met| Found::of(met, killed)))?;
+        let live = self.search.beam().iter().filter(|met| met.live);
+        let all = live.clone().count();
+        let within = live.filter(|met| met.distance <= beyond);
+        let met = within.clone().count();
+        self.met_within = all == 0 || 2 * met > all;
+        self.farther
+            .try_extend(within.filter_map(|met| Found::of(met, killed)))?;
         self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
         Ok(())
     }

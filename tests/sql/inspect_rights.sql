@@ -84,6 +84,8 @@ SET SESSION AUTHORIZATION regress_alopex_reader;
 SELECT hnsw_recall('mallory.bait_idx', ARRAY['[1,2,3]'::vector], 2);
 -- An index without code of its own is measured on the rows that the caller sees.
 SELECT hnsw_recall('mallory.bait_v', ARRAY['[1,2,3]'::vector], 2);
+-- Of the type that the index is for alone: the cast of another would run as the owner.
+SELECT error_of($$SELECT hnsw_recall('mallory.bait_v', ARRAY['{1:1}/3'::sparsevec], 1)$$);
 RESET SESSION AUTHORIZATION;
 SELECT count(*) FROM harm;
 
