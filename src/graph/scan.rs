@@ -162,7 +162,7 @@ const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
 const CODED_BEAM: (usize, usize) = (5, 1);
 
 /// A later round returns at least this part of the nodes met before it.
-const ROUND_SHARE: usize = 64;
+const ROUND_SHARE: usize = 16;
 
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
