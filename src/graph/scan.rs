@@ -312,6 +312,13 @@ enum Phase {
     End,
 }
 
+/// Live nodes that a round has met, and of these the ones within the radius.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    live: usize,
+    within: usize,
+}
+
 /// A scan under way.
 pub struct Scan {
     query: Query,
@@ -333,8 +340,8 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
-    /// Whether most nodes that the last round met are within the radius.
-    met_within: bool,
+    /// Nodes that the round has met.
+    round: Round,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
     /// Nodes of a pass that are made ready next.
@@ -376,7 +383,7 @@ impl Scan {
             late: Vec::new(),
             last: f32::NEG_INFINITY,
             bounded: false,
-            met_within: true,
+            round: Round::default(),
             passes: None,
             chunk: limits.width,
             chain: None,
@@ -495,8 +502,7 @@ impl Scan {
                 graph.search(&mut self.search, &self.query, width)?;
                 self.collect()?;
                 // What many lead to may have crowded out what few do.
-                while self.farther.len() < self.limits.width
-                    && !self.is_at_radius()
+                while self.round.live < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
                     && graph.resume(&mut self.search, &self.query, width)?
@@ -529,6 +535,7 @@ impl Scan {
             Phase::Rounds => {
                 // Rounds grow with what was met, so that a scan of everything takes time in proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
+                self.round = Round::default();
                 if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
                     self.collect()?;
                     self.take_nearest(count)?;
@@ -605,20 +612,25 @@ impl Scan {
 
     /// Whether the last round has met more nodes beyond the radius than within: others are not expected there.
     fn is_at_radius(&self) -> bool {
-        self.limits.beyond < f32::INFINITY && !self.met_within
+        let Round { live, within } = self.round;
+        self.limits.beyond < f32::INFINITY && live > 0 && 2 * within <= live
     }
 
     /// Takes over what a round found.
     fn collect(&mut self) -> Result<()> {
-        let (killed, beyond, before) = (self.limits.killed, self.limits.beyond, self.farther.len());
-        let live = self.search.beam().iter().filter(|met| met.live);
-        let all = live.clone().count();
-        let within = live.filter(|met| met.distance <= beyond);
-        let met = within.clone().count();
-        self.met_within = all == 0 || 2 * met > all;
-        self.farther
-            .try_extend(within.filter_map(|met| Found::of(met, killed)))?;
-        self.counts.dead_rows += (met - (self.farther.len() - before)) as u64;
+        let beam = self.search.beam();
+        self.farther.room(beam.len())?;
+        for met in beam.iter().filter(|met| met.live) {
+            let Some(found) = Found::of(met, self.limits.killed) else {
+                self.counts.dead_rows += 1;
+                continue;
+            };
+            self.round.live += 1;
+            if met.distance <= self.limits.beyond {
+                self.round.within += 1;
+                self.farther.push(found);
+            }
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 -- A scan ends at the radius that a condition gives.
 CREATE TABLE t (id int PRIMARY KEY, val vector(70), h halfvec(3), b bit(32), s sparsevec(100));
 INSERT INTO t SELECT n, ARRAY(SELECT sin(n * i / 50.0) FROM generate_series(1, 70) i)::vector, ARRAY[n % 101, n / 101, 1]::halfvec,
-        (n * 2654435761)::bit(32), format('{%s:1,%s:2}/100', n % 50 + 1, n % 49 + 51)::sparsevec
+        (n * 2654435761)::bit(32), format('{1:%s,2:%s}/100', n % 50 + 1, n / 50 + 1)::sparsevec
     FROM generate_series(1, 5000) n;
 CREATE INDEX t_l2 ON t USING hnsw (val vector_l2_ops);
 CREATE INDEX t_cosine ON t USING hnsw (val vector_cosine_ops);
@@ -32,7 +32,7 @@ SELECT * FROM compare(format('val <=> %L', :'q'), '0.01');
 SELECT * FROM compare(format('val <+> %L', :'q'), '3.0');
 SELECT * FROM compare('h <-> ''[50,20,1]''', '3');
 SELECT * FROM compare('b <~> ''10101010101010101010101010101010''', '8');
-SELECT * FROM compare('s <-> ''{3:1,52:2}/100''', '0.1');
+SELECT * FROM compare('s <-> ''{1:20,2:30}/100''', '1.5');
 SELECT * FROM compare(format('val <-> %L', :'q'), '-1');
 
 -- Other ways to say it: commuted, from a parameter, from another table; <= is inclusive.
