@@ -79,6 +79,11 @@ fn memory_that_cannot_be_had_is_an_error_of_one_statement() {
                 result
             });
             if let Err(error) = result {
+                // There may be no room for the library itself.
+                if error.code() == Some(&SqlState::UNDEFINED_FILE) {
+                    assert!(room == 0, "{what}, {room} kB: {error:?}");
+                    continue;
+                }
                 assert_eq!(
                     error.code(),
                     Some(&SqlState::OUT_OF_MEMORY),
