@@ -235,7 +235,7 @@ impl Space {
             query
                 .table
                 .prepare(&coordinates[..usize::from(self.parameters.shape.code_bits)]);
-            query.square = coordinates.iter().map(|coordinate| coordinate * coordinate).sum();
+            query.square = distance::norm(coordinates).powi(2) as f32;
         }
     }
 

@@ -161,9 +161,9 @@ impl<S: PageStore> Graph<'_, S> {
     /// Visits records, nearest first, until all of the front are.
     pub(super) fn visit_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
         let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+        search.coded.front.room(0)?;
         loop {
             while ahead.len() < AHEAD.min(search.width) {
-                search.coded.front.room(0)?;
                 let Some(next) = search.coded.front.pop().map(Estimate::link) else {
                     break;
                 };

@@ -127,16 +127,25 @@ impl Front {
         self.aside.is_some()
     }
 
-    /// Makes room for so many estimates, and one to be popped: none of these takes memory then.
+    /// Makes room for so many estimates, and for all that there are then to be popped: none of these takes memory.
     #[inline]
     pub fn room(&mut self, more: usize) -> Result<()> {
-        // A few of the others may be in order, and what is let go is put aside.
-        self.rest.room(more + HEAD)?;
-        self.popped.room(1)?;
-        self.keys
-            .room((self.len() + more + 1).saturating_sub(self.keys.len()))?;
-        let most = self.rest.len() + more + HEAD;
-        self.aside.as_mut().map_or(Ok(()), |aside| aside.room(most))
+        let all = self.len() + more;
+        // A few of the others may be in order.
+        let others = self.rest.len() + more + HEAD;
+        let has_room = others <= self.rest.capacity()
+            && all <= self.popped.capacity().min(self.keys.capacity())
+            && self.aside.is_none();
+        if has_room { Ok(()) } else { self.make_room(all, others) }
+    }
+
+    #[inline(never)]
+    fn make_room(&mut self, all: usize, others: usize) -> Result<()> {
+        // What is let go is put aside.
+        self.aside.as_mut().map_or(Ok(()), |aside| aside.room(others))?;
+        self.rest.room(others - self.rest.len())?;
+        self.popped.room(all.saturating_sub(self.popped.len()))?;
+        self.keys.room(all.saturating_sub(self.keys.len()))
     }
 
     /// Takes all that was kept and is not popped.
