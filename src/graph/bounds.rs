@@ -7,7 +7,7 @@
 
 use super::key;
 use super::space::{Query, Space, floats, scalar};
-use crate::distance::{self, Metric};
+use crate::distance::Metric;
 
 /// Form of the keys that a scan orders by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Space {
 
     /// What the subtraction of the centre may have moved a vector by.
     fn centre_rounding(&self) -> f64 {
-        LENGTH_ROUNDING / 10.0 * distance::norm(self.centre())
+        LENGTH_ROUNDING / 10.0 * self.centre_norm
     }
 
     /// The operator's distance, at the least, of a Euclidean one at the least.

@@ -49,10 +49,7 @@ impl Nearest {
 
     fn push(&mut self, found: Found) -> Result<()> {
         let place = place(found.distance, found.link.node);
-        if place < self.start {
-            return Ok(());
-        }
-        if place >= self.end {
+        if !(self.start..self.end).contains(&place) {
             return Ok(());
         }
         if self.found.len() == self.found.capacity() {
@@ -192,7 +189,7 @@ impl Passes {
         let bounded = unmet > most_unmet || nearest.left_out && limits.bytes != usize::MAX;
         (self.stage, self.start) = match self.stage {
             _ if bounded => (Stage::End, 0),
-            stage if nearest.left_out => (stage.max_further(), nearest.end),
+            stage if nearest.left_out => (stage.again(), nearest.end),
             Stage::HeldBack => (Stage::End, 0),
             _ if self.held_back > 0 => (Stage::HeldBack, 0),
             _ => (Stage::End, 0),
@@ -203,7 +200,7 @@ impl Passes {
 
 impl Stage {
     /// The stage of a pass that takes up where one of this stage ended.
-    fn max_further(self) -> Stage {
+    fn again(self) -> Stage {
         match self {
             Stage::First => Stage::Further,
             stage => stage,

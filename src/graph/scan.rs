@@ -82,9 +82,7 @@ impl Limits {
             unplaced: false,
         }
     }
-}
 
-impl Limits {
     /// As they are, but rows come in order.
     pub fn strict(self) -> Limits {
         let iteration = match self.iteration {

@@ -30,6 +30,8 @@ pub struct Space {
     rotation: Option<Rotation>,
     /// What is subtracted before the rotation; empty if nothing is.
     centre: Vec<f32>,
+    /// The length of that.
+    pub(super) centre_norm: f64,
 }
 
 /// How values that are not quantized are compared: as a whole, but for floats.
@@ -118,6 +120,7 @@ impl Space {
             layout,
             measure: Measure::of(&parameters),
             rotation: layout.is_coded().then(rotation),
+            centre_norm: distance::norm(&centre),
             centre,
         })
     }

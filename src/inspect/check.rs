@@ -66,7 +66,9 @@ fn faults(opened: &Inspected, heapallindexed: bool) -> Result<Vec<Fault>> {
         check(opened, heapallindexed, &mut |fault| {
             // With its text.
             let added = fallible::spare(0).and_then(|()| faults.try_push(fault));
-            memory = std::mem::replace(&mut memory, Ok(())).and(added);
+            if memory.is_ok() {
+                memory = added;
+            }
         })?;
         memory.map(|()| faults)
     };
