@@ -89,7 +89,8 @@ impl Space {
             (Metric::L2 | Metric::Cosine, None) => self.of_euclidean(sum.max(0.0).sqrt() * (1.0 - ROUNDING)),
             (Metric::InnerProduct, Some(width)) => {
                 let scalar = scalar(stored, width);
-                let (moved, least) = (f64::from(scalar.scale) / 2.0 + LEAST_ERROR, f64::from(scalar.offset));
+                // A balanced vector has errors of up to a step.
+                let (moved, least) = (f64::from(scalar.scale) + LEAST_ERROR, f64::from(scalar.offset));
                 let greatest = least + f64::from(scalar.scale) * f64::from((1 << width.bits()) - 1);
                 let length = least.abs().max(greatest.abs()) * coordinates.sqrt();
                 sum - query.norm * (moved * coordinates.sqrt() + LENGTH_ROUNDING * length)

@@ -237,7 +237,8 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let search = &mut inserter.search;
         search.seek(itself, self.start_of(point));
-        self.search(search, query, KNOWN_WIDTH * self.construction_width())?;
+        let width = self.construction_width();
+        self.search(search, query, width, KNOWN_WIDTH * width)?;
         search.seek_nothing();
         let Some(found) = search.found() else { return Ok(None) };
         Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
@@ -246,14 +247,17 @@ impl<S: PageStore> Graph<'_, S> {
     /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
     fn choices_from(&self, inserter: &mut Inserter, query: &Query, node_level: u8) -> Result<Vec<Vec<Choice>>> {
         let search = &mut inserter.search;
-        let width = self.construction_width();
+        let (entries, width) = (self.entries(), self.construction_width());
         let entry = self.search_down_to(search, query, |level| level.min(node_level), width)?;
         let Some(entry) = entry else { return Ok(Vec::new()) };
         let levels = usize::from(node_level.min(entry.level)) + 1;
         let mut choices = vec![Vec::new(); levels];
         for level in (0..levels).rev() {
             if level + 1 < levels {
-                self.search_below(search, query, level as u8, width)?;
+                self.search_below(search, query, level as u8, 1, width)?;
+            }
+            if level == 0 {
+                self.leave_crowd(search, query, entries, width)?;
             }
             choices[level] = self.live_found(search, query, level as u8, width)?;
         }
@@ -403,11 +407,21 @@ impl<S: PageStore> Graph<'_, S> {
         times * usize::from(self.space.parameters.ef_construction)
     }
 
+    /// The nodes of level 1 from which a search for neighbours enters level 0 where it has to leave a crowd.
+    fn entries(&self) -> usize {
+        usize::from(self.space.parameters.ef_construction)
+    }
+
     /// The live records nearest to a vector on a level.
     pub(super) fn live_around(&self, search: &mut Search, query: &Query, level: u8) -> Result<Vec<Choice>> {
         let width = self.construction_width();
         match self.search_down_to(search, query, |_| level, width)? {
-            Some(entry) if entry.level >= level => self.live_found(search, query, level, width),
+            Some(entry) if entry.level >= level => {
+                if level == 0 {
+                    self.leave_crowd(search, query, self.entries(), width)?;
+                }
+                self.live_found(search, query, level, width)
+            }
             _ => Ok(Vec::new()),
         }
     }

@@ -497,7 +497,7 @@ impl Scan {
             Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
                 let width = graph.beam_width(self.limits.width);
-                graph.search(&mut self.search, &self.query, width)?;
+                graph.search(&mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
                 // What many lead to may have crowded out what few do.
                 while self.round.live < self.limits.width

@@ -14,9 +14,9 @@ use crate::storage::{Link, PageStore};
 /// Records that are read between two looks for an interrupt.
 pub(super) const PAUSE: usize = 16;
 
-/// A candidate so many times as far as a survivor (of L2 and cosine: by the squares) sees it where the choosing node is: were it to count, nothing would
-/// survive that leads out of a cluster.
-const FAR: f32 = 64.0;
+/// A candidate so many times as far as a survivor sees it where the choosing node is: were it to count, nothing would survive that leads out
+/// of a cluster.
+const FAR: f64 = 8.0;
 
 /// A record that may become a neighbour, with its distance to the node that chooses.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +141,7 @@ impl<S: PageStore> Graph<'_, S> {
         fills.clear();
         // Inner products are no distances: what is far by them may be near.
         let sees_far = self.space.parameters.metric != Metric::InnerProduct;
+        let far = self.space.ratio(FAR) as f32;
         // Of what is kept, those that are still to come.
         let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
         let limit = self.survivor_limit(level).max(others_kept);
@@ -157,7 +158,7 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             }
             let has_room = survivors.len() + others_kept < limit;
-            let alike = distances.partition_point(|&distance| FAR * distance < choice.distance && sees_far);
+            let alike = distances.partition_point(|&distance| far * distance < choice.distance && sees_far);
             let is_nearer = |survivor: Located<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
             if stays || has_room && !survivors.iter().skip(alike).any(is_nearer) {
                 distances.push(choice.distance);

@@ -201,6 +201,9 @@ impl Space {
                 stored.resize(self.layout.vector_len, 0);
                 let (head, bytes) = stored.split_at_mut(self.head());
                 let scalar = Scalar::encode(coordinates, width, bytes);
+                if self.parameters.metric == Metric::InnerProduct {
+                    scalar.balance(coordinates, bytes);
+                }
                 head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
                 head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
                 scalar.decode(bytes, coordinates);
@@ -409,6 +412,22 @@ impl Space {
             Measure::Floats(kernel) => key::between(kernel, &a.coordinates, &b.coordinates),
             Measure::Bits(distance) => distance(&a.stored, &b.stored),
             Measure::Sparse(metric) => sparse_key(metric, &a.stored, &b.stored),
+        }
+    }
+
+    /// A ratio of distances as one of keys.
+    pub(super) fn ratio(&self, ratio: f64) -> f64 {
+        match self.parameters.metric {
+            Metric::L2 | Metric::Cosine | Metric::InnerProduct => ratio * ratio,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => ratio,
+        }
+    }
+
+    /// The length of a query; 0 of one that is a string of bits.
+    pub(super) fn length(&self, query: &Query) -> f64 {
+        match self.measure {
+            Measure::Sparse(_) => (-key::sum(sparse_key(Metric::InnerProduct, &query.stored, &query.stored))).sqrt(),
+            Measure::Floats(_) | Measure::Bits(_) => distance::norm(&query.value),
         }
     }
 

@@ -6,6 +6,8 @@
 //! value = offset + scale * v        v in 0..=4095 or 0..=1023, error at most scale / 2
 //! ```
 //!
+//! (of a few components `scale`, where a vector is balanced: [`Scalar::balance`])
+//!
 //! and, over that, roundings of f32 at the magnitude of the vector. A constant vector has scale 0 and is exact. Components
 //! beyond +-2^126, of which no distance in f32 is finite, are limited to that; components that differ by less than 2^-137 may
 //! become equal.
@@ -16,8 +18,8 @@
 //!
 //! The bytes are those of [`crate::distance::packed`]: 48 or 40 for each 32 dimensions.
 
-use crate::distance::packed::pack;
 pub use crate::distance::packed::{BLOCK, Width};
+use crate::distance::packed::{nudge, pack};
 use crate::distance::{Packed, decode_packed};
 
 /// What turns the bytes of a vector into numbers.
@@ -31,6 +33,9 @@ pub struct Scalar {
     pub width: Width,
 }
 
+/// Components of a vector that are moved to balance it: after so few of them hardly anything is left (measured).
+const MOST_MOVED: usize = 8;
+
 /// The greatest magnitude, so that the range of a vector and its last step are finite.
 const LIMIT: f32 = f32::from_bits((127 + 126) << 23);
 
@@ -42,6 +47,42 @@ impl Scalar {
     pub fn encode(vector: &[f32], width: Width, bytes: &mut [u8]) -> Self {
         assert!(vector.len().is_multiple_of(BLOCK) && bytes.len() == vector.len() / BLOCK * width.block_bytes());
         vectorized!(encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar)
+    }
+
+    /// Moves a few components of an encoded vector by one step, so that its product with the vector is that of the vector with itself: the error of an
+    /// inner product with a vector near it then is in proportion to their distance, and not to their lengths. Errors of those moved are less than `scale`.
+    ///
+    /// # Panics
+    /// As [`Scalar::encode`].
+    pub fn balance(self, vector: &[f32], bytes: &mut [u8]) {
+        let scale = f64::from(self.scale);
+        if scale == 0.0 {
+            return;
+        }
+        let mut stored = vec![0.0; vector.len()];
+        self.decode(bytes, &mut stored);
+        let error = |i: usize, stored: &[f32]| f64::from(stored[i]) - f64::from(limit(vector[i]));
+        let product = |i: usize| f64::from(limit(vector[i])) * scale;
+        let mut excess: f64 = (0..vector.len()).map(|i| error(i, &stored) / scale * product(i)).sum();
+        let mut refused = Vec::new();
+        for _ in 0..MOST_MOVED {
+            // To the step on the other side of the component.
+            let after = |i: usize| (excess - product(i) * error(i, &stored).signum()).abs();
+            let others = (0..vector.len()).filter(|i| !refused.contains(i));
+            let Some(best) = others.min_by(|&a, &b| after(a).total_cmp(&after(b))) else {
+                return;
+            };
+            let by = -error(best, &stored).signum();
+            if after(best) >= excess.abs() {
+                return;
+            }
+            if nudge(bytes, self.width, best, by as i16) {
+                excess += product(best) * by;
+                stored[best] += self.scale * by as f32;
+            } else {
+                refused.push(best); // The least and the greatest component are at the ends.
+            }
+        }
     }
 
     /// Decodes a vector.
@@ -143,6 +184,12 @@ mod tests {
         parameters.decode(&bytes, &mut back);
         assert!(back.iter().all(|v| v.is_finite()), "{parameters:?}");
         assert_eq!(distance::l2_squared_packed(&back, &parameters.packed(&bytes)), 0.0);
+        let unbalanced = back.clone();
+        parameters.balance(vector, &mut bytes);
+        parameters.decode(&bytes, &mut back);
+        assert!(back.iter().all(|v| v.is_finite()));
+        assert_eq!(distance::l2_squared_packed(&back, &parameters.packed(&bytes)), 0.0);
+        back = unbalanced;
         let magnitude = f64::from(vector.iter().fold(0.0f32, |m, v| m.max(limit(*v).abs())));
         let scale = f64::from(parameters.scale);
         // Differences from the offset, their quotients and the decoded number are each rounded.
@@ -167,6 +214,40 @@ mod tests {
                     error(&vector, width);
                     let greatest = error(&rotated, width);
                     assert!(greatest > 0.4 || d < 384, "the bound is no looser than need be");
+                }
+            }
+        }
+    }
+
+    /// The product of a vector with the error of what is stored of it, in units of the scale and the vector's length.
+    fn excess(vector: &[f32], back: &[f32], scale: f32) -> f64 {
+        let pairs = || {
+            vector
+                .iter()
+                .map(|&v| f64::from(v))
+                .zip(back.iter().map(|&b| f64::from(b)))
+        };
+        let length = pairs().map(|(v, _)| v * v).sum::<f64>().sqrt();
+        pairs().map(|(v, b)| v * (b - v)).sum::<f64>() / length / f64::from(scale)
+    }
+
+    #[test]
+    fn a_balanced_vector_has_the_product_of_the_vector_with_itself() {
+        for d in [32, 64, 128, 384, 1536] {
+            let rotation = Rotation::new(d, d, 2);
+            for vector in phrases(50, d) {
+                let mut rotated = vec![0.0; d];
+                rotation.rotate(&vector, &mut rotated);
+                for width in Width::ALL {
+                    let mut bytes = vec![0; d / BLOCK * width.block_bytes()];
+                    let mut back = vec![0.0; d];
+                    let scalar = Scalar::encode(&rotated, width, &mut bytes);
+                    scalar.balance(&rotated, &mut bytes);
+                    scalar.decode(&bytes, &mut back);
+                    let left = excess(&rotated, &back, scalar.scale).abs();
+                    assert!(left < 0.05, "{d} dimensions, {width:?}: {left}");
+                    let errors = rotated.iter().zip(&back).map(|(v, b)| (v - b).abs());
+                    assert!(errors.fold(0.0, f32::max) <= scalar.scale * 1.001);
                 }
             }
         }

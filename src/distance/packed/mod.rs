@@ -119,6 +119,25 @@ fn unpack<const LOW: usize>(block: &[u8]) -> [u16; BLOCK] {
     numbers
 }
 
+/// Adds `by` to number `i` of a packed vector, if it then still has its bits; says whether it did.
+pub fn nudge(bytes: &mut [u8], width: Width, i: usize, by: i16) -> bool {
+    let block = &mut bytes[i / BLOCK * width.block_bytes()..][..width.block_bytes()];
+    match width {
+        Width::Twelve => nudge_in::<4>(block, i % BLOCK, by),
+        Width::Ten => nudge_in::<2>(block, i % BLOCK, by),
+    }
+}
+
+fn nudge_in<const LOW: usize>(block: &mut [u8], i: usize, by: i16) -> bool {
+    let mut numbers = unpack::<LOW>(block);
+    match numbers[i].checked_add_signed(by) {
+        Some(number) if number < 1 << (8 + LOW) => numbers[i] = number,
+        _ => return false,
+    }
+    pack::<LOW>(numbers, block);
+    true
+}
+
 /// As many ones as there are lower bits.
 const fn mask(low: usize) -> u16 {
     (1 << low) - 1

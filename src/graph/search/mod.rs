@@ -4,12 +4,14 @@
 //! that is met is read.
 
 mod coded;
+mod crowd;
 mod front;
 mod plain;
 
 use std::collections::VecDeque;
 
 use coded::Coded;
+use crowd::Crowd;
 
 use super::Graph;
 use super::batch::Pending;
@@ -141,6 +143,7 @@ pub struct Search {
     /// Links that are put off, but followed.
     pub(super) put_off: Pending,
     coded: Coded,
+    crowd: Crowd,
     /// What it has done since it was made.
     pub(super) counts: Counts,
 }
@@ -166,6 +169,7 @@ impl Search {
             },
             put_off: Pending::default(),
             coded: Coded::default(),
+            crowd: Crowd::default(),
             counts: Counts::default(),
         }
     }
@@ -276,9 +280,11 @@ impl Default for Search {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Searches from the entry point down to level 0, whose beam is `width` wide; an empty index leaves it empty.
-    pub fn search(&self, search: &mut Search, query: &Query, width: usize) -> Result<()> {
-        self.search_down_to(search, query, |_| 0, width).map(drop)
+    /// Searches from the entry point down to level 0, whose beam is `width` wide; an empty index leaves it empty. Out of a crowd
+    /// ([`crowd`]) it finds its way by the `entries` nearest nodes of level 1.
+    pub fn search(&self, search: &mut Search, query: &Query, entries: usize, width: usize) -> Result<()> {
+        self.search_down_to(search, query, |_| 0, width)?;
+        self.leave_crowd(search, query, entries, width)
     }
 
     /// Searches from the entry point down to a level, which `target` gets to choose when it knows that of the entry point, and whose
@@ -292,17 +298,34 @@ impl<S: PageStore> Graph<'_, S> {
         target: impl Fn(u8) -> u8,
         width: usize,
     ) -> Result<Option<EntryPoint>> {
+        self.descend(search, query, target, 1, width)
+    }
+
+    /// As [`Graph::search_down_to`], entering the level from the `entries` nearest records of the one above.
+    fn descend(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        target: impl Fn(u8) -> u8,
+        entries: usize,
+        width: usize,
+    ) -> Result<Option<EntryPoint>> {
         for _ in 0..RETRIES {
             search.reset();
             let Some(entry) = self.entry()? else { return Ok(None) };
             let target = target(entry.level).min(entry.level);
-            let width_on = |level| if level == target { width } else { 1 };
+            let width_on = |level| match level - target {
+                0 => width,
+                1 => entries,
+                _ => 1,
+            };
             search.start(width_on(entry.level));
             self.meet(search, query, entry.link.node, Some(entry.link.generation), entry.level)?;
             self.expand(search, query, entry.level)?;
             for level in (target..entry.level).rev() {
                 search.rest.clear();
-                self.search_below(search, query, level, width_on(level))?;
+                let entries = if level == target { entries } else { 1 };
+                self.search_below(search, query, level, entries, width_on(level))?;
             }
             if !search.beam.is_empty() {
                 return Ok(Some(entry));
@@ -315,14 +338,21 @@ impl<S: PageStore> Graph<'_, S> {
         )
     }
 
-    /// Searches a level with a beam of `width`, from the one left by the level above.
-    pub(super) fn search_below(&self, search: &mut Search, query: &Query, level: u8, width: usize) -> Result<()> {
+    /// Searches a level with a beam of `width`, from the one left by the level above; in a coded index from the `entries` nearest live
+    /// records of that, because it reaches what is around the nearest one at the price of what is read anyway.
+    pub(super) fn search_below(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+        entries: usize,
+        width: usize,
+    ) -> Result<()> {
         let above = std::mem::take(&mut search.beam);
         search.start(width);
         for node in above.iter().filter_map(|candidate| candidate.below.some()) {
             self.meet(search, query, node, None, level)?;
-            // A coded search reaches what is around the nearest one at the price of what is read anyway.
-            if self.space.layout.is_coded() && search.live > 0 {
+            if self.space.layout.is_coded() && search.live >= entries {
                 break;
             }
         }

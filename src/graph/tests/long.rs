@@ -126,7 +126,7 @@ fn tails_that_a_crash_left_behind_are_freed() {
     let lost = [3, 4].map(|row| {
         let mut search = super::super::search::Search::new();
         graph
-            .search(&mut search, &graph.space.query(&vectors[row]), 40)
+            .search(&mut search, &graph.space.query(&vectors[row]), 40, 40)
             .unwrap();
         search.beam()[0].link
     });
