@@ -34,7 +34,7 @@ pub struct Scalar {
 }
 
 /// Components of a vector that are moved to balance it: after so few of them hardly anything is left (measured).
-const MOST_MOVED: usize = 8;
+const MOST_MOVED: usize = 16;
 
 /// The greatest magnitude, so that the range of a vector and its last step are finite.
 const LIMIT: f32 = f32::from_bits((127 + 126) << 23);
