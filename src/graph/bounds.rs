@@ -1,13 +1,15 @@
 //! Bounds between the order keys of a search and the distances that operators return.
 //!
 //! An order key is computed from the stored vector, in f32; an operator's distance from the table's own. The two differ by the
-//! quantization of the stored vector (at most half a step a coordinate, `quantize::scalar`) and by rounding. So a record gives a
+//! quantization of the stored vector (at most half a step a coordinate, under inner product a whole one of a few,
+//! `quantize::scalar`) and by rounding. So a record gives a
 //! lower bound of the distance, which is all that the executor's reorder queue asks for (`nodeIndexscan.c`), and a radius gives a
 //! key beyond which no row is within it.
 
 use super::key;
 use super::space::{Query, Space, floats, scalar};
 use crate::distance::Metric;
+use crate::quantize::scalar::MOST_MOVED;
 
 /// Form of the keys that a scan orders by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +91,13 @@ impl Space {
             (Metric::L2 | Metric::Cosine, None) => self.of_euclidean(sum.max(0.0).sqrt() * (1.0 - ROUNDING)),
             (Metric::InnerProduct, Some(width)) => {
                 let scalar = scalar(stored, width);
-                // A balanced vector has errors of up to a step.
-                let (moved, least) = (f64::from(scalar.scale) + LEAST_ERROR, f64::from(scalar.offset));
+                let least = f64::from(scalar.offset);
+                // Errors of half a step, and of a whole one where a vector was balanced.
+                let squares = coordinates / 4.0 + 0.75 * coordinates.min(MOST_MOVED as f64);
+                let moved = f64::from(scalar.scale) * squares.sqrt() + LEAST_ERROR * coordinates.sqrt();
                 let greatest = least + f64::from(scalar.scale) * f64::from((1 << width.bits()) - 1);
                 let length = least.abs().max(greatest.abs()) * coordinates.sqrt();
-                sum - query.norm * (moved * coordinates.sqrt() + LENGTH_ROUNDING * length)
+                sum - query.norm * (moved + LENGTH_ROUNDING * length)
             }
             (Metric::InnerProduct, None) if encoding.is_dense() => {
                 let length = floats(stored).map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();

@@ -237,8 +237,8 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let search = &mut inserter.search;
         search.seek(itself, self.start_of(point));
-        let width = self.construction_width();
-        self.search(search, query, width, KNOWN_WIDTH * width)?;
+        let width = KNOWN_WIDTH * self.construction_width();
+        self.search(search, query, self.entries(), width)?;
         search.seek_nothing();
         let Some(found) = search.found() else { return Ok(None) };
         Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
@@ -254,7 +254,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut choices = vec![Vec::new(); levels];
         for level in (0..levels).rev() {
             if level + 1 < levels {
-                self.search_below(search, query, level as u8, 1, width)?;
+                self.search_below(search, query, level as u8, width)?;
             }
             if level == 0 {
                 self.leave_crowd(search, query, entries, width)?;

@@ -76,6 +76,8 @@ const MOST_SHARED: usize = 8;
 thread_local! {
     /// The spaces asked for last, the last one first.
     static SHARED: RefCell<Vec<Arc<Space>>> = const { RefCell::new(Vec::new()) };
+    /// Memory to balance vectors in.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A vector as an index keeps it. Its memory is reused.
@@ -202,7 +204,7 @@ impl Space {
                 let (head, bytes) = stored.split_at_mut(self.head());
                 let scalar = Scalar::encode(coordinates, width, bytes);
                 if self.parameters.metric == Metric::InnerProduct {
-                    scalar.balance(coordinates, bytes);
+                    SCRATCH.with_borrow_mut(|changes| scalar.balance(coordinates, bytes, changes));
                 }
                 head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
                 head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
@@ -427,6 +429,7 @@ impl Space {
     pub(super) fn length(&self, query: &Query) -> f64 {
         match self.measure {
             Measure::Sparse(_) => (-key::sum(sparse_key(Metric::InnerProduct, &query.stored, &query.stored))).sqrt(),
+            Measure::Floats(_) | Measure::Bits(_) if query.norm > 0.0 => query.norm,
             Measure::Floats(_) | Measure::Bits(_) => distance::norm(&query.value),
         }
     }

@@ -34,7 +34,10 @@ pub struct Scalar {
 }
 
 /// Components of a vector that are moved to balance it: after so few of them hardly anything is left (measured).
-const MOST_MOVED: usize = 16;
+pub const MOST_MOVED: usize = 16;
+
+/// Part of the square of a vector below which it is balanced: a product in f32 is rounded by as much.
+const LEAST_EXCESS: f64 = 1e-8;
 
 /// The greatest magnitude, so that the range of a vector and its last step are finite.
 const LIMIT: f32 = f32::from_bits((127 + 126) << 23);
@@ -49,38 +52,46 @@ impl Scalar {
         vectorized!(encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar)
     }
 
-    /// Moves a few components of an encoded vector by one step, so that its product with the vector is that of the vector with itself: the error of an
-    /// inner product with a vector near it then is in proportion to their distance, and not to their lengths. Errors of those moved are less than `scale`.
+    /// Moves at most [`MOST_MOVED`] components of an encoded vector by one step, so that its product with the
+    /// vector is that of the vector with itself: the error of an inner product with a vector near it is
+    /// then in proportion to their distance, and not to their lengths. Errors of components that
+    /// are moved are at most `scale`. `changes` is memory that is reused.
     ///
     /// # Panics
     /// As [`Scalar::encode`].
-    pub fn balance(self, vector: &[f32], bytes: &mut [u8]) {
-        let scale = f64::from(self.scale);
-        if scale == 0.0 {
+    pub fn balance(self, vector: &[f32], bytes: &mut [u8], changes: &mut Vec<f32>) {
+        if self.scale == 0.0 {
             return;
         }
-        let mut stored = vec![0.0; vector.len()];
-        self.decode(bytes, &mut stored);
-        let error = |i: usize, stored: &[f32]| f64::from(stored[i]) - f64::from(limit(vector[i]));
-        let product = |i: usize| f64::from(limit(vector[i])) * scale;
-        let mut excess: f64 = (0..vector.len()).map(|i| error(i, &stored) / scale * product(i)).sum();
-        let mut refused = Vec::new();
+        // The stored vector, and then by how much the step to the other side of each component changes the product.
+        changes.clear();
+        changes.resize(vector.len(), 0.0);
+        self.decode(bytes, changes);
+        let (mut excess, mut square) = (0.0, 0.0);
+        for (change, &value) in changes.iter_mut().zip(vector) {
+            let (value, stored) = (limit(value), *change);
+            let error = f64::from(stored) - f64::from(value);
+            excess += error * f64::from(value);
+            square += f64::from(value) * f64::from(value);
+            *change = if error > 0.0 { -value } else { value };
+        }
+        let scale = f64::from(self.scale);
         for _ in 0..MOST_MOVED {
-            // To the step on the other side of the component.
-            let after = |i: usize| (excess - product(i) * error(i, &stored).signum()).abs();
-            let others = (0..vector.len()).filter(|i| !refused.contains(i));
-            let Some(best) = others.min_by(|&a, &b| after(a).total_cmp(&after(b))) else {
-                return;
-            };
-            let by = -error(best, &stored).signum();
-            if after(best) >= excess.abs() {
+            if excess.abs() <= LEAST_EXCESS * square {
                 return;
             }
-            if nudge(bytes, self.width, best, by as i16) {
-                excess += product(best) * by;
-                stored[best] += self.scale * by as f32;
-            } else {
-                refused.push(best); // The least and the greatest component are at the ends.
+            let wanted = (-excess / scale) as f32;
+            let Some(best) = nearest(changes, wanted) else { return };
+            let (change, value) = (f64::from(changes[best]), limit(vector[best]));
+            // Moved, or refused at the end of the range: not again.
+            changes[best] = f32::NAN;
+            let after = excess + change * scale;
+            if after.abs() >= excess.abs() {
+                return;
+            }
+            let by = if change == f64::from(value) { 1 } else { -1 };
+            if nudge(bytes, self.width, best, by) {
+                excess = after;
             }
         }
     }
@@ -134,6 +145,18 @@ fn encode_as<const LOW: usize>(vector: &[f32], width: Width, bytes: &mut [u8]) -
     Scalar { offset, scale, width }
 }
 
+/// The place of the number nearest to one, the first of several; none of what is not a number.
+fn nearest(numbers: &[f32], wanted: f32) -> Option<usize> {
+    let mut best = (f32::INFINITY, None);
+    for (i, number) in numbers.iter().enumerate() {
+        let apart = (number - wanted).abs();
+        if apart < best.0 {
+            best = (apart, Some(i));
+        }
+    }
+    best.1
+}
+
 /// The next number, not below this one, whose last `bits` bits, of the 24 significant ones that f32 has, are zeros.
 #[inline(always)]
 fn round_up(value: f32, bits: u32) -> f32 {
@@ -185,7 +208,7 @@ mod tests {
         assert!(back.iter().all(|v| v.is_finite()), "{parameters:?}");
         assert_eq!(distance::l2_squared_packed(&back, &parameters.packed(&bytes)), 0.0);
         let unbalanced = back.clone();
-        parameters.balance(vector, &mut bytes);
+        parameters.balance(vector, &mut bytes, &mut Vec::new());
         parameters.decode(&bytes, &mut back);
         assert!(back.iter().all(|v| v.is_finite()));
         assert_eq!(distance::l2_squared_packed(&back, &parameters.packed(&bytes)), 0.0);
@@ -242,7 +265,7 @@ mod tests {
                     let mut bytes = vec![0; d / BLOCK * width.block_bytes()];
                     let mut back = vec![0.0; d];
                     let scalar = Scalar::encode(&rotated, width, &mut bytes);
-                    scalar.balance(&rotated, &mut bytes);
+                    scalar.balance(&rotated, &mut bytes, &mut Vec::new());
                     scalar.decode(&bytes, &mut back);
                     let left = excess(&rotated, &back, scalar.scale).abs();
                     assert!(left < 0.05, "{d} dimensions, {width:?}: {left}");

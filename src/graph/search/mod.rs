@@ -11,7 +11,7 @@ mod plain;
 use std::collections::VecDeque;
 
 use coded::Coded;
-use crowd::Crowd;
+use crowd::{Crowd, Entries};
 
 use super::Graph;
 use super::batch::Pending;
@@ -298,16 +298,16 @@ impl<S: PageStore> Graph<'_, S> {
         target: impl Fn(u8) -> u8,
         width: usize,
     ) -> Result<Option<EntryPoint>> {
-        self.descend(search, query, target, 1, width)
+        self.descend(search, query, target, Entries::NEAREST, width)
     }
 
-    /// As [`Graph::search_down_to`], entering the level from the `entries` nearest records of the one above.
+    /// As [`Graph::search_down_to`], entering that level as `entries` says.
     fn descend(
         &self,
         search: &mut Search,
         query: &Query,
         target: impl Fn(u8) -> u8,
-        entries: usize,
+        entries: Entries,
         width: usize,
     ) -> Result<Option<EntryPoint>> {
         for _ in 0..RETRIES {
@@ -316,7 +316,7 @@ impl<S: PageStore> Graph<'_, S> {
             let target = target(entry.level).min(entry.level);
             let width_on = |level| match level - target {
                 0 => width,
-                1 => entries,
+                1 => entries.above,
                 _ => 1,
             };
             search.start(width_on(entry.level));
@@ -324,8 +324,8 @@ impl<S: PageStore> Graph<'_, S> {
             self.expand(search, query, entry.level)?;
             for level in (target..entry.level).rev() {
                 search.rest.clear();
-                let entries = if level == target { entries } else { 1 };
-                self.search_below(search, query, level, entries, width_on(level))?;
+                let entries = if level == target { entries } else { Entries::NEAREST };
+                self.search_below_from(search, query, level, entries, width_on(level))?;
             }
             if !search.beam.is_empty() {
                 return Ok(Some(entry));
@@ -338,21 +338,39 @@ impl<S: PageStore> Graph<'_, S> {
         )
     }
 
-    /// Searches a level with a beam of `width`, from the one left by the level above; in a coded index from the `entries` nearest live
-    /// records of that, because it reaches what is around the nearest one at the price of what is read anyway.
-    pub(super) fn search_below(
+    /// Searches a level with a beam of `width`, from the one left by the level above.
+    pub(super) fn search_below(&self, search: &mut Search, query: &Query, level: u8, width: usize) -> Result<()> {
+        self.search_below_from(search, query, level, Entries::NEAREST, width)
+    }
+
+    /// The same, entering it as `entries` says. A coded search reaches what is around the nearest record at the
+    /// price of what is read anyway, and needs no other; a plain one enters from all of the beam.
+    fn search_below_from(
         &self,
         search: &mut Search,
         query: &Query,
         level: u8,
-        entries: usize,
+        entries: Entries,
         width: usize,
     ) -> Result<()> {
         let above = std::mem::take(&mut search.beam);
+        if entries.also.is_some() {
+            // The wide search of the level above is not one of this: limits are about this one.
+            search.visited.clear();
+        }
         search.start(width);
-        for node in above.iter().filter_map(|candidate| candidate.below.some()) {
+        if let Some(also) = entries.also {
+            self.meet(search, query, also.node, Some(also.generation), level)?;
+        }
+        let below = || above.iter().filter_map(|candidate| candidate.below.some());
+        let mut soon = below().skip(1);
+        for node in below() {
+            if let Some(soon) = soon.next() {
+                self.prefetch(soon);
+            }
             self.meet(search, query, node, None, level)?;
-            if self.space.layout.is_coded() && search.live >= entries {
+            self.store.check_interrupts();
+            if self.space.layout.is_coded() && search.live >= entries.above || search.found().is_some() {
                 break;
             }
         }
