@@ -1,8 +1,8 @@
 //! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
 //!
 //! The layers depend on each other in one direction, top to bottom: `inspect` (SQL functions that look into an index) on `am` (the access
-//! method), that on `txn` (what a transaction has staged), these and `types` (the SQL types) on `graph` (HNSW over a page store), `storage`
-//! (pages and records), `quantize` (short forms of vectors), `distance` (kernels). Below `txn` only `storage::buffers` and `types` know that PostgreSQL exists.
+//! method), that on `txn` (what a transaction has staged), these and `types` (the SQL types) on `hnsw` (HNSW over a page store), `storage`
+//! (pages and records), `quantize` (short forms of vectors), `distance` (kernels). Below `txn` only `storage::buffer_store` and `types` know that PostgreSQL exists.
 
 pub mod am;
 pub mod distance;
@@ -10,7 +10,7 @@ pub mod error;
 mod fallible;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
-pub mod graph;
+pub mod hnsw;
 mod inspect;
 pub mod quantize;
 mod reserve;

@@ -390,5 +390,4 @@ impl Stack {
 }
 
 #[cfg(test)]
-#[path = "bound_tests.rs"]
 mod tests;

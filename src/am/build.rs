@@ -1,4 +1,4 @@
-//! `ambuild`: the first rows are kept until it is known what vectors have in common (the index's centre); then the graph is made in
+//! `ambuild`: the first rows are kept until it is known what vectors have in common (the index's centroid); then the graph is made in
 //! memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the leader goes on alone in shared
 //! buffers. Either way the pages are logged once, when they are complete, and an abort leaves
 //! nothing but a file that PostgreSQL removes.
@@ -9,23 +9,23 @@ use std::sync::Arc;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 
+use super::build_threads::{QUEUE, Row, Workers};
 use super::opclass::Opclass;
 use super::options::Options;
-use super::workers::{QUEUE, Row, Workers};
-use super::{or_raise, relation_name, table, value};
+use super::{datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
-use crate::graph::Graph;
-use crate::graph::insert::Inserter;
-use crate::graph::space::Space;
-use crate::graph::value::RowValue;
+use crate::hnsw::Graph;
+use crate::hnsw::indexed_value::RowValue;
+use crate::hnsw::insert::Inserter;
+use crate::hnsw::space::Space;
 use crate::reserve;
-use crate::storage::buffers::{self, BufferStore, Mode};
+use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::layout::{Encoding, Layout};
-use crate::storage::memory::MemoryStore;
+use crate::storage::memory_store::MemoryStore;
 use crate::storage::meta::{self, Element, META_BLOCK, Parameters, Unplaced};
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centre};
+use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centroid};
 use crate::txn;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
@@ -39,7 +39,7 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows that the centre is computed from: the median of so many errs by a twenty-fifth of their spread.
+/// Rows that the centroid is computed from: the median of so many errs by a twenty-fifth of their spread.
 const SAMPLE: usize = 1024;
 
 /// Of fewer it is not known what the others have in common with them: such a build, of a table that is only about to be filled, goes without.
@@ -89,7 +89,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         txn::forget(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
-        let rows = table::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
+        let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
         begin_phase(PHASE_CONNECT, 0);
@@ -101,8 +101,8 @@ pub unsafe extern "C-unwind" fn ambuild(
                 progress([(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(written))]);
             }),
         );
-        if buffers::needs_wal(index) {
-            buffers::log_all(index, MAIN);
+        if buffer_store::needs_wal(index) {
+            buffer_store::log_all(index, MAIN);
         }
         let mut result = PgBox::<pg_sys::IndexBuildResult>::alloc0();
         result.heap_tuples = rows;
@@ -120,9 +120,9 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
             index,
             parameters(index).and_then(|parameters| meta::init(&mut page, &parameters)),
         );
-        meta::set_file(&mut page, buffers::file_of(index));
-        buffers::append(index, INIT, &page);
-        buffers::log_all(index, INIT);
+        meta::set_file(&mut page, buffer_store::file_of(index));
+        buffer_store::append(index, INIT, &page);
+        buffer_store::log_all(index, INIT);
     }
 }
 
@@ -144,8 +144,9 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, (_, typmod)) = unsafe { (Opclass::of(index), Options::of(index), table::base_type(index)) };
-    let dimensions = table::dimensions(typmod, || opclass.element.type_name().to_owned())?;
+    let (opclass, options, (_, typmod)) =
+        unsafe { (Opclass::of(index), Options::of(index), heap_scan::base_type(index)) };
+    let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
         Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),
@@ -158,7 +159,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         metric: opclass.metric,
         ef_construction: options.ef_construction as u16,
         seed: SEED,
-        centre: 0,
+        centroid: 0,
     })
 }
 
@@ -178,7 +179,7 @@ impl Build {
             index,
             parameters,
             threads,
-            bytes: buffers::maintenance_memory(),
+            bytes: buffer_store::maintenance_memory(),
             sample: Vec::new(),
             unplaced: Vec::new(),
             growing: None,
@@ -192,7 +193,7 @@ impl Build {
         self.indexed += 1;
         progress([(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed)]);
         // SAFETY: as the caller promises.
-        let value = match unsafe { value::of_row(datum, &self.parameters)? } {
+        let value = match unsafe { datum::of_row(datum, &self.parameters)? } {
             RowValue::Placed(value) => value,
             RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
         };
@@ -219,9 +220,9 @@ impl Build {
         Ok(())
     }
 
-    /// Rows to wait for before the graph begins: none where there is no centre, and no more than a quarter of the memory holds.
+    /// Rows to wait for before the graph begins: none where there is no centroid, and no more than a quarter of the memory holds.
     fn most_sampled(&self) -> usize {
-        if !centre::is_allowed(&self.parameters) {
+        if !centroid::is_allowed(&self.parameters) {
             return 0;
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
@@ -251,10 +252,10 @@ impl Build {
 }
 
 impl Growing {
-    /// Begins the graph of a build, whose centre is that of the sample.
+    /// Begins the graph of a build, whose centroid is that of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centre = if centre::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
-            centre::of(
+        let centroid = if centroid::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
+            centroid::of(
                 sample.iter().map(|(value, _)| value.dense()),
                 build.parameters.shape.dimensions as usize,
             )
@@ -262,9 +263,9 @@ impl Growing {
             Vec::new()
         };
         let memory = Arc::new(MemoryStore::new(build.bytes)?.with_interrupts(check_interrupts));
-        let space = Arc::clone(Graph::create(&*memory, build.parameters, centre)?.space());
+        let space = Arc::clone(Graph::create(&*memory, build.parameters, centroid)?.space());
         // SAFETY: the index is open.
-        let file = unsafe { buffers::file_of(build.index) };
+        let file = unsafe { buffer_store::file_of(build.index) };
         memory.write(META_BLOCK, |page| {
             meta::set_file(page, file);
             Ok(Edit::Changed(()))
@@ -282,8 +283,8 @@ impl Growing {
 
     /// Goes on in shared buffers where another row might not fit the memory.
     fn make_room(&mut self) -> Result<()> {
-        // A row is a record, sometimes another on an upper level, and its tails.
-        let each = (2 + self.space.layout().tails).div_ceil(self.space.layout().slots as usize) + 1;
+        // A row is a record, sometimes another on an upper level, and its overflow records.
+        let each = (2 + self.space.layout().overflows).div_ceil(self.space.layout().slots as usize) + 1;
         let waiting = self
             .workers
             .as_ref()
@@ -329,7 +330,7 @@ impl Growing {
     /// Makes sure that every node can be found.
     fn reconnect(&mut self) -> Result<()> {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
-        let bytes = buffers::maintenance_memory();
+        let bytes = buffer_store::maintenance_memory();
         match &self.memory {
             Some(memory) => Graph::with(&**memory, space).reconnect(inserter, bytes)?,
             None => Graph::with(&buffers_of(index), space).reconnect(inserter, bytes)?,
@@ -351,7 +352,7 @@ impl Growing {
             pgrx::check_for_interrupts!();
             memory.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
-                unsafe { buffers::append(self.index, MAIN, page) };
+                unsafe { buffer_store::append(self.index, MAIN, page) };
                 Ok(())
             })?;
             written(block + 1);

@@ -21,8 +21,8 @@ use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
-use super::{plan, table};
-use crate::graph::scan::Iteration;
+use super::{heap_scan, planner};
+use crate::hnsw::scan::Iteration;
 
 /// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many
 /// numbers (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about 0.1
@@ -115,7 +115,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let numbers = opclass.numbers(u32::try_from(table::base_type(index).1).unwrap_or(0));
+        let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
 
         let nodes = info.tuples.max(1.0);
@@ -285,7 +285,7 @@ unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
         let lists = [query.groupClause, query.groupingSets, query.distinctClause];
         let groups = query.hasAggs || lists.iter().any(|list| !list.is_null());
         let fraction = root.tuple_fraction;
-        if groups || fraction <= 0.0 || plan::is_minimum(query.targetList) {
+        if groups || fraction <= 0.0 || planner::is_minimum(query.targetList) {
             return Wanted::All;
         }
         let is_limited = !query.limitCount.is_null() && !is_a(query.limitCount, pg_sys::NodeTag::T_Const);

@@ -9,10 +9,10 @@ use std::ffi::{c_int, c_void};
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{is_our_routine, or_raise, table};
+use super::{heap_scan, is_our_routine, or_raise};
 use crate::error::{Error, Result};
 use crate::storage::PageStore;
-use crate::storage::buffers::{BufferStore, Mode};
+use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::meta::{self, META_BLOCK};
 
 /// The step of whoever was there before.
@@ -76,14 +76,14 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
     // SAFETY: as the caller promises; nobody else uses it yet. The name of a type is a string that
     // PostgreSQL allocates.
     unsafe {
-        let (base, typmod) = table::base_type(index);
+        let (base, typmod) = heap_scan::base_type(index);
         let name = || {
             let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
             // Without the schema, which is there or not as the search path is that PostgreSQL sets
             // for a build.
             name.rsplit('.').next().unwrap_or_default().to_owned()
         };
-        let expected = table::dimensions(typmod, name)?;
+        let expected = heap_scan::dimensions(typmod, name)?;
         let main = pg_sys::ForkNumber::MAIN_FORKNUM;
         let is_partitioned = (*(*index).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_INDEX;
         if is_partitioned || pg_sys::RelationGetNumberOfBlocksInFork(index, main) == 0 {

@@ -41,7 +41,7 @@ unsafe extern "C-unwind" fn explain(
         let line = |label: &CStr, value: u64| {
             pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);
         };
-        line(c"Nodes Visited", counts.visited);
+        line(c"Nodes VisitedSet", counts.visited);
         if counts.estimates > 0 {
             line(c"Distances Estimated", counts.estimates);
         }
@@ -49,8 +49,8 @@ unsafe extern "C-unwind" fn explain(
         if counts.passes > 0 {
             line(c"Complete Passes", counts.passes);
         }
-        if counts.tails > 0 {
-            line(c"Vector Tails Read", counts.tails);
+        if counts.overflows > 0 {
+            line(c"Vector Tails Read", counts.overflows);
         }
         if counts.dead_rows > 0 {
             line(c"Dead Rows Skipped", counts.dead_rows);

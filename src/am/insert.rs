@@ -2,13 +2,13 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{heap_tid, options, or_raise, value};
+use super::{datum, heap_tid, options, or_raise};
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::insert::{Inserter, NewRow};
-use crate::graph::value::RowValue;
-use crate::storage::buffers::{BufferStore, Mode};
-use crate::txn::{self, last::Measured};
+use crate::hnsw::Graph;
+use crate::hnsw::indexed_value::RowValue;
+use crate::hnsw::insert::{Inserter, NewRow};
+use crate::storage::buffer_store::{BufferStore, Mode};
+use crate::txn::{self, insert_counters::Measured};
 
 #[pg_guard]
 #[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
@@ -67,7 +67,7 @@ unsafe fn insert(
         None => Graph::open_built(&store)?,
     };
     // SAFETY: as the caller promises.
-    let value = unsafe { value::of_row(datum, graph.space().parameters())? };
+    let value = unsafe { datum::of_row(datum, graph.space().parameters())? };
     let most = options::staging_memory();
     // SAFETY: as above; the row is in the table.
     let can_stage = most > 0 && txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) };

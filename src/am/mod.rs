@@ -5,37 +5,37 @@
 
 mod bound;
 mod build;
+mod build_threads;
 mod cost;
 mod created;
+pub mod datum;
 #[cfg(feature = "pg18")]
 mod explain;
 mod handler;
+pub mod heap_scan;
 mod insert;
 mod opclass;
 mod options;
-mod plan;
+mod planner;
+mod radius_key;
 pub mod scan;
-pub mod table;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
-mod truncation;
+mod truncate;
 mod vacuum;
 mod validate;
-pub mod value;
-mod within;
-mod workers;
 
 use pgrx::pg_sys;
 
 use crate::storage::HeapTid;
-use crate::storage::buffers::{or_raise, relation_name};
+use crate::storage::buffer_store::{or_raise, relation_name};
 
 /// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
 pub fn register() {
     options::register();
-    plan::register();
+    planner::register();
     created::register();
-    truncation::register();
+    truncate::register();
     #[cfg(feature = "pg18")]
     explain::register();
 }

@@ -9,8 +9,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys};
 
 use crate::error::Error;
-use crate::graph::bounds::Keys;
-use crate::graph::scan::{Iteration, Limits, Rounds};
+use crate::hnsw::distance_bounds::Keys;
+use crate::hnsw::scan::{Iteration, Limits, Rounds};
 
 /// Links of a node on an upper level: default and bounds.
 const M: (i32, i32, i32) = (16, 2, 100);

@@ -8,20 +8,20 @@ use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
-use super::within::{self, Wanted};
-use super::{item_pointer, or_raise, relation_name, value};
+use super::radius_key::{self, Wanted};
+use super::{datum, item_pointer, or_raise, relation_name};
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::fallible::Room;
-use crate::graph::Graph;
-use crate::graph::beside::BesideScan;
-use crate::graph::scan::{Limits, Scan};
-use crate::graph::search::Counts;
-use crate::graph::space::Space;
-use crate::graph::tids::Returned;
-use crate::graph::value::OwnedValue;
+use crate::hnsw::Graph;
+use crate::hnsw::heap_tids::Returned;
+use crate::hnsw::indexed_value::OwnedValue;
+use crate::hnsw::scan::staged_merge::MergedScan;
+use crate::hnsw::scan::{Limits, Scan};
+use crate::hnsw::search::Counts;
+use crate::hnsw::space::Space;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{BufferStore, Mode, recent};
+use crate::storage::buffer_store::{BufferStore, Mode, buffer_hints};
 use crate::storage::meta::Parameters;
 use crate::txn;
 
@@ -30,7 +30,7 @@ const MOST_DEAD: usize = 1000;
 
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
 struct State {
-    scan: Option<(BufferStore, Arc<Space>, BesideScan)>,
+    scan: Option<(BufferStore, Arc<Space>, MergedScan)>,
     /// What the index is, for all rescans: its file is the same as long as it is open.
     space: Option<Arc<Space>>,
     /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
@@ -217,21 +217,21 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let limits = Limits {
             beyond: wanted
                 .radius
-                .map_or(f32::INFINITY, |radius| space.key_beyond(&query, radius)),
+                .map_or(f32::INFINITY, |radius| space.max_key_within(&query, radius)),
             unplaced: wanted.nan,
             killed,
             ..options::limits(&unsafe { Options::of(index) })
         };
-        state.reorders = matches!(wanted.mode, within::Mode::Reordered | within::Mode::Exact);
+        state.reorders = matches!(wanted.mode, radius_key::Mode::Reordered | radius_key::Mode::Exact);
         let limits = match wanted.mode {
-            within::Mode::Fast => limits,
-            within::Mode::Strict => limits.strict(),
-            within::Mode::Reordered => limits.by_least_distances(),
-            within::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
+            radius_key::Mode::Fast => limits,
+            radius_key::Mode::Strict => limits.strict(),
+            radius_key::Mode::Reordered => limits.by_least_distances(),
+            radius_key::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
         };
         // SAFETY: the table and the index are open.
         let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = BesideScan::new(Scan::new(query, limits), beside)?;
+        let scan = MergedScan::new(Scan::new(query, limits), beside)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
@@ -315,24 +315,24 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
         if !is_ours(&*(*descriptor).indexRelation, key) {
             return Err(Error::ForeignOperator);
         }
-        let mut wanted = within::take_apart(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
+        let mut wanted = radius_key::split_radius_key(key.sk_argument, key.sk_flags & pg_sys::SK_ISNULL as i32 != 0)?;
         let Some(value) = wanted.value else {
             // Every distance is NULL, so any order is right.
-            wanted.mode = within::Mode::Fast;
+            wanted.mode = radius_key::Mode::Fast;
             wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
             wanted.nan = false;
-            return Ok((value::any(parameters), wanted));
+            return Ok((datum::any(parameters), wanted));
         };
-        let value = value::of_query(value, parameters)?;
+        let value = datum::of_query(value, parameters)?;
         // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
         let has_radius = match parameters.metric {
             Metric::InnerProduct => false,
-            Metric::Cosine => !wanted.nan || value != value::any(parameters),
+            Metric::Cosine => !wanted.nan || value != datum::any(parameters),
             _ => true,
         };
         wanted.radius = wanted.radius.filter(|_| has_radius);
-        if parameters.metric == Metric::Cosine && value == value::any(parameters) {
-            wanted.mode = within::Mode::Fast; // No distance is a number, so any order is right.
+        if parameters.metric == Metric::Cosine && value == datum::any(parameters) {
+            wanted.mode = radius_key::Mode::Fast; // No distance is a number, so any order is right.
         }
         Ok((value, wanted))
     }
@@ -361,7 +361,7 @@ unsafe fn count_scan(descriptor: pg_sys::IndexScanDesc) {
     // SAFETY: as the caller promises; the counters, where there are any, belong to this backend.
     unsafe {
         let index = (*descriptor).indexRelation;
-        if let Some(counts) = recent::counts(index) {
+        if let Some(counts) = buffer_hints::counts(index) {
             #[cfg(feature = "pg15")]
             {
                 counts.t_numscans += 1;

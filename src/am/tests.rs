@@ -5,8 +5,8 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{PgRelation, PgSqlErrorCode};
 
-    use crate::graph::Graph;
-    use crate::storage::buffers::{BufferStore, Mode};
+    use crate::hnsw::Graph;
+    use crate::storage::buffer_store::{BufferStore, Mode};
 
     /// Rows of 8 dimensions in a table whose builds take threads however small it is.
     fn table(rows: i32) {
@@ -88,12 +88,12 @@ mod tests {
         assert_eq!(one::<i64>(all), 12_000);
     }
 
-    /// Components of the centre of an index.
-    fn centre(index: &str) -> Vec<f32> {
+    /// Components of the centroid of an index.
+    fn centroid(index: &str) -> Vec<f32> {
         let index = PgRelation::open_with_name_and_share_lock(index).unwrap();
         // SAFETY: the index stays open and locked while the store lives.
         let store = unsafe { BufferStore::new(index.as_ptr(), Mode::Normal) };
-        Graph::open(&store).unwrap().space().centre().to_vec()
+        Graph::open(&store).unwrap().space().centroid().to_vec()
     }
 
     /// Rows whose components are all about 1000 and differ by 1.
@@ -132,11 +132,11 @@ mod tests {
         for workers in [0, 2] {
             Spi::run(&format!("SET LOCAL max_parallel_maintenance_workers = {workers}")).unwrap();
             Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
-            let centre = centre("far_l2");
-            assert_eq!(centre.len(), 70);
+            let centroid = centroid("far_l2");
+            assert_eq!(centroid.len(), 70);
             assert!(
-                centre.iter().all(|value| (1000.4..1000.6).contains(value)),
-                "{centre:?}"
+                centroid.iter().all(|value| (1000.4..1000.6).contains(value)),
+                "{centroid:?}"
             );
             let recall = recall_of_far();
             assert!(recall >= 0.97, "{recall}");
@@ -147,39 +147,39 @@ mod tests {
             Spi::run("DROP INDEX far_l2").unwrap();
         }
         Spi::run("CREATE INDEX far_cosine ON far USING hnsw (val vector_cosine_ops)").unwrap();
-        assert_eq!(centre("far_cosine").len(), 70);
+        assert_eq!(centroid("far_cosine").len(), 70);
         Spi::run("CREATE INDEX far_ip ON far USING hnsw (val vector_ip_ops)").unwrap();
         Spi::run("CREATE INDEX far_l1 ON far USING hnsw (val vector_l1_ops)").unwrap();
-        assert!(centre("far_ip").is_empty() && centre("far_l1").is_empty());
+        assert!(centroid("far_ip").is_empty() && centroid("far_l1").is_empty());
     }
 
     #[pg_test]
-    fn an_index_that_begins_empty_gets_its_centre_from_reindex() {
+    fn an_index_that_begins_empty_gets_its_centroid_from_reindex() {
         Spi::run("CREATE TABLE far (id int PRIMARY KEY, val vector(70))").unwrap();
         Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
-        assert!(centre("far_l2").is_empty());
+        assert!(centroid("far_l2").is_empty());
         Spi::run("DROP TABLE far").unwrap();
         far_table(63, 70);
         Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
-        assert!(centre("far_l2").is_empty(), "too few rows to tell");
+        assert!(centroid("far_l2").is_empty(), "too few rows to tell");
         Spi::run("INSERT INTO far SELECT 64, val FROM far WHERE id = 1").unwrap();
         Spi::run("REINDEX INDEX far_l2").unwrap();
-        assert_eq!(centre("far_l2").len(), 70);
+        assert_eq!(centroid("far_l2").len(), 70);
         Spi::run("TRUNCATE far").unwrap();
-        assert!(centre("far_l2").is_empty());
+        assert!(centroid("far_l2").is_empty());
         Spi::run("INSERT INTO far SELECT n, array_fill(n, ARRAY[70])::vector FROM generate_series(100, 300) n")
             .unwrap();
-        assert!(centre("far_l2").is_empty());
+        assert!(centroid("far_l2").is_empty());
         Spi::run("REINDEX INDEX far_l2").unwrap();
-        assert_eq!(centre("far_l2"), [200.0; 70]);
+        assert_eq!(centroid("far_l2"), [200.0; 70]);
     }
 
     #[pg_test]
-    fn a_build_around_a_centre_goes_on_in_shared_buffers() {
+    fn a_build_around_a_centroid_goes_on_in_shared_buffers() {
         far_table(3000, 200);
         Spi::run("SET LOCAL maintenance_work_mem = '1MB'").unwrap();
         Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();
-        assert_eq!(centre("far_l2").len(), 200);
+        assert_eq!(centroid("far_l2").len(), 200);
         Spi::run("INSERT INTO far SELECT 3000 + id, val FROM far WHERE id <= 100").unwrap();
         Spi::run("SET LOCAL enable_seqscan = off; SET LOCAL hnsw.max_scan_tuples = 1000000").unwrap();
         Spi::run("SET LOCAL hnsw.scan_mem_multiplier = 100").unwrap();

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncation};
+use super::{item_pointer, or_raise, relation_name, truncate};
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::removal::Removal;
-use crate::storage::buffers::{self, BufferStore, Mode};
+use crate::hnsw::Graph;
+use crate::hnsw::vacuum::bulk_delete::BulkDelete;
+use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::meta::{self, Compaction, META_BLOCK};
 use crate::storage::{BlockNumber, Edit, HeapTid, PageStore};
 
@@ -27,7 +27,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         // SAFETY: the strategy is VACUUM's.
         let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
         let removal = Graph::open(&store).and_then(|graph| {
-            graph.remove(buffers::maintenance_memory(), |tids| {
+            graph.remove(buffer_store::maintenance_memory(), |tids| {
                 find_dead(tids, callback, callback_state)
             })
         });
@@ -35,7 +35,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         let is_first = stats.is_null();
         or_raise(index, note_removal(&store, &removal, is_first, start));
         report(info, &removal);
-        let stats = or_new(stats);
+        let stats = stats_or_alloc(stats);
         (*stats).num_index_tuples = removal.tids_left as f64;
         (*stats).estimated_count = false;
         (*stats).tuples_removed += removal.tids_removed as f64;
@@ -57,10 +57,10 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             return stats;
         }
         let index = (*info).index;
-        let pages = or_raise(index, truncation::truncate(index));
+        let pages = or_raise(index, truncate::truncate(index));
         let stats = if stats.is_null() {
             // Nothing was deleted: the rows are those of the table, but for those that a partial index leaves out.
-            let stats = or_new(stats);
+            let stats = stats_or_alloc(stats);
             (*stats).num_index_tuples = (*info).num_heap_tuples;
             (*stats).estimated_count = true;
             stats
@@ -76,7 +76,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
 }
 
 /// Adds what a removal did to the result on the meta page, or begins a new one.
-fn note_removal(store: &BufferStore, removal: &Removal, is_first: bool, start: Instant) -> Result<()> {
+fn note_removal(store: &BufferStore, removal: &BulkDelete, is_first: bool, start: Instant) -> Result<()> {
     if removal.tids_removed == 0 && removal.slots_freed == 0 {
         return Ok(());
     }
@@ -109,7 +109,7 @@ pub fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) 
 ///
 /// # Safety
 /// The index is open.
-unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &Removal) {
+unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
     // SAFETY: as the caller promises.
     let (name, level) = unsafe { (relation_name((*info).index), (*info).message_level) };
     let level = if level == PgLogLevel::INFO as i32 {
@@ -161,7 +161,7 @@ unsafe fn find_dead(
         .collect()
 }
 
-fn or_new(stats: *mut pg_sys::IndexBulkDeleteResult) -> *mut pg_sys::IndexBulkDeleteResult {
+fn stats_or_alloc(stats: *mut pg_sys::IndexBulkDeleteResult) -> *mut pg_sys::IndexBulkDeleteResult {
     if stats.is_null() {
         // SAFETY: a plain struct, all zero, in VACUUM's memory context.
         unsafe { PgBox::<pg_sys::IndexBulkDeleteResult>::alloc0() }.into_pg()

@@ -9,16 +9,16 @@ use rand::{Rng, SeedableRng};
 use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::insert::Inserter;
-use crate::graph::scan::{Limits, Scan};
-use crate::graph::space::Space;
-use crate::graph::value::OwnedValue;
+use crate::hnsw::Graph;
+use crate::hnsw::indexed_value::OwnedValue;
+use crate::hnsw::insert::Inserter;
+use crate::hnsw::scan::{Limits, Scan};
+use crate::hnsw::space::Space;
 use crate::storage::layout::Encoding;
-use crate::storage::memory::MemoryStore;
+use crate::storage::memory_store::MemoryStore;
 use crate::storage::meta::{Element, Parameters, Unplaced};
 use crate::storage::page::{PAGE_SIZE, Page};
-use crate::storage::{Edit, HeapTid, Layout, PageStore, centre, sparse};
+use crate::storage::{Edit, HeapTid, Layout, PageStore, centroid, sparse};
 
 const ROWS: usize = 120;
 const NEW_ROWS: usize = 3;
@@ -39,7 +39,7 @@ struct Sample {
     rows: HashSet<HeapTid>,
 }
 
-/// One of each kind: with codes and a centre, with scalars, with tails, and plain ones.
+/// One of each kind: with codes and a centroid, with scalars, with overflow records, and plain ones.
 static SAMPLES: LazyLock<[Sample; 9]> = LazyLock::new(|| {
     [
         Sample::dense(Metric::L2, 50, 10.0),
@@ -86,13 +86,13 @@ impl Sample {
         let mut random = SmallRng::seed_from_u64(1);
         let mut vector = || (0..dimensions).map(|_| offset + random.random::<f32>()).collect();
         let vectors: Vec<Vec<f32>> = (0..ROWS + NEW_ROWS).map(|_| vector()).collect();
-        let centre = match offset > 0.0 {
-            true => centre::of(vectors.iter().map(|vector| &vector[..]), dimensions),
+        let centroid = match offset > 0.0 {
+            true => centroid::of(vectors.iter().map(|vector| &vector[..]), dimensions),
             false => Vec::new(),
         };
         let layout = Layout::plan(dimensions, 16, metric != Metric::L1);
         let values = vectors.into_iter().map(OwnedValue::Dense).collect();
-        Sample::build(layout, Element::Vector, metric, centre, values)
+        Sample::build(layout, Element::Vector, metric, centroid, values)
     }
 
     fn bits(count: usize) -> Sample {
@@ -127,7 +127,7 @@ impl Sample {
         layout: Result<Layout>,
         element: Element,
         metric: Metric,
-        centre: Vec<f32>,
+        centroid: Vec<f32>,
         values: Vec<OwnedValue>,
     ) -> Sample {
         let parameters = Parameters {
@@ -136,10 +136,10 @@ impl Sample {
             metric,
             ef_construction: 64,
             seed: 1,
-            centre: 0,
+            centroid: 0,
         };
         let store = MemoryStore::new(64 << 20).unwrap();
-        let graph = Graph::create(&store, parameters, centre).expect("a graph");
+        let graph = Graph::create(&store, parameters, centroid).expect("a graph");
         let mut inserter = Inserter::default();
         let equal = std::iter::repeat_n(&values[0], EQUAL);
         for (row, value) in values[..ROWS].iter().chain(equal).enumerate() {

@@ -90,10 +90,10 @@ fn read(record: &Record<'_>, layout: &Layout) {
                 .is_none_or(|entry| record.entries().next() == Some(entry))
         );
     }
-    let (tails, is_sparse) = (record.tails().count(), layout.shape.encoding == Encoding::Sparse);
-    assert!(tails == layout.tails || is_sparse && tails < layout.tails);
-    assert!(record.is_complete() || layout.tails > 0);
-    assert!(record.tail_bytes().len() < layout.stride && record.vector().len() < layout.stride);
+    let (overflows, is_sparse) = (record.overflows().count(), layout.shape.encoding == Encoding::Sparse);
+    assert!(overflows == layout.overflows || is_sparse && overflows < layout.overflows);
+    assert!(record.is_complete() || layout.overflows > 0);
+    assert!(record.overflow_bytes().len() < layout.stride && record.vector().len() < layout.stride);
 }
 
 /// Each kind of change of a record, on every other one.
@@ -117,7 +117,7 @@ fn change_all(page: &mut Page, layout: &Layout) -> Result<()> {
                 let gone = record.retain_tids(|tid| tid.block.is_multiple_of(2));
                 assert_eq!(record.view().tid_count(), tids - gone);
             }
-            State::Free | State::Tail => nodes.free(slot)?,
+            State::Free | State::Overflow => nodes.free(slot)?,
         }
     }
     if let Some(Some(slot)) = tolerate(nodes.free_slot()) {

@@ -8,17 +8,17 @@ use std::ops::Range;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::guise::Guise;
+use super::run_as::RunAs;
 use super::{Allowed, Inspected, Others};
 use crate::am;
 use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
-use crate::graph::Graph;
-use crate::graph::check::{Fault, Row, Severity, fingerprint};
-use crate::graph::space::Point;
-use crate::graph::value::RowValue;
+use crate::hnsw::Graph;
+use crate::hnsw::check::{Fault, Row, Severity, fingerprint};
+use crate::hnsw::indexed_value::RowValue;
+use crate::hnsw::space::Point;
 use crate::storage::HeapTid;
-use crate::storage::buffers::{self, BufferStore, Mode, Ring, or_raise, relation_name};
+use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
@@ -40,7 +40,7 @@ fn hnsw_check(
     let opened = Inspected::open(index, Others::ReadAndWrite, Allowed::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: table and index are open and locked.
     let faults = unsafe {
-        let _guise = Guise::owner(opened.heap);
+        let _guise = RunAs::owner(opened.heap);
         or_raise(opened.index, faults(&opened, heapallindexed))
     };
     TableIterator::new(faults.into_iter().map(|fault| {
@@ -103,7 +103,7 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
     let mut missing = Vec::new();
-    graph.check_within(buffers::maintenance_memory(), report, &mut |rows, blocks| {
+    graph.check_within(buffer_store::maintenance_memory(), report, &mut |rows, blocks| {
         let Some(snapshot) = &snapshot else { return Ok(()) };
         let mut comparison = Comparison {
             opened,
@@ -177,7 +177,7 @@ impl Comparison<'_> {
             }
             let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, false);
             let blocks = blocks.start as pg_sys::BlockNumber..end;
-            am::table::read_blocks(heap, index, info, scan, blocks, &mut |datum, tid| {
+            am::heap_scan::read_blocks(heap, index, info, scan, blocks, &mut |datum, tid| {
                 self.compare(datum, tid)
             });
         }
@@ -188,7 +188,7 @@ impl Comparison<'_> {
     unsafe fn compare(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
         let space = self.graph.space();
         // SAFETY: as the caller promises.
-        let row = match unsafe { am::value::of_row(datum, space.parameters())? } {
+        let row = match unsafe { am::datum::of_row(datum, space.parameters())? } {
             RowValue::Placed(value) => {
                 space.set_point(value.view(), &mut self.point);
                 Row::new(tid, fingerprint(&self.point.stored))

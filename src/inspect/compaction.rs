@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{Allowed, Inspected, Others};
 use crate::storage::PageStore;
-use crate::storage::buffers::{BufferStore, Mode, or_raise};
+use crate::storage::buffer_store::{BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::page::PAGE_SIZE;
 

@@ -28,7 +28,7 @@ fn estimate(rows: i64, dimensions: i32, m: i32) -> Result<i64> {
     let layout = Layout::plan(dimensions, m, true)?;
     // One node in `level_ratio` is on the next level, one in its square on the one after that, and so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));
-    let slots = records + rows as f64 * layout.tails as f64;
+    let slots = records + rows as f64 * layout.overflows as f64;
     let pages = (slots / f64::from(layout.slots)).ceil() + f64::from(layout.first_block);
     Ok((pages * PAGE_SIZE as f64) as i64)
 }

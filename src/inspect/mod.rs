@@ -8,14 +8,14 @@
 //! - `stats`: `hnsw_stats()`;
 //! - `version`: `alopex_version()`, for anyone.
 //!
-//! An index's own code, its expressions and its condition, runs as its owner: `guise`.
+//! An index's own code, its expressions and its condition, runs as its owner: `run_as`.
 
 mod check;
 mod compaction;
 mod estimate;
-mod guise;
-mod last;
 mod recall;
+mod run_as;
+mod session_counters;
 mod stats;
 mod version;
 
@@ -23,7 +23,7 @@ use pgrx::pg_sys;
 
 use crate::am;
 use crate::error::{Error, Result};
-use crate::storage::buffers::relation_name;
+use crate::storage::buffer_store::relation_name;
 
 /// An index that is looked into, with its table: open, and locked as long as the guard lives. An error leaves the locks to the abort of the
 /// transaction.

@@ -1,6 +1,6 @@
 //! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact search for each query.
 //!
-//! Both are queries that run as the table's owner ([`Guise`]), for a caller who may read all of the table: planning one evaluates parts of the table's
+//! Both are queries that run as the table's owner ([`RunAs`]), for a caller who may read all of the table: planning one evaluates parts of the table's
 //! indexes, of this and of others. Whom row security policies bind measures on the rows that they leave him, in his own name, as long as the index
 //! has no code of its own.
 
@@ -11,10 +11,10 @@ use pgrx::prelude::*;
 use pgrx::spi::{SpiClient, SpiError, SpiResult, SpiTupleTable};
 use pgrx::{AnyArray, pg_sys};
 
-use super::guise::Guise;
+use super::run_as::RunAs;
 use super::{Allowed, Inspected, Others};
 use crate::error::{Error, Result};
-use crate::storage::buffers::relation_name;
+use crate::storage::buffer_store::relation_name;
 
 /// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 #[pg_extern(sql = false)]
@@ -44,18 +44,18 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
         });
     }
     // SAFETY: both are open and locked.
-    let guise = unsafe {
+    let run_as = unsafe {
         match may_read_all(opened.heap) {
-            Ok(()) => Guise::owner(opened.heap),
+            Ok(()) => RunAs::owner(opened.heap),
             Err(error) if has_code(opened.index) => return Err(error),
-            Err(_) => Guise::caller(),
+            Err(_) => RunAs::caller(),
         }
     };
     Spi::connect_mut(|client| {
         let nearest = nearest(client, index);
         let mut measured = Measured {
             client,
-            guise: &guise,
+            run_as: &run_as,
             nearest,
             element: value,
             k,
@@ -157,7 +157,7 @@ fn one<T: FromDatum + IntoDatum>(table: SpiResult<SpiTupleTable<'_>>) -> Option<
 /// A measurement under way.
 struct Measured<'m, 'conn> {
     client: &'m mut SpiClient<'conn>,
-    guise: &'m Guise,
+    run_as: &'m RunAs,
     nearest: String,
     element: pg_sys::Oid,
     k: i32,
@@ -192,7 +192,7 @@ impl Measured<'_, '_> {
             (c"enable_indexscan", index),
         ];
         for (name, on) in settings {
-            self.guise.set(name, of(on));
+            self.run_as.set(name, of(on));
         }
     }
 

@@ -5,9 +5,9 @@ use pgrx::prelude::*;
 
 use super::{Allowed, Inspected, Others};
 use crate::error::Result;
-use crate::graph::Graph;
-use crate::graph::statistics::Statistics;
-use crate::storage::buffers::{self, BufferStore, Mode, Ring, or_raise};
+use crate::hnsw::Graph;
+use crate::hnsw::stats::Statistics;
+use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise};
 use crate::storage::page::{FORMAT_VERSION, PAGE_SIZE};
 use crate::storage::{BlockNumber, PageStore};
 
@@ -33,7 +33,7 @@ fn hnsw_stats(
     // SAFETY: the index is open and locked.
     let ((statistics, blocks), in_memory) = unsafe {
         // Before reading it changes what is there.
-        let in_memory = buffers::buffered_blocks(opened.index);
+        let in_memory = buffer_store::buffered_blocks(opened.index);
         (or_raise(opened.index, statistics(&opened)), in_memory)
     };
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

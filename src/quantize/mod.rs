@@ -43,7 +43,7 @@ macro_rules! vectorized {
 }
 
 pub mod bfloat16;
-pub mod code;
-pub mod lut;
+pub mod query_table;
+pub mod rabitq;
 pub mod rotation;
 pub mod scalar;

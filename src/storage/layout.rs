@@ -5,7 +5,7 @@
 //! but the stride.
 //!
 //! A search that estimates distances from codes pays for the bytes of a record, and for each visit that a longer code would
-//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::code`): a code
+//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::rabitq`): a code
 //! of every coordinate has about a third of the variance of one of two thirds of them. So short vectors get such codes. Of longer ones, the plan
 //! puts as many on a page as leave [`ENOUGH_BITS`] each, and gives what is then left over to the codes and to TIDs.
 
@@ -15,13 +15,13 @@ use super::meta::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
-use crate::quantize::code::{self, LANES, WORD_BITS};
+use crate::quantize::rabitq::{self, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
 /// The most components other than zero that a sparse vector has.
 const MOST_COMPONENTS: usize = 16_000;
 
-/// Records on a page where sparse vectors may have tails: most have few hundred components, and fit one.
+/// Records on a page where sparse vectors may have overflow records: most have few hundred components, and fit one.
 const SPARSE_SLOTS: usize = 4;
 
 /// TIDs in a level-0 record, where there is room for more than [`FEWEST_TIDS`]: duplicates and versions of a row with an
@@ -42,7 +42,7 @@ const SCARCE_BITS: u16 = 384;
 /// neighbours (measured: recall .9998 at 1,536 dimensions, where .997 is the most that they give at 784).
 const LONG: usize = 1024;
 
-/// Below this, a vector rather continues in tails.
+/// Below this, a vector rather continues in overflow records.
 const FEWEST_BITS: usize = 128;
 
 /// Coordinates that a short vector is spread to, so that its codes have as many bits.
@@ -160,12 +160,12 @@ pub struct Layout {
     pub slots: u32,
     /// Bytes of a stored vector, of the longest one if they differ.
     pub vector_len: usize,
-    /// Its bytes in the record itself; the others are in tails.
+    /// Its bytes in the record itself; the others are in overflow records.
     pub inline_len: usize,
-    /// Tails of a node, at most.
-    pub tails: usize,
-    /// Bytes of a vector in a tail, but for the last one.
-    pub tail_len: usize,
+    /// Overflow records of a node, at most.
+    pub overflows: usize,
+    /// Bytes of a vector in an overflow record, but for the last one.
+    pub overflow_len: usize,
     /// Links that a record has room for, in the coded layout a multiple of [`LANES`].
     pub lanes: usize,
     pub(super) links_at: usize,
@@ -175,7 +175,7 @@ pub struct Layout {
     pub(super) scales_at: usize,
     pub(super) codes_at: usize,
     pub(super) vector_at: usize,
-    pub(super) tails_at: usize,
+    pub(super) overflows_at: usize,
     pub(super) tids_at: usize,
     pub(super) tids: usize,
     pub(super) lengths_at: usize,
@@ -225,14 +225,14 @@ impl Layout {
             return Ok(twelve);
         }
         let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
-        let is_as_small = (ten.slots, ten.tails) == (twelve.slots, twelve.tails);
+        let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
         let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
         Ok(if is_as_small && gains { ten } else { twelve })
     }
 
     /// Chooses the code length of a coded layout.
     fn with_codes(shape: Shape) -> Result<Layout> {
-        let coordinates = shape.coordinates().min(code::MAX_BITS);
+        let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
         let with = |bits: usize| {
             Layout::of(Shape {
                 code_bits: bits as u16,
@@ -245,23 +245,24 @@ impl Layout {
         {
             return Ok(whole);
         }
-        // Many links of long vectors leave less room: shorter codes then, and only then tails.
+        // Many links of long vectors leave less room: shorter codes then, and only then overflow records.
         let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
-        let without_tails = lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.tails == 0));
-        let with_tails = || lengths().find(|&bits| with(bits).is_ok());
-        let bits = without_tails.or_else(with_tails).unwrap_or(WORD_BITS);
-        // Longer codes for the same number of records on a page, and of tails.
+        let without_overflows =
+            lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
+        let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
+        let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
+        // Longer codes for the same number of records on a page, and of overflow records.
         let mut best = with(bits)?;
         for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
             match with(longer) {
-                Ok(longer) if (longer.slots, longer.tails) == (best.slots, best.tails) => best = longer,
+                Ok(longer) if (longer.slots, longer.overflows) == (best.slots, best.overflows) => best = longer,
                 _ => break,
             }
         }
         Ok(best)
     }
 
-    /// The layout of a shape, in an index without a centre (see `Parameters::layout`).
+    /// The layout of a shape, in an index without a centroid (see `Parameters::layout`).
     ///
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] when a record without its vector would not fit a page.
@@ -277,26 +278,26 @@ impl Layout {
         let offsets_at = fills_at + of_lanes(1) / 8;
         let scales_at = offsets_at + of_lanes(2);
         let codes_at = scales_at + of_lanes(2);
-        let vector_at = codes_at + lanes / LANES * code::codes_len(bits);
+        let vector_at = codes_at + lanes / LANES * rabitq::codes_len(bits);
 
         let encoding = shape.encoding;
         let vector_len = shape.vector_len();
         let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
         let beside = vector_at + of_lanes(2) + fewest_tids;
-        // Of slots of a record with tails.
+        // Of slots of a record with overflow records.
         let (per_page, most) = match encoding {
             Encoding::Sparse => (SPARSE_SLOTS, Self::ROOM / SPARSE_SLOTS / 8 * 8),
             _ => (1, Self::ROOM),
         };
-        let (inline_len, tails) = if beside + vector_len <= most {
+        let (inline_len, overflows) = if beside + vector_len <= most {
             (vector_len, 0)
         } else {
             Self::spill(beside, vector_len, encoding, most)?
         };
-        let tails_at = vector_at + inline_len;
-        let tids_at = tails_at + tails * size_of::<NodeRef>();
+        let overflows_at = vector_at + inline_len;
+        let tids_at = overflows_at + overflows * size_of::<NodeRef>();
         let without_tids = tids_at + of_lanes(2);
-        let slots = if tails > 0 {
+        let slots = if overflows > 0 {
             per_page
         } else {
             Self::ROOM / (without_tids + fewest_tids).next_multiple_of(8)
@@ -304,8 +305,8 @@ impl Layout {
         let room = Self::ROOM / slots / 8 * 8;
         let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
         let lengths_at = tids_at + tids * HeapTid::SIZE;
-        // A tail takes as much as there is.
-        let stride = if tails > 0 {
+        // An overflow record takes as much as there is.
+        let stride = if overflows > 0 {
             room
         } else {
             (lengths_at + of_lanes(2)).next_multiple_of(8)
@@ -317,8 +318,8 @@ impl Layout {
             slots: (Self::ROOM / stride) as u32,
             vector_len,
             inline_len,
-            tails,
-            tail_len: Self::tail_len(stride, encoding),
+            overflows,
+            overflow_len: Self::overflow_len(stride, encoding),
             lanes,
             links_at,
             generations_at,
@@ -327,34 +328,37 @@ impl Layout {
             scales_at,
             codes_at,
             vector_at,
-            tails_at,
+            overflows_at,
             tids_at,
             tids,
             lengths_at,
         })
     }
 
-    /// Bytes of a vector that a tail of this stride holds.
-    fn tail_len(stride: usize, encoding: Encoding) -> usize {
+    /// Bytes of a vector that an overflow record of this stride holds.
+    fn overflow_len(stride: usize, encoding: Encoding) -> usize {
         stride.saturating_sub(BODY) / encoding.unit() * encoding.unit()
     }
 
-    /// Divides a vector that does not fit a slot of `most` bytes between the record, which has `taken` bytes beside it, and as few tails as
+    /// Divides a vector that does not fit a slot of `most` bytes between the record, which has `taken` bytes beside it, and as few overflow records as
     /// possible. If vectors differ in length, the record has as much as it can.
     fn spill(taken: usize, vector_len: usize, encoding: Encoding, most: usize) -> Result<(usize, usize)> {
-        let tail = Self::tail_len(most / 8 * 8, encoding);
+        let overflow = Self::overflow_len(most / 8 * 8, encoding);
         let (head, unit) = (encoding.head(), encoding.unit());
-        for tails in 1..=vector_len.div_ceil(tail) {
-            let room = most.saturating_sub(taken + tails * size_of::<NodeRef>() + 8);
+        for overflows in 1..=vector_len.div_ceil(overflow) {
+            let room = most.saturating_sub(taken + overflows * size_of::<NodeRef>() + 8);
             if room < head + unit {
                 break;
             }
             let inline = head + (room - head) / unit * unit;
-            if inline + tails * tail >= vector_len {
+            if inline + overflows * overflow >= vector_len {
                 if encoding == Encoding::Sparse {
-                    return Ok((inline, tails));
+                    return Ok((inline, overflows));
                 }
-                return Ok((vector_len.saturating_sub(tails * tail).max(head + unit), tails));
+                return Ok((
+                    vector_len.saturating_sub(overflows * overflow).max(head + unit),
+                    overflows,
+                ));
             }
         }
         Err(Error::TooManyDimensionsForIndex {
@@ -423,7 +427,7 @@ impl Layout {
     /// Where the codes of a block of lanes are in a record.
     #[inline]
     pub(super) fn codes_of(&self, block: usize) -> std::ops::Range<usize> {
-        let len = code::codes_len(usize::from(self.shape.code_bits));
+        let len = rabitq::codes_len(usize::from(self.shape.code_bits));
         self.codes_at + block * len..self.codes_at + (block + 1) * len
     }
 
@@ -444,23 +448,22 @@ impl Layout {
         }
     }
 
-    /// Tails of a node, from what its record has of its vector.
+    /// Overflow records of a node, from what its record has of its vector.
     #[inline]
-    pub fn tail_count(&self, start: &[u8]) -> usize {
+    pub fn overflow_count(&self, start: &[u8]) -> usize {
         if self.shape.encoding == Encoding::Sparse {
-            (self.stored_len(start) - self.inline_len).div_ceil(self.tail_len)
+            (self.stored_len(start) - self.inline_len).div_ceil(self.overflow_len)
         } else {
-            self.tails
+            self.overflows
         }
     }
 
-    /// The bytes of a stored vector of this length that its tail `i` holds.
-    pub fn tail_range(&self, i: usize, stored_len: usize) -> std::ops::Range<usize> {
-        let start = self.inline_len + i * self.tail_len;
-        start..(start + self.tail_len).min(stored_len)
+    /// The bytes of a stored vector of this length that its overflow record `i` holds.
+    pub fn overflow_range(&self, i: usize, stored_len: usize) -> std::ops::Range<usize> {
+        let start = self.inline_len + i * self.overflow_len;
+        start..(start + self.overflow_len).min(stored_len)
     }
 }
 
 #[cfg(test)]
-#[path = "layout_tests.rs"]
 mod tests;

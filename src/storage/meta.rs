@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Encoding, Shape};
 use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::record::MAX_LEVEL;
-use super::{BlockNumber, Layout, Link, NodeRef, centre, corrupted, fnv1a};
+use super::{BlockNumber, Layout, Link, NodeRef, centroid, corrupted, fnv1a};
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::quantize::code::{MAX_BITS, WORD_BITS};
+use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
 
 /// The block of the meta page.
 pub const META_BLOCK: u32 = 0;
@@ -57,8 +57,8 @@ pub struct Parameters {
     pub ef_construction: u16,
     /// Seed of the levels and of the rotation.
     pub seed: u64,
-    /// The hash of the centre ([`centre::hash`]), which is on the pages after this one; 0 if there is none.
-    pub centre: u64,
+    /// The hash of the centroid ([`centroid::hash`]), which is on the pages after this one; 0 if there is none.
+    pub centroid: u64,
 }
 
 impl Element {
@@ -86,11 +86,11 @@ impl Element {
 impl Parameters {
     /// The first block that may hold records.
     pub fn first_node_block(&self) -> BlockNumber {
-        let centre = match self.centre {
+        let centroid = match self.centroid {
             0 => 0,
-            _ => centre::pages(self.shape.dimensions),
+            _ => centroid::pages(self.shape.dimensions),
         };
-        META_BLOCK + 1 + centre
+        META_BLOCK + 1 + centroid
     }
 
     /// Where things are in the records of the index, and where these begin.
@@ -302,7 +302,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || !parameters.element.allows(encoding, parameters.metric)
         || (coded && !encoding.is_dense())
         || (!coded && encoding.width().is_some())
-        || (parameters.centre != 0 && !centre::is_allowed(&parameters))
+        || (parameters.centroid != 0 && !centroid::is_allowed(&parameters))
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
         || Layout::of(parameters.shape).is_err()
@@ -348,7 +348,7 @@ mod tests {
         metric: Metric::Cosine,
         ef_construction: 64,
         seed: 0x1234_5678_9abc_def0,
-        centre: 0x0fed_cba9_8765_4321,
+        centroid: 0x0fed_cba9_8765_4321,
     };
 
     #[test]
@@ -419,7 +419,7 @@ mod tests {
         expected.extend(2u32.to_le_bytes()); // Metric::Cosine
         expected.extend(64u16.to_le_bytes());
         expected.extend(PARAMETERS.seed.to_le_bytes());
-        expected.extend(PARAMETERS.centre.to_le_bytes());
+        expected.extend(PARAMETERS.centroid.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
         assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 3_702_507_778);
         assert_eq!(page::lower(&page), 312);
@@ -502,13 +502,13 @@ mod tests {
             assert!(read(&page).is_err(), "{why}: {parameters:?}");
         };
         for metric in [Metric::InnerProduct, Metric::L1] {
-            refused(&Parameters { metric, ..PARAMETERS }, "a centre");
+            refused(&Parameters { metric, ..PARAMETERS }, "a centroid");
         }
         let metric = Metric::Hamming;
         refused(
             &Parameters {
                 metric,
-                centre: 0,
+                centroid: 0,
                 ..PARAMETERS
             },
             "a metric of bits",
@@ -517,7 +517,7 @@ mod tests {
             refused(
                 &Parameters {
                     element,
-                    centre: 0,
+                    centroid: 0,
                     ..PARAMETERS
                 },
                 "codes",

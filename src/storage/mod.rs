@@ -15,10 +15,10 @@
 //!
 //! Only [`buffers`] knows PostgreSQL.
 
-pub mod buffers;
-pub mod centre;
+pub mod buffer_store;
+pub mod centroid;
 pub mod layout;
-pub mod memory;
+pub mod memory_store;
 pub mod meta;
 pub mod node_page;
 pub mod page;

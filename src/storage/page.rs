@@ -43,8 +43,8 @@ pub enum PageKind {
     Meta = 1,
     /// Record slots.
     Node = 2,
-    /// Numbers of the centre, between the meta page and the first records.
-    Centre = 3,
+    /// Numbers of the centroid, between the meta page and the first records.
+    Centroid = 3,
 }
 
 /// Reads a u16 at `at`.

@@ -2,12 +2,12 @@
 //!
 //! | at | size | field |
 //! |---|---|---|
-//! | 0 | 1 | state: 0 free, 1 node, 2 dead node, 3 TID extension, 4 tail |
+//! | 0 | 1 | state: 0 free, 1 node, 2 dead node, 3 TID extension, 4 overflow record |
 //! | 1 | 1 | generation of the slot: at first that of its page, one more each time it is freed |
 //! | 2 | 1 | level |
 //! | 3 | 1 | number of links |
 //! | 4 | 2 | number of TIDs |
-//! | 6 | 1 | tail: generation of its owner |
+//! | 6 | 1 | overflow record: generation of its owner |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | owner: the node's level-0 record (itself on level 0) |
 //! | 12 | 4 | below: the node's record one level down; on level 0 and in an extension the next TID extension, or NONE |
@@ -15,13 +15,13 @@
 //! | .. | n | their generations |
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
 //! | .. | 2 x 2 n | coded: the offsets and the scales of the lanes' codes, bfloat16 |
-//! | .. | n b/8 | coded: the codes of b bits, 32 lanes side by side (`quantize::code`) |
+//! | .. | n b/8 | coded: the codes of b bits, 32 lanes side by side (`quantize::rabitq`) |
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
-//! | .. | 4 t | the node's tails |
+//! | .. | 4 t | the node's overflow records |
 //! | .. | 6 k | heap TIDs (level 0 only) |
 //! | .. | 2 n | coded: the lengths of the lanes' codes, bfloat16 |
 //!
-//! A TID extension has the same 16 bytes and then as many TIDs as fit in the stride; a tail has them and then the bytes of its part of the
+//! A TID extension has the same 16 bytes and then as many TIDs as fit in the stride; an overflow record has them and then the bytes of its part of the
 //! vector. `layout` has the sizes.
 //!
 //! The highest bit of a TID's offset, which no line pointer needs, says that a scan found the row dead to everyone. VACUUM takes the TID out.
@@ -33,7 +33,7 @@ use super::page::{get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, HeapTid, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
 use crate::quantize::bfloat16::Bf16;
-use crate::quantize::code::{self, Factors, LANES};
+use crate::quantize::rabitq::{self, Factors, LANES};
 
 /// Levels are 0..=MAX_LEVEL.
 pub const MAX_LEVEL: u8 = 31;
@@ -60,7 +60,7 @@ pub enum State {
     /// More TIDs of a node.
     Extension = 3,
     /// More of a node's vector.
-    Tail = 4,
+    Overflow = 4,
 }
 
 /// Where the offset is in a stored TID.
@@ -118,7 +118,7 @@ impl<'a> Record<'a> {
             1 => State::Node,
             2 => State::Dead,
             3 => State::Extension,
-            4 => State::Tail,
+            4 => State::Overflow,
             _ => return corrupted(block, "invalid record state"),
         };
         let record = Record {
@@ -172,7 +172,7 @@ impl<'a> Record<'a> {
         NodeRef(get_u32(self.bytes, OWNER))
     }
 
-    /// Of a tail: the generation of its owner.
+    /// Of an overflow record: the generation of its owner.
     pub fn owner_generation(&self) -> u8 {
         self.bytes[OWNER_GENERATION]
     }
@@ -186,24 +186,27 @@ impl<'a> Record<'a> {
     /// The bytes of the stored vector that are in the record, at no particular alignment.
     #[inline]
     pub fn vector(&self) -> &'a [u8] {
-        &self.bytes[self.layout.vector_at..self.layout.tails_at]
+        &self.bytes[self.layout.vector_at..self.layout.overflows_at]
     }
 
-    /// The node's tails, as many as its vector needs.
-    pub fn tails(&self) -> impl Iterator<Item = NodeRef> + use<'a> {
-        let count = self.layout.tail_count(self.vector());
-        let tails = &self.bytes[self.layout.tails_at..self.layout.tids_at];
-        tails.chunks_exact(4).take(count).map(|tail| NodeRef(get_u32(tail, 0)))
+    /// The node's overflow records, as many as its vector needs.
+    pub fn overflows(&self) -> impl Iterator<Item = NodeRef> + use<'a> {
+        let count = self.layout.overflow_count(self.vector());
+        let overflows = &self.bytes[self.layout.overflows_at..self.layout.tids_at];
+        overflows
+            .chunks_exact(4)
+            .take(count)
+            .map(|overflow| NodeRef(get_u32(overflow, 0)))
     }
 
-    /// Whether the vector is all there: a crash may leave a record before its tails.
+    /// Whether the vector is all there: a crash may leave a record before its overflow records.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.layout.tails == 0 || self.tails().all(|tail| tail != NodeRef::NONE)
+        self.layout.overflows == 0 || self.overflows().all(|overflow| overflow != NodeRef::NONE)
     }
 
-    /// Of a tail: the bytes of its part of the vector, and beyond.
-    pub fn tail_bytes(&self) -> &'a [u8] {
+    /// Of an overflow record: the bytes of its part of the vector, and beyond.
+    pub fn overflow_bytes(&self) -> &'a [u8] {
         &self.bytes[BODY..]
     }
 
@@ -256,7 +259,7 @@ impl<'a> Record<'a> {
     /// Reads the code in lane `i`; `words` has the layout's number of them.
     pub fn read_code(&self, i: usize, words: &mut [u32]) -> Factors {
         let codes = self.layout.codes_of(i / LANES);
-        code::read_lane(&self.bytes[codes], i % LANES, words);
+        rabitq::read_lane(&self.bytes[codes], i % LANES, words);
         Factors {
             offset: self.factor(self.layout.offsets_at, i),
             scale: self.factor(self.layout.scales_at, i),
@@ -317,7 +320,7 @@ impl<'a> Record<'a> {
     fn tid_capacity(&self) -> usize {
         match self.state {
             State::Extension => (self.layout.stride - BODY) / HeapTid::SIZE,
-            State::Tail => 0,
+            State::Overflow => 0,
             _ => self.layout.tids,
         }
     }
@@ -361,7 +364,7 @@ impl<'a> RecordMut<'a> {
         put_u32(self.bytes, OWNER, owner.some().unwrap_or(node).0);
         put_u32(self.bytes, BELOW, below.0);
         if matches!(state, State::Node | State::Dead) {
-            self.set_tails(std::iter::repeat_n(NodeRef::NONE, self.layout.tails));
+            self.set_overflows(std::iter::repeat_n(NodeRef::NONE, self.layout.overflows));
         }
         Link { node, generation }
     }
@@ -404,19 +407,19 @@ impl<'a> RecordMut<'a> {
 
     /// Stores the start of a stored vector, as much of it as is kept in a record.
     pub fn set_vector(&mut self, stored: &[u8]) {
-        self.bytes[self.layout.vector_at..self.layout.tails_at].copy_from_slice(&stored[..self.layout.inline_len]);
+        self.bytes[self.layout.vector_at..self.layout.overflows_at].copy_from_slice(&stored[..self.layout.inline_len]);
     }
 
-    /// Points to the tails.
-    pub fn set_tails(&mut self, tails: impl Iterator<Item = NodeRef>) {
-        let places = self.bytes[self.layout.tails_at..self.layout.tids_at].chunks_exact_mut(4);
-        for (place, tail) in places.zip(tails) {
-            put_u32(place, 0, tail.0);
+    /// Points to the overflow records.
+    pub fn set_overflows(&mut self, overflows: impl Iterator<Item = NodeRef>) {
+        let places = self.bytes[self.layout.overflows_at..self.layout.tids_at].chunks_exact_mut(4);
+        for (place, overflow) in places.zip(overflows) {
+            put_u32(place, 0, overflow.0);
         }
     }
 
-    /// Of a tail: stores its part of a vector, and whose it is.
-    pub fn set_tail(&mut self, owner_generation: u8, bytes: &[u8]) {
+    /// Of an overflow record: stores its part of a vector, and whose it is.
+    pub fn set_overflow(&mut self, owner_generation: u8, bytes: &[u8]) {
         self.bytes[OWNER_GENERATION] = owner_generation;
         self.bytes[BODY..BODY + bytes.len()].copy_from_slice(bytes);
     }
@@ -453,7 +456,7 @@ impl<'a> RecordMut<'a> {
             put_u16(self.bytes, self.layout.scales_at + 2 * i, scale.to_bits());
             put_u16(self.bytes, self.layout.lengths_at + 2 * i, length.to_bits());
             let codes = self.layout.codes_of(i / LANES);
-            code::set_lane(&mut self.bytes[codes], i % LANES, code.words);
+            rabitq::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);
         }
     }
@@ -532,5 +535,4 @@ impl<'a> RecordMut<'a> {
 }
 
 #[cfg(test)]
-#[path = "record_tests.rs"]
 mod tests;

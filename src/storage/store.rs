@@ -84,7 +84,7 @@ pub trait PageStore {
 pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<BlockNumber>) -> Result<BlockNumber> {
     loop {
         match store.target(full)? {
-            // The last page, or what a damaged free space map names, may be one of the centre's.
+            // The last page, or what a damaged free space map names, may be one of the centroid's.
             Some(block) if block < layout.first_block => full = Some(block),
             Some(block) => return Ok(block),
             None => {

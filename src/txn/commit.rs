@@ -3,14 +3,14 @@
 //!
 //! PostgreSQL calls those who asked for it in the opposite order of their asking. One of them may be postgres_fdw, which commits on other servers when it is called
 //! before a commit, so that nothing should fail afterwards; and it asks when the session first connects to one. So a transaction that has staged rows
-//! moves to the front at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
+//! moves to the queue at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
 //! stages rows in a callback is served by that.
 
 use std::ffi::{c_int, c_void};
 
 use pgrx::{check_for_interrupts, pg_guard, pg_sys};
 
-use super::list::List;
+use super::staged_rows::List;
 use super::{STAGING, Staging};
 use crate::reserve;
 

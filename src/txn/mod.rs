@@ -14,10 +14,10 @@
 //! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
 
 mod commit;
-pub mod last;
-mod list;
+pub mod insert_counters;
 pub mod parallel;
 mod speculative;
+mod staged_rows;
 mod statement;
 
 use std::cell::RefCell;
@@ -28,18 +28,18 @@ use pgrx::{PgList, pg_sys};
 
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
-use crate::graph::Graph;
-use crate::graph::bounds::Keys;
-use crate::graph::insert::{Inserter, NewRow};
-use crate::graph::space::{Point, Query, Space};
-use crate::graph::value::RowValue;
-use crate::storage::buffers::{self, BufferStore, Mode, or_raise};
+use crate::hnsw::Graph;
+use crate::hnsw::distance_bounds::Keys;
+use crate::hnsw::indexed_value::RowValue;
+use crate::hnsw::insert::{Inserter, NewRow};
+use crate::hnsw::space::{Point, Query, Space};
+use crate::storage::buffer_store::{self, BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::{HeapTid, PageStore};
 
-use last::Measured;
-use list::List;
+use insert_counters::Measured;
 use speculative::Fate;
+use staged_rows::List;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
@@ -121,7 +121,7 @@ impl Staged {
         // SAFETY: as the caller promises.
         unsafe {
             (*(*index).rd_index).indrelid == self.heap
-                && (buffers::file_of(index) == self.file || or_raise(index, built_in(index)) == self.built_in)
+                && (buffer_store::file_of(index) == self.file || or_raise(index, built_in(index)) == self.built_in)
         }
     }
 
@@ -204,7 +204,7 @@ impl Staged {
         let graph = Graph::with(&store, Arc::clone(&self.space));
         let mut inserter = Inserter::default();
         // SAFETY: as the caller promises.
-        let file = unsafe { buffers::file_of(index) };
+        let file = unsafe { buffer_store::file_of(index) };
         let copied = self
             .copied
             .filter(|&(copy, _)| copy == file)
@@ -215,7 +215,7 @@ impl Staged {
         let inserted = if doubtful.is_empty() {
             HashSet::new()
         } else {
-            graph.reconnect(&mut inserter, buffers::maintenance_memory())?;
+            graph.reconnect(&mut inserter, buffer_store::maintenance_memory())?;
             graph.find_rows(doubtful)?
         };
         self.list.begin_insertion();
@@ -285,7 +285,7 @@ impl Staging {
     /// `index` is an open index of this access method.
     unsafe fn find(&self, index: pg_sys::Relation) -> Option<usize> {
         // SAFETY: as the caller promises.
-        let (id, file) = unsafe { ((*index).rd_id, buffers::file_of(index)) };
+        let (id, file) = unsafe { ((*index).rd_id, buffer_store::file_of(index)) };
         let is_it = |staged: &Staged| staged.index == id && staged.file == file;
         match self.indexes.get(self.last) {
             Some(last) if is_it(last) => Some(self.last),
@@ -385,7 +385,7 @@ pub unsafe fn stage(
                         index: (*index).rd_id,
                         heap: (*heap).rd_id,
                         method: (*(*index).rd_rel).relam,
-                        file: buffers::file_of(index),
+                        file: buffer_store::file_of(index),
                         built_in,
                         space: Arc::clone(space),
                         list: List::default(),
@@ -513,7 +513,7 @@ pub unsafe fn forget(index: pg_sys::Relation) {
         (
             (*index).rd_id,
             heap,
-            buffers::file_of(index),
+            buffer_store::file_of(index),
             (*row).relpersistence as u8,
         )
     };

@@ -362,9 +362,9 @@ impl Drop for Cluster {
         let crashed = self.has_crashed();
         if crashed || std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(30).collect();
+            let overflow: Vec<_> = log.lines().rev().take(30).collect();
             println!("end of the server's log:");
-            tail.iter().rev().for_each(|line| println!("    {line}"));
+            overflow.iter().rev().for_each(|line| println!("    {line}"));
         }
         if self.server.lock().is_ok_and(|server| server.is_some()) {
             // Immediate shutdown: nothing of this cluster is needed any more.

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cluster::Cluster;
 use crate::data::{self, random, run};
-use crate::effort::rounds;
 use crate::load::{self, Load, ROWS};
+use crate::search_effort::rounds;
 
 #[test]
 fn writers_readers_and_vacuum_at_once() {

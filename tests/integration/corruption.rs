@@ -12,10 +12,10 @@ use postgres::{Client, Error};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::answers::{assert_agree, assert_sound};
 use crate::cluster::Cluster;
 use crate::data::{random, vector};
-use crate::effort::rounds;
+use crate::exactness::{assert_agree, assert_sound};
+use crate::search_effort::rounds;
 
 const TABLES: usize = 14;
 /// Rows of each table without a vector.
@@ -317,7 +317,7 @@ fn damaged_scalars_never_harm_the_server() {
 }
 
 #[test]
-fn damaged_tails_never_harm_the_server() {
+fn damaged_overflows_never_harm_the_server() {
     damage_and_use(
         Kind {
             rows: 150,
@@ -325,7 +325,7 @@ fn damaged_tails_never_harm_the_server() {
             opclass: "vector_l2_ops",
             operator: "<->",
         },
-        "damaged_tails_never_harm_the_server",
+        "damaged_overflows_never_harm_the_server",
     );
 }
 

@@ -10,11 +10,11 @@ use postgres::Client;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::answers::{Scan, assert_agree, assert_each_found, assert_sound, choose, is_used};
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{load, random, vector};
-use crate::effort::rounds;
+use crate::exactness::{Scan, assert_agree, assert_each_found, assert_sound, choose, is_used};
 use crate::load::targets;
+use crate::search_effort::rounds;
 
 /// Starts the server after a crash. Every other time it writes no full pages from then on: a page that was being written when
 /// the processes died is whole all the same, since the kernel has it.

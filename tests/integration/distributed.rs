@@ -2,9 +2,9 @@
 
 use postgres::Client;
 
-use crate::answers::{Neighbour, assert_plausible, nearest};
 use crate::cluster::{Cluster, extension};
 use crate::data::{load, random, run};
+use crate::exactness::{Neighbour, assert_plausible, nearest};
 use crate::load::targets;
 
 const ROWS: i64 = 4_000;

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 
 use crate::cluster::Cluster;
 use crate::data::random;
-use crate::effort::rounds;
+use crate::search_effort::rounds;
 
 /// A type, and values of it to start from.
 struct Kind {

@@ -5,7 +5,6 @@
 //! `PG_ALOPEX_TEST_SEED` repeats the random choices of a failed run, as far as timing allows; every failure names it. `PG_ALOPEX_SOAK=1` runs the long form of those that have one (see
 //! [`effort`]).
 
-mod answers;
 mod builds;
 mod cluster;
 mod commit;
@@ -13,17 +12,18 @@ mod concurrency;
 mod corruption;
 mod crash;
 mod data;
+mod disk_space;
 mod distributed;
-mod effort;
+mod exactness;
 mod input;
 mod isolation;
+mod killed_tuples;
 mod load;
-mod marks;
 mod memory;
 mod recall;
 mod recovery;
 mod reference;
-mod space;
+mod search_effort;
 mod staging;
 mod standby;
 mod upgrade;

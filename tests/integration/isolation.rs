@@ -3,9 +3,9 @@
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::answers::{Neighbour, Scan, choose, nearest};
 use crate::cluster::Cluster;
 use crate::data::{run, vector};
+use crate::exactness::{Neighbour, Scan, choose, nearest};
 
 const ROWS: i64 = 60;
 

@@ -7,9 +7,9 @@ use postgres::{Client, Statement};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::answers::{Scan, assert_agree, assert_each_found, assert_plausible, assert_sound, choose, nearest};
 use crate::cluster::Cluster;
 use crate::data::{load, vector};
+use crate::exactness::{Scan, assert_agree, assert_each_found, assert_plausible, assert_sound, choose, nearest};
 
 /// Rows of the table before the load.
 pub const ROWS: i64 = 3_000;

@@ -4,10 +4,10 @@ use postgres::Client;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use crate::answers::{Scan, assert_sound, recall};
 use crate::cluster::Cluster;
 use crate::data::{insert, load, random, vector};
-use crate::effort::rounds;
+use crate::exactness::{Scan, assert_sound, recall};
+use crate::search_effort::rounds;
 
 const ROWS: i64 = 9_000;
 
@@ -37,14 +37,17 @@ fn half_of_the_rows_removed_leave_the_recall_of_a_new_index() {
         assert_sound(&mut client, "items_embedding");
         let recalls =
             |client: &mut Client| widths.map(|ef_search| recall(client, "items", &others, Scan::Index { ef_search }));
-        let mended = recalls(&mut client);
+        let repaired = recalls(&mut client);
         client
             .batch_execute("REINDEX INDEX items_embedding")
             .expect("the index is built anew");
         let built = recalls(&mut client);
-        println!("{mended:?} after VACUUM, {built:?} after REINDEX, at ef_search {widths:?}");
-        for (mended, built) in mended.into_iter().zip(built) {
-            assert!(mended >= built - 0.005, "{mended} after VACUUM, {built} after REINDEX");
+        println!("{repaired:?} after VACUUM, {built:?} after REINDEX, at ef_search {widths:?}");
+        for (repaired, built) in repaired.into_iter().zip(built) {
+            assert!(
+                repaired >= built - 0.005,
+                "{repaired} after VACUUM, {built} after REINDEX"
+            );
         }
         insert(&mut client, "items", &gone);
     }

@@ -8,8 +8,8 @@ use rand::rngs::SmallRng;
 
 use crate::cluster::{Cluster, wait_for};
 use crate::data::random;
-use crate::effort::rounds;
 use crate::load::{self, Load, ROWS};
+use crate::search_effort::rounds;
 
 /// A loaded server: one that keeps its WAL in `archive` beside its data directory.
 fn primary() -> (Cluster, Client) {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use postgres::Client;
 
-use crate::answers::{Scan, assert_agree, choose, nearest};
 use crate::cluster::{Cluster, extension, wait_for};
 use crate::data::{load, run, vector};
+use crate::exactness::{Scan, assert_agree, choose, nearest};
 
 const ROWS: i64 = 400;
 

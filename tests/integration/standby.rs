@@ -3,14 +3,14 @@
 
 use postgres::Client;
 
-use crate::answers::{Neighbour, Scan, assert_each_found, choose, nearest};
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{random, vector};
-use crate::effort::rounds;
+use crate::exactness::{Neighbour, Scan, assert_each_found, choose, nearest};
 use crate::load::{self, Load, ROWS};
+use crate::search_effort::rounds;
 
 /// Waits until the standby has replayed what the primary has written so far.
-fn catch_up(primary: &mut Client, standby: &mut Client) {
+fn reselect_after_concurrent_inserts(primary: &mut Client, standby: &mut Client) {
     let lsn: String = primary
         .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
         .expect("a position")
@@ -52,7 +52,7 @@ fn a_standby_answers_as_its_primary() {
     // Built after the standby was made: the build too has to arrive by WAL.
     load::create_index(&mut on_primary);
     let mut on_standby = standby.client();
-    catch_up(&mut on_primary, &mut on_standby);
+    reselect_after_concurrent_inserts(&mut on_primary, &mut on_standby);
     let targets = load::targets(&mut random, 100);
     assert_eq!(
         answers(&mut on_primary, &targets),
@@ -72,7 +72,7 @@ fn a_standby_answers_as_its_primary() {
         let ((), taken) = load.run(&mut random, || ());
         first = taken.end;
         remove_dead_rows(&mut on_primary);
-        catch_up(&mut on_primary, &mut on_standby);
+        reselect_after_concurrent_inserts(&mut on_primary, &mut on_standby);
         assert_eq!(
             answers(&mut on_primary, &targets),
             answers(&mut on_standby, &targets),

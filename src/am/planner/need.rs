@@ -1,0 +1,287 @@
+//! What the nodes above a scan need of its rows.
+//!
+//! A node directly below a LIMIT, or one whose rows are only passed on to it, is read a little, and
+//! its order is shown to somebody or bounds the rows: there it is enough that rows are in order
+//! within the precision of stored vectors. A node that compares neighbours (Unique, Group, Merge
+//! Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
+
+use std::ffi::CStr;
+
+use pgrx::PgList;
+use pgrx::pg_sys::{self, NodeTag};
+
+use super::condition::{call, is_safe, without_relabelling};
+use super::{distance, scan};
+use crate::am::radius_key::Mode;
+
+/// How much of a node's rows is read.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    All,
+    /// As many as a LIMIT says, which are all by the planner's estimate.
+    AllByEstimate,
+    /// Some: by the expression of a LIMIT if that is not known yet, which may be NULL and then
+    /// means all.
+    Some(Option<*mut pg_sys::Node>),
+}
+
+/// How much its order matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    /// It is passed on.
+    Shown,
+    /// It decides which of several inputs is read next.
+    Merged,
+    /// Neighbours are compared; one that is late may be in the wrong place, and no row is lost.
+    Compared,
+    /// Values are computed from it: of all rows that are read, so of the late ones too where rows are refused.
+    Counted,
+    /// Answers are wrong if it is.
+    ReliedOn,
+}
+
+/// What is needed of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    reading: Reading,
+    order: Order,
+}
+
+impl Need {
+    /// All rows.
+    pub const ALL: Need = Need {
+        reading: Reading::All,
+        order: Order::Shown,
+    };
+    /// Rows one after the other, as long as somebody fetches some.
+    pub const FETCHED: Need = Need {
+        reading: Reading::Some(None),
+        order: Order::Shown,
+    };
+
+    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are refused.
+    pub fn mode(self, has_radius: bool, is_filtered: bool) -> Mode {
+        match (self.reading, self.order) {
+            (Reading::All, _) => Mode::Exact,
+            (Reading::AllByEstimate, _) if !has_radius => Mode::Exact,
+            (_, Order::Shown) => Mode::Fast,
+            (_, Order::Merged) => Mode::Strict,
+            (_, Order::Compared) => Mode::Reordered,
+            (_, Order::Counted) if !is_filtered => Mode::Reordered,
+            (_, Order::Counted | Order::ReliedOn) => Mode::Exact,
+        }
+    }
+
+    /// The count of a LIMIT that is not known yet.
+    pub fn limit(self) -> Option<*mut pg_sys::Node> {
+        match self.reading {
+            Reading::Some(limit) => limit,
+            _ => None,
+        }
+    }
+
+    /// What a node needs that refuses rows.
+    fn filtered(self) -> Need {
+        match self.order {
+            Order::Counted => self.at_least(Order::ReliedOn),
+            _ => self,
+        }
+    }
+
+    fn at_least(self, order: Order) -> Need {
+        Need {
+            order: self.order.max(order),
+            ..self
+        }
+    }
+}
+
+/// Visits the plans of a statement from the top.
+///
+/// # Safety
+/// `statement` is a statement that was planned and is not yet in use; new nodes are allocated where
+/// it is.
+pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let subplans = PgList::<pg_sys::Plan>::from_pg((*statement).subplans);
+        let mut visitor = Visitor {
+            orders: vec![Order::Shown; subplans.len()],
+        };
+        visitor.visit((*statement).planTree, top);
+        // Those that are read by another are before it.
+        for number in (0..subplans.len()).rev() {
+            if let Some(plan) = subplans.get_ptr(number) {
+                let need = Need::ALL.at_least(visitor.orders[number]);
+                visitor.visit(plan, need);
+            }
+        }
+    }
+}
+
+struct Visitor {
+    /// For each sub-plan, how much its order matters to those that were visited.
+    orders: Vec<Order>,
+}
+
+impl Visitor {
+    /// # Safety
+    /// `plan` is a plan, or null.
+    unsafe fn visit(&mut self, plan: *mut pg_sys::Plan, need: Need) {
+        if plan.is_null() {
+            return;
+        }
+        // SAFETY: as the caller promises; the tag says what a node is.
+        unsafe {
+            pg_sys::check_stack_depth();
+            let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
+                NodeTag::T_IndexScan => {
+                    scan::tell(plan.cast(), need);
+                    (need, need)
+                }
+                NodeTag::T_Limit => {
+                    distance::leave_out(plan.cast());
+                    (below_limit(plan.cast(), need), Need::ALL)
+                }
+                // They pass rows on.
+                NodeTag::T_Result
+                | NodeTag::T_ProjectSet
+                | NodeTag::T_LockRows
+                | NodeTag::T_Material
+                | NodeTag::T_Memoize
+                | NodeTag::T_Gather
+                | NodeTag::T_GatherMerge => (need, need),
+                NodeTag::T_SubqueryScan => {
+                    let need = match (*plan).qual.is_null() {
+                        true => need,
+                        false => need.filtered(),
+                    };
+                    self.visit((*plan.cast::<pg_sys::SubqueryScan>()).subplan, need);
+                    (need, need)
+                }
+                NodeTag::T_Append => {
+                    self.visit_all((*plan.cast::<pg_sys::Append>()).appendplans, need);
+                    (need, need)
+                }
+                NodeTag::T_MergeAppend => {
+                    let need = need.at_least(Order::Merged);
+                    self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
+                    (need, need)
+                }
+                // Nobody knows, but that it does something with rows.
+                NodeTag::T_CustomScan => {
+                    let need = need.filtered().at_least(Order::Compared);
+                    self.visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans, need);
+                    (need, need)
+                }
+                // For each row of the one all rows of the other.
+                NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need.filtered(), Need::ALL),
+                NodeTag::T_MergeJoin | NodeTag::T_Unique | NodeTag::T_Group | NodeTag::T_SetOp => {
+                    let need = need.at_least(Order::ReliedOn);
+                    (need, need)
+                }
+                NodeTag::T_Agg => match (*plan.cast::<pg_sys::Agg>()).aggstrategy {
+                    pg_sys::AggStrategy::AGG_SORTED => (need.at_least(Order::ReliedOn), Need::ALL),
+                    _ => (Need::ALL, Need::ALL),
+                },
+                NodeTag::T_IncrementalSort => (need.at_least(Order::Compared), Need::ALL),
+                NodeTag::T_WindowAgg => (need.at_least(Order::Counted), Need::ALL),
+                NodeTag::T_CteScan => {
+                    let number = (*plan.cast::<pg_sys::CteScan>()).ctePlanId as usize;
+                    if let Some(order) = number.checked_sub(1).and_then(|number| self.orders.get_mut(number)) {
+                        *order = need.order.max(*order);
+                    }
+                    (need, need)
+                }
+                // Sort, Hash, ModifyTable and others read all before they go on.
+                _ => (Need::ALL, Need::ALL),
+            };
+            self.visit((*plan).lefttree, left);
+            self.visit((*plan).righttree, right);
+        }
+    }
+
+    /// # Safety
+    /// `plans` is a list of plans, or null.
+    unsafe fn visit_all(&mut self, plans: *mut pg_sys::List, need: Need) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            for plan in PgList::<pg_sys::Plan>::from_pg(plans).iter_ptr() {
+                self.visit(plan, need);
+            }
+        }
+    }
+}
+
+/// What a LIMIT needs of what is below it.
+unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
+    // SAFETY: the caller has a node of a plan.
+    unsafe {
+        let rows = (*(*limit).plan.lefttree).plan_rows;
+        let reading = match count((*limit).limitCount) {
+            Count::All => need.reading,
+            Count::Rows(_) if is_minimum((*limit).plan.targetlist) => Reading::All,
+            Count::Unknown(limit) => Reading::Some(limit),
+            Count::Rows(wanted) => match count((*limit).limitOffset) {
+                Count::Rows(offset) if wanted + offset >= rows => Reading::AllByEstimate,
+                Count::All if wanted >= rows => Reading::AllByEstimate,
+                _ => Reading::Some(None),
+            },
+        };
+        let need = Need { reading, ..need };
+        match (*limit).limitOption {
+            pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES => need.at_least(Order::Compared),
+            _ => need,
+        }
+    }
+}
+
+/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with
+/// LIMIT 1, which nobody has written, so that an approximate row will not do.
+///
+/// # Safety
+/// `columns` is a list of a query's or a plan's columns, or null.
+pub unsafe fn is_minimum(columns: *mut pg_sys::List) -> bool {
+    // SAFETY: as the caller promises; a column's name is a string, if it has one.
+    unsafe {
+        let columns = PgList::<pg_sys::TargetEntry>::from_pg(columns);
+        let name = columns
+            .get_ptr(0)
+            .map_or(std::ptr::null_mut(), |column| (*column).resname);
+        columns.len() == 1 && !name.is_null() && CStr::from_ptr(name) == c"agg_target"
+    }
+}
+
+/// A number of rows in LIMIT or OFFSET.
+enum Count {
+    /// None is given.
+    All,
+    Rows(f64),
+    /// Known when the statement runs; perhaps with an expression that can be evaluated for it.
+    Unknown(Option<*mut pg_sys::Node>),
+}
+
+unsafe fn count(node: *mut pg_sys::Node) -> Count {
+    // SAFETY: the caller has an expression of type bigint, or null.
+    unsafe {
+        if node.is_null() {
+            return Count::All;
+        }
+        let mut inner = without_relabelling(node);
+        if let Some((function, arguments)) = call(inner)
+            && u32::from(function) == pg_sys::F_INT8_INT4
+            && let [argument] = arguments[..]
+        {
+            inner = without_relabelling(argument);
+        }
+        if (*inner).type_ == NodeTag::T_Const && inner == node {
+            let constant = &*inner.cast::<pg_sys::Const>();
+            return match constant.constisnull {
+                true => Count::All,
+                false => Count::Rows(constant.constvalue.value() as i64 as f64),
+            };
+        }
+        let is_integer = matches!(pg_sys::exprType(inner), pg_sys::INT8OID | pg_sys::INT4OID);
+        Count::Unknown((is_integer && is_safe(inner)).then_some(inner))
+    }
+}

@@ -1,0 +1,242 @@
+//! What a plan tells a scan besides the value to search for: how the rows are to come, and how far
+//! they may be.
+//!
+//! The planner's hook (`plan`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of the
+//! value. That needs no function, on which somebody would have to have EXECUTE, and nothing in it
+//! is evaluated that may fail. The program is a `bytea`: a byte that names the mode, one that names
+//! an operand with the count of a LIMIT (0: none), then conditions on the distance (`bound`).
+//!
+//! What arrives is an array or a value of the index's type, each with a size in its first four
+//! bytes. The next four are 1 for such an array, the number of its dimensions; of a value they are
+//! the number of its dimensions or bits, and a value of one dimension is smaller than the array.
+
+use pgrx::varlena::{varatt_is_4b_u, vardata_4b, varsize_4b};
+use pgrx::{PgTupleDesc, pg_sys};
+
+use super::bound::{self, Operand};
+use crate::error::{Error, Result};
+use crate::types::varlena::Varlena;
+
+/// How a scan returns its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// As the graph gives them: in order but for the precision of stored vectors, and for rows
+    /// found late, which come last.
+    Fast,
+    /// Likewise, and in order whatever `hnsw.iterative_scan` says.
+    Strict,
+    /// As the graph gives them; the executor puts them into the order of the table's distances.
+    Reordered,
+    /// All, in the order of the table's distances.
+    Exact,
+}
+
+/// What a scan is to return.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The value to search for; none if it is NULL.
+    pub value: Option<pg_sys::Datum>,
+    /// The distance beyond which no row is wanted, below zero if none is; rows whose distance is
+    /// NULL are not wanted either then.
+    pub radius: Option<f64>,
+    /// Whether rows whose distance is NaN are wanted with a radius.
+    pub nan: bool,
+    pub mode: Mode,
+}
+
+/// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its
+/// element.
+#[repr(C)]
+struct Header {
+    varlena: i32,
+    dimensions: i32,
+    offset: i32,
+    element: pg_sys::Oid,
+    length: i32,
+    first: i32,
+}
+
+impl Header {
+    const ONE_ROW: Header = Header {
+        varlena: 0,
+        dimensions: 1,
+        offset: 0,
+        element: pg_sys::RECORDOID,
+        length: 1,
+        first: 1,
+    };
+}
+
+/// The size of the largest value of one dimension: a sparse vector with its one component. Arrays
+/// with a row are larger.
+const MAX_OF_ONE: usize = 24;
+
+/// The fields of a row before its operands.
+pub const FIXED_FIELDS: usize = 2;
+
+/// Operands that a program may have.
+pub const MAX_OPERANDS: usize = 100;
+
+/// What a scan key says.
+///
+/// # Errors
+/// [`Error::InvalidPlan`], if it is an array and not one of ours.
+///
+/// # Safety
+/// `datum` is a value of the index's type or what a plan has in its place, detoasted by the
+/// executor or a constant; or it is NULL.
+pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wanted> {
+    let plain = |value| Wanted {
+        value,
+        radius: None,
+        nan: true,
+        mode: Mode::Fast,
+    };
+    if is_null {
+        return Ok(plain(None));
+    }
+    // SAFETY: as the caller promises. Both have four bytes behind a header of four.
+    unsafe {
+        let header = datum.cast_mut_ptr::<Header>();
+        if !varatt_is_4b_u(header.cast()) || varsize_4b(header.cast()) <= MAX_OF_ONE || (*header).dimensions != 1 {
+            return Ok(plain(Some(datum)));
+        }
+        let (value, program, operands) = fields(header)?;
+        let Some((&[mode, limit], conditions)) = program.split_first_chunk() else {
+            return Err(Error::InvalidPlan);
+        };
+        let is_limited = match usize::from(limit).checked_sub(1).map(|limit| operands.get(limit)) {
+            None => true,
+            Some(Some(Operand::Number(_))) => true,
+            Some(Some(Operand::Null)) => false,
+            _ => return Err(Error::InvalidPlan),
+        };
+        let mode = match mode {
+            _ if !is_limited => Mode::Exact,
+            _ if mode == Mode::Fast as u8 => Mode::Fast,
+            _ if mode == Mode::Strict as u8 => Mode::Strict,
+            _ if mode == Mode::Reordered as u8 => Mode::Reordered,
+            _ if mode == Mode::Exact as u8 => Mode::Exact,
+            _ => return Err(Error::InvalidPlan),
+        };
+        let bound = bound::bound(conditions, &operands)?;
+        Ok(Wanted {
+            value,
+            radius: bound.map(|bound| bound.radius),
+            nan: bound.is_none_or(|bound| bound.nan),
+            mode,
+        })
+    }
+}
+
+/// The fields of the row: the value to search for, the program, and its operands.
+///
+/// # Safety
+/// `array` has a plain header, whose size is that of the value.
+unsafe fn fields(array: *mut Header) -> Result<(Option<pg_sys::Datum>, Vec<u8>, Vec<Operand>)> {
+    // SAFETY: the sizes are checked before what they say is there is read; PostgreSQL takes a row
+    // apart by its own description.
+    unsafe {
+        let expected = Header::ONE_ROW;
+        let size = varsize_4b(array.cast());
+        let start = size_of::<Header>();
+        let least = start + size_of::<pg_sys::HeapTupleHeaderData>();
+        if size < least
+            || (*array).offset != expected.offset
+            || (*array).element != expected.element
+            || (*array).length != expected.length
+            || (*array).first != expected.first
+        {
+            return Err(Error::InvalidPlan);
+        }
+        let row = array.add(1).cast::<pg_sys::HeapTupleHeaderData>();
+        let datum = (*row).t_choice.t_datum;
+        if !varatt_is_4b_u(row.cast())
+            || !(least - start..=size - start).contains(&varsize_4b(row.cast()))
+            || datum.datum_typeid != pg_sys::RECORDOID
+        {
+            return Err(Error::InvalidPlan);
+        }
+        let description = PgTupleDesc::from_pg(pg_sys::lookup_rowtype_tupdesc(pg_sys::RECORDOID, datum.datum_typmod));
+        if !(FIXED_FIELDS..=FIXED_FIELDS + MAX_OPERANDS).contains(&description.len()) {
+            return Err(Error::InvalidPlan);
+        }
+        let mut tuple = pg_sys::HeapTupleData {
+            t_len: varsize_4b(row.cast()) as u32,
+            t_data: row,
+            ..Default::default()
+        };
+        let mut values = vec![pg_sys::Datum::null(); description.len()];
+        let mut nulls = vec![false; description.len()];
+        pg_sys::heap_deform_tuple(
+            &mut tuple,
+            description.as_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+        );
+        let type_of = |field| description.get(field).map(|attribute| attribute.atttypid);
+        let (value, value_type) = ((!nulls[0]).then_some(values[0]), type_of(0));
+        if nulls[1] || type_of(1) != Some(pg_sys::BYTEAOID) {
+            return Err(Error::InvalidPlan);
+        }
+        let program = Varlena::from_datum(values[1]);
+        let bytes = std::slice::from_raw_parts(
+            vardata_4b(program.as_ptr()).cast::<u8>(),
+            program.size() - pg_sys::VARHDRSZ,
+        );
+        let mut operands = Vec::with_capacity(description.len() - FIXED_FIELDS);
+        for field in FIXED_FIELDS..description.len() {
+            operands.push(match type_of(field) {
+                _ if nulls[field] => Operand::Null,
+                Some(number) if is_number(number) => Operand::Number(number_of(values[field], number)),
+                other if other == value_type => Operand::Query(value.is_some_and(|value| same(value, values[field]))),
+                _ => return Err(Error::InvalidPlan),
+            });
+        }
+        Ok((value, bytes.to_vec(), operands))
+    }
+}
+
+/// Whether a type is one of numbers that operands may have.
+pub fn is_number(number: pg_sys::Oid) -> bool {
+    matches!(
+        number,
+        pg_sys::FLOAT8OID
+            | pg_sys::FLOAT4OID
+            | pg_sys::INT2OID
+            | pg_sys::INT4OID
+            | pg_sys::INT8OID
+            | pg_sys::NUMERICOID
+    )
+}
+
+/// # Safety
+/// `datum` is of the type `number`, one of those above.
+unsafe fn number_of(datum: pg_sys::Datum, number: pg_sys::Oid) -> f64 {
+    let bits = datum.value();
+    match number {
+        pg_sys::FLOAT8OID => f64::from_bits(bits as u64),
+        pg_sys::FLOAT4OID => f64::from(f32::from_bits(bits as u32)),
+        pg_sys::INT2OID => f64::from(bits as i16),
+        pg_sys::INT4OID => f64::from(bits as i32),
+        pg_sys::INT8OID => bits as i64 as f64,
+        // SAFETY: as the caller promises. It is NULL for no number, and infinite for one too large.
+        _ => unsafe {
+            pgrx::direct_function_call::<f64>(pg_sys::numeric_float8_no_overflow, &[Some(datum)]).unwrap_or(f64::NAN)
+        },
+    }
+}
+
+/// Whether two values of one type with variable length have the same bytes.
+///
+/// # Safety
+/// They are such values.
+unsafe fn same(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (a, b) = (Varlena::from_datum(a), Varlena::from_datum(b));
+        let bytes = |value: &Varlena| std::slice::from_raw_parts(value.as_ptr::<u8>(), value.size());
+        bytes(&a) == bytes(&b)
+    }
+}

@@ -1,0 +1,180 @@
+//! Empty pages at the end of an index go back to the file system, as VACUUM does with a table (PostgreSQL's `lazy_truncate_heap`): if it is
+//! worth while, and if nobody uses the index just then.
+//!
+//! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It is made up for when its transaction commits.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, c_void};
+use std::sync::Arc;
+
+use pgrx::{PgList, pg_guard, pg_sys};
+
+use super::or_raise;
+use super::vacuum::note;
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::vacuum::truncate::EmptyEnd;
+use crate::storage::BlockNumber;
+use crate::storage::buffer_store::{BufferStore, Mode};
+use crate::storage::meta::Compaction;
+
+/// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
+const FEWEST: BlockNumber = 1000;
+const PART: BlockNumber = 16;
+
+/// How often the lock is tried, and milliseconds between two tries (PostgreSQL's `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
+const TRIES: usize = 100;
+const WAIT: i64 = 50;
+
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+
+thread_local! {
+    /// Indexes to be looked at when the transaction commits.
+    static DEFERRED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Cuts off empty pages at the end of an index if that is worth while, at once or when the transaction commits, and adds them to the result on the
+/// meta page; says how many went at once.
+///
+/// # Safety
+/// `index` is an open index of this access method, locked as VACUUM locks it.
+pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let store = BufferStore::new(index, Mode::Vacuum);
+        let graph = Graph::open(&store)?;
+        if !is_wanted(index) || !is_worth_while(&graph.empty_end(|| true)?) {
+            return Ok(0);
+        }
+        if pg_sys::IsInParallelMode() {
+            DEFERRED.with_borrow_mut(|deferred| deferred.push((*index).rd_id));
+            return Ok(0);
+        }
+        let Some(_lock) = Exclusive::try_new(index) else {
+            return Ok(0);
+        };
+        // Others may have used them meanwhile. Those who wait for us do not wait long: under the lock VACUUM does not rest.
+        let store = BufferStore::new(index, Mode::Normal);
+        let graph = Graph::with(&store, Arc::clone(graph.space()));
+        let end = graph.empty_end(|| !pg_sys::LockHasWaitersRelation(index, LOCK))?;
+        if !end.is_empty() {
+            graph.retire(&end)?;
+            pg_sys::RelationTruncate(index, end.from);
+            note(&store, |before| Compaction {
+                pages_truncated: before.pages_truncated.saturating_add(u64::from(end.len())),
+                ..before
+            })?;
+        }
+        Ok(end.len())
+    }
+}
+
+fn is_worth_while(end: &EmptyEnd) -> bool {
+    !end.is_empty() && (end.len() >= FEWEST || end.len() >= end.blocks / PART)
+}
+
+/// Whether VACUUM is to truncate: as the statement says, or else the table's options.
+///
+/// # Safety
+/// `index` is open, and its table locked.
+unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
+    // SAFETY: called in a backend.
+    if let Some(wanted) = unsafe { asked() } {
+        return wanted;
+    }
+    // SAFETY: as the caller promises. The options of a table that has any are StdRdOptions.
+    unsafe {
+        let table = pg_sys::table_open((*(*index).rd_index).indrelid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let options = (*table).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
+        #[cfg(not(feature = "pg18"))]
+        let wanted = options.is_none_or(|options| options.vacuum_truncate);
+        #[cfg(feature = "pg18")]
+        let wanted = match options {
+            Some(options) if options.vacuum_truncate_set => options.vacuum_truncate,
+            _ => pg_sys::vacuum_truncate,
+        };
+        pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
+        wanted
+    }
+}
+
+/// What the VACUUM under way says of truncation, if it is a statement that does: access methods are not told.
+///
+/// # Safety
+/// Called in a backend.
+unsafe fn asked() -> Option<bool> {
+    // SAFETY: the portal that is run, and what it runs, are there until it ends; a node's tag says what it is.
+    unsafe {
+        let portal = pg_sys::ActivePortal.as_ref()?;
+        let statements = PgList::<pg_sys::PlannedStmt>::from_pg(portal.stmts);
+        let statement = statements
+            .iter_ptr()
+            .find_map(|planned| (*planned).utilityStmt.as_ref())?;
+        if statement.type_ != pg_sys::NodeTag::T_VacuumStmt {
+            return None;
+        }
+        let vacuum = std::ptr::from_ref(statement).cast::<pg_sys::VacuumStmt>();
+        let options = PgList::<pg_sys::DefElem>::from_pg((*vacuum).options);
+        // Of an option that is given twice the last one counts.
+        let is_it = |option: &*mut pg_sys::DefElem| CStr::from_ptr((**option).defname) == c"truncate";
+        let option = options.iter_ptr().filter(is_it).last()?;
+        Some(pg_sys::defGetBoolean(option))
+    }
+}
+
+/// The lock that nobody else uses an index under. An error leaves it to the abort of the transaction.
+struct Exclusive(pg_sys::Relation);
+
+impl Exclusive {
+    /// Takes the lock, if it is to be had within a few seconds without standing in the way of anybody.
+    ///
+    /// # Safety
+    /// `index` stays open as long as the guard lives.
+    unsafe fn try_new(index: pg_sys::Relation) -> Option<Exclusive> {
+        for _ in 0..TRIES {
+            // SAFETY: as the caller promises; the latch is this process's.
+            unsafe {
+                if pg_sys::ConditionalLockRelation(index, LOCK) {
+                    return Some(Exclusive(index));
+                }
+                pgrx::check_for_interrupts!();
+                let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+                pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, WAIT, pg_sys::PG_WAIT_EXTENSION);
+                pg_sys::ResetLatch(pg_sys::MyLatch);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: the guard has the lock, and the index is open.
+            unsafe { pg_sys::UnlockRelation(self.0, LOCK) };
+        }
+    }
+}
+
+/// Makes PostgreSQL tell of the ends of transactions: once, when the library is loaded.
+pub fn register() {
+    // SAFETY: in a backend's only thread.
+    unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    let deferred = DEFERRED.take();
+    if event != XACT_EVENT_PRE_COMMIT {
+        return;
+    }
+    for index in deferred {
+        // SAFETY: VACUUM has it locked until its transaction ends.
+        unsafe {
+            let index = pg_sys::index_open(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+            or_raise(index, truncate(index));
+            pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The checker: reads a whole graph and reports what is not as it should be.
+//!
+//! Every page is copied under its lock and looked at without. What a record says of others is compared with what these say when they are read, so that the checker works
+//! while others read and insert; whatever they might have changed in between is looked at once more before it is reported. A VACUUM at the same time would make it
+//! report what is not there: callers keep it out.
+//!
+//! - `records`: pages, records, and what ties the records of a node together;
+//! - `links`: links and codes;
+//! - `reach`: what the entry point leads to.
+
+mod links;
+mod reach;
+mod records;
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::fallible::{Room, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::space::Point;
+use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::storage::meta::{META_BLOCK, Unplaced};
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
+
+/// How bad a fault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// What no crash and no concurrent change leaves behind.
+    Corruption,
+    /// What they may leave: it costs recall or room, and never makes an answer wrong. VACUUM repairs it.
+    Leftover,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The block; none where it is about a row that the index should have.
+    pub block: Option<BlockNumber>,
+    /// The slot on its page, where it is about a record.
+    pub slot: Option<u32>,
+    /// What it is.
+    pub what: String,
+}
+
+/// A row that the index has: its TID, and some bits of a hash of its vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Row(u64);
+
+impl Row {
+    /// A row, with the [`fingerprint`] of its vector.
+    pub fn new(tid: HeapTid, fingerprint: u16) -> Row {
+        Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(fingerprint))
+    }
+
+    /// A row without a place in the graph.
+    pub fn unplaced(tid: HeapTid, kind: Unplaced) -> Row {
+        Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
+    }
+
+    /// The block of the table that it is in.
+    fn block(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// Its TID.
+    pub fn tid(self) -> HeapTid {
+        HeapTid {
+            block: (self.0 >> 32) as u32,
+            offset: (self.0 >> 16) as u16,
+        }
+    }
+}
+
+/// Takes the rows that the index has of some blocks of the table.
+pub type EachPart<'f> = dyn FnMut(&[Row], Range<u64>) -> Result<()> + 'f;
+
+/// The end of all blocks of a table.
+const ALL: u64 = 1 << 32;
+
+/// Rows of the index, of as many blocks of the table as the memory for them allows: a pass over the index keeps those of the first ones that are still
+/// to be looked at.
+struct Rows {
+    kept: Vec<Row>,
+    blocks: Range<u64>,
+    most: usize,
+}
+
+impl Rows {
+    fn new(bytes: usize) -> Rows {
+        Rows {
+            kept: Vec::new(),
+            blocks: 0..ALL,
+            most: (bytes / size_of::<Row>()).max(FEWEST_ROWS),
+        }
+    }
+
+    /// Adds a row, if it is of one of the blocks.
+    fn add(&mut self, row: Row) -> Result<()> {
+        if !self.blocks.contains(&row.block()) {
+            return Ok(());
+        }
+        self.kept.try_push(row)?;
+        if self.kept.len() > self.most {
+            self.leave_half();
+        }
+        Ok(())
+    }
+
+    /// Leaves the last blocks, with about half of the rows, to another pass; but not the only block.
+    fn leave_half(&mut self) {
+        let middle = self.kept.len() / 2;
+        let (_, row, _) = self.kept.select_nth_unstable(middle);
+        self.blocks.end = row.block().max(self.blocks.start + 1);
+        let end = self.blocks.end;
+        self.kept.retain(|row| row.block() < end);
+        // Only a damaged index has so many rows of one block: these are kept together, as long as there is memory.
+        self.most = self.most.max(2 * self.kept.len());
+    }
+
+    /// Begins another pass, if blocks are left.
+    fn go_on(&mut self) -> bool {
+        self.blocks = self.blocks.end..ALL;
+        self.kept.clear();
+        !self.blocks.is_empty()
+    }
+}
+
+/// Rows that a pass keeps, however little memory there is.
+const FEWEST_ROWS: usize = 1024;
+
+/// Some bits of a hash of a stored vector.
+pub fn fingerprint(stored: &[u8]) -> u16 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(stored);
+    hasher.finish() as u16
+}
+
+/// Where faults go.
+struct Report<'r> {
+    fault: &'r mut dyn FnMut(Fault),
+}
+
+impl Report<'_> {
+    fn add(&mut self, severity: Severity, block: BlockNumber, slot: Option<u32>, what: impl Into<String>) {
+        let what = what.into();
+        (self.fault)(Fault {
+            severity,
+            block: Some(block),
+            slot,
+            what,
+        });
+    }
+}
+
+/// What is remembered of the records seen so far.
+struct Seen {
+    rows: Rows,
+    /// TID extensions that belong to a chain.
+    chained: NodeSet,
+    /// TID extensions.
+    extensions: NodeSet,
+    /// Memory for vectors.
+    own: Point,
+    other: Point,
+    words: Vec<u32>,
+    expected: Vec<u32>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reports what is not as it should be. Returns the rows that the index has, in the order of their TIDs.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub fn check(&self, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
+        let mut all = Vec::new();
+        self.check_within(usize::MAX, fault, &mut |rows, _| all.try_extend(rows.iter().copied()))?;
+        Ok(all)
+    }
+
+    /// Reports what is not as it should be, within about so many bytes of `memory`. Shows `each` the rows that the index has, in the order of their TIDs,
+    /// with the blocks of the table that they are in, all there are of these: as many blocks at a time as the memory allows, each for another pass
+    /// over the index.
+    pub fn check_within(&self, memory: usize, fault: &mut dyn FnMut(Fault), each: &mut EachPart<'_>) -> Result<()> {
+        let mut report = Report { fault };
+        let mut seen = Seen {
+            rows: Rows::new(memory / 2),
+            chained: NodeSet::default(),
+            extensions: NodeSet::default(),
+            own: Point::default(),
+            other: Point::default(),
+            words: Vec::new(),
+            expected: Vec::new(),
+        };
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
+            if page::is_new(&page) {
+                report.add(
+                    Severity::Leftover,
+                    block,
+                    None,
+                    "the page was added and never used, as after a crash",
+                );
+                continue;
+            }
+            match NodePage::new(&page, block, &self.space.layout) {
+                Ok(nodes) => self.check_page(&nodes, block, &mut seen, &mut report)?,
+                Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
+            }
+        }
+        self.check_unplaced(&mut seen, &mut report)?;
+        self.check_extensions(&seen, &mut report)?;
+        loop {
+            self.check_rows(&mut seen.rows.kept, &mut report)?;
+            each(&seen.rows.kept, seen.rows.blocks.clone())?;
+            if !seen.rows.go_on() {
+                break;
+            }
+            self.collect_rows(&mut seen)?;
+        }
+        seen.rows.kept = Vec::new();
+        self.check_reach(memory / 2, &mut report)
+    }
+
+    /// Another pass for rows alone; what is not as it should be was reported by the first.
+    fn collect_rows(&self, seen: &mut Seen) -> Result<()> {
+        seen.chained = NodeSet::default();
+        self.each_readable(|node, record| {
+            if !matches!(record.state(), State::Node | State::Dead) || record.level() > 0 {
+                return Ok(());
+            }
+            let generation = record.generation();
+            let at = Link { node, generation };
+            let is_whole = self.read_own(at, record, &mut seen.own);
+            let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+            self.check_node(at, record, fingerprint, seen, &mut |_, _| ())
+        })?;
+        self.check_unplaced(seen, &mut Report { fault: &mut |_| () })
+    }
+
+    fn check_page(
+        &self,
+        nodes: &NodePage<'_>,
+        block: BlockNumber,
+        seen: &mut Seen,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        if nodes.len() > self.space.layout.slots {
+            report.add(Severity::Corruption, block, None, "the page has more records than fit");
+        }
+        for slot in 0..nodes.len().min(self.space.layout.slots) {
+            match nodes.record(slot) {
+                Ok(record) => self.check_record(block, slot, &record, seen, report)?,
+                Err(error) => report.add(Severity::Corruption, block, Some(slot), reason(error)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_record(
+        &self,
+        block: BlockNumber,
+        slot: u32,
+        record: &Record<'_>,
+        seen: &mut Seen,
+        report: &mut Report<'_>,
+    ) -> Result<()> {
+        let node = self.space.layout.node(block, slot)?;
+        let generation = record.generation();
+        let at = Link { node, generation };
+        let mut found = |severity, what: &str| report.add(severity, block, Some(slot), what);
+        match record.state() {
+            State::Free => return Ok(()),
+            State::Extension => {
+                seen.extensions.insert(node)?;
+                return self.check_tids(record, &mut found);
+            }
+            State::Overflow => return self.check_overflow(record, &mut found),
+            State::Node | State::Dead => {}
+        }
+        let is_whole = self.read_own(at, record, &mut seen.own);
+        let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+        self.check_node(at, record, fingerprint, seen, &mut found)?;
+        if !is_whole {
+            if record.level() > 0 || record.is_complete() {
+                found(
+                    Severity::Corruption,
+                    "the end of its vector is not where the record says",
+                );
+            } else {
+                found(Severity::Leftover, "the end of its vector is missing, as after a crash");
+            }
+            return Ok(());
+        }
+        if !self.space.is_sound(&seen.own) {
+            found(Severity::Corruption, "its vector makes no sense, or is not finite");
+        }
+        self.check_links(at, record, seen, &mut found)
+    }
+
+    /// Reads the vector of a record that was copied; says whether it is all there.
+    fn read_own(&self, at: Link, record: &Record<'_>, point: &mut Point) -> bool {
+        if self.space.layout.overflows > 0 {
+            return matches!(self.read_point(at, record.level(), point), Ok(Some(_)));
+        }
+        point.stored.clear();
+        point.stored.extend_from_slice(record.vector());
+        let Point { stored, coordinates } = point;
+        self.space.decode(stored, coordinates);
+        true
+    }
+
+    /// Sorts the rows, and reports those that the index has more than once.
+    fn check_rows(&self, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
+        rows.sort_unstable();
+        let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
+        let mut times: HashMap<HeapTid, u32> = HashMap::new();
+        for pair in twice {
+            times.room(1)?;
+            times.insert(pair[0].tid(), 0);
+        }
+        if times.is_empty() {
+            return Ok(());
+        }
+        self.each_readable(|node, record| {
+            for tid in record.tids().filter(|_| record.state() != State::Free) {
+                let Some(times) = times.get_mut(&tid) else { continue };
+                *times += 1;
+                if *times > 1 {
+                    let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
+                    let (block, slot) = (self.space.layout.block(node), self.space.layout.slot(node));
+                    report.add(Severity::Corruption, block, Some(slot), what);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Shows `f` every record that can be read, from copies of their pages.
+    fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>) -> Result<()> {
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
+            let Ok(nodes) = NodePage::new(&page, block, &self.space.layout) else {
+                continue;
+            };
+            for slot in 0..nodes.len().min(self.space.layout.slots) {
+                if let Ok(record) = nodes.record(slot) {
+                    f(self.space.layout.node(block, slot)?, &record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a page, in words; other errors end the check.
+fn reason(error: Error) -> Result<&'static str> {
+    match error {
+        Error::Corrupted { reason, .. } => Ok(reason),
+        other => Err(other),
+    }
+}
+
+/// What a read of another page gave; nothing if that page is damaged, which is reported where it is checked itself.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Corrupted { block, .. }) if block != META_BLOCK => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,129 @@
+//! Bounds between the order keys of a search and the distances that operators return.
+//!
+//! An order key is computed from the stored vector, in f32; an operator's distance from the table's own. The two differ by the
+//! quantization of the stored vector (at most half a step a coordinate, under inner product a whole one of a few,
+//! `quantize::scalar`) and by rounding. So a record gives a
+//! lower bound of the distance, which is all that the executor's reorder queue asks for (`nodeIndexscan.c`), and a radius gives a
+//! key beyond which no row is within it.
+
+use crate::distance::Metric;
+use crate::hnsw::order_key;
+use crate::hnsw::space::{Query, Space, floats, scalar};
+use crate::quantize::scalar::MOST_MOVED;
+
+/// Form of the keys that a scan orders by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keys {
+    /// Order keys of the stored vectors: squared under L2 and cosine.
+    Stored,
+    /// Lower bounds of the operator's distances.
+    Least,
+}
+
+/// More than rounding in f32 adds to a distance, relative to it.
+const ROUNDING: f64 = 1e-4;
+/// More than it adds to 1 less a cosine, however small that is.
+const COSINE_ROUNDING: f64 = 1e-5;
+/// More than it adds to a rotated coordinate, or to a product of two vectors, relative to their lengths.
+const LENGTH_ROUNDING: f64 = 1e-5;
+/// Error of a coordinate at the least, for the least numbers that f32 has: 2^-133.
+const LEAST_ERROR: f64 = 1e-40;
+
+impl Space {
+    /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the
+    /// operator gives (the square root of the key under L2, half of it under cosine).
+    ///
+    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's
+    /// length; which is no more than that of the query and the radius. Under inner product vectors of any length may be within:
+    /// there is no bound.
+    pub fn max_key_within(&self, query: &Query, radius: f64) -> f32 {
+        if radius.is_nan() {
+            return f32::INFINITY; // For PostgreSQL every distance is below.
+        }
+        let radius = radius.max(0.0);
+        let euclidean = match self.parameters.metric {
+            Metric::L2 => radius,
+            Metric::Cosine => (2.0 * (radius + COSINE_ROUNDING)).sqrt(),
+            Metric::InnerProduct => return f32::INFINITY,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => return order_key::of(radius * (1.0 + ROUNDING)),
+        };
+        let bound = (euclidean + self.most_moved(query, euclidean)) * (1.0 + ROUNDING);
+        order_key::of(bound * bound)
+    }
+
+    /// How far the storage may have moved any vector within a Euclidean distance of the query.
+    fn most_moved(&self, query: &Query, euclidean: f64) -> f64 {
+        self.parameters.shape.encoding.width().map_or(0.0, |width| {
+            let steps = f64::from((1 << width.bits()) - 1);
+            let coordinates = (self.parameters.shape.coordinates() as f64).sqrt();
+            let moved = (coordinates / steps + LENGTH_ROUNDING) * (query.norm + euclidean);
+            moved + coordinates * LEAST_ERROR + self.centroid_rounding()
+        })
+    }
+
+    /// What the subtraction of the centroid may have moved a vector by.
+    fn centroid_rounding(&self) -> f64 {
+        LENGTH_ROUNDING / 10.0 * self.centroid_norm
+    }
+
+    /// The operator's distance, at the least, of a Euclidean one at the least.
+    fn of_euclidean(&self, euclidean: f64) -> f64 {
+        let euclidean = euclidean.max(0.0);
+        match self.parameters.metric {
+            Metric::Cosine => euclidean * euclidean / 2.0 - COSINE_ROUNDING,
+            _ => euclidean,
+        }
+    }
+
+    /// A lower bound of the operator's distance between the query and the value of a record, which has this order key; `stored` is
+    /// the stored vector or its start, as long as a record keeps.
+    pub fn least_distance(&self, query: &Query, stored: &[u8], key: f32) -> f32 {
+        let encoding = self.parameters.shape.encoding;
+        let (metric, sum) = (self.parameters.metric, order_key::sum(key.clamp(f32::MIN, f32::MAX)));
+        let coordinates = self.parameters.shape.coordinates() as f64;
+        let least = match (metric, encoding.width()) {
+            (Metric::L2 | Metric::Cosine, Some(width)) => {
+                let moved = (f64::from(scalar(stored, width).scale) / 2.0 + LEAST_ERROR) * coordinates.sqrt();
+                let euclidean = sum.max(0.0).sqrt();
+                let rounding = LENGTH_ROUNDING * (query.norm + euclidean + moved) + self.centroid_rounding();
+                self.of_euclidean((euclidean - moved) * (1.0 - ROUNDING) - rounding)
+            }
+            (Metric::L2 | Metric::Cosine, None) => self.of_euclidean(sum.max(0.0).sqrt() * (1.0 - ROUNDING)),
+            (Metric::InnerProduct, Some(width)) => {
+                let scalar = scalar(stored, width);
+                let least = f64::from(scalar.offset);
+                // Errors of half a step, and of a whole one where a vector was balanced.
+                let squares = coordinates / 4.0 + 0.75 * coordinates.min(MOST_MOVED as f64);
+                let moved = f64::from(scalar.scale) * squares.sqrt() + LEAST_ERROR * coordinates.sqrt();
+                let greatest = least + f64::from(scalar.scale) * f64::from((1 << width.bits()) - 1);
+                let length = least.abs().max(greatest.abs()) * coordinates.sqrt();
+                sum - query.norm * (moved + LENGTH_ROUNDING * length)
+            }
+            (Metric::InnerProduct, None) if encoding.is_dense() => {
+                let length = floats(stored).map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+                sum - LENGTH_ROUNDING * query.norm * length
+            }
+            // A sum in f64, rounded once.
+            (Metric::InnerProduct, None) => sum - sum.abs() * ROUNDING,
+            (Metric::Hamming, _) => sum,
+            (Metric::L1 | Metric::Jaccard, _) => sum * (1.0 - ROUNDING),
+        };
+        // Rounded down.
+        let least = least.clamp(f64::from(f32::MIN), f64::from(f32::MAX));
+        let nearest = least as f32;
+        if f64::from(nearest) > least {
+            nearest.next_down()
+        } else {
+            nearest
+        }
+    }
+
+    /// The key of the query and a stored vector, all of its bytes.
+    pub fn whole_key(&self, query: &Query, stored: &[u8], keys: Keys) -> f32 {
+        let distance = self.whole_distance(query, stored);
+        match keys {
+            Keys::Stored => distance,
+            Keys::Least => self.least_distance(query, &stored[..self.layout.inline_len.min(stored.len())], distance),
+        }
+    }
+}

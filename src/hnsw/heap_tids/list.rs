@@ -1,0 +1,439 @@
+//! Chains of TID extensions: of a node whose rows its level-0 record does not hold, and of the rows
+//! of each kind that have no place in the graph.
+//!
+//! The newest extension comes first, and only it is added to. An extension is linked in at the queue
+//! together with the change of what the chain hangs on; VACUUM unlinks one without TIDs, wherever it
+//! is, together with the change of the one before it, and frees it. So whatever is an extension of a
+//! chain by its state and owner is in the chain, and one that was read as the next of another stays
+//! behind that until it is unlinked.
+//!
+//! A scan goes from one extension to the next with no lock in between. VACUUM may unlink the one that
+//! it comes to, and the slot may be used again, also for the same chain: then it is a new first one,
+//! which leads to what was read before. [`ChainReader`] finds the way on behind the last one that is
+//! still linked. All that it returned is before that: nothing is returned twice, and a row that a
+//! snapshot sees is not left out, since its extension is not empty.
+
+use crate::error::{Error, Result};
+use crate::hnsw::Graph;
+use crate::hnsw::vacuum::bulk_delete::BulkDelete;
+use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::storage::meta::{self, META_BLOCK, Unplaced};
+use crate::storage::node_page::NodePageMut;
+use crate::storage::page::{self, Page};
+use crate::storage::record::{Record, RecordMut, State};
+use crate::storage::store::target_block;
+use crate::storage::{BlockNumber, Edit, HeapTid, Layout, Link, NodeRef, PageStore, corrupted};
+
+/// How often a chain is read again from its start before it counts as damaged.
+const RESTARTS: usize = 1000;
+
+/// What a chain hangs on.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hnsw) enum Head {
+    /// The level-0 record of a node.
+    Node(Link),
+    /// The meta page.
+    Meta(Unplaced),
+}
+
+impl Head {
+    /// The owner that the chain's extensions name.
+    pub(in crate::hnsw) fn owner(self) -> NodeRef {
+        match self {
+            Head::Node(at) => at.node,
+            Head::Meta(kind) => kind.owner(),
+        }
+    }
+
+    fn block(self, layout: &Layout) -> BlockNumber {
+        match self {
+            Head::Node(at) => layout.block(at.node),
+            Head::Meta(_) => META_BLOCK,
+        }
+    }
+}
+
+/// The pages of two blocks under change, which may be the same one.
+pub(in crate::hnsw) struct Pages<'a> {
+    layout: &'a Layout,
+    first: (BlockNumber, &'a mut Page),
+    second: Option<(BlockNumber, &'a mut Page)>,
+}
+
+impl Pages<'_> {
+    fn page(&mut self, block: BlockNumber) -> &mut Page {
+        match &mut self.second {
+            Some((second, page)) if *second == block => page,
+            _ => self.first.1,
+        }
+    }
+
+    pub(in crate::hnsw) fn nodes(&mut self, block: BlockNumber) -> Result<NodePageMut<'_>> {
+        let layout = self.layout;
+        NodePageMut::new(self.page(block), block, layout)
+    }
+
+    /// Whether the second page was never initialised.
+    fn second_is_new(&self) -> bool {
+        self.second.as_ref().is_some_and(|(_, page)| page::is_new(page))
+    }
+
+    /// The first extension of a chain, if what it hangs on is still live.
+    fn first_of(&mut self, head: Head) -> Result<Option<NodeRef>> {
+        let layout = self.layout;
+        match head {
+            Head::Node(at) => {
+                let mut nodes = self.nodes(layout.block(at.node))?;
+                let record = nodes.record(layout.slot(at.node))?;
+                Ok(first_of(&record.view(), at))
+            }
+            Head::Meta(kind) => meta::read_unplaced(self.page(META_BLOCK), kind).map(Some),
+        }
+    }
+
+    fn set_first(&mut self, head: Head, first: NodeRef) -> Result<()> {
+        let layout = self.layout;
+        match head {
+            Head::Node(at) => {
+                let mut nodes = self.nodes(layout.block(at.node))?;
+                nodes.record(layout.slot(at.node))?.set_below(first);
+            }
+            Head::Meta(kind) => meta::set_unplaced(self.page(META_BLOCK), kind, first),
+        }
+        Ok(())
+    }
+}
+
+/// Where the chain of a node begins, if a record is that of the node, which is live.
+fn first_of(record: &Record<'_>, at: Link) -> Option<NodeRef> {
+    let is_live = record.is(at.generation, 0) && record.state() == State::Node;
+    is_live.then(|| record.below())
+}
+
+/// Whether a record is an extension of an owner's chain.
+fn is_extension_of(record: &Record<'_>, owner: NodeRef) -> bool {
+    record.state() == State::Extension && record.owner() == owner
+}
+
+/// Adds as many TIDs as there is room for; says how many.
+fn push_tids(record: &mut RecordMut<'_>, tids: &[HeapTid]) -> Result<usize> {
+    let mut count = 0;
+    for &tid in tids {
+        if !record.view().has_room_for_tid() {
+            break;
+        }
+        record.push_tid(tid)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// What became of TIDs that were to be added.
+pub(in crate::hnsw) enum Outcome {
+    /// The node is not live any more.
+    Gone,
+    /// So many were added.
+    Added(usize),
+    /// The chain is not what it was when it was looked at.
+    Changed,
+    /// There is no room.
+    NoRoom,
+}
+
+/// What became of an extension that was to be unlinked.
+enum Unlinked {
+    Done,
+    /// It has TIDs by now.
+    InUse,
+    /// It is not behind the one that it was behind.
+    Moved,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Changes the pages of two blocks, which may be the same one.
+    pub(in crate::hnsw) fn write_pair<T>(
+        &self,
+        first: BlockNumber,
+        second: BlockNumber,
+        f: impl FnOnce(&mut Pages<'_>) -> Result<Edit<T>>,
+    ) -> Result<T> {
+        let layout = &self.space.layout;
+        if first == second {
+            return self.store.write(first, |page| {
+                f(&mut Pages {
+                    layout,
+                    first: (first, page),
+                    second: None,
+                })
+            });
+        }
+        self.store.write_two(first, second, |a, b| {
+            f(&mut Pages {
+                layout,
+                first: (first, a),
+                second: Some((second, b)),
+            })
+        })
+    }
+
+    /// The first extension of a chain; none if it has none, or the node is gone.
+    pub(in crate::hnsw) fn first_extension(&self, head: Head) -> Result<NodeRef> {
+        match head {
+            Head::Node(at) => self.read(at.node, |record| Ok(first_of(&record, at).unwrap_or(NodeRef::NONE))),
+            Head::Meta(kind) => self.store.read(META_BLOCK, |page| meta::read_unplaced(page, kind)),
+        }
+    }
+
+    /// Why a chain does not begin with `first`, if it does not.
+    fn is_changed(pages: &mut Pages<'_>, head: Head, first: NodeRef) -> Result<Option<Outcome>> {
+        Ok(match pages.first_of(head)? {
+            None => Some(Outcome::Gone),
+            Some(now) if now != first => Some(Outcome::Changed),
+            Some(_) => None,
+        })
+    }
+
+    /// Adds TIDs to the first extension of a node's chain, as many as it has room for.
+    pub(in crate::hnsw) fn fill_first_of(&self, at: Link, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
+        let layout = &self.space.layout;
+        let (head, block) = (Head::Node(at), layout.block(extension));
+        self.write_pair(head.block(layout), block, |pages| {
+            if let Some(changed) = Self::is_changed(pages, head, extension)? {
+                return Ok(Edit::Unchanged(changed));
+            }
+            let mut nodes = pages.nodes(block)?;
+            let mut record = nodes.record(layout.slot(extension))?;
+            if !is_extension_of(&record.view(), at.node) {
+                return corrupted(block, "a node's TID extension is not its own");
+            }
+            Ok(match push_tids(&mut record, tids)? {
+                0 => Edit::Unchanged(Outcome::NoRoom),
+                count => Edit::Changed(Outcome::Added(count)),
+            })
+        })
+    }
+
+    /// Adds TIDs to an extension of a chain that hangs on the meta page, as many as it has room for. What
+    /// is such an extension is in the chain: nothing else has to be locked.
+    pub(in crate::hnsw) fn fill(&self, kind: Unplaced, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
+        self.write(extension, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !is_extension_of(&record.view(), kind.owner()) {
+                return Ok(Edit::Unchanged(Outcome::Changed));
+            }
+            Ok(match push_tids(&mut record, tids)? {
+                0 => Edit::Unchanged(Outcome::NoRoom),
+                count => Edit::Changed(Outcome::Added(count)),
+            })
+        })
+    }
+
+    /// Puts a new extension, with as many of the TIDs as it takes, before `first`.
+    pub(in crate::hnsw) fn add_extension(&self, head: Head, first: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
+        let layout = &self.space.layout;
+        let mut full = None;
+        loop {
+            let block = target_block(self.store, layout, full)?;
+            let added = self.write_pair(head.block(layout), block, |pages| {
+                if let Some(changed) = Self::is_changed(pages, head, first)? {
+                    return Ok(Edit::Unchanged(changed));
+                }
+                if pages.second_is_new() {
+                    return Ok(Edit::Unchanged(Outcome::NoRoom));
+                }
+                let mut nodes = pages.nodes(block)?;
+                let Some(slot) = nodes.free_slot()? else {
+                    return Ok(Edit::Unchanged(Outcome::NoRoom));
+                };
+                let extension = nodes.occupy(slot, State::Extension, 0, head.owner(), first)?;
+                let count = push_tids(&mut nodes.record(slot)?, tids)?;
+                pages.set_first(head, extension.node)?;
+                Ok(Edit::Changed(Outcome::Added(count)))
+            })?;
+            match added {
+                Outcome::NoRoom => full = Some(block),
+                added => {
+                    if full.is_some() {
+                        self.store.note_free(block); // A new target: its other slots are for everybody.
+                    }
+                    return Ok(added);
+                }
+            }
+            self.store.check_interrupts();
+        }
+    }
+
+    /// Unlinks and frees the extensions of a chain that have no TIDs. Nobody else unlinks any meanwhile.
+    /// Ends early where the chain is damaged.
+    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head, removal: &mut BulkDelete) -> Result<()> {
+        let layout = &self.space.layout;
+        let mut met = NodeSet::default();
+        let mut before = None;
+        let mut next = self.first_extension(head)?;
+        while let Some(extension) = next.some() {
+            self.store.check_interrupts();
+            if !met.insert(extension)? || !self.is_node_block(extension) {
+                return Ok(());
+            }
+            let read = self.read(extension, |record| {
+                let is_its = is_extension_of(&record, head.owner());
+                Ok(is_its.then(|| (record.below(), record.tid_count() == 0)))
+            })?;
+            let Some((after, is_empty)) = read else { return Ok(()) };
+            let unlinked = match is_empty {
+                true => self.unlink(head, before, extension)?,
+                false => Unlinked::InUse,
+            };
+            match unlinked {
+                Unlinked::Done => {
+                    removal.slots_freed += 1;
+                    self.store.note_free(layout.block(extension));
+                    met.remove(extension);
+                    next = after;
+                }
+                Unlinked::InUse => (before, next) = (Some(extension), after),
+                // Others were put before the first one.
+                Unlinked::Moved if before.is_none() => {
+                    met = NodeSet::default();
+                    next = self.first_extension(head)?;
+                }
+                Unlinked::Moved => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Unlinks and frees an extension without TIDs that is behind another, or the first of its chain.
+    fn unlink(&self, head: Head, before: Option<NodeRef>, extension: NodeRef) -> Result<Unlinked> {
+        let layout = &self.space.layout;
+        let block = layout.block(extension);
+        let block_before = before.map_or(head.block(layout), |before| layout.block(before));
+        self.write_pair(block_before, block, |pages| {
+            let next = match before {
+                None => pages.first_of(head)?,
+                Some(before) => {
+                    let mut nodes = pages.nodes(block_before)?;
+                    let record = nodes.record(layout.slot(before))?;
+                    let is_its = is_extension_of(&record.view(), head.owner());
+                    is_its.then(|| record.view().below())
+                }
+            };
+            if next != Some(extension) {
+                return Ok(Edit::Unchanged(Unlinked::Moved));
+            }
+            let mut nodes = pages.nodes(block)?;
+            let record = nodes.record(layout.slot(extension))?;
+            let view = record.view();
+            if !is_extension_of(&view, head.owner()) || view.tid_count() > 0 {
+                return Ok(Edit::Unchanged(Unlinked::InUse));
+            }
+            let after = view.below();
+            nodes.free(layout.slot(extension))?;
+            match before {
+                None => pages.set_first(head, after)?,
+                Some(before) => pages.nodes(block_before)?.record(layout.slot(before))?.set_below(after),
+            }
+            Ok(Edit::Changed(Unlinked::Done))
+        })
+    }
+}
+
+/// Reads the extensions of a chain one after the other, while others change it.
+pub(in crate::hnsw) struct ChainReader {
+    head: Head,
+    /// The next one; nothing before the first.
+    next: Option<NodeRef>,
+    /// Those read, each behind the one before it.
+    path: Vec<Link>,
+    /// Those read, also such as were found to be gone since.
+    met: NodeSet,
+    restarts: usize,
+}
+
+impl ChainReader {
+    pub(in crate::hnsw) fn new(head: Head) -> ChainReader {
+        ChainReader {
+            head,
+            next: None,
+            path: Vec::new(),
+            met: NodeSet::default(),
+            restarts: 0,
+        }
+    }
+
+    /// Shows `f` the next extension; says whether there was one.
+    pub(in crate::hnsw) fn read_next<S: PageStore>(
+        &mut self,
+        graph: &Graph<'_, S>,
+        mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        loop {
+            let next = match self.next {
+                Some(next) => next,
+                None => graph.first_extension(self.head)?,
+            };
+            let Some(extension) = next.some() else {
+                self.next = Some(NodeRef::NONE);
+                return Ok(false);
+            };
+            graph.store.check_interrupts();
+            self.path.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+            if self.met.insert(extension)? {
+                let read = graph.read(extension, |record| {
+                    if !is_extension_of(&record, self.head.owner()) {
+                        return Ok(None);
+                    }
+                    f(extension, &record)?;
+                    Ok(Some((record.generation(), record.below())))
+                })?;
+                if let Some((generation, below)) = read {
+                    self.path.push(Link {
+                        node: extension,
+                        generation,
+                    });
+                    self.next = Some(below);
+                    return Ok(true);
+                }
+                self.met.remove(extension);
+            }
+            self.find_way_on(graph, extension)?;
+        }
+    }
+
+    /// Goes back to the last one read that is still linked and leads elsewhere than it did: to `missed` or
+    /// another one read, which were unlinked since. One that was read where it was used again, as the first
+    /// of the chain, leads to what was read before it, as if nothing had happened. If all of the path is as it
+    /// was, the chain leads nowhere, or in a circle.
+    fn find_way_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, missed: NodeRef) -> Result<()> {
+        let owner = self.head.owner();
+        let (mut after, mut is_as_it_was) = (missed, !self.path.is_empty());
+        for (i, last) in self.path.iter().enumerate().rev() {
+            graph.store.check_interrupts();
+            let below = graph.read(last.node, |record| {
+                let is_same = is_extension_of(&record, owner) && record.generation() == last.generation;
+                Ok(is_same.then(|| record.below()))
+            })?;
+            match below {
+                Some(below) if below != after => {
+                    self.path.truncate(i + 1);
+                    self.next = Some(below);
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => is_as_it_was = false,
+            }
+            after = last.node;
+        }
+        self.restarts += 1;
+        if is_as_it_was || self.restarts > RESTARTS {
+            return corrupted(
+                graph.space.layout.block(missed),
+                "the chain of TID extensions is broken",
+            );
+        }
+        self.path.clear();
+        self.met = NodeSet::default();
+        self.next = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! The heap TIDs of a node: a few in its level-0 record, more in a chain of extensions ([`crate::hnsw::heap_tids::list`]), so that any number of rows
+//! with equal vectors are one node.
+//!
+//! The first extension is added to while the level-0 record is locked too, which tells that the node is live; VACUUM takes TIDs out of an
+//! extension without it.
+//!
+//! A scan that is told that a row is dead to everyone marks its TID, so that later scans skip it. The TID may have been taken out meanwhile, and
+//! given to another row of the same vector; but not as long as the page is as it was when the TID was read (nbtree's `_bt_killitems` goes by that
+//! too).
+
+pub(in crate::hnsw) mod list;
+pub mod unplaced;
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::fallible::Room;
+use crate::hnsw::Graph;
+use crate::hnsw::heap_tids::list::{Head, Outcome};
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Entry, State};
+use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
+
+/// A row that a scan returned, and where it read of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Returned {
+    /// The row.
+    pub tid: HeapTid,
+    /// The record that has its TID.
+    pub record: NodeRef,
+    /// When it was read ([`crate::storage::record::Record::lsn`]).
+    pub lsn: u64,
+}
+
+/// What became of a TID that was to be added to a level-0 record.
+enum Inline {
+    /// The node is not live any more.
+    Gone,
+    /// It was added.
+    Added,
+    /// The record is full; its first extension, or [`NodeRef::NONE`].
+    Full(NodeRef),
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Adds a TID to the node `at` if it is live and its stored vector is `vector`, byte for byte; says whether it was.
+    pub(in crate::hnsw) fn add_tid(&self, at: Link, stored: &[u8], tid: HeapTid) -> Result<bool> {
+        if !self.has_overflows_of(at, stored)? {
+            return Ok(false);
+        }
+        let vector = &stored[..self.space.layout.inline_len];
+        loop {
+            let first = match self.add_tid_inline(at, vector, tid)? {
+                Inline::Full(first) => first,
+                added => return Ok(matches!(added, Inline::Added)),
+            };
+            let added = match first.some() {
+                Some(extension) => self.fill_first_of(at, extension, &[tid])?,
+                None => Outcome::NoRoom,
+            };
+            let added = if let Outcome::NoRoom = added {
+                self.add_extension(Head::Node(at), first, &[tid])?
+            } else {
+                added
+            };
+            match added {
+                Outcome::Added(_) => return Ok(true),
+                Outcome::Gone => return Ok(false),
+                Outcome::Changed | Outcome::NoRoom => self.store.check_interrupts(),
+            }
+        }
+    }
+
+    fn add_tid_inline(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<Inline> {
+        self.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            let view = record.view();
+            if !view.is(at.generation, 0) || view.state() != State::Node || view.vector() != vector {
+                return Ok(Edit::Unchanged(Inline::Gone));
+            }
+            if !view.has_room_for_tid() {
+                return Ok(Edit::Unchanged(Inline::Full(view.below())));
+            }
+            record.push_tid(tid)?;
+            Ok(Edit::Changed(Inline::Added))
+        })
+    }
+
+    /// Reads the TIDs of a node that its level-0 record holds, none if the link is stale, and says where the chain of the
+    /// others starts, and when that was.
+    pub(in crate::hnsw) fn first_tids(&self, at: Link, f: impl FnMut(Entry)) -> Result<(NodeRef, u64)> {
+        self.read(at.node, |record| {
+            if !record.is(at.generation, 0) {
+                return Ok((NodeRef::NONE, 0));
+            }
+            record.entries().for_each(f);
+            Ok((record.below(), record.lsn()))
+        })
+    }
+
+    /// Reads the TIDs of one extension of a node, and says where the next one is, and when that was; `None` if VACUUM has just unlinked this
+    /// one.
+    pub(in crate::hnsw) fn more_tids(
+        &self,
+        at: Link,
+        extension: NodeRef,
+        f: impl FnMut(Entry),
+    ) -> Result<Option<(NodeRef, u64)>> {
+        self.read(extension, |record| {
+            if record.state() != State::Extension || record.owner() != at.node {
+                return Ok(None);
+            }
+            record.entries().for_each(f);
+            Ok(Some((record.below(), record.lsn())))
+        })
+    }
+
+    /// Those of these rows that the index has. Reads all of it.
+    pub fn find_rows(&self, rows: HashSet<HeapTid>) -> Result<HashSet<HeapTid>> {
+        let mut found = HashSet::new();
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            self.store.read(block, |page| {
+                for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                    let (_, record) = record?;
+                    // One whose overflow records are missing is not found by a search, and never will be.
+                    if record.state() == State::Extension || record.is_complete() {
+                        for tid in record.tids().filter(|tid| rows.contains(tid)) {
+                            found.room(1)?;
+                            found.insert(tid);
+                        }
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Marks rows that are dead to everyone, where their pages are as they were read; one change a page.
+    pub fn kill(&self, mut rows: Vec<Returned>) -> Result<()> {
+        let layout = &self.space.layout;
+        rows.sort_unstable_by_key(|row| row.record);
+        for here in rows.chunk_by(|a, b| layout.block(a.record) == layout.block(b.record)) {
+            self.write(here[0].record, |nodes, _| {
+                let lsn = nodes.lsn();
+                let mut killed = false;
+                for row in here.iter().filter(|row| row.lsn == lsn) {
+                    killed |= nodes.record(layout.slot(row.record))?.kill(row.tid);
+                }
+                Ok(if killed { Edit::Changed(()) } else { Edit::Unchanged(()) })
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! HNSW (Malkov and Yashunin, arXiv 1603.09320) over a page store. Knows no PostgreSQL.
+//!
+//! A node of level `l` is `l + 1` records, one on each level 0..=l, each with the vector and the links of that level; the
+//! records of a node are tied downwards (`below`) and to the level-0 record (`owner`). A search enters at the meta page's entry
+//! record, walks down greedily, and searches level 0 best-first.
+//!
+//! What holds at any moment, also between the steps of an insert or a vacuum, on a standby, and after a crash:
+//! - a record is complete (vector, links, TIDs) before anything points to it, and level-0 first, so that `below` always leads to
+//!   a record that was there before;
+//! - links are hints: a stale one (free or reused slot: the generation differs) is skipped, a missing one costs recall and never
+//!   a wrong answer, because a record is judged by its own vector and its own TIDs;
+//! - a dead node gets no TID and no link again; its slot is freed only after the live nodes were re-linked around it;
+//! - a page is cut off from the end of the file only while nobody else uses the index, and slots of pages added later begin with a generation that
+//!   nothing there had;
+//! - one page is locked at a time, two only where a TID extension and what it is behind change together, in block order.
+
+pub mod check;
+pub mod distance_bounds;
+pub mod heap_tids;
+pub mod indexed_value;
+pub mod insert;
+mod neighbors;
+pub mod order_key;
+mod overflow_vectors;
+pub mod scan;
+pub mod search;
+pub mod space;
+pub mod stats;
+pub mod vacuum;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::storage::meta::{self, EntryPoint, META_BLOCK, Parameters};
+use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page};
+
+use space::Space;
+
+/// A graph in a page store: what every operation on it needs.
+pub struct Graph<'s, S> {
+    store: &'s S,
+    space: Arc<Space>,
+}
+
+impl<'s, S: PageStore> Graph<'s, S> {
+    /// Makes the graph of a new, empty index: the pages before its records. `centroid` is empty if it has none; the parameters get its
+    /// hash.
+    pub fn create(store: &'s S, parameters: Parameters, centroid: Vec<f32>) -> Result<Self> {
+        let parameters = Parameters {
+            centroid: if centroid.is_empty() {
+                0
+            } else {
+                centroid::hash(&centroid)
+            },
+            ..parameters
+        };
+        let block = store.extend()?;
+        debug_assert_eq!(block, META_BLOCK);
+        store.write(META_BLOCK, |page| meta::init(page, &parameters).map(Edit::Changed))?;
+        centroid::write(store, &centroid)?;
+        Ok(Self::with(store, Arc::new(Space::new(parameters, centroid)?)))
+    }
+
+    /// Opens the graph of an index.
+    pub fn open(store: &'s S) -> Result<Self> {
+        Ok(Self::open_built(store)?.0)
+    }
+
+    /// Opens the graph of an index, and says in which file it was built.
+    pub fn open_built(store: &'s S) -> Result<(Self, u32)> {
+        let meta = store.read(META_BLOCK, meta::read)?;
+        let space = Space::shared(meta.parameters, || centroid::read(store, &meta.parameters))?;
+        Ok((Self::with(store, space), meta.file))
+    }
+
+    /// The graph of an index whose space is known.
+    pub fn with(store: &'s S, space: Arc<Space>) -> Self {
+        Graph { store, space }
+    }
+
+    /// The space of its vectors.
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    /// The block of a record.
+    pub fn block(&self, node: NodeRef) -> BlockNumber {
+        self.space.layout.block(node)
+    }
+
+    /// The blocks that may hold records, as many as there are now.
+    fn node_blocks(&self) -> Result<Range<BlockNumber>> {
+        Ok(self.space.layout.first_block..self.store.blocks()?)
+    }
+
+    /// Whether a reference is to a block of records.
+    fn is_node_block(&self, node: NodeRef) -> bool {
+        node != NodeRef::NONE && self.space.layout.block(node) >= self.space.layout.first_block
+    }
+
+    /// Where a search enters.
+    fn entry(&self) -> Result<Option<EntryPoint>> {
+        self.store.read(META_BLOCK, meta::read_entry)
+    }
+
+    /// Reads a record under its page's share lock.
+    #[inline]
+    fn read<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
+        let block = self.space.layout.block(node);
+        self.store.read(block, |page| {
+            f(NodePage::new(page, block, &self.space.layout)?.record(self.space.layout.slot(node))?)
+        })
+    }
+
+    /// As [`Graph::read`], for a record that links lead to; see [`NodePage::visited`].
+    #[inline]
+    fn read_visited<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
+        let block = self.space.layout.block(node);
+        self.store.read(block, |page| {
+            f(NodePage::visited(page, block, &self.space.layout)?.record(self.space.layout.slot(node))?)
+        })
+    }
+
+    /// Shows `f` every live, complete level-0 record of a page, under the page's share lock.
+    fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
+        self.store.read(block, |page| {
+            for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() == State::Node && record.level() == 0 && record.is_complete() {
+                    let generation = record.generation();
+                    f(Link { node, generation }, &record);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The number of live nodes. Reads all pages.
+    fn live_count(&self) -> Result<usize> {
+        self.store.in_passing(|store| {
+            let graph = Graph::with(store, Arc::clone(&self.space));
+            let mut count = 0;
+            for block in graph.node_blocks()? {
+                store.check_interrupts();
+                store.read_in_passing(block, |page| {
+                    for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                        let (_, record) = record?;
+                        count += usize::from(record.state() == State::Node && record.level() == 0);
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(count)
+        })
+    }
+
+    /// Changes the page of a record under its exclusive lock; `f` also gets the record's slot.
+    fn write<T>(&self, node: NodeRef, f: impl FnOnce(&mut NodePageMut<'_>, u32) -> Result<Edit<T>>) -> Result<T> {
+        let block = self.space.layout.block(node);
+        self.store.write(block, |page| {
+            f(
+                &mut NodePageMut::new(page, block, &self.space.layout)?,
+                self.space.layout.slot(node),
+            )
+        })
+    }
+
+    /// Hints that a record is read soon.
+    #[inline]
+    fn prefetch(&self, node: NodeRef) {
+        self.prefetch_start(node, self.space.layout.visited_len());
+    }
+
+    /// Hints that the first bytes of a record are read soon.
+    #[inline]
+    fn prefetch_start(&self, node: NodeRef, len: usize) {
+        let layout = &self.space.layout;
+        self.store
+            .prefetch(layout.block(node), layout.offset(layout.slot(node)), len);
+    }
+
+    /// Hints that a record is changed soon, for which its page is checked as a whole.
+    fn prefetch_to_change(&self, node: NodeRef) {
+        self.prefetch(node);
+        self.store.prefetch(self.space.layout.block(node), page::SPECIAL, 1);
+    }
+
+    /// Hints that a record on a pinned page is read soon.
+    #[inline]
+    fn hint(&self, pin: &S::Pin<'_>, node: NodeRef) {
+        let layout = &self.space.layout;
+        self.store.hint(pin, 0, 1);
+        self.store
+            .hint(pin, layout.offset(layout.slot(node)), layout.visited_len());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The live records around one, nearest first, with their vectors: among them it chooses its links anew.
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::neighbors::selection::{NeighborCandidate, PAUSE, VectorAt};
+use crate::hnsw::search::visited_set::VisitedSet;
+use crate::hnsw::space::Point;
+use crate::storage::record::State;
+use crate::storage::{Link, PageStore};
+
+/// Bytes of vectors that are kept; those of further records are read again.
+const MOST_BYTES: usize = 4 << 20;
+
+/// Records that are hinted before they are read.
+const AHEAD: usize = 4;
+
+/// Records around one. Memory that is reused.
+#[derive(Default)]
+pub(in crate::hnsw) struct CandidateSet {
+    met: VisitedSet,
+    /// Each with the place of its vector among the points, if that is kept.
+    found: Vec<(NeighborCandidate, Option<usize>)>,
+    points: Vec<Point>,
+}
+
+impl CandidateSet {
+    /// The records, nearest first.
+    pub(in crate::hnsw) fn choices(&self) -> impl Iterator<Item = NeighborCandidate> {
+        self.found.iter().map(|(choice, _)| *choice)
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reads those of the links that lead to live records other than `at`.
+    pub(in crate::hnsw) fn load_candidates(
+        &self,
+        around: &mut CandidateSet,
+        links: &[Link],
+        at: VectorAt<'_>,
+        level: u8,
+    ) -> Result<()> {
+        let CandidateSet { met, found, points } = around;
+        met.clear();
+        met.insert(at.link.node)?;
+        found.clear();
+        let (mut next, mut bytes) = (0, 0);
+        for (i, &link) in links.iter().enumerate() {
+            if i % PAUSE == 0 {
+                self.store.check_interrupts();
+            }
+            if let Some(soon) = links.get(i + AHEAD) {
+                self.prefetch(soon.node);
+            }
+            if met.contains(link.node) {
+                continue;
+            }
+            if next == points.len() {
+                points.push(Point::default());
+            }
+            let point = &mut points[next];
+            if self.read_point(link, level, point)? != Some(State::Node) {
+                continue;
+            }
+            // Only now is it met: a stale link must not hide the record that uses the slot today.
+            met.insert(link.node)?;
+            let distance = self.space.between(at.at, point);
+            let is_kept = bytes < MOST_BYTES;
+            found.push((NeighborCandidate { distance, link }, is_kept.then_some(next)));
+            bytes += point.stored.len() + size_of_val(&point.coordinates[..]);
+            next += usize::from(is_kept);
+        }
+        found.sort_by(|a, b| a.0.distance.total_cmp(&b.0.distance));
+        Ok(())
+    }
+
+    /// Gives the vector of record `i` of those around, and its state if it is still there. Its memory is swapped: a second time it is not asked for.
+    pub(in crate::hnsw) fn take_point(
+        &self,
+        around: &mut CandidateSet,
+        i: usize,
+        level: u8,
+        point: &mut Point,
+    ) -> Result<Option<State>> {
+        match around.found[i] {
+            (_, Some(place)) => {
+                std::mem::swap(&mut around.points[place], point);
+                Ok(Some(State::Node))
+            }
+            (choice, None) => self.read_point(choice.link, level, point),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The choice of neighbours: the paper's SELECT-NEIGHBORS-HEURISTIC.
+//!
+//! A candidate survives only if it is nearer to the choosing node than to any survivor before it, so that links point in different
+//! directions and equal vectors do not take several; survivors much nearer than the candidate do not count, since seen from there they are where
+//! the choosing node is: a node of a tight cluster keeps links to others so. The nearest of the others fill up what is left of a record's lanes.
+
+use crate::distance::Metric;
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::space::Point;
+use crate::storage::record::State;
+use crate::storage::{Link, PageStore};
+
+/// Records that are read between two looks for an interrupt.
+pub(in crate::hnsw) const PAUSE: usize = 16;
+
+/// A candidate so many times as far as a survivor sees it where the choosing node is: were it to count, nothing would survive that leads out
+/// of a cluster.
+const FAR: f64 = 8.0;
+
+/// A record that may become a neighbour, with its distance to the node that chooses.
+#[derive(Debug, Clone, Copy)]
+pub struct NeighborCandidate {
+    /// Distance to the choosing node.
+    pub distance: f32,
+    /// The record.
+    pub link: Link,
+}
+
+/// A record and its vector.
+#[derive(Debug, Clone, Copy)]
+pub struct VectorAt<'a> {
+    /// The record.
+    pub link: Link,
+    /// Its vector.
+    pub at: &'a Point,
+}
+
+/// Records with their vectors; memory that is reused.
+#[derive(Default)]
+pub struct VectorList {
+    links: Vec<Link>,
+    /// As many as there are links, and more whose memory is kept.
+    points: Vec<Point>,
+}
+
+impl VectorList {
+    fn clear(&mut self) {
+        self.links.clear();
+    }
+
+    /// Takes the point, and leaves another one that is not used any more.
+    fn push(&mut self, link: Link, point: &mut Point) {
+        let at = self.links.len();
+        if at == self.points.len() {
+            self.points.push(Point::default());
+        }
+        std::mem::swap(&mut self.points[at], point);
+        self.links.push(link);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.links.truncate(len);
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The records.
+    pub fn iter(&self) -> impl Iterator<Item = VectorAt<'_>> {
+        self.links
+            .iter()
+            .zip(&self.points)
+            .map(|(&link, at)| VectorAt { link, at })
+    }
+}
+
+/// What was chosen.
+#[derive(Default)]
+pub struct Selection {
+    /// Those that survived the heuristic, nearest first.
+    pub survivors: VectorList,
+    /// Those that fill up, nearest first.
+    pub fills: VectorList,
+    candidate: Point,
+    /// Those of the survivors.
+    distances: Vec<f32>,
+}
+
+impl Selection {
+    /// All that were chosen, survivors first; whether each is a fill.
+    pub fn all(&self) -> impl Iterator<Item = (VectorAt<'_>, bool)> {
+        let survivors = self.survivors.iter().map(|survivor| (survivor, false));
+        survivors.chain(self.fills.iter().map(|fill| (fill, true)))
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Survivors that a record of a level may have.
+    pub(in crate::hnsw) fn survivor_limit(&self, level: u8) -> usize {
+        let m = usize::from(self.space.parameters.shape.m);
+        if level == 0 { 2 * m } else { m }
+    }
+
+    /// The links that fills complete a record of a level to: all that it has room for.
+    pub(in crate::hnsw) fn fill_to(&self, level: u8) -> usize {
+        self.space.layout.link_capacity(level)
+    }
+
+    /// Chooses among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with fills. Dead nodes and stale links are not chosen.
+    pub(in crate::hnsw) fn select(
+        &self,
+        choices: &[NeighborCandidate],
+        level: u8,
+        fill_to: usize,
+        chosen: &mut Selection,
+    ) -> Result<()> {
+        let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
+        self.select_beside(&[], choices, read, level, fill_to, chosen)
+    }
+
+    /// As [`Graph::select`], but of the choices those in `kept` survive, whatever is nearer; `read` gives a choice's vector and state.
+    pub(in crate::hnsw) fn select_beside(
+        &self,
+        kept: &[Link],
+        choices: &[NeighborCandidate],
+        mut read: impl FnMut(usize, &NeighborCandidate, &mut Point) -> Result<Option<State>>,
+        level: u8,
+        fill_to: usize,
+        chosen: &mut Selection,
+    ) -> Result<()> {
+        let Selection {
+            survivors,
+            fills,
+            candidate,
+            distances,
+        } = chosen;
+        distances.clear();
+        survivors.clear();
+        fills.clear();
+        // Inner products are no distances: what is far by them may be near.
+        let sees_far = self.space.parameters.metric != Metric::InnerProduct;
+        let far = self.space.ratio(FAR) as f32;
+        // Of what is kept, those that are still to come.
+        let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
+        let limit = self.survivor_limit(level).max(others_kept);
+        for (i, choice) in choices.iter().enumerate() {
+            if survivors.len() == limit && survivors.len() + fills.len() >= fill_to {
+                break;
+            }
+            if i % PAUSE == 0 {
+                self.store.check_interrupts();
+            }
+            let stays = kept.contains(&choice.link);
+            others_kept -= usize::from(stays);
+            if read(i, choice, candidate)? != Some(State::Node) {
+                continue;
+            }
+            let has_room = survivors.len() + others_kept < limit;
+            let alike = distances.partition_point(|&distance| far * distance < choice.distance && sees_far);
+            let is_nearer = |survivor: VectorAt<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
+            if stays || has_room && !survivors.iter().skip(alike).any(is_nearer) {
+                distances.push(choice.distance);
+                survivors.push(choice.link, candidate);
+            } else if fills.len() < fill_to {
+                fills.push(choice.link, candidate);
+            }
+        }
+        fills.truncate(fill_to.saturating_sub(survivors.len()));
+        Ok(())
+    }
+}

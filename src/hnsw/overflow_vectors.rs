@@ -1,0 +1,193 @@
+//! Stored vectors, where they are: in the record, and long ones on in its overflow records.
+//!
+//! An overflow record is a slot of its own, which belongs to a level-0 record; the upper records of a node point to the same ones. Vectors never
+//! change, so they are read one page at a time. A record is placed before its overflow records, which name it, and points to them when all are
+//! there: nothing links to it until then, and VACUUM frees overflow records whose owner is gone, so that none is lost in a crash.
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::order_key;
+use crate::hnsw::space::{Point, Query};
+use crate::storage::record::{Record, State};
+use crate::storage::store::place;
+use crate::storage::{Edit, Layout, Link, NodeRef, PageStore};
+
+/// Whose overflow records are read.
+struct Owner {
+    node: NodeRef,
+    /// Known of a level-0 record only.
+    generation: Option<u8>,
+    overflows: Vec<NodeRef>,
+    /// Bytes of the stored vector.
+    stored_len: usize,
+}
+
+impl Owner {
+    /// A stale link may have led to something else than a node, which has no overflow records.
+    fn of(record: &Record<'_>, layout: &Layout) -> Owner {
+        let is_node = matches!(record.state(), State::Node | State::Dead);
+        Owner {
+            node: record.owner(),
+            generation: (record.level() == 0).then_some(record.generation()),
+            overflows: record.overflows().filter(|_| is_node).collect(),
+            stored_len: layout.stored_len(record.vector()),
+        }
+    }
+
+    /// Whether a record is an overflow record of this owner.
+    fn has(&self, overflow: &Record<'_>) -> bool {
+        let same = |generation| generation == overflow.owner_generation();
+        overflow.state() == State::Overflow && overflow.owner() == self.node && self.generation.is_none_or(same)
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Reads a record under its page's share lock, with its distance to a query.
+    #[inline]
+    pub(in crate::hnsw) fn read_distance<T>(
+        &self,
+        query: &Query,
+        node: NodeRef,
+        f: impl FnOnce(Record<'_>, f32) -> Result<T>,
+    ) -> Result<T> {
+        if self.space.layout.overflows == 0 {
+            return self.read(node, |record| f(record, self.distance(query, &record)));
+        }
+        let read = self.read(node, |record| {
+            Ok(if record.overflows().next().is_none() {
+                Ok(f(record, self.distance(query, &record))?)
+            } else {
+                Err((f, record.generation(), self.long_distance(query, &record)))
+            })
+        })?;
+        let (f, generation, distance) = match read {
+            Ok(value) => return Ok(value),
+            Err(long) => long,
+        };
+        let distance = distance.sum(self, query)?;
+        self.read(node, |record| {
+            let same = record.generation() == generation;
+            f(record, if same { distance } else { f32::INFINITY })
+        })
+    }
+
+    /// The distance to a vector that is all in its record.
+    #[inline]
+    pub(in crate::hnsw) fn distance(&self, query: &Query, record: &Record<'_>) -> f32 {
+        self.space.distance(query, record.vector())
+    }
+
+    /// The start of the distance to a vector with overflow records.
+    fn long_distance(&self, query: &Query, record: &Record<'_>) -> LongDistance {
+        LongDistance {
+            owner: Owner::of(record, &self.space.layout),
+            start: record.vector().to_vec(),
+            sum: self.space.start_sum(query, record.vector()),
+        }
+    }
+
+    /// Reads a node's point if the link is not stale; returns the record's state then.
+    pub(in crate::hnsw) fn read_point(&self, link: Link, level: u8, point: &mut Point) -> Result<Option<State>> {
+        let read = self.read_visited(link.node, |record| {
+            point.stored.clear();
+            point.stored.extend_from_slice(record.vector());
+            let owner = (self.space.layout.overflows > 0).then(|| Owner::of(&record, &self.space.layout));
+            Ok(record.is(link.generation, level).then_some((record.state(), owner)))
+        })?;
+        let Some((state, owner)) = read else { return Ok(None) };
+        if let Some(owner) = owner {
+            let complete = self.read_overflows(&owner, |_, bytes| {
+                point.stored.extend_from_slice(bytes);
+                true
+            })?;
+            if !complete {
+                return Ok(None);
+            }
+        }
+        self.space.decode(&point.stored, &mut point.coordinates);
+        Ok(Some(state))
+    }
+
+    /// Whether the vector of a level-0 record continues as a stored one does; what is in the record itself is not compared.
+    pub(in crate::hnsw) fn has_overflows_of(&self, link: Link, stored: &[u8]) -> Result<bool> {
+        if self.space.layout.overflows == 0 {
+            return Ok(true);
+        }
+        let layout = &self.space.layout;
+        let owner = self.read(link.node, |record| Ok(Owner::of(&record, layout)))?;
+        Ok(owner.stored_len == stored.len()
+            && self.read_overflows(&owner, |i, bytes| {
+                *bytes == stored[layout.overflow_range(i, owner.stored_len)]
+            })?)
+    }
+
+    /// Shows `f` each overflow record's part of a vector, under its page's share lock, until it says no; says whether all were there and none was
+    /// refused.
+    fn read_overflows(&self, owner: &Owner, mut f: impl FnMut(usize, &[u8]) -> bool) -> Result<bool> {
+        for (i, &overflow) in owner.overflows.iter().enumerate() {
+            let len = self.space.layout.overflow_range(i, owner.stored_len).len();
+            let accepted = overflow != NodeRef::NONE
+                && self.read(overflow, |overflow| {
+                    Ok(owner.has(&overflow) && f(i, &overflow.overflow_bytes()[..len]))
+                })?;
+            if !accepted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives a level-0 record its overflow records.
+    pub(in crate::hnsw) fn place_overflows(&self, node: Link, stored: &[u8]) -> Result<Vec<NodeRef>> {
+        let layout = &self.space.layout;
+        let count = layout.overflow_count(stored);
+        let mut overflows = Vec::with_capacity(count);
+        for i in 0..count {
+            overflows.push(place(self.store, layout, |nodes, slot| {
+                let overflow = nodes.occupy(slot, State::Overflow, 0, node.node, NodeRef::NONE)?;
+                nodes
+                    .record(slot)?
+                    .set_overflow(node.generation, &stored[layout.overflow_range(i, stored.len())]);
+                Ok(overflow.node)
+            })?);
+        }
+        if !overflows.is_empty() {
+            self.write(node.node, |nodes, slot| {
+                nodes.record(slot)?.set_overflows(overflows.iter().copied());
+                Ok(Edit::Changed(()))
+            })?;
+        }
+        Ok(overflows)
+    }
+}
+
+/// A distance whose overflow records are still to be added.
+pub(in crate::hnsw) struct LongDistance {
+    owner: Owner,
+    start: Vec<u8>,
+    sum: f64,
+}
+
+impl LongDistance {
+    /// Adds the overflow records; a vector that is not there any more is infinitely far.
+    fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
+        if !graph.space.layout.shape.encoding.is_dense() {
+            let mut stored = self.start;
+            let complete = graph.read_overflows(&self.owner, |_, bytes| {
+                stored.extend_from_slice(bytes);
+                true
+            })?;
+            // What a stale link led to has no overflow records, and so not a whole value.
+            return Ok(match complete && stored.len() == self.owner.stored_len {
+                true => graph.space.distance(query, &stored),
+                false => f32::INFINITY,
+            });
+        }
+        let mut sum = self.sum;
+        let complete = graph.read_overflows(&self.owner, |i, bytes| {
+            sum += graph.space.overflow_sum(query, &self.start, i, bytes);
+            true
+        })?;
+        Ok(if complete { order_key::of(sum) } else { f32::INFINITY })
+    }
+}

@@ -1,0 +1,326 @@
+//! Best-first search of a level whose records have codes of their neighbours.
+//!
+//! A visit reads one record: its own distance is exact, those of its neighbours are estimated from their codes, all in one pass, and
+//! the estimates that beat the queue's worst enter it. Of a record very near the query they are made of the difference to it ([`Space::near`]). The next visits are popped a few ahead of their turn, so that their pages are
+//! pinned, and on their way into the processor's cache, when it comes.
+//!
+//! What a search visited are its results. What it only estimated is forgotten; a search that is to go on reads the codes of what it visited
+//! once more, and from then on spills all estimates that do not enter the queue.
+
+use std::collections::VecDeque;
+
+use super::candidate_queue::{CandidateQueue, Estimate};
+use super::{Candidate, DEAD_BOUND, Search};
+use crate::distance::{self, Metric};
+use crate::error::Result;
+use crate::fallible::{Room, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::order_key;
+use crate::hnsw::space::{Near, Query, Space};
+use crate::quantize::bfloat16::Bf16;
+use crate::quantize::query_table::Table;
+use crate::quantize::rabitq::{Factors, LANES};
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Record, State};
+use crate::storage::{Link, PageStore};
+
+/// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
+const AHEAD: usize = 4;
+
+/// Where squared distances are so large or so small that codes tell nothing of them, a search
+/// visits this many times as many as it is wide.
+const UNGUIDED_BOUND: usize = 16;
+
+/// What a coded search knows besides its results.
+#[derive(Default)]
+pub struct Coded {
+    pub(super) queue: CandidateQueue,
+    /// Estimates spilled when the same record was last sought among them.
+    settled: usize,
+    near: Near,
+}
+
+impl Coded {
+    pub(super) fn reset(&mut self) {
+        self.queue.reset();
+        self.settled = 0;
+    }
+
+    /// Takes the nearest of what was kept, as many as a queue of this width holds.
+    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Result<Vec<Estimate>> {
+        let mut estimates = self.queue.take()?;
+        estimates.retain(|estimate| is_new(estimate.link()));
+        if estimates.len() > 2 * self.settled {
+            estimates.sort_unstable_by_key(|estimate| estimate.by_record());
+            estimates.dedup_by_key(|estimate| estimate.link());
+            self.settled = estimates.len().max(LANES * width);
+        }
+        if estimates.len() > width {
+            estimates.select_nth_unstable(width);
+            self.queue.keep().try_extend(estimates.drain(width..))?;
+        }
+        Ok(estimates)
+    }
+}
+
+/// The square of a length.
+#[inline]
+fn squared(length: Bf16) -> Bf16 {
+    Bf16::from_f32(length.to_f32() * length.to_f32())
+}
+
+/// The squares of the lengths of a block.
+fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
+    let mut squares = [0; 2 * LANES];
+    for (square, length) in squares
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .zip(lengths.as_chunks::<2>().0)
+    {
+        *square = squared(Bf16::from_bits(u16::from_le_bytes(*length)))
+            .to_bits()
+            .to_le_bytes();
+    }
+    squares
+}
+
+/// Estimates the distances of a record's neighbours, and shows `f` those that are not at or above `worst` (all, if that is not a
+/// number). `near` is [`Space::near`].
+#[inline]
+fn estimate_neighbours(
+    space: &Space,
+    query: &Query,
+    near: Option<&Table>,
+    record: &Record<'_>,
+    distance: f32,
+    worst: f32,
+    mut f: impl FnMut(Estimate),
+) {
+    let table = near.unwrap_or(&query.table);
+    let is_wide = is_wide(space, distance);
+    let bound = if is_wide { f32::NAN } else { order_key::bound(worst) };
+    let mut estimates = [0.0; LANES];
+    let count = record.link_count();
+    for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
+        let (codes, mut offsets, scales) = record.codes(block);
+        let squares = near.map(|_| squares(record.lengths(block)));
+        if let Some(squares) = &squares {
+            offsets = squares;
+        }
+        let mut lanes = distance::estimate(
+            table.entries(),
+            codes,
+            offsets,
+            scales,
+            distance,
+            table.scale(),
+            table.offset(),
+            bound,
+            &mut estimates,
+        );
+        let used = count - block * LANES;
+        if used < LANES {
+            lanes &= (1 << used) - 1;
+        }
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            let (mut estimate, lane) = (estimates[lane], block * LANES + lane);
+            if is_wide || !order_key::is_estimate(estimate) {
+                estimate = wide_estimate(space, query, record, distance, lane);
+            }
+            if worst.is_nan() || estimate < worst {
+                f(Estimate::new(estimate, record.link(lane)));
+            }
+        }
+    }
+}
+
+/// Whether this is an inner product beyond the range of sums: the factors that belong to it are
+/// not.
+fn is_huge_product(space: &Space, distance: f32) -> bool {
+    !order_key::is_estimate(distance) && space.parameters.metric == Metric::InnerProduct
+}
+
+/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared
+/// distances vanish, so do the offsets of codes, and nothing is gained.
+#[inline]
+fn is_wide(space: &Space, distance: f32) -> bool {
+    !order_key::is_sum(distance)
+        && (!order_key::is_estimate(distance) || space.parameters.metric == Metric::InnerProduct)
+}
+
+#[cold]
+fn wide_estimate(space: &Space, query: &Query, record: &Record<'_>, distance: f32, lane: usize) -> f32 {
+    let mut words = vec![0; space.layout.code_words()];
+    let factors = record.read_code(lane, &mut words);
+    order_key::of(query.table.wide_estimate(&words, factors, order_key::sum(distance)))
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Visits records, nearest first, until all of the queue are.
+    pub(super) fn visit_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
+        let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+        search.coded.queue.room(0)?;
+        loop {
+            while ahead.len() < AHEAD.min(search.width) {
+                let Some(next) = search.coded.queue.pop().map(Estimate::link) else {
+                    break;
+                };
+                if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
+                    search.coded.queue.note_repeated();
+                    continue;
+                }
+                let pin = self.store.pin(self.space.layout.block(next.node))?;
+                self.hint(&pin, next.node);
+                ahead.push_back((next, pin));
+            }
+            for soon in search.coded.queue.next(AHEAD) {
+                self.prefetch_start(soon.link().node, 1);
+            }
+            let Some((link, pin)) = ahead.pop_front() else { break };
+            self.visit(search, query, level, link, pin)?;
+            self.store.check_interrupts();
+            if search.sought.found.is_some() {
+                break;
+            }
+        }
+        search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+        Ok(())
+    }
+
+    /// Reads a record and pushes its neighbours; a stale link to it is nothing.
+    fn visit(&self, search: &mut Search, query: &Query, level: u8, link: Link, pin: S::Pin<'_>) -> Result<()> {
+        let block = self.space.layout.block(link.node);
+        let slot = self.space.layout.slot(link.node);
+        if self.space.layout.overflows > 0 {
+            drop(pin);
+            return self.read_distance(query, link.node, |record, distance| {
+                search.counts.add_record(&record, true);
+                self.take(search, query, level, link, &record, || distance)
+            });
+        }
+        self.store.read_pinned(pin, |page| {
+            let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
+            search.counts.add_record(&record, false);
+            self.take(search, query, level, link, &record, || self.distance(query, &record))
+        })
+    }
+
+    /// Takes a record that was just read among the results; a stale link to it is nothing.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+        link: Link,
+        record: &Record<'_>,
+        distance: impl FnOnce() -> f32,
+    ) -> Result<()> {
+        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+            return Ok(());
+        }
+        search.coded.queue.room(record.link_count())?;
+        search.counts.visited += 1;
+        search.counts.estimates += record.link_count() as u64;
+        let distance = distance();
+        let live = record.state() == State::Node;
+        if live {
+            search.sought.look(link, record, distance);
+        }
+        let key = self.key(search, query, record, distance);
+        search.beam.try_push(Candidate {
+            distance,
+            key,
+            link,
+            live,
+            row: record.only_entry(),
+            lsn: record.lsn(),
+            below: record.below(),
+            expanded: true,
+            links: None,
+        })?;
+        if live {
+            search.live += 1;
+        } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
+            search.coded.queue.widen(); // Dead nodes are ways, not results.
+        }
+        let is_guided = order_key::is_sum(distance) || is_huge_product(&self.space, distance);
+        if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
+            search.coded.queue.widen(); // Neighbours have all to be read, as in a plain search.
+        }
+        let node = link.node;
+        let Coded { queue, near, .. } = &mut search.coded;
+        let visited = &search.visited;
+        let near = self.space.near(query, record.vector(), distance, near);
+        estimate_neighbours(&self.space, query, near, record, distance, queue.worst(), |estimate| {
+            if !visited.contains(estimate.link().node) {
+                queue.push(estimate);
+            }
+        });
+        if !search.deferred.is_empty() {
+            for (link, code) in search.deferred.of(node) {
+                let offset = near.map_or(code.factors.offset, |_| squared(code.factors.length));
+                let factors = Factors { offset, ..code.factors };
+                let mut estimate = near.unwrap_or(&query.table).estimate(code.words, factors, distance);
+                if is_wide(&self.space, distance) || !order_key::is_estimate(estimate) {
+                    estimate = order_key::of(query.table.wide_estimate(
+                        code.words,
+                        code.factors,
+                        order_key::sum(distance),
+                    ));
+                }
+                let useful = queue.worst().is_nan() || estimate < queue.worst();
+                if useful && !visited.contains(link.node) {
+                    queue.room(1)?;
+                    queue.push(Estimate::new(estimate, link));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on where a search of level 0 ended. Says whether there was anything left.
+    pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
+        if !search.coded.queue.keeps() {
+            if !search.coded.queue.is_full() {
+                // Nothing was let go: all that is met has been visited.
+                search.start(width);
+                return Ok(false);
+            }
+            search.coded.queue.keep();
+            for candidate in std::mem::take(&mut search.beam) {
+                self.spill_neighbours(search, query, &candidate)?;
+                self.store.check_interrupts();
+            }
+        }
+        let visited = &search.visited;
+        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
+        let found = !nearest.is_empty();
+        search.start(width);
+        search.coded.queue.load(nearest);
+        self.visit_all(search, query, 0)?;
+        Ok(found)
+    }
+
+    fn spill_neighbours(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
+        self.read(candidate.link.node, |record| {
+            search.counts.pages += 1;
+            if record.is(candidate.link.generation, 0) {
+                let Coded { queue, near, .. } = &mut search.coded;
+                let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
+                spilled.room(record.link_count())?;
+                let near = self.space.near(query, record.vector(), distance, near);
+                estimate_neighbours(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
+                    if !visited.contains(estimate.link().node) {
+                        spilled.push(estimate);
+                    }
+                });
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Best-first search of a level by exact distances alone.
+//!
+//! The beam holds the nearest records met so far, in order of distance, at most `width` live ones; the nearest one whose links were
+//! not yet followed is expanded next, until there is none. This is the paper's SEARCH-LAYER with both of its heaps in one sorted
+//! array. Dead nodes are ways, not results: they do not count, up to a bound. What does not fit the beam is dropped, or kept
+//! spilled where a scan may want to go on later.
+
+use super::{Candidate, DEAD_BOUND, Search};
+use crate::error::Result;
+use crate::fallible::{self, Room, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::space::Query;
+use crate::storage::record::{Record, State};
+use crate::storage::{Link, PageStore};
+
+impl Search {
+    #[inline]
+    fn admits(&self, distance: f32) -> bool {
+        !self.is_full() || self.beam.last().is_some_and(|worst| distance < worst.distance)
+    }
+
+    /// Puts a candidate into the beam; what is then beyond its width makes room.
+    fn push(&mut self, candidate: Candidate) -> Result<()> {
+        self.beam.room(1)?;
+        let at = self.beam.partition_point(|c| c.distance <= candidate.distance);
+        self.beam.insert(at, candidate);
+        self.live += usize::from(candidate.live);
+        if !candidate.expanded {
+            self.next = self.next.min(at);
+        }
+        while let Some(worst) = self
+            .beam
+            .pop_if(|worst| !worst.live && self.live >= self.width || self.live > self.width)
+        {
+            self.live -= usize::from(worst.live);
+            self.put_aside(worst)?;
+        }
+        if self.beam.len() > DEAD_BOUND * self.width
+            && let Some(worst) = self.beam.pop()
+        {
+            self.live -= usize::from(worst.live);
+            self.put_aside(worst)?;
+        }
+        Ok(())
+    }
+
+    fn put_aside(&mut self, candidate: Candidate) -> Result<()> {
+        if self.keep_rest {
+            self.rest.try_push(Candidate {
+                links: None,
+                ..candidate
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Judges a record that was just read; a stale link to it is nothing.
+    #[inline]
+    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32, key: f32) -> Result<()> {
+        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        if !record.is(link.generation, level) || !self.visited.insert(link.node)? {
+            return Ok(());
+        }
+        self.counts.visited += 1;
+        let mut candidate = Candidate {
+            distance,
+            key,
+            link,
+            live: record.state() == State::Node,
+            row: record.only_entry(),
+            lsn: record.lsn(),
+            below: record.below(),
+            expanded: false,
+            links: None,
+        };
+        if candidate.live {
+            self.sought.look(link, record, distance);
+        }
+        if self.admits(distance) {
+            candidate.links = Some((self.links.len() as u32, record.link_count() as u8));
+            self.links.try_extend(record.links())?;
+            self.push(candidate)
+        } else {
+            self.put_aside(candidate)
+        }
+    }
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Expands candidates, nearest first, until all of the beam are.
+    pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
+        while search.sought.found.is_none()
+            && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
+        {
+            search.next += candidate;
+            let candidate = &mut search.beam[search.next];
+            candidate.expanded = true;
+            let (link, links) = (candidate.link, candidate.links);
+            search.next += 1;
+            search.pending.clear();
+            match links {
+                Some((start, count)) => {
+                    let links = &search.links[start as usize..start as usize + usize::from(count)];
+                    search
+                        .pending
+                        .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
+                }
+                None => self.read(link.node, |record| {
+                    search.counts.pages += 1;
+                    if record.is(link.generation, level) {
+                        search
+                            .pending
+                            .extend(record.links().filter(|link| !search.visited.contains(link.node)));
+                    }
+                    Ok(())
+                })?,
+            }
+            let pending = std::mem::take(&mut search.pending);
+            if let Some(first) = pending.first() {
+                self.prefetch(first.node);
+            }
+            for (i, &link) in pending.iter().enumerate() {
+                if let Some(soon) = pending.get(i + 1) {
+                    self.prefetch(soon.node);
+                }
+                self.meet(search, query, link.node, Some(link.generation), level)?;
+            }
+            search.pending = pending;
+            self.store.check_interrupts();
+        }
+        Ok(())
+    }
+
+    /// Goes on with the nearest of what did not fit the beam.
+    pub(super) fn expand_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
+        search.start(width);
+        let mut rest = search.take_rest();
+        if rest.len() > width {
+            rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
+            search.rest = fallible::collect(rest.drain(width..))?;
+        }
+        rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+        search.live = rest.iter().filter(|candidate| candidate.live).count();
+        search.beam = rest;
+        let found = !search.beam.is_empty();
+        self.expand_all(search, query, 0)?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,139 @@
+//! The set of records that a search has met: open addressing, as large as the search, reused from one to the next.
+
+use crate::error::Result;
+use crate::fallible::Room;
+use crate::storage::NodeRef;
+
+/// Slots at first: enough for a search of the default width.
+const SLOTS: usize = 4096;
+const EMPTY: u32 = NodeRef::NONE.0;
+
+/// A set of records.
+pub struct VisitedSet {
+    slots: Vec<u32>,
+    len: usize,
+}
+
+impl Default for VisitedSet {
+    fn default() -> VisitedSet {
+        VisitedSet::new()
+    }
+}
+
+impl VisitedSet {
+    /// An empty set.
+    pub fn new() -> VisitedSet {
+        VisitedSet {
+            slots: vec![EMPTY; SLOTS],
+            len: 0,
+        }
+    }
+
+    /// Removes everything.
+    pub fn clear(&mut self) {
+        self.slots.truncate(8 * SLOTS);
+        self.slots.fill(EMPTY);
+        self.len = 0;
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes of memory in use.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.slots[..])
+    }
+
+    /// Where a record is looked for first in so many slots, a power of two: the highest bits of a product, as many as it takes.
+    #[inline]
+    fn home(node: u32, slots: usize) -> usize {
+        let product = u64::from(node).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (product >> (64 - slots.trailing_zeros())) as usize
+    }
+
+    #[inline]
+    fn find(slots: &[u32], node: u32) -> usize {
+        let mask = slots.len() - 1;
+        let mut at = Self::home(node, slots.len());
+        while slots[at] != EMPTY && slots[at] != node {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// Whether a record is in the set.
+    #[inline]
+    pub fn contains(&self, node: NodeRef) -> bool {
+        self.slots[Self::find(&self.slots, node.0)] == node.0
+    }
+
+    /// Adds a record; says whether it was new. [`NodeRef::NONE`] never is.
+    #[inline]
+    pub fn insert(&mut self, node: NodeRef) -> Result<bool> {
+        let at = Self::find(&self.slots, node.0);
+        if self.slots[at] == node.0 {
+            return Ok(false);
+        }
+        self.slots[at] = node.0;
+        self.len += 1;
+        if 2 * self.len > self.slots.len() {
+            self.grow()?;
+        }
+        Ok(true)
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<()> {
+        let mut slots = Vec::new();
+        slots.room(4 * self.slots.len())?;
+        slots.resize(4 * self.slots.len(), EMPTY);
+        for &node in self.slots.iter().filter(|&&node| node != EMPTY) {
+            let at = Self::find(&slots, node);
+            slots[at] = node;
+        }
+        self.slots = slots;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_agrees_with_the_standard_set() {
+        let mut ours = VisitedSet::new();
+        for round in 0..3 {
+            let mut theirs = std::collections::HashSet::new();
+            for i in 0..60_000u32 {
+                let node = i.wrapping_mul(0x0100_0193) % 20_011 * (round + 1);
+                assert_eq!(ours.insert(NodeRef(node)), Ok(theirs.insert(node)));
+            }
+            assert_eq!(ours.len(), theirs.len());
+            assert!((0..100_000).all(|node| ours.contains(NodeRef(node)) == theirs.contains(&node)));
+            ours.clear();
+        }
+        assert_eq!(ours.insert(NodeRef::NONE), Ok(false));
+    }
+
+    /// However large it is, records are spread over all of it: where they are not, probing takes time in proportion to its size.
+    #[test]
+    fn a_large_set_uses_all_of_its_slots() {
+        for slots in [SLOTS, 1 << 20, 1 << 26, 1 << 28] {
+            let parts = 64;
+            let mut counts = vec![0usize; parts];
+            let nodes = slots.min(1 << 20);
+            for i in 0..nodes {
+                let node = (i * (slots / nodes)) as u32;
+                counts[VisitedSet::home(node, slots) * parts / slots] += 1;
+            }
+            let each = nodes / parts;
+            assert!(
+                counts.iter().all(|&count| (each / 2..2 * each).contains(&count)),
+                "{slots} slots: {counts:?}"
+            );
+        }
+    }
+}

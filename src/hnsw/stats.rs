@@ -1,0 +1,60 @@
+//! What a graph consists of, counted in one pass over its pages.
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::storage::PageStore;
+use crate::storage::node_page::NodePage;
+use crate::storage::page;
+use crate::storage::record::State;
+
+/// What a graph consists of. Others may change it while it is counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Nodes with rows.
+    pub nodes: u64,
+    /// Nodes without any, which VACUUM is going to free.
+    pub dead: u64,
+    /// Nodes with rows that have a record on each level, from level 0 on.
+    pub levels: Vec<u64>,
+    /// Links that the records of nodes with rows have on level 0.
+    pub links: u64,
+    /// Slots in use, and all that the pages of nodes have.
+    pub used: u64,
+    /// See [`Statistics::used`].
+    pub slots: u64,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Counts what the graph consists of.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let mut statistics = Statistics::default();
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            statistics.slots += u64::from(self.space.layout.slots);
+            self.store.read_in_passing(block, |page| {
+                if page::is_new(page) {
+                    return Ok(());
+                }
+                for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                    let (_, record) = record?;
+                    let level = usize::from(record.level());
+                    statistics.used += u64::from(record.state() != State::Free);
+                    match record.state() {
+                        State::Node => {
+                            if statistics.levels.len() <= level {
+                                statistics.levels.resize(level + 1, 0);
+                            }
+                            statistics.levels[level] += 1;
+                            statistics.links += if level == 0 { record.link_count() as u64 } else { 0 };
+                        }
+                        State::Dead if level == 0 => statistics.dead += 1,
+                        _ => {}
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        statistics.nodes = statistics.levels.first().copied().unwrap_or(0);
+        Ok(statistics)
+    }
+}

@@ -1,0 +1,410 @@
+//! BulkDelete of dead rows: what VACUUM does to a graph.
+//!
+//! A pass over the index takes dead TIDs out; a node left without any is marked dead and stays navigable. A round of removal follows: the upper records of dead nodes
+//! are marked dead too, every live record that links to a dead one takes others for it ([`crate::hnsw::vacuum::repair`]), the entry point moves to a live node if it has to, and
+//! the dead slots are freed, upper levels first, so that what a crash leaves is found again as a dead level-0 record. Where memory does not suffice
+//! for all that is dead, the pass is interrupted by rounds. In the end nodes that nothing leads to any more are found and linked ([`crate::hnsw::vacuum::reachability`]).
+//!
+//! Readers and writers go on meanwhile: what they link to a dead node becomes a stale link. That is why a freed slot may be used at once, with no wait for
+//! those who still know of it (as nbtree's pages have to): they know its old generation.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::heap_tids::list::Head;
+use crate::hnsw::insert::Inserter;
+use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::storage::meta::{EntryPoint, Unplaced};
+use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, corrupted, page, store};
+
+/// Dead nodes after which the memory in use is looked at again.
+const LOOK_AFTER: u64 = 1024;
+
+/// What a removal did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BulkDelete {
+    /// TIDs taken out.
+    pub tids_removed: u64,
+    /// TIDs that are left.
+    pub tids_left: u64,
+    /// Dead nodes removed.
+    pub nodes_removed: u64,
+    /// Links to them that live records lost or replaced.
+    pub links_repaired: u64,
+    /// Nodes that nothing led to any more, and that were linked.
+    pub reconnected: u64,
+    /// Whether there was memory to look for these.
+    pub was_walked: bool,
+    /// Slots freed, those of overflow records and TID extensions included.
+    pub slots_freed: u64,
+    /// Pages that had free slots before.
+    pub pages_with_room: u64,
+    /// Pages without any record, those that became so included.
+    pub pages_empty: u64,
+    /// Pages that became so.
+    pub pages_emptied: u64,
+}
+
+/// A pass under way.
+#[derive(Default)]
+struct Pass {
+    /// Level-0 records of dead nodes.
+    dead: NodeSet,
+    /// The owners of chains with an extension without TIDs, and nodes that a crash left without any.
+    emptied: NodeSet,
+    removal: BulkDelete,
+}
+
+/// What a round knows of the upper levels.
+#[derive(Default)]
+struct Upper {
+    /// Records of dead nodes, by level.
+    dead: BTreeMap<u8, NodeSet>,
+    /// A live record on the highest level that has any.
+    highest: Option<EntryPoint>,
+    /// A live record on level 0.
+    lowest: Option<Link>,
+}
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Takes out every TID that `find_dead` names, and the nodes that are left without any. `find_dead` is asked once about every
+    /// TID, those of one page at a time, and says which of them are dead. `memory` bounds what is remembered of the index, in bytes.
+    pub fn remove(
+        &self,
+        memory: usize,
+        mut find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
+    ) -> Result<BulkDelete> {
+        let mut pass = Pass::default();
+        let mut inserter = Inserter::default();
+        let mut blocks = self.node_blocks()?;
+        let mut last_look = 0;
+        loop {
+            let is_done = loop {
+                let Some(block) = blocks.next() else { break true };
+                self.store.check_interrupts();
+                self.remove_tids(block, &mut find_dead, &mut pass)?;
+                if pass.removal.nodes_removed >= last_look + LOOK_AFTER {
+                    last_look = pass.removal.nodes_removed;
+                    if pass.dead.bytes() + pass.emptied.bytes() > memory / 2 {
+                        break false;
+                    }
+                }
+            };
+            self.settle_chains(&mut pass)?;
+            if !pass.dead.is_empty() {
+                self.remove_nodes(&mut inserter, &mut pass)?;
+            }
+            if is_done {
+                break;
+            }
+        }
+        let mut removal = pass.removal;
+        self.free_overflows(&mut removal)?;
+        if removal.nodes_removed > 0 {
+            let reconnected = self.reconnect(&mut inserter, memory)?;
+            removal.was_walked = reconnected.is_some();
+            removal.reconnected = reconnected.unwrap_or(0);
+        }
+        Ok(removal)
+    }
+
+    /// The pass over one page. `find_dead` is asked while no page is locked; what is added to the page meanwhile is live.
+    fn remove_tids(
+        &self,
+        block: BlockNumber,
+        find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
+        pass: &mut Pass,
+    ) -> Result<()> {
+        let Pass { dead, emptied, removal } = pass;
+        let mut tids = Vec::new();
+        let layout = &self.space.layout;
+        let (is_new, free, found) = self.store.read_in_passing(block, |page| {
+            let nodes = NodePage::new(page, block, layout)?;
+            let mut free = layout.slots - nodes.len().min(layout.slots);
+            let mut found = 0;
+            for record in nodes.records() {
+                let (node, record) = record?;
+                for tid in record.tids() {
+                    if tid.offset == 0 {
+                        return corrupted(block, "a heap TID without a line pointer");
+                    }
+                    tids.push(tid);
+                }
+                match record.state() {
+                    State::Free => free += 1,
+                    // What an interrupted VACUUM left.
+                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
+                    // What a crash left of a chain that was being settled.
+                    State::Node if is_empty_node(&record) => {
+                        emptied.insert(node)?;
+                    }
+                    State::Extension if record.tid_count() == 0 => {
+                        emptied.insert(record.owner())?;
+                    }
+                    _ => {}
+                }
+            }
+            Ok((page::is_new(page), free, found))
+        })?;
+        removal.nodes_removed += found;
+        if is_new {
+            store::init(self.store, layout, block)?; // A crash left it so.
+        }
+        removal.pages_empty += u64::from(free == layout.slots);
+        if free > 0 {
+            removal.pages_with_room += 1;
+            self.store.note_free(block);
+        }
+        let rows = find_dead(&tids);
+        removal.tids_removed += rows.len() as u64;
+        removal.tids_left += (tids.len() - rows.len()) as u64;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        removal.nodes_removed += self.store.write(block, |page| {
+            let mut nodes = NodePageMut::new(page, block, layout)?;
+            let mut died = 0;
+            for slot in 0..nodes.view().len() {
+                let mut record = nodes.record(slot)?;
+                let removed = record.retain_tids(|tid| !rows.contains(&tid));
+                let view = record.view();
+                if removed > 0 && is_empty_node(&view) {
+                    record.set_dead();
+                    died += u64::from(dead.insert(layout.node(block, slot)?)?);
+                } else if removed > 0 && view.state() == State::Extension && view.tid_count() == 0 {
+                    emptied.insert(view.owner())?;
+                }
+            }
+            Ok(Edit::Changed(died))
+        })?;
+        Ok(())
+    }
+
+    /// Drops extensions without TIDs from their chains, and finds the nodes that have no TID left in any.
+    fn settle_chains(&self, pass: &mut Pass) -> Result<()> {
+        for owner in std::mem::take(&mut pass.emptied).iter() {
+            self.store.check_interrupts();
+            if let Some(kind) = Unplaced::of_owner(owner) {
+                self.drop_empty_extensions(Head::Meta(kind), &mut pass.removal)?;
+                continue;
+            }
+            if !self.is_node_block(owner) {
+                continue; // Damage: the checker tells.
+            }
+            let generation = self.read(owner, |record| Ok(record.generation()))?;
+            let at = Link {
+                node: owner,
+                generation,
+            };
+            self.drop_empty_extensions(Head::Node(at), &mut pass.removal)?;
+            let is_empty = self.read(owner, |record| Ok(is_empty_node(&record)))?;
+            let died = is_empty
+                && self.write(owner, |nodes, slot| {
+                    let mut record = nodes.record(slot)?;
+                    if !is_empty_node(&record.view()) {
+                        return Ok(Edit::Unchanged(false));
+                    }
+                    record.set_dead();
+                    Ok(Edit::Changed(true))
+                })?;
+            if died && pass.dead.insert(owner)? {
+                pass.removal.nodes_removed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// A round: removes the nodes that are dead so far.
+    fn remove_nodes(&self, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
+        let mut dead = std::mem::take(&mut pass.dead);
+        let upper = self.mark_upper(&mut dead)?;
+        // As many blocks as there are by now: a record that was added meanwhile may have been linked before its neighbour died.
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            pass.removal.links_repaired += self.repair_page(block, &dead, inserter)?;
+        }
+        self.move_entry(&dead, &upper)?;
+        // From the highest level down: what an interruption leaves still leads to the level below.
+        for nodes in upper.dead.values().rev().chain([&dead]) {
+            self.free(nodes, &mut pass.removal)?;
+        }
+        Ok(())
+    }
+
+    /// Marks the upper records of dead nodes, which are added to `dead`, and looks for live records where a search may enter.
+    fn mark_upper(&self, dead: &mut NodeSet) -> Result<Upper> {
+        let mut upper = Upper::default();
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let any = self.store.read_in_passing(block, |page| {
+                let mut any = false;
+                for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                    let (node, record) = record?;
+                    any |= is_upper_of(&record, dead);
+                    upper.note(node, &record, dead);
+                }
+                Ok(any)
+            })?;
+            if !any {
+                continue;
+            }
+            self.store.write(block, |page| {
+                let mut nodes = NodePageMut::new(page, block, &self.space.layout)?;
+                for slot in 0..nodes.view().len() {
+                    let mut record = nodes.record(slot)?;
+                    if is_upper_of(&record.view(), dead) {
+                        record.set_dead();
+                        let node = self.space.layout.node(block, slot)?;
+                        upper.dead.entry(record.view().level()).or_default().insert(node)?;
+                    }
+                }
+                Ok(Edit::Changed(()))
+            })?;
+        }
+        for node in upper.dead.values().flat_map(NodeSet::iter) {
+            dead.insert(node)?;
+        }
+        Ok(upper)
+    }
+
+    /// Moves the entry point to a live record on the highest level there is, if it is a dead one or on a lower level.
+    fn move_entry(&self, dead: &NodeSet, upper: &Upper) -> Result<()> {
+        let lowest = upper.lowest.map(|link| EntryPoint { link, level: 0 });
+        loop {
+            let entry = self.entry()?;
+            let usable = entry.filter(|entry| !dead.contains(entry.link.node));
+            let best = match upper.highest.or(lowest) {
+                Some(best) => Some(best),
+                None => self.find_live()?.map(|link| EntryPoint { link, level: 0 }),
+            };
+            let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
+            let nothing_to_do = usable == entry && level(usable) >= level(best);
+            // An index found empty is looked at once more when it has no entry point: a row inserted meanwhile either shows then, or
+            // makes itself the entry point.
+            if nothing_to_do || self.replace_entry(entry, best)? && best.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
+    fn find_live(&self) -> Result<Option<Link>> {
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let mut live = None;
+            self.live_on(block, |link, _| live = live.or(Some(link)))?;
+            if live.is_some() {
+                return Ok(live);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Frees the overflow records whose owner is gone: with this removal, or before a crash. An owner is always there before its overflow records.
+    fn free_overflows(&self, removal: &mut BulkDelete) -> Result<()> {
+        if self.space.layout.overflows == 0 {
+            return Ok(());
+        }
+        for block in self.node_blocks()? {
+            self.store.check_interrupts();
+            let overflows = self.store.read_in_passing(block, |page| {
+                let mut overflows = Vec::new();
+                for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                    let (node, record) = record?;
+                    if record.state() == State::Overflow {
+                        overflows.push((node, record.owner(), record.owner_generation()));
+                    }
+                }
+                Ok(overflows)
+            })?;
+            for (overflow, owner, generation) in overflows {
+                if self.read(owner, |record| Ok(record.is(generation, 0)))? {
+                    continue;
+                }
+                let is_orphan = |record: &Record<'_>| {
+                    let is_its = record.owner() == owner && record.owner_generation() == generation;
+                    record.state() == State::Overflow && is_its
+                };
+                self.free_on(block, [overflow].into_iter(), is_orphan, removal)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees dead records, page by page.
+    fn free(&self, nodes: &NodeSet, removal: &mut BulkDelete) -> Result<()> {
+        let layout = &self.space.layout;
+        let mut nodes = nodes.iter().peekable();
+        while let Some(&first) = nodes.peek() {
+            self.store.check_interrupts();
+            let block = layout.block(first);
+            let here = std::iter::from_fn(|| nodes.next_if(|&node| layout.block(node) == block));
+            self.free_on(block, here, |record| record.state() == State::Dead, removal)?;
+        }
+        Ok(())
+    }
+
+    /// Frees those records of a page that are what they should be.
+    fn free_on(
+        &self,
+        block: BlockNumber,
+        nodes: impl Iterator<Item = NodeRef>,
+        is_meant: impl Fn(&Record<'_>) -> bool,
+        removal: &mut BulkDelete,
+    ) -> Result<()> {
+        let layout = &self.space.layout;
+        let (freed, is_empty) = self.store.write(block, |page| {
+            let mut page = NodePageMut::new(page, block, layout)?;
+            let mut freed = 0;
+            for slot in nodes.map(|node| layout.slot(node)) {
+                if is_meant(&page.record(slot)?.view()) {
+                    page.free(slot)?;
+                    freed += 1;
+                }
+            }
+            let is_empty = page.view().is_unused()?;
+            Ok(if freed > 0 {
+                Edit::Changed((freed, is_empty))
+            } else {
+                Edit::Unchanged((0, false))
+            })
+        })?;
+        removal.slots_freed += freed;
+        if freed > 0 {
+            removal.pages_emptied += u64::from(is_empty);
+            removal.pages_empty += u64::from(is_empty);
+            self.store.note_free(block);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a record is that of a live node on level 0 without a row.
+fn is_empty_node(record: &Record<'_>) -> bool {
+    record.state() == State::Node && record.level() == 0 && record.tid_count() == 0 && record.below() == NodeRef::NONE
+}
+
+/// Whether a record is an upper one of a dead node.
+fn is_upper_of(record: &Record<'_>, dead: &NodeSet) -> bool {
+    matches!(record.state(), State::Node | State::Dead) && record.level() > 0 && dead.contains(record.owner())
+}
+
+impl Upper {
+    /// Remembers a live record where a search may enter.
+    fn note(&mut self, node: NodeRef, record: &Record<'_>, dead: &NodeSet) {
+        if record.state() != State::Node || dead.contains(record.owner()) {
+            return;
+        }
+        let generation = record.generation();
+        let link = Link { node, generation };
+        let level = record.level();
+        if level == 0 {
+            self.lowest = if record.is_complete() { Some(link) } else { self.lowest };
+        } else if self.highest.is_none_or(|highest| highest.level < level) {
+            self.highest = Some(EntryPoint { link, level });
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! VACUUM: bulk delete, repair of the neighbors of dead nodes, unreachable nodes, and the end of the file.
+
+pub mod bulk_delete;
+pub(super) mod node_set;
+pub mod reachability;
+mod repair;
+pub mod truncate;

@@ -1,0 +1,192 @@
+//! Repair: live records that link to dead ones get other links, from what lies beyond these.
+//!
+//! A record chooses among its live neighbours and those of the dead ones that it is losing, by exact distances: choosing by estimates from codes costs
+//! recall at narrow searches (docs/design.md). A plain record chooses everything anew. A coded one keeps its live survivors, since what was linked once
+//! may have no other link, and takes others beside them.
+//! The choice is made without a lock. What was linked to a coded record meanwhile stays; for a plain one, whose links all depend on each other, it
+//! holds only if they are still the same, or else is made again.
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::insert::Inserter;
+use crate::hnsw::neighbors::back_links::{RETRIES, is_live};
+use crate::hnsw::neighbors::lanes;
+use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
+use crate::hnsw::space::{Point, Query};
+use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::storage::node_page::NodePage;
+use crate::storage::record::{Record, State};
+use crate::storage::{BlockNumber, Edit, Link, PageStore};
+
+/// Neighbours of each dead survivor among which a coded record chooses: those nearest to the dead one.
+const CANDIDATES: usize = 24;
+
+/// A plain record that has lost this part of its links, or more, searches for others too: what lies beyond the dead is not enough
+/// (measured: docs/design.md §13).
+const MUCH: usize = 3;
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Repairs every live record of a page that links to a dead one; says how many such links there were.
+    pub(in crate::hnsw) fn repair_page(
+        &self,
+        block: BlockNumber,
+        dead: &NodeSet,
+        inserter: &mut Inserter,
+    ) -> Result<u64> {
+        let mut links = 0;
+        let broken = self.store.read_in_passing(block, |page| {
+            let mut broken = Vec::new();
+            for record in NodePage::new(page, block, &self.space.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() != State::Node {
+                    continue;
+                }
+                let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
+                if to_dead > 0 {
+                    links += to_dead as u64;
+                    let generation = record.generation();
+                    broken.push((Link { node, generation }, record.level()));
+                }
+            }
+            Ok(broken)
+        })?;
+        for (link, level) in broken {
+            self.repair(link, level, dead, inserter)?;
+        }
+        Ok(links)
+    }
+
+    fn repair(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
+        let is_coded = self.space.layout.is_coded();
+        let is_dead = |link: &Link| dead.contains(link.node);
+        let mut point = Point::default();
+        for _ in 0..RETRIES {
+            self.store.check_interrupts();
+            if self.read_point(link, level, &mut point)? != Some(State::Node) {
+                return Ok(());
+            }
+            let at = VectorAt { link, at: &point };
+            let before = self.read(link.node, |record| Ok(links_of(&record).collect::<Vec<_>>()))?;
+            let had = |link| before.iter().any(|&(other, _)| other == link);
+            let survivors = before.iter().filter(|(_, fill)| !fill).map(|(link, _)| *link);
+            let (gone, mut kept): (Vec<_>, Vec<_>) = survivors.partition(is_dead);
+            if is_coded && gone.is_empty() && !kept.is_empty() {
+                return self.lose_fills(link, level, is_dead);
+            }
+            let mut links: Vec<_> = before
+                .iter()
+                .map(|(link, _)| *link)
+                .filter(|link| !is_dead(link))
+                .collect();
+            self.add_beyond(&gone, level, dead, &mut links)?;
+            if !is_coded && MUCH * gone.len() >= before.len() {
+                let mut query = Query::default();
+                self.space.set_query(&point, &mut query);
+                let found = self.search_live(&mut inserter.search, &query, level)?;
+                links.extend(found.iter().map(|choice| choice.link));
+            }
+            let Inserter { scratch, around, .. } = &mut *inserter;
+            self.load_candidates(around, &links, at, level)?;
+            let choices: Vec<_> = around.choices().collect();
+            if !is_coded {
+                kept.clear();
+            }
+            // As many links as before: a plain record that has lost half of them would be reached, and lead on, half as often.
+            let fill_to = self.fill_to(level).max(before.len());
+            let (chosen, neighbours) = (&mut scratch.chosen, &mut scratch.neighbours);
+            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(around, i, level, point);
+            self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
+            // Survivors that were none are linked back; what a coded record has already has its code.
+            let new = chosen
+                .all()
+                .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
+            neighbours.set(&self.space, new, at.at);
+            let is_repaired = self.write(link.node, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                if !is_live(&record, link, level) {
+                    return Ok(Edit::Unchanged(false));
+                }
+                let now: Vec<_> = links_of(&record.view()).collect();
+                if is_coded {
+                    let stays = |link, fill| match chosen.all().find(|(other, _)| other.link == link) {
+                        Some((_, chosen_fill)) => Some(fill && chosen_fill),
+                        None => (!had(link)).then_some(fill),
+                    };
+                    let new = neighbours.iter();
+                    lanes::replace(
+                        &mut record,
+                        stays,
+                        new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
+                    );
+                } else if now == before {
+                    neighbours.write(&mut record);
+                } else {
+                    return Ok(Edit::Unchanged(false));
+                }
+                Ok(Edit::Changed(true))
+            })?;
+            if !is_repaired {
+                continue;
+            }
+            if chosen.survivors.is_empty() {
+                // All around it is gone: start again from the entry point, which is replaced only afterwards.
+                let mut query = Query::default();
+                self.space.set_query(&point, &mut query);
+                return self.connect(inserter, &query, at, level).map(drop);
+            }
+            if is_coded {
+                neighbours.turn();
+                for i in 0..scratch.neighbours.survivors() {
+                    self.link_back_coded(scratch, i, link, level, false)?;
+                }
+            } else {
+                let chosen = std::mem::take(&mut scratch.chosen);
+                for other in chosen.survivors.iter().filter(|other| !had(other.link)) {
+                    self.link_back_plain(scratch, other, link, level)?;
+                }
+                scratch.chosen = chosen;
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Empties the lanes of dead fills.
+    fn lose_fills(&self, link: Link, level: u8, is_dead: impl Fn(&Link) -> bool) -> Result<()> {
+        self.write(link.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !is_live(&record, link, level) || !record.view().links().any(|link| is_dead(&link)) {
+                return Ok(Edit::Unchanged(()));
+            }
+            let stays = |link, fill| (!is_dead(&link)).then_some(fill);
+            lanes::replace(&mut record, stays, std::iter::empty());
+            Ok(Edit::Changed(()))
+        })
+    }
+
+    /// Adds what lies beyond dead records: the live links of each; of coded ones those nearest to it, up to [`CANDIDATES`].
+    fn add_beyond(&self, gone: &[Link], level: u8, dead: &NodeSet, links: &mut Vec<Link>) -> Result<()> {
+        for gone in gone {
+            self.store.check_interrupts();
+            self.read(gone.node, |record| {
+                if record.is(gone.generation, level) {
+                    let mut live: Vec<_> = (0..record.link_count())
+                        .filter(|&i| !dead.contains(record.link(i).node))
+                        .collect();
+                    if self.space.layout.is_coded() {
+                        live.sort_by(|&a, &b| record.length(a).total_cmp(&record.length(b)));
+                        live.truncate(CANDIDATES);
+                    }
+                    links.extend(live.into_iter().map(|i| record.link(i)));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The links of a record, and whether each is a fill.
+fn links_of(record: &Record<'_>) -> impl Iterator<Item = (Link, bool)> {
+    (0..record.link_count()).map(|i| (record.link(i), record.is_fill(i)))
+}

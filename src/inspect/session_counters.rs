@@ -1,0 +1,65 @@
+//! `hnsw_last_search()` and `hnsw_last_insert()`: what the session's last search and inserts did.
+
+use pgrx::prelude::*;
+
+use crate::am::scan::last_search;
+use crate::txn::insert_counters::last_insert;
+
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// What the session's last index scan did; no row before the first.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the result")]
+fn hnsw_last_search() -> TableIterator<
+    'static,
+    (
+        name!(nodes_visited, i64),
+        name!(estimates, i64),
+        name!(pages, i64),
+        name!(tails_read, i64),
+        name!(rows_skipped, i64),
+        name!(search_time_us, f64),
+        name!(passes, i64),
+    ),
+> {
+    TableIterator::new(last_search().map(|last| {
+        let counts = last.counts;
+        (
+            count(counts.visited),
+            count(counts.estimates),
+            count(counts.pages),
+            count(counts.overflows),
+            count(counts.dead_rows),
+            last.spent.as_secs_f64() * 1e6,
+            count(counts.passes),
+        )
+    }))
+}
+
+/// What the session's last inserts into an index did; no row before the first.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the result")]
+fn hnsw_last_insert() -> TableIterator<
+    'static,
+    (
+        name!(node_id, i64),
+        name!(level, Option<i32>),
+        name!(connected_neighbors, Option<i32>),
+        name!(rows, i64),
+        name!(pages, i64),
+        name!(wal_bytes, i64),
+    ),
+> {
+    TableIterator::new(last_insert().map(|last| {
+        (
+            i64::from(last.inserted.node.0),
+            last.inserted.new.map(|(level, _)| i32::from(level)),
+            last.inserted.new.map(|(_, links)| links as i32),
+            count(last.rows),
+            count(last.pages),
+            count(last.wal_bytes),
+        )
+    }))
+}

@@ -1,0 +1,255 @@
+//! The code of a neighbour `x` relative to a node `y`, and what can be estimated from it.
+//!
+//! With both vectors rotated, r = x - y, and L the length of the code in bits, the code is the signs s of r[0..L], and
+//!
+//! ```text
+//! f = |r|^2 / sum(|r[0..L]|)
+//! |q-x|^2  ~  |q-y|^2 + |r|^2 + 2 f <y[0..L], s> - 2 f <q[0..L], s>
+//! -<q,x>   ~  -<q,y>                             -   f <q[0..L], s>
+//! ```
+//!
+//! Both have the form `distance to y + offset - scale * <q[0..L], s>`, and [`Factors`] holds `offset` and `scale`. Over random
+//! rotations the estimates are unbiased, and their error falls as 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
+//!
+//! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant) is set if s[i] = +1. A node
+//! keeps the codes of [`LANES`] neighbours word by word: word w of lane j is the four bytes, little-endian, at 4 (32 w + j). So
+//! a lane is one run of four bytes in every 128: PostgreSQL's generic WAL logs the runs of bytes that changed, and another
+//! neighbour in one lane costs little more than its own code. The kernels ([`crate::distance::fastscan()`]) take the bytes
+//! of a word apart in registers.
+
+use super::bfloat16::Bf16;
+pub use crate::distance::fastscan::LANES;
+
+/// Bits of a word; the length of every code is a multiple.
+pub const WORD_BITS: usize = u32::BITS as usize;
+
+/// Bytes of a word of one lane.
+const WORD_BYTES: usize = size_of::<u32>();
+
+/// Bytes of a word of all lanes.
+const ROW_BYTES: usize = LANES * WORD_BYTES;
+
+/// The longest code, in bits: the query's table fits the 16-bit sums of codes up to here.
+pub const MAX_BITS: usize = 16_384;
+
+/// Bytes of the codes of a node.
+pub const fn codes_len(bits: usize) -> usize {
+    bits / WORD_BITS * ROW_BYTES
+}
+
+/// Which distance the factors of a code serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estimated {
+    /// Squared Euclidean distance; also cosine, on vectors of unit length.
+    L2Squared,
+    /// Negative inner product.
+    NegativeInnerProduct,
+}
+
+/// What is stored beside a code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Factors {
+    /// L2: |r|^2 + 2 f <y[0..L], s>. Inner product: 0.
+    pub offset: Bf16,
+    /// L2: 2 f. Inner product: f.
+    pub scale: Bf16,
+    /// |r|
+    pub length: Bf16,
+}
+
+/// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
+///
+/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x =
+/// y. Where the factors of the Euclidean distance exceed their range, the scale is zero and the
+/// offset |r|^2: the estimate is that of an r at right angles. What else exceeds it is limited to
+/// it.
+///
+/// # Panics
+/// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].
+pub fn encode(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> Factors {
+    factors(&sums(x, y, code), estimated)
+}
+
+/// As [`encode`], and also returns the factors of the code of `y` relative to `x`, which is made of the other bits: r is the
+/// other way round.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_both(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> (Factors, Factors) {
+    let sums = sums(x, y, code);
+    let back = Sums {
+        // <x, -s> = -<y + r, s>
+        along: -(sums.along + sums.absolute),
+        ..sums
+    };
+    (factors(&sums, estimated), factors(&back, estimated))
+}
+
+fn sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Sums {
+    let bits = code.len() * WORD_BITS;
+    assert!(x.len() == y.len() && bits > 0 && bits <= x.len().min(MAX_BITS));
+    let sums = vectorized!(signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums>);
+    sums.unwrap_or_else(|| precise_sums(x, y, bits))
+}
+
+/// The sums that factors are made of.
+#[derive(Clone, Copy)]
+struct Sums {
+    /// |r|^2
+    square: f64,
+    /// sum(|r[0..L]|)
+    absolute: f64,
+    /// <y[0..L], s>
+    along: f64,
+}
+
+/// Partial sums of one kind, as wide as the widest registers.
+type Partial = [f32; 16];
+
+/// Writes the code, and sums in f32; `None` if that was not precise because the numbers are huge or tiny.
+#[inline(always)]
+fn signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums> {
+    let bits = code.len() * WORD_BITS;
+    let (mut square, mut absolute, mut along): (Partial, Partial, Partial) = Default::default();
+    let xs = x[..bits].as_chunks::<WORD_BITS>().0;
+    let ys = y[..bits].as_chunks::<WORD_BITS>().0;
+    for ((x, y), word) in xs.iter().zip(ys).zip(code) {
+        *word = 0;
+        for start in [0, 16] {
+            let mut half = 0u16;
+            for i in 0..16 {
+                let r = x[start + i] - y[start + i];
+                let sign = r.to_bits() & 0x8000_0000;
+                square[i] += r * r;
+                absolute[i] += r.abs();
+                along[i] += f32::from_bits(y[start + i].to_bits() ^ sign);
+                half |= u16::from(sign == 0) << i;
+            }
+            *word |= u32::from(half) << start;
+        }
+    }
+    let (xs, x_rest) = x[bits..].as_chunks::<16>();
+    let (ys, y_rest) = y[bits..].as_chunks::<16>();
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..16 {
+            let r = x[i] - y[i];
+            square[i] += r * r;
+        }
+    }
+    for (i, (x, y)) in x_rest.iter().zip(y_rest).enumerate() {
+        square[i] += (x - y) * (x - y);
+    }
+    let total = |sums: Partial| sums.iter().map(|&v| f64::from(v)).sum::<f64>();
+    let (square, absolute, along) = (total(square), total(absolute), total(along));
+    let precise = square > 1e-20 && (square + absolute + along).is_finite();
+    precise.then_some(Sums {
+        square,
+        absolute,
+        along,
+    })
+}
+
+/// The sums in f64, which hold the squares of all f32.
+#[cold]
+fn precise_sums(x: &[f32], y: &[f32], bits: usize) -> Sums {
+    let mut sums = Sums {
+        square: 0.0,
+        absolute: 0.0,
+        along: 0.0,
+    };
+    for (i, (&x, &y)) in x.iter().zip(y).enumerate() {
+        let r = f64::from(x) - f64::from(y);
+        sums.square += r * r;
+        if i < bits {
+            sums.absolute += r.abs();
+            sums.along += f64::from(if (x - y).is_sign_positive() { y } else { -y });
+        }
+    }
+    sums
+}
+
+fn factors(sums: &Sums, estimated: Estimated) -> Factors {
+    let f = if sums.absolute > 0.0 {
+        sums.square / sums.absolute
+    } else {
+        0.0
+    };
+    let length = Bf16::from_f32(sums.square.sqrt() as f32);
+    match estimated {
+        Estimated::L2Squared => {
+            let scale = Bf16::from_f32((2.0 * f) as f32);
+            // With the scale as it is stored, its rounding errors in the two products with s nearly cancel.
+            let along = f64::from(scale.to_f32()) * sums.along;
+            let fits = (sums.square + along).abs().max(2.0 * f) <= f64::from(Bf16::MAX.to_f32());
+            let (offset, scale) = match fits {
+                true => (sums.square + along, scale),
+                false => (sums.square, Bf16::default()),
+            };
+            Factors {
+                offset: Bf16::from_f32(offset as f32),
+                scale,
+                length,
+            }
+        }
+        Estimated::NegativeInnerProduct => Factors {
+            offset: Bf16::default(),
+            scale: Bf16::from_f32(f as f32),
+            length,
+        },
+    }
+}
+
+/// Puts a code into a lane of a node's codes.
+///
+/// # Panics
+/// If `lane` is not below [`LANES`] or the lengths are not those of the same number of bits.
+pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
+    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
+    for (row, word) in codes.as_chunks_mut::<ROW_BYTES>().0.iter_mut().zip(code) {
+        row.as_chunks_mut::<WORD_BYTES>().0[lane] = word.to_le_bytes();
+    }
+}
+
+/// Reads the code of a lane.
+///
+/// # Panics
+/// As [`set_lane`].
+pub fn read_lane(codes: &[u8], lane: usize, code: &mut [u32]) {
+    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
+    for (row, word) in codes.as_chunks::<ROW_BYTES>().0.iter().zip(code) {
+        *word = u32::from_le_bytes(row.as_chunks::<WORD_BYTES>().0[lane]);
+    }
+}
+
+/// Number of bits in which two codes differ.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn hamming(a: &[u32], b: &[u32]) -> u32 {
+    assert_eq!(a.len(), b.len(), "codes of unequal length");
+    vectorized!(hamming_any(a: &[u32], b: &[u32]) -> u32)
+}
+
+#[inline(always)]
+fn hamming_any(a: &[u32], b: &[u32]) -> u32 {
+    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+}
+
+/// The estimated cosine of the angle between two neighbours as seen from the node: two random hyperplanes' worth of sides agree
+/// with probability 1 - angle/pi (Goemans and Williamson), so cos ~ sin(pi/2 (1 - 2 hamming/L)).
+#[inline]
+pub fn cosine(hamming: u32, bits: usize) -> f32 {
+    (std::f32::consts::FRAC_PI_2 * (1.0 - 2.0 * hamming as f32 / bits as f32)).sin()
+}
+
+/// The estimated squared distance between two neighbours of a node, from their lengths |r| and the cosine between them.
+/// Never negative, and finite: f64 holds the squares of all f32.
+#[inline]
+pub fn between(length_a: f32, length_b: f32, cosine: f32) -> f64 {
+    // As (a - b)^2 + 2ab(1 - cos): nothing cancels.
+    let (a, b) = (f64::from(length_a), f64::from(length_b));
+    (a - b) * (a - b) + 2.0 * a * b * f64::from((1.0 - cosine).max(0.0))
+}
+
+#[cfg(test)]
+mod tests;

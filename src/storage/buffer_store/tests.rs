@@ -1,0 +1,171 @@
+//! Pins and remembered buffers, in a server.
+
+#[pgrx::pg_schema]
+mod tests {
+    use pgrx::prelude::*;
+    use pgrx::{PgRelation, pg_sys};
+
+    use super::super::{BufferStore, Mode, Pin, buffer_hints};
+    use crate::error::Error;
+    use crate::storage::page::{self, Page};
+    use crate::storage::{BlockNumber, Edit, PageStore};
+
+    /// An index of a few pages.
+    fn index(kind: &str) -> PgRelation {
+        Spi::run(&format!(
+            "CREATE {kind} TABLE kept AS SELECT ARRAY[n, n % 7, n % 11]::vector::vector(3) AS val FROM generate_series(1, 300) n"
+        ))
+        .unwrap();
+        Spi::run("CREATE INDEX kept_idx ON kept USING hnsw (val vector_l2_ops)").unwrap();
+        PgRelation::open_with_name_and_share_lock("kept_idx").unwrap()
+    }
+
+    fn store(index: &PgRelation, mode: Mode) -> BufferStore {
+        // SAFETY: the index stays open and locked through the test.
+        let store = unsafe { BufferStore::new(index.as_ptr(), mode) };
+        assert!(store.blocks().unwrap() > 3);
+        store
+    }
+
+    fn remembered(index: &PgRelation, block: BlockNumber) -> pg_sys::Buffer {
+        // SAFETY: the index is open.
+        unsafe { buffer_hints::get(index.as_ptr(), block) }
+    }
+
+    fn remember(index: &PgRelation, block: BlockNumber, buffer: pg_sys::Buffer) {
+        // SAFETY: the index is open; the tests give buffers that there are.
+        unsafe { buffer_hints::set(index.as_ptr(), block, buffer) };
+    }
+
+    fn copy(page: &Page) -> crate::error::Result<Page> {
+        Ok(*page)
+    }
+
+    /// Blocks fetched and hit as the relation counts them, and hits as EXPLAIN, VACUUM's report (until PostgreSQL 17) and its delays do.
+    fn counted(index: &PgRelation) -> [i64; 5] {
+        // SAFETY: the index is open, and the counters are this backend's.
+        unsafe {
+            let counts = buffer_hints::counts(index.as_ptr()).unwrap();
+            #[cfg(feature = "pg15")]
+            let (fetched, hit) = (counts.t_blocks_fetched, counts.t_blocks_hit);
+            #[cfg(not(feature = "pg15"))]
+            let (fetched, hit) = (counts.blocks_fetched, counts.blocks_hit);
+            let usage = pg_sys::pgBufferUsage;
+            let used = usage.shared_blks_hit + usage.local_blks_hit;
+            #[cfg(not(feature = "pg18"))]
+            let reported = pg_sys::VacuumPageHit;
+            #[cfg(feature = "pg18")]
+            let reported = used;
+            let cost = i64::from(pg_sys::VacuumCostBalance / pg_sys::VacuumCostPageHit);
+            [fetched, hit, used, reported, cost]
+        }
+    }
+
+    fn every_read_counts_alike(kind: &str) {
+        let index = index(kind);
+        let store = store(&index, Mode::Normal);
+        // SAFETY: a variable of this backend, as VACUUM sets it.
+        unsafe { pg_sys::VacuumCostActive = true };
+        for block in 0..store.blocks().unwrap() {
+            // A pass over the index asks PostgreSQL for every block.
+            let by_postgresql = || store.read_in_passing(block, copy).unwrap();
+            let expected = by_postgresql();
+            let forget = || remember(&index, block, 0);
+            let reads: [(&str, &dyn Fn() -> Page); 5] = [
+                ("read in", &|| {
+                    forget();
+                    let pin = Pin {
+                        exists: true,
+                        block,
+                        pinned: None,
+                        store: std::marker::PhantomData,
+                    };
+                    store.read_pinned(pin, copy).unwrap()
+                }),
+                ("by PostgreSQL", &by_postgresql),
+                ("remembered", &|| {
+                    assert!(remembered(&index, block) != 0);
+                    store.read(block, copy).unwrap()
+                }),
+                ("pinned", &|| {
+                    let pin = store.pin(block).unwrap();
+                    assert!(pin.pinned.is_some());
+                    store.hint(&pin, 0, 100);
+                    store.read_pinned(pin, copy).unwrap()
+                }),
+                ("looked up", &|| {
+                    forget();
+                    let pin = store.pin(block).unwrap();
+                    assert!(pin.pinned.is_some());
+                    store.read_pinned(pin, copy).unwrap()
+                }),
+            ];
+            for (way, read) in reads {
+                let before = counted(&index);
+                assert!(read() == expected, "block {block} {way}");
+                assert_eq!(counted(&index), before.map(|count| count + 1), "block {block} {way}");
+                assert!(store.recall(block).is_some(), "block {block} {way}");
+            }
+        }
+        // SAFETY: as above.
+        unsafe { pg_sys::VacuumCostActive = false };
+    }
+
+    #[pg_test]
+    fn every_read_of_a_permanent_index_counts_alike() {
+        every_read_counts_alike("");
+    }
+
+    #[pg_test]
+    fn every_read_of_a_temporary_index_counts_alike() {
+        every_read_counts_alike("TEMPORARY");
+    }
+
+    #[pg_test]
+    fn a_wrong_guess_is_harmless() {
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        let [first, second]: [Page; 2] = [1, 2].map(|block| store.read(block, copy).unwrap());
+        assert!(first != second);
+        let right = remembered(&index, 1);
+        for wrong in [remembered(&index, 2), -1] {
+            remember(&index, 1, wrong);
+            assert!(store.recall(1).is_none());
+            assert!(store.read(1, copy).unwrap() == first);
+            assert_eq!(remembered(&index, 1), right);
+        }
+    }
+
+    #[pg_test]
+    fn a_pin_is_released_when_it_is_read_or_dropped() {
+        let index = index("TEMPORARY");
+        let store = store(&index, Mode::Normal);
+        store.read(1, copy).unwrap();
+        let buffer = remembered(&index, 1);
+        assert!(buffer < 0);
+        // SAFETY: the backend has this local buffer.
+        let pins = || unsafe { *pg_sys::LocalRefCount.offset((-buffer - 1) as isize) };
+        assert_eq!(pins(), 0);
+        let (read, dropped) = (store.pin(1).unwrap(), store.pin(1).unwrap());
+        assert_eq!(pins(), 2);
+        store.read_pinned(read, copy).unwrap();
+        assert_eq!(pins(), 1);
+        drop(dropped);
+        assert_eq!(pins(), 0);
+    }
+
+    #[pg_test]
+    fn a_block_beyond_the_end_is_new_and_cannot_be_changed() {
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        for block in [store.blocks().unwrap(), BlockNumber::MAX] {
+            assert!(store.read(block, |page| Ok(page::is_new(page))).unwrap());
+            let pin = store.pin(block).unwrap();
+            assert!(store.read_pinned(pin, |page| Ok(page::is_new(page))).unwrap());
+            assert!(matches!(
+                store.write(block, |_| Ok(Edit::Changed(()))),
+                Err(Error::Corrupted { .. })
+            ));
+        }
+    }
+}

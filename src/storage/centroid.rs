@@ -1,0 +1,255 @@
+//! The centroid of a coded index: what its vectors have in common, which is subtracted before they are rotated and coded.
+//!
+//! Steps of scalars and factors of codes are as fine as the numbers are small, and an offset that all vectors share takes no part in
+//! their distances. A build knows rows to learn it from; an index that begins empty has no centroid.
+//!
+//! It is on pages of its own directly after the meta page: `dimensions` f32, little-endian, as many on each page as fit. The meta page
+//! has their hash, so that parameters alone name a space.
+
+use super::meta::{META_BLOCK, Parameters};
+use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
+use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
+use crate::distance::Metric;
+use crate::error::Result;
+
+/// Numbers on a page.
+const PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
+
+/// A vector is much nearer to the centroid than to the origin if it is so many times as near.
+const NEARER: f64 = 2.0;
+
+/// The first block of a centroid.
+const FIRST: BlockNumber = META_BLOCK + 1;
+
+/// Pages of a centroid of so many dimensions.
+pub fn pages(dimensions: u32) -> BlockNumber {
+    dimensions.div_ceil(PER_PAGE as u32)
+}
+
+/// Whether an index of this kind may have a centroid: its distances do not change when all vectors move alike (under cosine they are those
+/// of L2), and it has codes.
+pub fn is_allowed(parameters: &Parameters) -> bool {
+    parameters.shape.code_bits > 0 && matches!(parameters.metric, Metric::L2 | Metric::Cosine)
+}
+
+/// The centroid of vectors, empty if they have none: it is worth its place only if most are much nearer to it than to the origin.
+/// Of vectors of widely different lengths the short ones would be lost beside it.
+pub fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
+    let centroid = median(vectors.clone(), dimensions);
+    let square = |v: f32, c: f32| (f64::from(v) - f64::from(c)).powi(2);
+    let is_near = |vector: &&[f32]| {
+        let (to_centroid, to_origin) = vector.iter().zip(&centroid).fold((0.0, 0.0), |sums, (&v, &c)| {
+            (sums.0 + square(v, c), sums.1 + square(v, 0.0))
+        });
+        to_centroid * NEARER * NEARER < to_origin
+    };
+    let near = vectors.clone().filter(is_near).count();
+    if 2 * near > vectors.len() { centroid } else { Vec::new() }
+}
+
+/// Of each component the median: a few rows of another magnitude do not move it, and it is one of the numbers, whatever their sum.
+fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
+    if vectors.len() == 0 {
+        return Vec::new();
+    }
+    let mut values = Vec::with_capacity(vectors.len());
+    (0..dimensions)
+        .map(|i| {
+            values.clear();
+            values.extend(vectors.clone().map(|vector| vector[i]));
+            let middle = (values.len() - 1) / 2;
+            *values.select_nth_unstable_by(middle, f32::total_cmp).1
+        })
+        .collect()
+}
+
+/// What the parameters keep of a centroid; never zero, which is for an index without one. Part of the file format: FNV-1a of the bytes.
+pub fn hash(centroid: &[f32]) -> u64 {
+    fnv1a(centroid.iter().flat_map(|value| value.to_le_bytes())).max(1)
+}
+
+/// Writes the pages of a centroid, which come next in a new index.
+pub fn write<S: PageStore>(store: &S, centroid: &[f32]) -> Result<()> {
+    for (values, expected) in centroid.chunks(PER_PAGE).zip(FIRST..) {
+        let block = store.extend()?;
+        debug_assert_eq!(block, expected);
+        store.write(block, |page| {
+            init(page, values);
+            Ok(Edit::Changed(()))
+        })?;
+    }
+    Ok(())
+}
+
+fn init(page: &mut Page, values: &[f32]) {
+    page::init(page, PageKind::Centroid, 0);
+    let contents = page[HEADER_SIZE..SPECIAL].as_chunks_mut::<4>().0;
+    for (bytes, value) in contents.iter_mut().zip(values) {
+        *bytes = value.to_le_bytes();
+    }
+    page::set_lower(page, HEADER_SIZE + size_of_val(values));
+}
+
+/// Reads and checks the centroid of an index; empty if it has none.
+pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>> {
+    let mut centroid = Vec::new();
+    if parameters.centroid == 0 {
+        return Ok(centroid);
+    }
+    let dimensions = parameters.shape.dimensions as usize;
+    for block in FIRST..parameters.first_node_block() {
+        let count = PER_PAGE.min(dimensions - centroid.len());
+        store.read(block, |page| {
+            page::check(page, block, PageKind::Centroid, 0)?;
+            let end = HEADER_SIZE + count * size_of::<f32>();
+            if page::lower(page) != end {
+                return corrupted(block, "the centroid has another length than the vectors");
+            }
+            let values = page[HEADER_SIZE..end].as_chunks::<4>().0.iter();
+            centroid.extend(values.map(|bytes| f32::from_le_bytes(*bytes)));
+            if !centroid.iter().all(|value| value.is_finite()) {
+                return corrupted(block, "the centroid is not finite");
+            }
+            Ok(())
+        })?;
+    }
+    if hash(&centroid) != parameters.centroid {
+        return corrupted(FIRST, "not the centroid that the index was built with");
+    }
+    Ok(centroid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::memory_store::MemoryStore;
+    use crate::storage::meta::Element;
+    use crate::storage::page::put_u32;
+
+    fn parameters(centroid: &[f32]) -> Parameters {
+        Parameters {
+            shape: Shape {
+                dimensions: centroid.len() as u32,
+                m: 16,
+                encoding: Encoding::Scalar12,
+                code_bits: 128,
+            },
+            element: Element::Vector,
+            metric: Metric::L2,
+            ef_construction: 64,
+            seed: 1,
+            centroid: hash(centroid),
+        }
+    }
+
+    fn written(centroid: &[f32]) -> MemoryStore {
+        let store = MemoryStore::new(0).unwrap();
+        store.extend().unwrap(); // The meta page.
+        write(&store, centroid).unwrap();
+        store
+    }
+
+    fn values(dimensions: usize) -> Vec<f32> {
+        (0..dimensions).map(|i| (i as f32 - 7.0) * 1.25).collect()
+    }
+
+    #[test]
+    fn a_centroid_is_read_as_it_was_written() {
+        for (dimensions, pages) in [(1, 1), (384, 1), (2038, 1), (2039, 2), (16_000, 8)] {
+            let centroid = values(dimensions);
+            let store = written(&centroid);
+            assert_eq!(self::pages(dimensions as u32), pages);
+            assert_eq!(parameters(&centroid).first_node_block(), 1 + pages);
+            assert_eq!(store.blocks(), Ok(1 + pages));
+            assert_eq!(read(&store, &parameters(&centroid)), Ok(centroid));
+        }
+    }
+
+    #[test]
+    fn the_format_on_the_page_does_not_change_unnoticed() {
+        let store = written(&[1.0, -2.5]);
+        let bytes = store.read(1, |page| Ok(*page)).unwrap();
+        assert_eq!(bytes[24..32], [0, 0, 0x80, 0x3F, 0, 0, 0x20, 0xC0]);
+        assert_eq!(page::lower(&bytes), 32);
+        assert_eq!(bytes[SPECIAL..SPECIAL + 8], [3, 0, 6, 0, 0, 0, 0, 0]);
+        assert_eq!(hash(&[1.0, -2.5]), 0x09E6_29EE_2DFD_B3F8);
+        assert_eq!(hash(&[]), 0xCBF2_9CE4_8422_2325);
+    }
+
+    #[test]
+    fn without_a_centroid_nothing_is_read() {
+        let none = Parameters {
+            centroid: 0,
+            ..parameters(&values(3))
+        };
+        assert_eq!(read(&MemoryStore::new(0).unwrap(), &none), Ok(Vec::new()));
+        assert_eq!(none.first_node_block(), 1);
+    }
+
+    #[test]
+    fn damaged_pages_are_refused() {
+        let centroid = values(3000);
+        let parameters = parameters(&centroid);
+        let refuses = |damage: &dyn Fn(&mut Page), block| {
+            let store = written(&centroid);
+            let damage = |page: &mut Page| {
+                damage(page);
+                Ok(Edit::Changed(()))
+            };
+            store.write(block, damage).unwrap();
+            let expected = |error: &crate::error::Error| format!("{error:?}").contains("Corrupted");
+            assert!(read(&store, &parameters).is_err_and(|error| expected(&error)));
+        };
+        for block in [1, 2] {
+            // Every number counts, and every field of the header and the special space that is checked.
+            for at in (HEADER_SIZE..HEADER_SIZE + 4 * 900).step_by(97) {
+                refuses(&|page| page[at] ^= 0x10, block);
+            }
+            for bits in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(f32::to_bits) {
+                refuses(&|page| put_u32(page, HEADER_SIZE + 8, bits), block);
+            }
+            for at in [12, 13, 14, 16, SPECIAL, SPECIAL + 2, SPECIAL + 4, SPECIAL + 15] {
+                refuses(&|page| page[at] ^= 1, block);
+            }
+            refuses(&|page| page.fill(0), block);
+            refuses(&|page| page::init(page, PageKind::Node, 0), block);
+            refuses(&|page| init(page, &[]), block);
+        }
+        // Pages of a file that was cut off.
+        let cut = MemoryStore::new(0).unwrap();
+        cut.extend().unwrap();
+        assert!(read(&cut, &parameters).is_err());
+    }
+
+    #[test]
+    fn a_centroid_is_what_most_vectors_have_in_common() {
+        let of = |vectors: &[[f32; 2]]| of(vectors.iter().map(|vector| &vector[..]), 2);
+        let vectors = [
+            [100.0, 3.0],
+            [101.0, f32::MAX],
+            [99.0, 2.5],
+            [f32::MIN, 2.0],
+            [100.5, 4.0],
+        ];
+        assert_eq!(of(&vectors), [100.0, 3.0]);
+        assert_eq!(of(&vectors[..1]), [100.0, 3.0]);
+        assert_eq!(of(&[[f32::MAX, f32::MIN]; 3]), [f32::MAX, f32::MIN]);
+        // Nothing, around the origin, and of all lengths.
+        for vectors in [
+            &vectors[..0],
+            &[[0.0, 0.0]; 5],
+            &[[1.0, 1.0], [1.0, -1.0], [-1.0, 0.5]],
+            &[[1e-6, 1.0], [1e-3, 1e-4], [1e-2, 5.0], [3.0, 1e-2], [1e6, 1e-3]],
+        ] {
+            assert!(of(vectors).is_empty(), "{vectors:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_never_zero_and_tells_centroids_apart() {
+        let hashes: std::collections::HashSet<_> = (1..200).map(|dimensions| hash(&values(dimensions))).collect();
+        assert_eq!(hashes.len(), 199);
+        assert!(!hashes.contains(&0));
+    }
+}

@@ -1,0 +1,96 @@
+use super::*;
+
+/// Layouts of many shapes, and those of vectors of 12 bits a coordinate with 10 as well.
+fn plans() -> impl Iterator<Item = Layout> {
+    let of_ten = |layout: Layout| {
+        Layout::of(Shape {
+            encoding: Encoding::Scalar10,
+            ..layout.shape
+        })
+        .unwrap()
+    };
+    let dimensions = (1..200)
+        .step_by(7)
+        .chain((200..5000).step_by(97))
+        .chain([8000, 15_999, 16_000]);
+    dimensions
+        .flat_map(|dimensions| {
+            [2, 8, 16, 40, 100]
+                .into_iter()
+                .flat_map(move |m| [false, true].map(|coded| Layout::plan(dimensions, m, coded).unwrap()))
+        })
+        .flat_map(move |layout| {
+            let ten = (layout.shape.encoding == Encoding::Scalar12).then(|| of_ten(layout));
+            std::iter::once(layout).chain(ten)
+        })
+}
+
+#[test]
+fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
+    for layout in plans() {
+        assert!(layout.slots >= 1);
+        assert!(layout.offset(layout.slots - 1) + layout.stride <= SPECIAL);
+        assert!(layout.tids_at + layout.tids * HeapTid::SIZE <= layout.stride);
+        assert!((FEWEST_TIDS..=TIDS).contains(&layout.tids));
+        assert!(layout.lanes >= 2 * usize::from(layout.shape.m));
+        let in_overflows: usize = (0..layout.overflows)
+            .map(|i| layout.overflow_range(i, layout.vector_len).len())
+            .sum();
+        assert_eq!(layout.inline_len + in_overflows, layout.vector_len);
+        assert!(
+            (0..layout.overflows).all(|i| !layout.overflow_range(i, layout.vector_len).is_empty()
+                && BODY + layout.overflow_range(i, layout.vector_len).len() <= layout.stride)
+        );
+        assert_eq!(Layout::of(layout.shape), Ok(layout));
+    }
+    let maximum = Encoding::Float32.most_dimensions();
+    assert_eq!(
+        Layout::plan(maximum + 1, 16, true),
+        Err(Error::TooManyDimensionsForIndex { maximum })
+    );
+}
+
+#[test]
+fn codes_are_no_longer_than_what_they_describe() {
+    for layout in plans().filter(Layout::is_coded) {
+        let bits = usize::from(layout.shape.code_bits);
+        assert!(bits.is_multiple_of(WORD_BITS) && bits <= layout.shape.coordinates());
+        assert!(layout.lanes.is_multiple_of(LANES));
+    }
+}
+
+#[test]
+fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
+    for (dimensions, slots, bits) in [
+        (50, 7, 128),
+        (128, 7, 128),
+        (384, 3, 384),
+        (768, 3, 288),
+        (784, 3, 256),
+        (1024, 2, 512),
+        (1536, 2, 416),
+        (3072, 1, 768),
+        (4096, 1, 384),
+    ] {
+        let layout = Layout::plan(dimensions, 16, true).unwrap();
+        let plan = (layout.slots, usize::from(layout.shape.code_bits), layout.overflows);
+        assert_eq!(plan, (slots, bits, 0), "{dimensions} dimensions");
+    }
+}
+
+#[test]
+fn references_name_blocks_and_slots_and_do_not_wrap() {
+    let layout = Layout::plan(8, 4, false).unwrap();
+    for (block, slot) in [(1, 0), (1, layout.slots - 1), (77, 3)] {
+        let node = layout.node(block, slot).unwrap();
+        assert_eq!((layout.block(node), layout.slot(node)), (block, slot));
+    }
+    assert_eq!(layout.node(u32::MAX / layout.slots + 1, 0), Err(Error::IndexFull));
+    // The last ones name chains of rows without a place, and nothing.
+    let layout = Layout::plan(8000, 16, true).unwrap();
+    assert_eq!(layout.slots, 1);
+    assert_eq!(layout.node(0xFFFF_FFFC, 0), Ok(NodeRef(0xFFFF_FFFC)));
+    for block in [0xFFFF_FFFD, 0xFFFF_FFFE, 0xFFFF_FFFF] {
+        assert_eq!(layout.node(block, 0), Err(Error::IndexFull));
+    }
+}

@@ -1,0 +1,53 @@
+//! What the session's last inserts did, for `hnsw_last_insert()`.
+
+use std::cell::Cell;
+
+use crate::hnsw::insert::{Inserted, Inserter};
+use crate::storage::buffer_store::{self, BufferStore};
+
+/// What inserting rows into an index did: those of a transaction go there together.
+#[derive(Debug, Clone, Copy)]
+pub struct LastInsert {
+    /// The last row.
+    pub inserted: Inserted,
+    /// Rows that were inserted together.
+    pub rows: u64,
+    /// Pages changed for them, one as often as it was.
+    pub pages: u64,
+    /// Bytes of WAL written for them.
+    pub wal_bytes: u64,
+}
+
+thread_local! {
+    static LAST: Cell<Option<LastInsert>> = const { Cell::new(None) };
+}
+
+/// What the session's last inserts did.
+pub fn last_insert() -> Option<LastInsert> {
+    LAST.get()
+}
+
+/// Inserts under way.
+pub struct Measured {
+    wal_bytes: u64,
+}
+
+impl Measured {
+    /// They begin.
+    pub fn start() -> Measured {
+        Measured {
+            wal_bytes: buffer_store::wal_bytes(),
+        }
+    }
+
+    /// They have ended.
+    pub fn end(self, rows: usize, inserter: &Inserter, store: &BufferStore) {
+        let Some(inserted) = inserter.last() else { return };
+        LAST.set(Some(LastInsert {
+            inserted,
+            rows: rows as u64,
+            pages: store.changes(),
+            wal_bytes: buffer_store::wal_bytes() - self.wal_bytes,
+        }));
+    }
+}
