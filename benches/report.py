@@ -206,7 +206,7 @@ rounds that alternate between the two. All figures are ratios from one run; the 
   LATERAL (SELECT .. ORDER BY .. LIMIT 10)`, which leaves the client's protocol out; {rounds}.
   At a recall: interpolated on the recall curve over ef_search. The query returns ids. PostgreSQL's plan computes the
   distance of each row returned all the same, for which it fetches vectors that are stored out of line; pg_alopex has
-  it left out (docs/design.md, *Plans*). So there are figures for queries that return the distances too.
+  it left out (src/am/README.md, *Plans*). So there are figures for queries that return the distances too.
 - **hnswlib**, in the plots, answers the same queries on one thread of a process of its own, with neither SQL nor
   transactions around it.
 - **Pages touched**: shared buffers that the index scan accessed (EXPLAIN BUFFERS), with those of the 10 rows returned.
