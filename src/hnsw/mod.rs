@@ -26,6 +26,7 @@ pub mod scan;
 pub mod search;
 pub mod space;
 pub mod stats;
+mod tuning;
 pub mod vacuum;
 
 use std::ops::Range;

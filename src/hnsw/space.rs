@@ -14,6 +14,7 @@ use crate::distance::{self, Kernel, Metric};
 use crate::error::{Error, Result};
 use crate::hnsw::indexed_value::{self, Value};
 use crate::hnsw::order_key::{self, Terms};
+use crate::hnsw::tuning::search::NEAR;
 use crate::quantize::query_table::Table;
 use crate::quantize::rabitq::{self, Estimated, Factors};
 use crate::quantize::rotation::Rotation;
@@ -65,10 +66,6 @@ fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
         _ => distance::sparse::l2_squared(a, b),
     })
 }
-
-/// A vector is near a query if it is so many times as near as the centroid is: there the error of an estimate by the query's own table comes up to that
-/// of the code itself.
-const NEAR: f32 = 16.0;
 
 /// Spaces that are kept for the next scans.
 const MOST_SHARED: usize = 8;

@@ -10,32 +10,17 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::insert::level::level;
-use crate::hnsw::neighbors::back_links::{RETRIES, SelectionScratch};
+use crate::hnsw::neighbors::back_links::SelectionScratch;
 use crate::hnsw::neighbors::candidates::CandidateSet;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
 use crate::hnsw::search::Search;
 use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH, SMALL, UNSEEN_PART};
+use crate::hnsw::tuning::neighbors::RETRIES;
 use crate::storage::meta::{self, EntryPoint, META_BLOCK, Unplaced};
 use crate::storage::record::State;
 use crate::storage::store::place;
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
-
-/// A coded search for neighbours is so many times as wide as ef_construction: it goes by estimates, and then finds about what a plain one finds
-/// (measured).
-const CODED_WIDTH: usize = 2;
-
-/// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
-/// it would be lost with the few links that they have for it (measured).
-pub(in crate::hnsw) const FEWEST_LINKS_BACK: usize = 8;
-
-/// Pages of records up to which a graph counts as small.
-pub(in crate::hnsw) const SMALL: BlockNumber = 16;
-
-/// A graph that has grown by this part since it was searched has grown much.
-pub(in crate::hnsw) const UNSEEN_PART: BlockNumber = 8;
-
-/// A search for a node that is known to be there is so many times as wide, where an ordinary one did not meet it.
-const KNOWN_WIDTH: usize = 16;
 
 /// A row to be inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

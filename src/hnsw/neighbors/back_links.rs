@@ -5,16 +5,10 @@ use crate::hnsw::Graph;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, Selection, VectorAt};
 use crate::hnsw::space::{Point, Space};
+use crate::hnsw::tuning::neighbors::{CHOSEN_ANEW, RETRIES};
 use crate::quantize::rabitq::Factors;
 use crate::storage::record::{Code, RecordMut, State};
 use crate::storage::{Edit, Link, PageStore};
-
-/// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
-pub(in crate::hnsw) const RETRIES: usize = 8;
-
-/// A full plain record that chooses anew fills up to this part of its lanes: the next links find room, and it reads all its neighbours once
-/// for several of them (measured: docs/design.md §13).
-const CHOSEN_ANEW: (usize, usize) = (3, 4);
 
 /// What became of a link that was to be added.
 enum Added {

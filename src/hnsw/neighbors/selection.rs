@@ -8,15 +8,12 @@ use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Point;
+use crate::hnsw::tuning::neighbors::FAR;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
 /// Records that are read between two looks for an interrupt.
 pub(in crate::hnsw) const PAUSE: usize = 16;
-
-/// A candidate so many times as far as a survivor sees it where the choosing node is: were it to count, nothing would survive that leads out
-/// of a cluster.
-const FAR: f64 = 8.0;
 
 /// A record that may become a neighbour, with its distance to the node that chooses.
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,10 @@ use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{Candidate, Counts, Search};
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::scan::{
+    CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
+    VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
+};
 use crate::storage::meta::Unplaced;
 use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
@@ -141,29 +145,6 @@ pub enum Rounds {
     /// As long as the graph leads anywhere.
     All,
 }
-
-/// Records that rounds visit at the most before passes take over.
-const MOST_VISITED: usize = 20_000;
-
-/// The same as a share of what a pass costs, where that is more.
-const FEWEST_VISITED: f64 = 0.25;
-
-/// Cost of a pass in visits of a round: of a page, and of each record on it (measured: docs/design.md, *Complete scans*).
-const VISITS_PER_PAGE: f64 = 0.3;
-const VISITS_PER_RECORD: f64 = 0.15;
-
-/// Nodes of a pass that are sorted at first, in searches of the default width; then four times as many.
-const CHUNK_GROWTH: usize = 4;
-
-/// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
-/// whose nodes have all their links (measured; and still visits fewer pages). A coded search visits fewer records than it is wide,
-/// and by estimates, which err more where codes leave coordinates out.
-const PLAIN_BEAM: (usize, usize) = (7, 4);
-const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
-const CODED_BEAM: (usize, usize) = (5, 1);
-
-/// A later round returns at least this part of the nodes met before it.
-const ROUND_SHARE: usize = 16;
 
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
@@ -614,7 +595,7 @@ impl Scan {
     /// Whether the last round has met more nodes beyond the radius than within: others are not expected there.
     fn is_at_radius(&self) -> bool {
         let Round { live, within } = self.round;
-        self.limits.beyond < f32::INFINITY && live > 0 && 2 * within <= live
+        self.limits.beyond < f32::INFINITY && live > 0 && WITHIN_RADIUS * within <= live
     }
 
     /// Takes over what a round found.

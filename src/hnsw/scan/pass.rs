@@ -11,12 +11,10 @@ use crate::hnsw::scan::{Found, Limits};
 use crate::hnsw::search::Counts;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::scan::HELD_BACK_SHARE;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
-
-/// Share of the memory for nodes that come before those already returned: there are few.
-const HELD_BACK_SHARE: usize = 8;
 
 /// The place of a node in the order of passes: by distance, then by address, so that no two are equal.
 fn place(distance: f32, node: NodeRef) -> u64 {

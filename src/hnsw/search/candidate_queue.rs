@@ -11,6 +11,7 @@
 
 use crate::error::Result;
 use crate::fallible::Room;
+use crate::hnsw::tuning::search::REPEATED_SHARE;
 use crate::storage::{Link, NodeRef};
 
 /// Estimates that are kept in order: a few visits' worth.
@@ -257,7 +258,8 @@ impl CandidateQueue {
     /// Says that what was popped last, with nothing pushed since, had been visited before.
     #[inline]
     pub fn note_repeated(&mut self) {
-        if 3 * self.repeated < 2 * self.width {
+        let (part, of) = REPEATED_SHARE;
+        if of * self.repeated < part * self.width {
             self.repeated += 1;
         } else {
             self.popped.pop();

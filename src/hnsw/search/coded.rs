@@ -10,13 +10,14 @@
 use std::collections::VecDeque;
 
 use super::candidate_queue::{CandidateQueue, Estimate};
-use super::{Candidate, DEAD_BOUND, Search};
+use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::space::{Near, Query, Space};
+use crate::hnsw::tuning::search::{DEAD_BOUND, UNGUIDED_BOUND};
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::query_table::Table;
 use crate::quantize::rabitq::{Factors, LANES};
@@ -26,10 +27,6 @@ use crate::storage::{Link, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
-
-/// Where squared distances are so large or so small that codes tell nothing of them, a search
-/// visits this many times as many as it is wide.
-const UNGUIDED_BOUND: usize = 16;
 
 /// What a coded search knows besides its results.
 #[derive(Default)]

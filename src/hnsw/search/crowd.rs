@@ -15,21 +15,8 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::space::{Point, Query, Space};
+use crate::hnsw::tuning::search::{APART, LEAST_SPREAD, RANK, SPREAD};
 use crate::storage::{Link, PageStore};
-
-/// The result that is compared with the nearest one: clusters of so many nodes are seen.
-const RANK: usize = 10;
-
-/// Two nodes so many times as near to each other as to the query are in a crowd (measured: no query
-/// of text384, sift128 and deep1536 is in one; clusters whose distance is four times their width are).
-const APART: f64 = 2.8;
-
-/// Distances of a crowd's nodes differ by so much at the most, relative to the nearest one: by the
-/// triangle inequality by 1 / APART; of a ball in many dimensions by about 1 / sqrt(dimensions),
-/// since nearly all of it lies across the direction to the query. A cluster has fewer dimensions
-/// than its space, so there is a least one.
-const SPREAD: f64 = 1.0;
-const LEAST_SPREAD: f64 = 0.12;
 
 /// Memory that is reused.
 #[derive(Default)]

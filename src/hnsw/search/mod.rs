@@ -22,18 +22,13 @@ use crate::hnsw::insert::batch::DeferredLinks;
 use crate::hnsw::neighbors::selection::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::search::{DEAD_BOUND, WALK_BOUND};
 use crate::storage::meta::{EntryPoint, META_BLOCK};
 use crate::storage::record::{Entry, Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
 
 /// How often a search starts again because its way was freed, before the index counts as corrupted.
 const RETRIES: usize = 1000;
-
-/// The beam never holds more than this many times its width, dead nodes included.
-const DEAD_BOUND: usize = 4;
-
-/// A walk through dead records reads at most this many times as many as it looks for live ones.
-const WALK_BOUND: usize = 16;
 
 /// A record that a search has met.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,12 @@
 //! array. Dead nodes are ways, not results: they do not count, up to a bound. What does not fit the beam is dropped, or kept
 //! spilled where a scan may want to go on later.
 
-use super::{Candidate, DEAD_BOUND, Search};
+use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::search::DEAD_BOUND;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 

@@ -13,11 +13,9 @@ use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
-
-/// Links that an unreached node gets where there is room: as few lead to the others that are hard to reach.
-const LINKS: usize = 4;
 
 /// The fewest links of a hop that are remembered one by one.
 const FEWEST_REMEMBERED: usize = 1024;
@@ -161,7 +159,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut links = 0;
         for &other in &reached_near {
             links += usize::from(self.link_if_room(other, at, 0)?);
-            if links == LINKS {
+            if links == REACHABILITY_LINKS {
                 break;
             }
         }

@@ -9,21 +9,16 @@
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
-use crate::hnsw::neighbors::back_links::{RETRIES, is_live};
+use crate::hnsw::neighbors::back_links::is_live;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
 use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::neighbors::RETRIES;
+use crate::hnsw::tuning::vacuum::{REPAIR_CANDIDATES, REPAIR_SEARCH_PART};
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, PageStore};
-
-/// Neighbours of each dead survivor among which a coded record chooses: those nearest to the dead one.
-const CANDIDATES: usize = 24;
-
-/// A plain record that has lost this part of its links, or more, searches for others too: what lies beyond the dead is not enough
-/// (measured: docs/design.md §13).
-const MUCH: usize = 3;
 
 impl<S: PageStore> Graph<'_, S> {
     /// Repairs every live record of a page that links to a dead one; says how many such links there were.
@@ -79,7 +74,7 @@ impl<S: PageStore> Graph<'_, S> {
                 .filter(|link| !is_dead(link))
                 .collect();
             self.add_beyond(&gone, level, dead, &mut links)?;
-            if !is_coded && MUCH * gone.len() >= before.len() {
+            if !is_coded && REPAIR_SEARCH_PART * gone.len() >= before.len() {
                 let mut query = Query::default();
                 self.space.set_query(&point, &mut query);
                 let found = self.search_live(&mut inserter.search, &query, level)?;
@@ -164,7 +159,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds what lies beyond dead records: the live links of each; of coded ones those nearest to it, up to [`CANDIDATES`].
+    /// Adds what lies beyond dead records: the live links of each; of coded ones those nearest to it, up to [`REPAIR_CANDIDATES`].
     fn add_beyond(&self, gone: &[Link], level: u8, dead: &NodeSet, links: &mut Vec<Link>) -> Result<()> {
         for gone in gone {
             self.store.check_interrupts();
@@ -175,7 +170,7 @@ impl<S: PageStore> Graph<'_, S> {
                         .collect();
                     if self.space.layout.is_coded() {
                         live.sort_by(|&a, &b| record.length(a).total_cmp(&record.length(b)));
-                        live.truncate(CANDIDATES);
+                        live.truncate(REPAIR_CANDIDATES);
                     }
                     links.extend(live.into_iter().map(|i| record.link(i)));
                 }
