@@ -5,7 +5,7 @@
 //! one. Nobody else finds them until the links are made, and the sessions that insert at the same time do not see each other's rows so long; so
 //! that is not put off for longer than the index grows by a small part.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
@@ -14,84 +14,14 @@ use crate::hnsw::insert::{Inserter, NewRow};
 use crate::hnsw::neighbors::back_links::is_live;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::VectorAt;
+use crate::hnsw::search::deferred_links::DeferredLinks;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
-use crate::quantize::rabitq::Factors;
 use crate::storage::meta::Unplaced;
-use crate::storage::record::Code;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
 
 /// Bytes of links that may be put off.
 const MOST_BYTES: usize = 16 << 20;
-
-/// Links that are still to be made.
-#[derive(Default)]
-pub(in crate::hnsw) struct DeferredLinks {
-    links: Vec<DeferredLink>,
-    /// The codes of all, one after the other.
-    words: Vec<u32>,
-    /// Words of each.
-    each: usize,
-    /// The last link of each record.
-    last: HashMap<NodeRef, u32>,
-}
-
-struct DeferredLink {
-    at: Link,
-    new: Link,
-    level: u8,
-    factors: Factors,
-    /// The one of the same record before.
-    before: Option<u32>,
-}
-
-impl DeferredLinks {
-    /// Whether there is none.
-    pub(in crate::hnsw) fn is_empty(&self) -> bool {
-        self.links.is_empty()
-    }
-
-    pub(in crate::hnsw) fn push(&mut self, at: Link, new: Link, code: Code<'_>, level: u8) -> Result<()> {
-        self.last.room(1)?;
-        self.words.room(code.words.len())?;
-        self.links.room(1)?;
-        let before = self.last.insert(at.node, self.links.len() as u32);
-        self.each = code.words.len();
-        self.words.extend_from_slice(code.words);
-        self.links.push(DeferredLink {
-            at,
-            new,
-            level,
-            factors: code.factors,
-            before,
-        });
-        Ok(())
-    }
-
-    /// The links of a record, the last one first.
-    pub(in crate::hnsw) fn of(&self, node: NodeRef) -> impl Iterator<Item = (Link, Code<'_>)> {
-        let first = self.last.get(&node).copied();
-        let all = std::iter::successors(first, |&i| self.links[i as usize].before);
-        all.map(|i| (self.links[i as usize].new, self.code(i as usize)))
-    }
-
-    fn bytes(&self) -> usize {
-        self.links.len() * (size_of::<DeferredLink>() + size_of::<(NodeRef, u32)>() + self.each * size_of::<u32>())
-    }
-
-    fn code(&self, i: usize) -> Code<'_> {
-        Code {
-            words: &self.words[i * self.each..(i + 1) * self.each],
-            factors: self.links[i].factors,
-        }
-    }
-
-    fn clear(&mut self) {
-        self.links.clear();
-        self.words.clear();
-        self.last.clear();
-    }
-}
 
 impl<S: PageStore> Graph<'_, S> {
     /// Inserts rows with their stored vectors; those without a place in the graph last. After an error some of them may be in the index,
@@ -134,31 +64,30 @@ impl<S: PageStore> Graph<'_, S> {
     fn link_pending(&self, inserter: &mut Inserter) -> Result<()> {
         let layout = &self.space.layout;
         let pending = std::mem::take(&mut inserter.search.deferred);
-        let mut order = fallible::collect(0..pending.links.len() as u32)?;
+        let mut order = fallible::collect(0..pending.len() as u32)?;
         // Sorting takes as much again.
         fallible::spare(size_of_val(&order[..]))?;
         // Stable, so that a record gets its links in the order in which they were put off.
-        order.sort_by_key(|&i| pending.links[i as usize].at.node);
-        let block = |&i: &u32| layout.block(pending.links[i as usize].at.node);
+        order.sort_by_key(|&i| pending.link(i).at.node);
+        let block = |&i: &u32| layout.block(pending.link(i).at.node);
         let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
         let mut linked: HashSet<NodeRef> = HashSet::new();
         let memory = &mut inserter.scratch.lanes;
         while let Some(here) = pages.next() {
             self.store.check_interrupts();
             if let Some(next) = pages.peek() {
-                self.prefetch_to_change(pending.links[next[0] as usize].at.node);
+                self.prefetch_to_change(pending.link(next[0]).at.node);
             }
-            let made = self.write(pending.links[here[0] as usize].at.node, |nodes, _| {
+            let made = self.write(pending.link(here[0]).at.node, |nodes, _| {
                 let mut made = Vec::new();
                 let mut changed = false;
                 for &i in here {
-                    let link = &pending.links[i as usize];
+                    let link = pending.link(i);
                     let mut record = nodes.record(layout.slot(link.at.node))?;
                     if !is_live(&record, link.at, link.level) {
                         continue;
                     }
-                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, pending.code(i as usize))
-                    {
+                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, pending.code(i)) {
                         Edit::Changed(is_linked) => (is_linked, true),
                         Edit::Unchanged(is_linked) => (is_linked, false),
                     };
@@ -191,7 +120,7 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<()> {
         let (mut point, mut query) = (Point::default(), Query::default());
         let mut lost: Vec<Link> = Vec::new();
-        for link in &pending.links {
+        for link in pending.iter() {
             if linked.contains(&link.new.node) || self.read_point(link.new, link.level, &mut point)?.is_none() {
                 continue;
             }

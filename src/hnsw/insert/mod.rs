@@ -1,9 +1,9 @@
 //! Insertion of one vector (the paper's INSERT), and the reconnection of a record that lost its neighbours.
 
 pub(in crate::hnsw) mod batch;
+mod entry_point;
 pub mod level;
-
-use std::collections::HashSet;
+mod reselect;
 
 use crate::distance::Metric;
 use crate::error::Result;
@@ -15,12 +15,11 @@ use crate::hnsw::neighbors::candidates::CandidateSet;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
 use crate::hnsw::search::Search;
 use crate::hnsw::space::{Point, Query};
-use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH, SMALL, UNSEEN_PART};
-use crate::hnsw::tuning::neighbors::RETRIES;
-use crate::storage::meta::{self, EntryPoint, META_BLOCK, Unplaced};
+use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
+use crate::storage::meta::{EntryPoint, Unplaced};
 use crate::storage::record::State;
 use crate::storage::store::place;
-use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
+use crate::storage::{HeapTid, Link, NodeRef, PageStore};
 
 /// A row to be inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,52 +256,6 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(choices)
     }
 
-    /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
-    /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
-    ///
-    /// If nothing around is live, nor the entry point, it takes that one's place, and links to it: what is live beyond the dead is
-    /// found as before, until the VACUUM that removes them has linked it.
-    pub(in crate::hnsw) fn force_first_link(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-    ) -> Result<()> {
-        let mut entered = Point::default();
-        while !self.connect(inserter, query, record, 0)? {
-            self.store.check_interrupts();
-            let entry = self.entry()?;
-            if let Some(entry) = entry {
-                // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
-                let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
-                let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
-                let lowest = Link { node, generation };
-                if node == record.link.node || self.force_link(lowest, record, 0)? {
-                    return Ok(());
-                }
-                match self.read_point(lowest, 0, &mut entered)? {
-                    Some(State::Node) => continue, // Others keep changing it.
-                    Some(_) => {
-                        let dead = VectorAt {
-                            link: lowest,
-                            at: &entered,
-                        };
-                        self.link_if_room(record.link, dead, 0)?;
-                    }
-                    None => {}
-                }
-            }
-            let this = EntryPoint {
-                link: record.link,
-                level: 0,
-            };
-            if self.replace_entry(entry, Some(this))? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
     /// Links what a record chose, and has as its neighbours, back to it, and makes sure that one of them does; says whether one does.
     fn link_all_back(&self, inserter: &mut Inserter, record: VectorAt<'_>, level: u8) -> Result<bool> {
         let scratch = &mut inserter.scratch;
@@ -338,70 +291,6 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(linked)
     }
 
-    /// Lets a record that is linked choose once more, now that others find it, if the graph was small when it searched, or has grown much
-    /// since: rows that are inserted at the same time do not see each other, and may be most of what is around it. Of two that search
-    /// again after they were linked, one sees the other.
-    fn reselect_after_concurrent_inserts(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-        level: u8,
-        mut searched: BlockNumber,
-    ) -> Result<()> {
-        let mut again = self.store.blocks()? <= self.space.layout.first_block + SMALL;
-        loop {
-            let blocks = self.store.blocks()?;
-            if !again && blocks.saturating_sub(searched) <= blocks / UNSEEN_PART {
-                return Ok(());
-            }
-            (again, searched) = (false, blocks);
-            self.connect(inserter, query, record, level)?;
-            self.store.check_interrupts();
-        }
-    }
-
-    /// Chooses neighbours for a record anew by a search, beside those it has, and links them back; says whether one of them links to it.
-    pub(in crate::hnsw) fn connect(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-        level: u8,
-    ) -> Result<bool> {
-        for _ in 0..RETRIES {
-            let (before, kept) = self.read(record.link.node, |record| {
-                Ok((
-                    record.links().collect::<Vec<_>>(),
-                    record.survivors().collect::<Vec<_>>(),
-                ))
-            })?;
-            let Inserter {
-                search,
-                scratch,
-                around,
-                ..
-            } = inserter;
-            let mut choices = self.search_live(search, query, level)?;
-            choices.retain(|choice| choice.link.node != record.link.node);
-            let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
-            let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
-            self.load_candidates(around, &others, record, level)?;
-            choices.extend(around.choices());
-            choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-            let chosen = &mut scratch.chosen;
-            let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-            self.select_beside(&kept, &choices, read, level, self.fill_to(level), chosen)?;
-            if chosen.survivors.is_empty() {
-                return Ok(false);
-            }
-            if self.replace_links(&mut inserter.scratch, record, level, &before)? {
-                return self.link_all_back(inserter, record, level);
-            }
-        }
-        Ok(false)
-    }
-
     /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
     pub(in crate::hnsw) fn construction_width(&self) -> usize {
         let times = if self.space.layout.is_coded() { CODED_WIDTH } else { 1 };
@@ -412,78 +301,4 @@ impl<S: PageStore> Graph<'_, S> {
     fn entries(&self) -> usize {
         usize::from(self.space.parameters.ef_construction)
     }
-
-    /// The live records nearest to a vector on a level.
-    pub(in crate::hnsw) fn search_live(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-    ) -> Result<Vec<NeighborCandidate>> {
-        let width = self.construction_width();
-        match self.search_down_to(search, query, |_| level, width)? {
-            Some(entry) if entry.level >= level => {
-                if level == 0 {
-                    self.leave_crowd(search, query, self.entries(), width)?;
-                }
-                self.live_found(search, query, level, width)
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// What a search found that may be linked to, nearest first, at most `most`. Where it met hardly any for all the dead ones, the level is
-    /// walked from there until some have turned up.
-    fn live_found(&self, search: &mut Search, query: &Query, level: u8, most: usize) -> Result<Vec<NeighborCandidate>> {
-        let m = usize::from(self.space.parameters.shape.m);
-        if search.live() >= m || !search.is_among_dead() || search.found().is_some() {
-            return Ok(live_choices(search, most));
-        }
-        self.walk_to_live(search, query, level, most)
-    }
-
-    /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM
-    /// that is removing it, which knows the highest live record.
-    fn promote_entry_point(&self, offered: EntryPoint) -> Result<()> {
-        loop {
-            let current = self.entry()?;
-            if let Some(current) = current {
-                let exists = self.read(current.link.node, |record| {
-                    Ok(record.is(current.link.generation, current.level))
-                })?;
-                if exists && current.level >= offered.level {
-                    return Ok(());
-                }
-            }
-            if self.replace_entry(current, Some(offered))? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Replaces the entry point if it is still `current`; says whether it was.
-    pub(in crate::hnsw) fn replace_entry(
-        &self,
-        current: Option<EntryPoint>,
-        entry: Option<EntryPoint>,
-    ) -> Result<bool> {
-        self.store.write(META_BLOCK, |page| {
-            if meta::read_entry(page)? != current {
-                return Ok(Edit::Unchanged(false));
-            }
-            meta::set_entry(page, entry);
-            Ok(Edit::Changed(true))
-        })
-    }
-}
-
-/// What a search found that may be linked to, nearest first, at most `most`.
-fn live_choices(search: &Search, most: usize) -> Vec<NeighborCandidate> {
-    let live = search.beam().iter().filter(|candidate| candidate.live);
-    live.take(most)
-        .map(|candidate| NeighborCandidate {
-            distance: candidate.distance,
-            link: candidate.link,
-        })
-        .collect()
 }

@@ -14,10 +14,9 @@
 //!
 //! [`pass`]: crate::hnsw::scan::pass
 
+mod node_rows;
 mod pass;
 pub mod staged_merge;
-
-use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -25,6 +24,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::heap_tids::unplaced::ChainScan;
+use crate::hnsw::scan::node_rows::{NodeRows, Rows};
 use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{Candidate, Counts, Search};
@@ -34,8 +34,7 @@ use crate::hnsw::tuning::scan::{
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
 use crate::storage::meta::Unplaced;
-use crate::storage::record::Entry;
-use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
 /// How a scan goes on beyond its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,111 +178,6 @@ impl Found {
     }
 }
 
-/// A node whose rows are being returned: those in its level-0 record first, then one extension after the other.
-struct Node {
-    link: Link,
-    /// Where the rows come from that were read last, and when they were read.
-    record: NodeRef,
-    lsn: u64,
-    next: NodeRef,
-    /// Extensions read so far, and their rows, for the case that VACUUM unlinks the next one: then the chain is read from its
-    /// start again.
-    met: HashSet<NodeRef>,
-    returned: HashSet<HeapTid>,
-    restarts: usize,
-}
-
-/// How often a chain is read again from its start before it counts as damaged.
-const RESTARTS: usize = 1000;
-
-impl Node {
-    /// A node whose first rows were read, and that has no others.
-    fn of(link: Link, lsn: u64) -> Node {
-        Node {
-            link,
-            record: link.node,
-            lsn,
-            next: NodeRef::NONE,
-            met: HashSet::new(),
-            returned: HashSet::new(),
-            restarts: 0,
-        }
-    }
-
-    fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Tids) -> Result<Node> {
-        let (next, lsn) = graph.first_tids(link, |entry| tids.add(entry))?;
-        let mut node = Node {
-            next,
-            ..Node::of(link, lsn)
-        };
-        node.keep_new(tids)?;
-        Ok(node)
-    }
-
-    /// Reads the next rows; says whether there may be more.
-    fn read_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, tids: &mut Tids) -> Result<bool> {
-        let Some(extension) = self.next.some() else {
-            return Ok(false);
-        };
-        graph.store.check_interrupts();
-        // One that was met before has been unlinked and used again since.
-        self.met.room(1)?;
-        let next = match self.met.insert(extension) {
-            true => graph.more_tids(self.link, extension, |entry| tids.add(entry))?,
-            false => None,
-        };
-        match next {
-            Some((next, lsn)) => {
-                self.next = next;
-                (self.record, self.lsn) = (extension, lsn);
-            }
-            None if self.restarts == RESTARTS => {
-                return corrupted(
-                    graph.space.layout.block(extension),
-                    "a node's TID extension is not its own",
-                );
-            }
-            None => {
-                self.restarts += 1;
-                self.met.clear();
-                (self.next, self.lsn) = graph.first_tids(self.link, |entry| tids.add(entry))?;
-                self.record = self.link.node;
-            }
-        }
-        self.keep_new(tids)?;
-        Ok(true)
-    }
-
-    /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
-    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) -> Result<()> {
-        if self.next != NodeRef::NONE || !self.returned.is_empty() {
-            self.returned.room(tids.len())?;
-            tids.retain(|&tid| self.returned.insert(tid));
-        }
-        tids.reverse();
-        Ok(())
-    }
-}
-
-/// Rows to be returned, next last.
-struct Tids {
-    tids: Vec<HeapTid>,
-    /// Whether those marked as dead are, too.
-    killed: bool,
-    /// How many were left out.
-    dead: u64,
-}
-
-impl Tids {
-    fn add(&mut self, entry: Entry) {
-        if self.killed || !entry.killed {
-            self.tids.push(entry.tid);
-        } else {
-            self.dead += 1;
-        }
-    }
-}
-
 /// Where a scan stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -312,9 +206,9 @@ pub struct Scan {
     /// Nodes that were found farther away than those: there may be others before them.
     farther: Vec<Found>,
     /// The node being returned.
-    node: Node,
+    node: NodeRows,
     /// Its rows that were read.
-    tids: Tids,
+    tids: Rows,
     /// The row returned last.
     returned: Option<Returned>,
     /// Nodes held back by the strict order.
@@ -349,18 +243,14 @@ impl Scan {
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
-            node: Node::of(
+            node: NodeRows::of(
                 Link {
                     node: NodeRef::NONE,
                     generation: 0,
                 },
                 0,
             ),
-            tids: Tids {
-                tids: Vec::new(),
-                killed: limits.killed,
-                dead: 0,
-            },
+            tids: Rows::new(limits.killed),
             returned: None,
             late: Vec::new(),
             last: f32::NEG_INFINITY,
@@ -434,11 +324,11 @@ impl Scan {
                 self.node = match found.row {
                     Some(tid) => {
                         self.tids.tids.push(tid);
-                        Node::of(found.link, found.lsn)
+                        NodeRows::of(found.link, found.lsn)
                     }
                     None => {
                         self.counts.pages += 1;
-                        Node::read(graph, found.link, &mut self.tids)?
+                        NodeRows::read(graph, found.link, &mut self.tids)?
                     }
                 };
             } else if self.phase == Phase::End {

@@ -6,6 +6,7 @@
 mod candidate_queue;
 mod coded;
 mod crowd;
+pub(in crate::hnsw) mod deferred_links;
 mod plain;
 pub(in crate::hnsw) mod visited_set;
 
@@ -13,12 +14,12 @@ use std::collections::VecDeque;
 
 use coded::Coded;
 use crowd::{Crowd, Entries};
+use deferred_links::DeferredLinks;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::insert::batch::DeferredLinks;
 use crate::hnsw::neighbors::selection::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
