@@ -8,7 +8,8 @@
 
 use crate::distance::Metric;
 use crate::hnsw::order_key;
-use crate::hnsw::space::{Query, Space, floats, scalar};
+use crate::hnsw::space::codec::{floats, scalar};
+use crate::hnsw::space::{Query, Space};
 use crate::quantize::scalar::MOST_MOVED;
 
 /// Form of the keys that a scan orders by.

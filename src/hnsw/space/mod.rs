@@ -7,18 +7,18 @@
 //! What all vectors of an index have in common, its centroid, is subtracted before they are rotated: distances do not change.
 //! A search compares a [`Query`] with the stored bytes.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+mod cache;
+pub(super) mod codec;
 
 use crate::distance::{self, Kernel, Metric};
-use crate::error::{Error, Result};
-use crate::hnsw::indexed_value::{self, Value};
+use crate::error::Result;
+use crate::hnsw::indexed_value::Value;
 use crate::hnsw::order_key::{self, Terms};
+use crate::hnsw::space::codec::{floats, scalar};
 use crate::hnsw::tuning::search::NEAR;
 use crate::quantize::query_table::Table;
-use crate::quantize::rabitq::{self, Estimated, Factors};
 use crate::quantize::rotation::Rotation;
-use crate::quantize::scalar::{BLOCK, Scalar, Width};
+use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
 use crate::storage::meta::Parameters;
 use crate::storage::{Layout, sparse};
@@ -65,16 +65,6 @@ fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
         Metric::L1 => distance::sparse::l1(a, b),
         _ => distance::sparse::l2_squared(a, b),
     })
-}
-
-/// Spaces that are kept for the next scans.
-const MOST_SHARED: usize = 8;
-
-thread_local! {
-    /// The spaces asked for last, the last one first.
-    static SHARED: RefCell<Vec<Arc<Space>>> = const { RefCell::new(Vec::new()) };
-    /// Memory to balance vectors in.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A vector as an index keeps it. Its memory is reused.
@@ -124,25 +114,6 @@ impl Space {
         })
     }
 
-    /// The space that belongs to parameters, shared with whoever asked for it lately in this thread: each scan does. `centroid` reads the
-    /// centroid for a new one.
-    pub fn shared(parameters: Parameters, centroid: impl FnOnce() -> Result<Vec<f32>>) -> Result<Arc<Space>> {
-        let known = SHARED.with_borrow_mut(|spaces| {
-            let at = spaces.iter().position(|space| space.parameters == parameters)?;
-            spaces[..=at].rotate_right(1);
-            Some(Arc::clone(&spaces[0]))
-        });
-        if let Some(space) = known {
-            return Ok(space);
-        }
-        let space = Arc::new(Space::new(parameters, centroid()?)?);
-        SHARED.with_borrow_mut(|spaces| {
-            spaces.truncate(MOST_SHARED - 1);
-            spaces.insert(0, Arc::clone(&space));
-        });
-        Ok(space)
-    }
-
     /// What the index is.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -177,49 +148,6 @@ impl Space {
         query.norm = distance::norm(&query.value);
         self.prepare(&coordinates, &mut query);
         query
-    }
-
-    /// Makes the point of a value.
-    pub fn set_point<'v>(&self, value: impl Into<Value<'v>>, point: &mut Point) {
-        let Point { stored, coordinates } = point;
-        let vector = match value.into() {
-            Value::Dense(vector) => vector,
-            Value::Stored(bytes) => {
-                coordinates.clear();
-                stored.clear();
-                stored.extend_from_slice(bytes);
-                stored.resize(bytes.len().max(self.layout.inline_len), 0);
-                return;
-            }
-        };
-        self.locate(vector.iter().copied(), coordinates);
-        stored.clear();
-        match self.parameters.shape.encoding.width() {
-            None => stored.extend(vector.iter().flat_map(|value| value.to_ne_bytes())),
-            Some(width) => {
-                stored.resize(self.layout.vector_len, 0);
-                let (head, bytes) = stored.split_at_mut(self.head());
-                let scalar = Scalar::encode(coordinates, width, bytes);
-                if self.parameters.metric == Metric::InnerProduct {
-                    SCRATCH.with_borrow_mut(|changes| scalar.balance(coordinates, bytes, changes));
-                }
-                head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
-                head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
-                scalar.decode(bytes, coordinates);
-            }
-        }
-    }
-
-    /// The coordinates of a stored vector, all of its bytes.
-    pub(in crate::hnsw) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
-        match self.parameters.shape.encoding.width() {
-            None if !self.parameters.shape.encoding.is_dense() => coordinates.clear(),
-            None => self.locate(floats(stored), coordinates),
-            Some(width) => {
-                coordinates.resize(self.parameters.shape.coordinates(), 0.0);
-                scalar(stored, width).decode(&stored[self.head()..], coordinates);
-            }
-        }
     }
 
     /// Makes the query for the vector of a point.
@@ -286,28 +214,6 @@ impl Space {
         table.prepare(&difference[..usize::from(self.parameters.shape.code_bits)]);
     }
 
-    fn rotate(&self, coordinates: &mut Vec<f32>) {
-        if let Some(rotation) = &self.rotation {
-            coordinates.resize(rotation.padded(), 0.0);
-            rotation.rotate_in_place(coordinates);
-        }
-    }
-
-    /// The coordinates of a vector, before they are quantized.
-    fn locate(&self, vector: impl Iterator<Item = f32>, coordinates: &mut Vec<f32>) {
-        coordinates.clear();
-        if self.centroid.is_empty() {
-            coordinates.extend(vector);
-        } else {
-            // Of two finite numbers the difference may be beyond f32.
-            let differences = vector
-                .zip(&self.centroid)
-                .map(|(v, c)| (v - c).clamp(f32::MIN, f32::MAX));
-            coordinates.extend(differences);
-        }
-        self.rotate(coordinates);
-    }
-
     /// The search's order key of a query and a stored vector that is all in `stored`.
     #[inline]
     pub(in crate::hnsw) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
@@ -364,11 +270,6 @@ impl Space {
         }
     }
 
-    /// Bytes of a stored vector before those of its coordinates.
-    fn head(&self) -> usize {
-        self.parameters.shape.encoding.head()
-    }
-
     /// The order key of a query and a stored vector, all of its bytes.
     pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
         if !self.parameters.shape.encoding.is_dense() || self.layout.overflows == 0 {
@@ -378,32 +279,6 @@ impl Space {
         let overflows = (0..self.layout.overflows)
             .map(|i| self.overflow_sum(query, start, i, &stored[self.layout.overflow_range(i, stored.len())]));
         order_key::of(overflows.fold(self.start_sum(query, start), |sum, piece| sum + piece))
-    }
-
-    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates
-    /// are limited ([`crate::quantize::scalar`]); what is subtracted from vectors within this
-    /// limit, and what a rotation makes of them, is within that one.
-    ///
-    /// # Errors
-    /// [`Error::TooLongForIndex`].
-    pub fn check_length<'v>(parameters: &Parameters, value: impl Into<Value<'v>>) -> Result<()> {
-        /// No median of vectors is longer than the square root of two times the longest of them.
-        const LONGEST: f64 = 1e37;
-        let Value::Dense(vector) = value.into() else {
-            return Ok(());
-        };
-        if parameters.shape.encoding.width().is_none() {
-            return Ok(());
-        }
-        // Most vectors need no more than a look at their numbers.
-        let greatest = vector
-            .iter()
-            .fold(0.0, |greatest: f32, number| greatest.max(number.abs()));
-        let may_be_longer = f64::from(greatest) * (vector.len() as f64).sqrt() > LONGEST;
-        match may_be_longer && distance::norm(vector) > LONGEST {
-            true => Err(Error::TooLongForIndex),
-            false => Ok(()),
-        }
     }
 
     /// The order key of two points.
@@ -434,71 +309,18 @@ impl Space {
             Measure::Floats(_) | Measure::Bits(_) => distance::norm(&query.value),
         }
     }
-
-    /// Whether a point is one of a value: it has finite numbers, and what its encoding asks for.
-    pub(in crate::hnsw) fn is_sound(&self, point: &Point) -> bool {
-        let dimensions = self.parameters.shape.dimensions;
-        match self.parameters.shape.encoding {
-            Encoding::Bits => indexed_value::is_bits(&point.stored, dimensions),
-            Encoding::Sparse => sparse::is_sound(&point.stored, dimensions),
-            _ => point.coordinates.iter().all(|coordinate| coordinate.is_finite()),
-        }
-    }
-
-    /// The code of `x` as a neighbour of `y`; none in a plain index. `words` has the layout's number of them.
-    pub(in crate::hnsw) fn encode(&self, x: &Point, y: &Point, words: &mut [u32]) -> Factors {
-        if !self.layout.is_coded() {
-            return Factors::default();
-        }
-        rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words)
-    }
-
-    /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has the other bits.
-    pub(in crate::hnsw) fn encode_both(&self, x: &Point, y: &Point, words: &mut [u32]) -> (Factors, Factors) {
-        if !self.layout.is_coded() {
-            return Default::default();
-        }
-        rabitq::encode_both(&x.coordinates, &y.coordinates, self.estimated(), words)
-    }
-
-    fn estimated(&self) -> Estimated {
-        match self.parameters.metric {
-            Metric::InnerProduct => Estimated::NegativeInnerProduct,
-            _ => Estimated::L2Squared,
-        }
-    }
-}
-
-pub(in crate::hnsw) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let values = bytes.as_chunks::<4>().0.iter();
-    values.map(|bytes| f32::from_ne_bytes(*bytes))
-}
-
-/// The offset and the scale of a stored vector. A damaged page may hold anything; what is not finite is read as zero.
-#[inline]
-pub(in crate::hnsw) fn scalar(stored: &[u8], width: Width) -> Scalar {
-    let number = |at: usize| {
-        let value = f32::from_ne_bytes([stored[at], stored[at + 1], stored[at + 2], stored[at + 3]]);
-        if value.is_finite() { value } else { 0.0 }
-    };
-    Scalar {
-        offset: number(0),
-        scale: number(4),
-        width,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::storage::centroid;
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::meta::Element;
     use crate::test_data::phrases;
 
     /// Parameters with the hash of a centroid.
-    fn parameters(shape: Shape, seed: u64, centroid: &[f32]) -> Parameters {
+    pub(super) fn parameters(shape: Shape, seed: u64, centroid: &[f32]) -> Parameters {
         Parameters {
             shape,
             element: Element::Vector,
@@ -511,34 +333,6 @@ mod tests {
                 centroid::hash(centroid)
             },
         }
-    }
-
-    #[test]
-    fn spaces_are_shared_and_few_are_kept() {
-        let shape = Layout::plan(70, 16, true).unwrap().shape;
-        let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Vec::new())).unwrap();
-        let first = shared(0);
-        for seed in 1..MOST_SHARED as u64 {
-            assert_eq!(shared(seed).parameters.seed, seed);
-        }
-        assert!(Arc::ptr_eq(&first, &shared(0)));
-        for seed in 1..=MOST_SHARED as u64 {
-            shared(seed);
-        }
-        assert!(!Arc::ptr_eq(&first, &shared(0)));
-    }
-
-    #[test]
-    fn a_centroid_is_read_once_and_belongs_to_its_parameters() {
-        let shape = Layout::plan(70, 16, true).unwrap().shape;
-        let [a, b] = [[1.0; 70], [2.0; 70]].map(|centroid| parameters(shape, 0, &centroid));
-        let corrupted = || Err(Error::corrupted(1, "damaged"));
-        assert!(Space::shared(a, corrupted).is_err());
-        let space = Space::shared(a, || Ok(vec![1.0; 70])).unwrap();
-        assert!(Arc::ptr_eq(&space, &Space::shared(a, corrupted).unwrap()));
-        assert!(Space::shared(b, corrupted).is_err());
-        assert_eq!(Space::shared(b, || Ok(vec![2.0; 70])).unwrap().centroid, [2.0; 70]);
-        assert_eq!(space.layout.first_block, 2);
     }
 
     #[test]
@@ -571,26 +365,6 @@ mod tests {
                     space.decode(&b.stored, &mut coordinates);
                     assert_eq!(coordinates, b.coordinates, "{shape:?}");
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn coordinates_are_finite_whatever_the_centroid_is() {
-        for (dimensions, encoding) in [(50, Encoding::Float32), (100, Encoding::Scalar12)] {
-            let shape = Layout::plan(dimensions, 16, true).unwrap().shape;
-            assert_eq!(shape.encoding, encoding);
-            for (value, centroid) in [
-                (f32::MAX, f32::MIN),
-                (f32::MIN, f32::MAX),
-                (f32::MAX, 1.0),
-                (0.0, f32::MAX),
-            ] {
-                let centroid = vec![centroid; dimensions];
-                let space = Space::new(parameters(shape, 5, &centroid), centroid).unwrap();
-                let mut point = Point::default();
-                space.set_point(&vec![value; dimensions], &mut point);
-                assert!(point.coordinates.iter().all(|value| value.is_finite()));
             }
         }
     }
