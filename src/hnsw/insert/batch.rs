@@ -1,9 +1,11 @@
 //! Insertion of many rows at once.
 //!
-//! Rows are searched for and placed one after the other, but links back to them are put off, so that a page gets all of its new links in one
-//! change. A search takes links that were put off for those of the record: the rows of a batch find each other as they would if they were inserted one by
-//! one. Nobody else finds them until the links are made, and the sessions that insert at the same time do not see each other's rows so long; so
-//! that is not put off for longer than the index grows by a small part.
+//! Rows are searched for and placed one after the other, but the links back to them are deferred,
+//! so that a page gets all of its new links in one change. A search follows deferred links like the
+//! links of the record: the rows of a batch find each other as if they were inserted one by one.
+//! Other sessions find the rows only when the links are made, and sessions that insert at the same
+//! time do not see each other's rows until then; so links are deferred only while the index grows
+//! by a small part.
 
 use std::collections::HashSet;
 
@@ -20,18 +22,19 @@ use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
 use crate::storage::meta::Unplaced;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
 
-/// Bytes of links that may be put off.
+/// Bytes of links that may be deferred.
 const MOST_BYTES: usize = 16 << 20;
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts rows with their stored vectors; those without a place in the graph last. After an error some of them may be in the index,
-    /// and not all that are linked.
+    /// Inserts rows with their stored vectors, rows without a place in the graph last. After an
+    /// error some rows may be in the index, and some of them without links to them.
     pub fn insert_batch<'v>(
         &self,
         inserter: &mut Inserter,
         rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
     ) -> Result<()> {
-        // A plain record chooses among its links by reading other pages, which takes all the time; a single row gains nothing.
+        // A plain record selects among its links by reading other pages, which takes nearly all of
+        // the time; a single row gains nothing.
         let together = self.space.layout.is_coded() && rows.len() > 1;
         let mut unplaced = Unplaced::ALL.map(|kind| (kind, Vec::new()));
         let mut linked_at = self.store.blocks()?;
@@ -60,14 +63,16 @@ impl<S: PageStore> Graph<'_, S> {
             .try_for_each(|(kind, tids)| self.add_unplaced(*kind, tids))
     }
 
-    /// Makes the links that were put off, page by page.
+    /// Makes the deferred links, page by page.
+    ///
+    /// Locks: one page at a time, exclusive; on return: none.
     fn link_pending(&self, inserter: &mut Inserter) -> Result<()> {
         let layout = &self.space.layout;
         let pending = std::mem::take(&mut inserter.search.deferred);
         let mut order = fallible::collect(0..pending.len() as u32)?;
-        // Sorting takes as much again.
+        // Sorting takes as much memory again.
         fallible::spare(size_of_val(&order[..]))?;
-        // Stable, so that a record gets its links in the order in which they were put off.
+        // Stable, so that a record gets its links in the order in which they were deferred.
         order.sort_by_key(|&i| pending.link(i).at.node);
         let block = |&i: &u32| layout.block(pending.link(i).at.node);
         let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
@@ -110,8 +115,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Makes sure that every new record is linked: from one of those that it chose, or, on level 0, where VACUUM has come to all of these, from
-    /// another one.
+    /// Makes sure that a link leads to every new record: from one of its neighbors, or, on level 0,
+    /// from another record if VACUUM has removed all of its neighbors.
     fn force_pending(
         &self,
         inserter: &mut Inserter,

@@ -1,7 +1,8 @@
-//! The entry point: the record on the meta page where every search begins.
+//! The entry point: the record, named on the meta page, where every search begins.
 //!
-//! It is replaced by compare-and-set under the meta page's lock, so of two sessions that offer
-//! themselves one looks again. An index without a live node may have none, or a dead one.
+//! The entry point is replaced only if it is still the one that the session read; of two sessions
+//! that replace it at once, one reads it again. The entry point of an index without a live node may
+//! be missing or dead.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -13,18 +14,23 @@ use crate::storage::record::State;
 use crate::storage::{Edit, Link, PageStore};
 
 impl<S: PageStore> Graph<'_, S> {
-    /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
-    /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
+    /// Links a new level-0 record that has no incoming link. Either the index has no live node, and
+    /// the record becomes the entry point; or another session inserted the first node, or VACUUM
+    /// removed all selected neighbors, and the record selects others.
     ///
-    /// If nothing around is live, nor the entry point, it takes that one's place, and links to it: what is live beyond the dead is
-    /// found as before, until the VACUUM that removes them has linked it.
+    /// If neither the neighbors nor the entry point are live, the record replaces the entry point
+    /// and links to the old one: live nodes beyond the dead ones are found as before, until the
+    /// VACUUM that removes the dead ones has linked the record.
+    ///
+    /// Locks: one page at a time; on entry and on return: none.
     pub(super) fn force_first_link(&self, inserter: &mut Inserter, query: &Query, record: VectorAt<'_>) -> Result<()> {
         let mut entered = Point::default();
         while !self.connect(inserter, query, record, 0)? {
             self.store.check_interrupts();
             let entry = self.entry()?;
             if let Some(entry) = entry {
-                // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
+                // The level-0 record tells whether a node lives: upper records of a dead node are
+                // marked later.
                 let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
                 let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
                 let lowest = Link { node, generation };
@@ -32,7 +38,7 @@ impl<S: PageStore> Graph<'_, S> {
                     return Ok(());
                 }
                 match self.read_point(lowest, 0, &mut entered)? {
-                    Some(State::Node) => continue, // Others keep changing it.
+                    Some(State::Node) => continue, // Other sessions keep changing it.
                     Some(_) => {
                         let dead = VectorAt {
                             link: lowest,
@@ -54,8 +60,9 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM
-    /// that is removing it, which knows the highest live record.
+    /// Makes a record the entry point if there is none, or the current one is on a lower level or
+    /// was freed. A dead entry point is left to the VACUUM that is removing it, which knows the
+    /// highest live record.
     pub(super) fn promote_entry_point(&self, offered: EntryPoint) -> Result<()> {
         loop {
             let current = self.entry()?;
@@ -74,6 +81,8 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Replaces the entry point if it is still `current`; says whether it was.
+    ///
+    /// Locks: the meta page, exclusive; on return: none.
     pub(in crate::hnsw) fn replace_entry(
         &self,
         current: Option<EntryPoint>,

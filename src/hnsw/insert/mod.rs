@@ -1,4 +1,7 @@
-//! Insertion of one vector (the paper's INSERT), and the reconnection of a record that lost its neighbours.
+//! Insertion of one vector: the paper's INSERT.
+//!
+//! The new record gets its links before any link leads to it; links back follow, one page at a
+//! time. A row whose vector is in the graph becomes one more TID of its node.
 
 pub(in crate::hnsw) mod batch;
 mod entry_point;
@@ -24,16 +27,18 @@ use crate::storage::{HeapTid, Link, NodeRef, PageStore};
 /// A row to be inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewRow {
-    /// The row.
+    /// The row's TID.
     pub tid: HeapTid,
-    /// Whether it is the new version of one whose vector is the same, so that there should be a node for it.
+    /// Whether the row is a new version of one with the same vector, so that the graph should have
+    /// a node for it.
     pub unchanged: bool,
-    /// Why it has no place in the graph, if it has none: then nothing is stored of its vector.
+    /// The reason for which the row has no place in the graph, if it has none; the index then
+    /// stores nothing of its vector.
     pub unplaced: Option<Unplaced>,
 }
 
 impl From<HeapTid> for NewRow {
-    /// A row of which nothing is known.
+    /// A row without further knowledge.
     fn from(tid: HeapTid) -> NewRow {
         NewRow {
             tid,
@@ -43,16 +48,17 @@ impl From<HeapTid> for NewRow {
     }
 }
 
-/// What an insert did.
+/// Result of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inserted {
-    /// The node that has the row.
+    /// The node that got the row.
     pub node: NodeRef,
-    /// The level of the node, and how many links it has on level 0, if it is new; nothing if it was there before.
+    /// The level of a new node and the number of its links on level 0; none if the node existed
+    /// before.
     pub new: Option<(u8, usize)>,
 }
 
-/// Memory of inserts, reused from one to the next.
+/// Memory of inserts, reused by the next insert.
 #[derive(Default)]
 pub struct Inserter {
     pub(in crate::hnsw) search: Search,
@@ -60,9 +66,10 @@ pub struct Inserter {
     pub(in crate::hnsw) around: CandidateSet,
     point: Point,
     query: Query,
-    /// Whether new nodes are offered as fills to what they chose as fills: a build does so, for whom a changed page costs little.
+    /// Whether new nodes are offered as fills to their own fills; a build does so, because changing
+    /// a page costs it little.
     offers_fills: bool,
-    /// Whether links back to new records are put off ([`crate::hnsw::insert::batch`]).
+    /// Whether links back to new records are deferred ([`crate::hnsw::insert::batch`]).
     pub(in crate::hnsw) defers: bool,
     last: Option<Inserted>,
 }
@@ -76,15 +83,15 @@ impl Inserter {
         }
     }
 
-    /// What the last insert did.
+    /// Result of the last insert.
     pub fn last(&self) -> Option<Inserted> {
         self.last
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts a value (normalised where the metric wants it) for a heap row. An equal one's node gets one more TID; otherwise there is a new
-    /// node.
+    /// Inserts a value (normalized where the metric wants it) for a heap row. A node with an equal
+    /// value gets one more TID; otherwise the row gets a new node.
     pub fn insert<'v>(
         &self,
         inserter: &mut Inserter,
@@ -104,7 +111,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     fn insert_as(&self, inserter: &mut Inserter, row: NewRow, set: impl FnOnce(&mut Point)) -> Result<()> {
-        // They are lent to what uses the rest of the inserter.
+        // Moved out so that `inserter` can be borrowed below.
         let mut point = std::mem::take(&mut inserter.point);
         let mut query = std::mem::take(&mut inserter.query);
         set(&mut point);
@@ -119,7 +126,7 @@ impl<S: PageStore> Graph<'_, S> {
         let searched = self.store.blocks()?;
         let parameters = &self.space.parameters;
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
-        // An equal vector's node is found long before its surroundings are.
+        // The node of an equal vector is found long before its surroundings are.
         let itself = self.space.whole_distance(query, &point.stored);
         inserter.search.seek(itself, self.start_of(point));
         let mut choices = self.choices_from(inserter, query, node_level)?;
@@ -128,7 +135,7 @@ impl<S: PageStore> Graph<'_, S> {
         if let Some(found) = inserter.search.found() {
             equal = self.add_tid(found, &point.stored, tid)?.then_some(found.node);
             if equal.is_none() {
-                // Its overflow records are others, or it was removed.
+                // The node's overflow records differ, or VACUUM has removed it.
                 choices = self.choices_from(inserter, query, node_level)?;
                 equal = self.add_to_equal(&choices, itself, point, tid)?;
             }
@@ -186,13 +193,16 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// As much of a stored vector as a record has.
+    /// The part of a stored vector that a record has.
     fn start_of<'p>(&self, point: &'p Point) -> &'p [u8] {
         &point.stored[..self.space.layout.inline_len]
     }
 
-    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says which. They are at the distance that the vector
-    /// has to itself, as others may be too: which of them it is, is looked at under a share lock.
+    /// Adds a row to a node with its vector, if there is one among the choices on level 0; returns
+    /// the node. Such a node is at the distance that the vector has to itself, but other nodes may
+    /// be too: the vectors are compared.
+    ///
+    /// Locks: one page at a time; on return: none.
     fn add_to_equal(
         &self,
         choices: &[Vec<NeighborCandidate>],
@@ -210,7 +220,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(None)
     }
 
-    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says which it is if the row was added to it.
+    /// Searches wider for a node that is known to exist, under metrics that put it at distance
+    /// zero; returns the node if it got the row.
     fn add_to_known(
         &self,
         inserter: &mut Inserter,
@@ -231,7 +242,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
     }
 
-    /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
+    /// The records that a new node may be linked to, nearest first, for each level that has any.
     fn choices_from(
         &self,
         inserter: &mut Inserter,
@@ -256,7 +267,10 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(choices)
     }
 
-    /// Links what a record chose, and has as its neighbours, back to it, and makes sure that one of them does; says whether one does.
+    /// Links the selected neighbors of a record back to it, and makes sure that at least one link
+    /// is made; says whether one is.
+    ///
+    /// Locks: one page at a time, exclusive; on return: none.
     fn link_all_back(&self, inserter: &mut Inserter, record: VectorAt<'_>, level: u8) -> Result<bool> {
         let scratch = &mut inserter.scratch;
         let chosen = std::mem::take(&mut scratch.chosen);
@@ -291,13 +305,15 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(linked)
     }
 
-    /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
+    /// The width of a search for neighbors. A coded search visits fewer records than it is wide,
+    /// and ranks them by estimates.
     pub(in crate::hnsw) fn construction_width(&self) -> usize {
         let times = if self.space.layout.is_coded() { CODED_WIDTH } else { 1 };
         times * usize::from(self.space.parameters.ef_construction)
     }
 
-    /// The nodes of level 1 from which a search for neighbours enters level 0 where it has to leave a crowd.
+    /// Number of the nodes of level 1 from which a search for neighbors that has to leave a crowd
+    /// enters level 0.
     fn entries(&self) -> usize {
         usize::from(self.space.parameters.ef_construction)
     }

@@ -13,9 +13,10 @@ use crate::hnsw::tuning::neighbors::RETRIES;
 use crate::storage::{BlockNumber, PageStore};
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Lets a record that is linked choose once more, now that others find it, if the graph was small when it searched, or has grown much
-    /// since: rows that are inserted at the same time do not see each other, and may be most of what is around it. Of two that search
-    /// again after they were linked, one sees the other.
+    /// Lets a linked record select once more, now that other sessions find it, if the graph was
+    /// small when the record searched, or has grown much since: rows that are inserted at the same
+    /// time do not see each other, and may be most of its surroundings. Of two records that search
+    /// again after they were linked, at least one sees the other.
     pub(super) fn reselect_after_concurrent_inserts(
         &self,
         inserter: &mut Inserter,
@@ -36,7 +37,10 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// Chooses neighbours for a record anew by a search, beside those it has, and links them back; says whether one of them links to it.
+    /// Selects neighbors for a record by a search, besides its present ones, and links them back;
+    /// says whether a link to the record was made.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn connect(
         &self,
         inserter: &mut Inserter,
@@ -77,7 +81,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(false)
     }
 
-    /// The live records nearest to a vector on a level.
+    /// The live records of a level nearest to a vector.
     pub(in crate::hnsw) fn search_live(
         &self,
         search: &mut Search,
@@ -96,8 +100,8 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// What a search found that may be linked to, nearest first, at most `most`. Where it met hardly any for all the dead ones, the level is
-    /// walked from there until some have turned up.
+    /// The live records that a search found, nearest first, at most `most`. If dead nodes left
+    /// hardly any live ones, a walk over the level from there finds some.
     pub(super) fn live_found(
         &self,
         search: &mut Search,
@@ -113,7 +117,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// What a search found that may be linked to, nearest first, at most `most`.
+/// The live records that a search found, nearest first, at most `most`.
 fn live_choices(search: &Search, most: usize) -> Vec<NeighborCandidate> {
     let live = search.beam().iter().filter(|candidate| candidate.live);
     live.take(most)

@@ -1,16 +1,18 @@
-//! The scan: rows in order of distance, as many as are asked for.
+//! The scan: rows in order of distance, as many as the executor asks for.
 //!
-//! A scan goes in rounds. The first is a search of level 0 as wide as `ef_search`; each further one goes on with what the rounds
-//! before met and spilled, as if the beam had been that much wider from the start. Complete passes over the pages ([`pass`])
-//! take over where the rounds have cost as much as one of them, or the graph has nothing left: so a scan returns every row, in
-//! order of distance, and the cost of the last ones is bounded. A scan whose order has to be that of the operator's distances
-//! ([`Keys::Least`]) consists of passes alone.
+//! A scan goes in rounds. The first is a search of level 0 with a beam of `ef_search`; each further
+//! one continues with the records that earlier rounds met and spilled, as if the beam had been that
+//! much wider from the start. Complete passes over the pages ([`pass`]) follow when the rounds have
+//! cost as much as one pass, or the graph has no record left: so a scan returns every row in order
+//! of distance, and the cost of the last rows is bounded. A scan in the order of the operator's
+//! distances ([`Keys::Least`]) consists of passes alone.
 //!
-//! A later round may find a row nearer than one returned already. In strict order such rows are held back until everything else
-//! has been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound of
-//! the user's ends keeps the order and leaves them out.
+//! A later round may find a row nearer than one returned already. In strict order such rows are
+//! held back until all others have been returned: the order holds for every scan that does not
+//! drain the index, and no row is lost. A scan that ends at a bound set by the user keeps the order
+//! and omits them.
 //!
-//! Rows without a place in the graph come last, where nothing has ended the scan before.
+//! Rows without a place in the graph come last, unless the scan ended before.
 //!
 //! [`pass`]: crate::hnsw::scan::pass
 
@@ -36,44 +38,46 @@ use crate::hnsw::tuning::scan::{
 use crate::storage::meta::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
-/// How a scan goes on beyond its first round.
+/// Continuation of a scan after its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Iteration {
-    /// It ends there.
+    /// The scan ends.
     Off,
-    /// It goes on; rows may come somewhat out of order.
+    /// The scan continues; rows may come somewhat out of order.
     Relaxed,
-    /// It goes on; rows come in order.
+    /// The scan continues; rows come in order.
     Strict,
 }
 
 /// The bounds of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Nodes that a round returns at the least, if there are so many: `ef_search`.
+    /// Least number of nodes that a round returns, if there are so many: `ef_search`.
     pub width: usize,
-    /// How it goes on.
+    /// Continuation after the first round.
     pub iteration: Iteration,
-    /// Nodes met before it goes on no further; `usize::MAX` if nobody set a bound.
+    /// Nodes met after which the scan ends; `usize::MAX` without a bound set by the user.
     pub nodes: usize,
-    /// Bytes of memory before it goes on no further; `usize::MAX` if nobody set a bound.
+    /// Bytes of memory after which the scan ends; `usize::MAX` without a bound set by the user.
     pub bytes: usize,
-    /// How rounds and passes share the work.
+    /// Division of the work between rounds and passes.
     pub rounds: Rounds,
-    /// Bytes of memory in which a pass keeps nodes, and beyond which no further round begins.
+    /// Bytes of memory in which a pass keeps nodes; no further round begins beyond it.
     pub memory: usize,
     /// Form of the keys that rows are ordered by.
     pub keys: Keys,
-    /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
+    /// Whether rows that are marked as dead to every snapshot are returned: snapshots on a standby
+    /// may see them.
     pub killed: bool,
-    /// Order key beyond which nothing is wanted ([`crate::hnsw::space::Space::max_key_within`]).
+    /// Order key beyond which no row is wanted ([`crate::hnsw::space::Space::max_key_within`]).
     pub beyond: f32,
-    /// Whether rows without a place in the graph are wanted all the same where there is such a key.
+    /// Whether rows without a place in the graph are returned although there is such a key.
     pub unplaced: bool,
 }
 
 impl Limits {
-    /// Limits that end no scan: one of this width returns every row, by the graph as far as that leads.
+    /// Limits that end no scan: a scan of this width returns every row, by the graph as far as it
+    /// leads.
     pub fn none(width: usize) -> Limits {
         Limits {
             width,
@@ -89,7 +93,7 @@ impl Limits {
         }
     }
 
-    /// As they are, but rows come in order.
+    /// The same limits, with rows in order.
     pub fn strict(self) -> Limits {
         let iteration = match self.iteration {
             Iteration::Off => Iteration::Off,
@@ -98,7 +102,7 @@ impl Limits {
         Limits { iteration, ..self }
     }
 
-    /// As they are, but rows come in the order of lower bounds of their distances.
+    /// The same limits, with rows in the order of lower bounds of their distances.
     pub fn by_least_distances(self) -> Limits {
         Limits {
             keys: Keys::Least,
@@ -106,7 +110,8 @@ impl Limits {
         }
     }
 
-    /// As [`Limits::by_least_distances`], by passes alone; by rounds where bounds that somebody set have no room for all nodes.
+    /// As [`Limits::by_least_distances`], by passes alone; by rounds if a bound set by the user has
+    /// no room for all nodes.
     pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
         let limits = self.by_least_distances();
         let has_room =
@@ -120,7 +125,7 @@ impl Limits {
         })
     }
 
-    /// Whether the bounds that somebody set have room for all nodes. If not, rounds come to them.
+    /// Whether the bounds set by the user have room for all nodes. If not, rounds reach the bounds.
     fn allow_pass<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = graph
             .node_blocks()?
@@ -134,14 +139,14 @@ impl Limits {
     }
 }
 
-/// How long a scan goes by the graph.
+/// Extent of a scan's rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
-    /// Not at all.
+    /// No rounds.
     None,
-    /// Until they have cost as much as a pass.
+    /// Rounds until they have cost as much as a pass.
     Cheaper,
-    /// As long as the graph leads anywhere.
+    /// Rounds as long as the graph leads anywhere.
     All,
 }
 
@@ -152,12 +157,13 @@ pub(in crate::hnsw) struct Found {
     pub(in crate::hnsw) link: Link,
     /// Its only row, if that is known.
     pub(in crate::hnsw) row: Option<HeapTid>,
-    /// When it was read.
+    /// LSN of its record when it was read.
     pub(in crate::hnsw) lsn: u64,
 }
 
 impl Found {
-    /// What a search met, if it is a live node, and its only row is not marked as dead; or all the same with `killed`.
+    /// The node of a record that a search met, if the node is live and its only row is not marked
+    /// as dead, or `killed` is set.
     fn of(candidate: &Candidate, killed: bool) -> Option<Found> {
         let &Candidate {
             key,
@@ -178,7 +184,7 @@ impl Found {
     }
 }
 
-/// Where a scan stands.
+/// State of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Start,
@@ -188,7 +194,7 @@ enum Phase {
     End,
 }
 
-/// Live nodes that a round has met, and of these the ones within the radius.
+/// Number of live nodes that a round has met, and of nodes within the radius among them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
     live: usize,
@@ -201,13 +207,13 @@ pub struct Scan {
     limits: Limits,
     search: Search,
     phase: Phase,
-    /// Nodes to be returned, nearest last.
+    /// Nodes to return next, nearest last.
     ready: Vec<Found>,
-    /// Nodes that were found farther away than those: there may be others before them.
+    /// Nodes found farther away than the ready ones: nearer nodes may still come before them.
     farther: Vec<Found>,
     /// The node being returned.
     node: NodeRows,
-    /// Its rows that were read.
+    /// Rows of that node that were read.
     tids: Rows,
     /// The row returned last.
     returned: Option<Returned>,
@@ -216,21 +222,22 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
-    /// Nodes that the round has met.
+    /// Nodes met by the current round.
     round: Round,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
-    /// Nodes of a pass that are made ready next.
+    /// Number of nodes of a pass that are made ready next.
     chunk: usize,
-    /// The rows without a place in the graph that are being returned, and the kinds that are still to come.
+    /// The chain of rows without a place in the graph that is being returned; then the kinds that
+    /// remain.
     chain: Option<ChainScan>,
     kinds: std::array::IntoIter<Unplaced, 2>,
-    /// What was read besides the search.
+    /// Counters of reads outside the search.
     counts: Counts,
 }
 
 impl Scan {
-    /// A scan for the neighbours of a query.
+    /// A scan for the neighbors of a query.
     pub fn new(query: Query, limits: Limits) -> Scan {
         Scan {
             query,
@@ -264,7 +271,7 @@ impl Scan {
         }
     }
 
-    /// What the scan has done so far.
+    /// Counters of the scan so far.
     pub fn counts(&self) -> Counts {
         let mut counts = self.search.counts;
         counts += self.counts;
@@ -273,7 +280,7 @@ impl Scan {
         counts
     }
 
-    /// Whether a bound ended the scan before the index did.
+    /// Whether a bound set by the user ended the scan before the end of the index.
     pub fn was_bounded(&self) -> bool {
         self.bounded
     }
@@ -283,19 +290,19 @@ impl Scan {
         !self.ready.is_empty()
     }
 
-    /// Nodes that the first pass found and no round had met: where the rounds went on to the end ([`Rounds::All`]), those that the
-    /// graph does not lead to.
+    /// Number of nodes that the first pass found and no round had met: after all rounds
+    /// ([`Rounds::All`]), of nodes that the graph does not lead to.
     pub fn unmet(&self) -> usize {
         self.passes.as_ref().map_or(0, Passes::unmet)
     }
 
-    /// The block that named the row returned last.
+    /// The block of the record that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
         let node = self.node.link.node;
         graph.space.layout.block(self.returned.map_or(node, |row| row.record))
     }
 
-    /// The distance of the row returned last, and where it was read of.
+    /// The distance of the row returned last, and the record it was read from.
     pub fn returned(&self) -> Option<(f32, Returned)> {
         self.returned.map(|returned| (self.last, returned))
     }
@@ -314,7 +321,7 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
-                // Passes keep to the order themselves.
+                // Passes keep the order by themselves.
                 let by_graph = matches!(self.phase, Phase::Rounds | Phase::Late);
                 if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
                     self.late.try_push(found)?;
@@ -339,8 +346,8 @@ impl Scan {
         }
     }
 
-    /// The next of the rows without a place in the graph: after all that have one, and beyond a radius unless they are within it
-    /// (for PostgreSQL NaN is above all numbers).
+    /// The next row without a place in the graph. Such rows come after all others, and belong to a
+    /// scan with a radius only if they are within it (in PostgreSQL NaN is above all numbers).
     fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         let is_within = self.limits.unplaced || self.limits.beyond == f32::INFINITY;
         if self.bounded || self.limits.iteration == Iteration::Off || !is_within {
@@ -355,7 +362,7 @@ impl Scan {
                 }
                 self.counts += chain.counts();
             }
-            // No condition on a distance that is NULL is true.
+            // No condition on a NULL distance is true.
             let has_radius = self.limits.beyond < f32::INFINITY;
             let next = self.kinds.find(|&kind| !has_radius || kind == Unplaced::Zero);
             self.chain = next.map(|kind| ChainScan::new(kind, self.limits.killed));
@@ -373,7 +380,7 @@ impl Scan {
                 let width = graph.beam_width(self.limits.width);
                 graph.search(&mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
-                // What many lead to may have crowded out what few do.
+                // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
@@ -405,7 +412,8 @@ impl Scan {
             }
             Phase::Rounds if self.is_pass_cheaper(graph)? => self.begin_passes()?,
             Phase::Rounds => {
-                // Rounds grow with what was met, so that a scan of everything takes time in proportion.
+                // Rounds grow with what was met, so that a scan of everything takes time in
+                // proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
                 self.round = Round::default();
                 if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
@@ -421,7 +429,7 @@ impl Scan {
                 self.take_nearest(chunk)?;
             }
             Phase::Passes => {
-                // The memory is the next pass's.
+                // The memory belongs to the next pass.
                 (self.ready, self.farther) = (Vec::new(), Vec::new());
                 let passes = self.passes.as_mut();
                 let next = match passes {
@@ -438,7 +446,8 @@ impl Scan {
                 }
             }
             Phase::Late => {
-                // A scan that a bound ended is not complete anyway: then the order is worth more than the rows.
+                // A scan that ended at a bound is not complete anyway: the order is worth more than
+                // the rows.
                 let late = std::mem::take(&mut self.late);
                 if !self.bounded {
                     self.make_ready(late);
@@ -450,7 +459,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether going on by the graph costs more than a pass over everything: at the latest when it has cost as much.
+    /// Whether another round costs more than a pass over all pages; true at the latest when the
+    /// rounds have cost as much as one pass.
     fn is_pass_cheaper<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
         if self.limits.rounds == Rounds::All {
             return Ok(false);
@@ -463,7 +473,7 @@ impl Scan {
         Ok(is_cheaper && self.limits.allow_pass(graph)?)
     }
 
-    /// Leaves it to passes to return everything that was not returned, also of what rounds have met.
+    /// Begins passes that return all nodes not returned yet, including nodes that rounds have met.
     fn begin_passes(&mut self) -> Result<()> {
         let mut unreturned = VisitedSet::new();
         let found = [&mut self.ready, &mut self.farther, &mut self.late].map(std::mem::take);
@@ -482,13 +492,14 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether the last round has met more nodes beyond the radius than within: others are not expected there.
+    /// Whether at least half of the nodes that the last round met are beyond the radius: further
+    /// nodes within it are not expected.
     fn is_at_radius(&self) -> bool {
         let Round { live, within } = self.round;
         self.limits.beyond < f32::INFINITY && live > 0 && WITHIN_RADIUS * within <= live
     }
 
-    /// Takes over what a round found.
+    /// Takes over the results of a round.
     fn collect(&mut self) -> Result<()> {
         let beam = self.search.beam();
         self.farther.room(beam.len())?;
@@ -506,14 +517,14 @@ impl Scan {
         Ok(())
     }
 
-    /// Makes the nearest `count` of what was found ready.
+    /// Makes the nearest `count` of the nodes found ready.
     fn take_nearest(&mut self, count: usize) -> Result<()> {
         let Some(others) = self.farther.len().checked_sub(count).filter(|&others| others > 0) else {
             let found = std::mem::take(&mut self.farther);
             self.make_ready(found);
             return Ok(());
         };
-        // The nearest come to the end.
+        // The nearest go to the end.
         self.farther
             .select_nth_unstable_by(others - 1, |a, b| b.distance.total_cmp(&a.distance));
         let mut nearest = std::mem::take(&mut self.ready);
@@ -536,7 +547,7 @@ impl Scan {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// How wide the search of a scan is whose setting is `width`.
+    /// The width of the search of a scan with this setting.
     fn beam_width(&self, width: usize) -> usize {
         let shape = self.space.layout.shape;
         let (times, of) = match shape {

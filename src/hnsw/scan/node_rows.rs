@@ -1,8 +1,8 @@
 //! The rows of one node, read record by record while a scan returns them.
 //!
-//! The TIDs of the level-0 record come first, then those of one extension after the other. VACUUM may
-//! unlink the extension that comes next; the chain is then read from its start again, and rows that
-//! were returned before are left out.
+//! The TIDs of the level-0 record come first, then those of one extension after the other. VACUUM
+//! may unlink the extension that comes next; the chain is then read from its start again, and rows
+//! that were returned before are left out.
 
 use std::collections::HashSet;
 
@@ -92,7 +92,7 @@ impl NodeRows {
     }
 
     /// Keeps the rows that were not returned yet, the first one last. A node without extensions has
-    /// none to remember.
+    /// no rows to remember.
     fn keep_new(&mut self, Rows { tids, .. }: &mut Rows) -> Result<()> {
         if self.next != NodeRef::NONE || !self.returned.is_empty() {
             self.returned.room(tids.len())?;

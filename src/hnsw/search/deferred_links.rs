@@ -1,8 +1,9 @@
-//! Deferred links: links back to the new records of a batch that are not on the pages of the index yet.
+//! Deferred links: links back to the new records of a batch that are not on the pages of the index
+//! yet.
 //!
-//! A batch inserts its rows one after the other and makes the links back to them later, page by page
-//! ([`crate::hnsw::insert::batch`]). A search of the same batch follows a record's deferred links as
-//! if they were on its page. No other session sees them.
+//! A batch inserts its rows one after the other and makes the links back to them later, page by
+//! page ([`crate::hnsw::insert::batch`]). A search of the same batch follows a record's deferred
+//! links as if they were on its page. No other session sees them.
 
 use std::collections::HashMap;
 
@@ -48,7 +49,7 @@ impl DeferredLinks {
         self.links.len()
     }
 
-    /// Defers the link from `at` to `new`, whose code as a neighbor of `at` is `code`.
+    /// Defers the link from `at` to `new`; `code` is the code of `new` as a neighbor of `at`.
     pub(in crate::hnsw) fn push(&mut self, at: Link, new: Link, code: Code<'_>, level: u8) -> Result<()> {
         self.last.room(1)?;
         self.words.room(code.words.len())?;

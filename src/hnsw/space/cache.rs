@@ -1,5 +1,5 @@
-//! The cache of spaces of a thread: every scan opens its index anew, and a space takes a rotation and a
-//! centroid to make.
+//! The cache of spaces of a thread: every scan opens its index anew, and a space takes a rotation
+//! and a centroid to make.
 //!
 //! Parameters identify a space, because they have the hash of its centroid.
 

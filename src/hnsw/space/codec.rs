@@ -1,5 +1,5 @@
-//! The codec of an index: stored vectors from values, coordinates from stored vectors, and the codes
-//! of neighbors.
+//! The codec of an index: stored vectors from values, coordinates from stored vectors, and the
+//! codes of neighbors.
 //!
 //! Coordinates are the vector less the centroid, rotated in a coded index. Where the encoding
 //! quantizes, the stored vector has the quantized coordinates, and a point has the coordinates that
@@ -129,7 +129,8 @@ impl Space {
         }
     }
 
-    /// The code of `x` as a neighbour of `y`; none in a plain index. `words` has the layout's number of them.
+    /// The code of `x` as a neighbour of `y`; none in a plain index. `words` has the layout's
+    /// number of them.
     pub(in crate::hnsw) fn encode(&self, x: &Point, y: &Point, words: &mut [u32]) -> Factors {
         if !self.layout.is_coded() {
             return Factors::default();
@@ -137,7 +138,8 @@ impl Space {
         rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words)
     }
 
-    /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has the other bits.
+    /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has
+    /// the other bits.
     pub(in crate::hnsw) fn encode_both(&self, x: &Point, y: &Point, words: &mut [u32]) -> (Factors, Factors) {
         if !self.layout.is_coded() {
             return Default::default();
@@ -158,7 +160,8 @@ pub(in crate::hnsw) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     values.map(|bytes| f32::from_ne_bytes(*bytes))
 }
 
-/// The offset and the scale of a stored vector. A damaged page may hold anything; what is not finite is read as zero.
+/// The offset and the scale of a stored vector. A damaged page may hold anything; what is not
+/// finite is read as zero.
 #[inline]
 pub(in crate::hnsw) fn scalar(stored: &[u8], width: Width) -> Scalar {
     let number = |at: usize| {

@@ -1,11 +1,12 @@
 //! The space of an index: how its vectors are stored, compared and coded.
 //!
-//! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates, which codes and the
-//! choice of neighbours are computed from. In a coded index coordinates are rotated, and what quantized ones are decoded to; a
-//! short vector is stored as it is and rotated when its coordinates are wanted; a plain index knows nothing but the vector; and of values
-//! that are no dense vectors there are the stored bytes alone.
-//! What all vectors of an index have in common, its centroid, is subtracted before they are rotated: distances do not change.
-//! A search compares a [`Query`] with the stored bytes.
+//! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates,
+//! which codes and the choice of neighbours are computed from. In a coded index coordinates are
+//! rotated, and what quantized ones are decoded to; a short vector is stored as it is and rotated
+//! when its coordinates are wanted; a plain index knows nothing but the vector; and of values that
+//! are no dense vectors there are the stored bytes alone. What all vectors of an index have in
+//! common, its centroid, is subtracted before they are rotated: distances do not change. A search
+//! compares a [`Query`] with the stored bytes.
 
 mod cache;
 pub(super) mod codec;
@@ -91,7 +92,8 @@ pub struct Query {
     square: f32,
 }
 
-/// The difference of a query and a vector that is near it, to look up codes in. Memory that is reused.
+/// The difference of a query and a vector that is near it, to look up codes in. Memory that is
+/// reused.
 #[derive(Debug, Default)]
 pub(in crate::hnsw) struct Near {
     difference: Vec<f32>,
@@ -99,7 +101,8 @@ pub(in crate::hnsw) struct Near {
 }
 
 impl Space {
-    /// The space that belongs to parameters and the centroid that they have the hash of, empty if they have none.
+    /// The space that belongs to parameters and the centroid that they have the hash of, empty if
+    /// they have none.
     pub fn new(parameters: Parameters, centroid: Vec<f32>) -> Result<Space> {
         let layout = parameters.layout()?;
         let dimensions = parameters.shape.dimensions as usize;
@@ -172,9 +175,10 @@ impl Space {
         }
     }
 
-    /// The table of the difference of a query and the vector of a record that is near it, for who estimates by lengths: an offset and the
-    /// query's own table err in proportion to the distance from the centroid, and beside that the neighbours of a vector so near are all alike.
-    /// Nothing where that is no matter.
+    /// The table of the difference of a query and the vector of a record that is near it, for who
+    /// estimates by lengths: an offset and the query's own table err in proportion to the distance
+    /// from the centroid, and beside that the neighbours of a vector so near are all alike. Nothing
+    /// where that is no matter.
     #[inline]
     pub(in crate::hnsw) fn near<'n>(
         &self,
@@ -233,8 +237,8 @@ impl Space {
         }
     }
 
-    /// What overflow record `i` of a dense vector adds to that sum; `start` is the start of the stored vector,
-    /// `bytes` those of the overflow record.
+    /// What overflow record `i` of a dense vector adds to that sum; `start` is the start of the
+    /// stored vector, `bytes` those of the overflow record.
     pub(in crate::hnsw) fn overflow_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
         let Measure::Floats(kernel) = self.measure else {
             return 0.0;
