@@ -1,7 +1,7 @@
 //! Insertion of one vector: the paper's INSERT.
 //!
 //! The new record gets its links before any link leads to it; links back follow, one page at a
-//! time. A row whose vector is in the graph becomes one more TID of its node.
+//! time. A row with a vector that the graph has becomes one more TID of that vector's node.
 
 pub(in crate::hnsw) mod batch;
 mod entry_point;

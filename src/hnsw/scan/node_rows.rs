@@ -15,7 +15,7 @@ use crate::storage::{HeapTid, Link, NodeRef, PageStore, corrupted};
 /// Restarts of a chain from its start, beyond which it counts as damaged.
 const RESTARTS: usize = 1000;
 
-/// A node whose rows are being returned.
+/// The rows of a node while they are being returned.
 pub(super) struct NodeRows {
     /// The level-0 record of the node.
     pub(super) link: Link,
@@ -33,7 +33,7 @@ pub(super) struct NodeRows {
 }
 
 impl NodeRows {
-    /// A node whose first rows were read, and that has no others.
+    /// The rows of a node without extensions, after its record was read.
     pub(super) fn of(link: Link, lsn: u64) -> NodeRows {
         NodeRows {
             link,

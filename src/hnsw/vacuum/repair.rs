@@ -1,10 +1,14 @@
-//! Repair: live records that link to dead ones get other links, from what lies beyond these.
+//! Repair: live records that link to dead nodes get other links, among the neighbors of the dead
+//! ones.
 //!
-//! A record chooses among its live neighbours and those of the dead ones that it is losing, by exact distances: choosing by estimates from codes costs
-//! recall at narrow searches (docs/design.md). A plain record chooses everything anew. A coded one keeps its live survivors, since what was linked once
-//! may have no other link, and takes others beside them.
-//! The choice is made without a lock. What was linked to a coded record meanwhile stays; for a plain one, whose links all depend on each other, it
-//! holds only if they are still the same, or else is made again.
+//! A record selects among its live neighbors and the neighbors of its dead ones by exact distances,
+//! because selection by estimates from codes costs recall of narrow searches (measured). A plain
+//! record selects all of its links anew. A coded one keeps its live survivors, because another
+//! record may have no other link to it, and adds others.
+//!
+//! The selection is made without a lock. Links that a coded record got meanwhile stay. Links of a
+//! plain record depend on each other, so its selection holds only if they are unchanged; otherwise
+//! it is repeated.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -21,7 +25,10 @@ use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, PageStore};
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Repairs every live record of a page that links to a dead one; says how many such links there were.
+    /// Repairs every live record of a page that links to a dead one; returns the number of such
+    /// links.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn repair_page(
         &self,
         block: BlockNumber,
@@ -86,12 +93,13 @@ impl<S: PageStore> Graph<'_, S> {
             if !is_coded {
                 kept.clear();
             }
-            // As many links as before: a plain record that has lost half of them would be reached, and lead on, half as often.
+            // As many links as before: with half of its links, a plain record would be reached, and
+            // lead on, half as often.
             let fill_to = self.fill_to(level).max(before.len());
             let (chosen, neighbours) = (&mut scratch.chosen, &mut scratch.neighbours);
             let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(around, i, level, point);
             self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
-            // Survivors that were none are linked back; what a coded record has already has its code.
+            // New survivors are linked back; links that a coded record keeps have their codes.
             let new = chosen
                 .all()
                 .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
@@ -124,7 +132,8 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             }
             if chosen.survivors.is_empty() {
-                // All around it is gone: start again from the entry point, which is replaced only afterwards.
+                // All of its neighbors are gone: start again from the entry point, which is
+                // replaced only afterwards.
                 let mut query = Query::default();
                 self.space.set_query(&point, &mut query);
                 return self.connect(inserter, &query, at, level).map(drop);
@@ -147,6 +156,8 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Empties the lanes of dead fills.
+    ///
+    /// Locks: the record's page, exclusive; on return: none.
     fn lose_fills(&self, link: Link, level: u8, is_dead: impl Fn(&Link) -> bool) -> Result<()> {
         self.write(link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
@@ -159,7 +170,8 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds what lies beyond dead records: the live links of each; of coded ones those nearest to it, up to [`REPAIR_CANDIDATES`].
+    /// Adds the live links of dead records; of each coded one the nearest, up to
+    /// [`REPAIR_CANDIDATES`].
     fn add_beyond(&self, gone: &[Link], level: u8, dead: &NodeSet, links: &mut Vec<Link>) -> Result<()> {
         for gone in gone {
             self.store.check_interrupts();
@@ -181,7 +193,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// The links of a record, and whether each is a fill.
+/// The links of a record, each with whether it is a fill.
 fn links_of(record: &Record<'_>) -> impl Iterator<Item = (Link, bool)> {
     (0..record.link_count()).map(|i| (record.link(i), record.is_fill(i)))
 }
