@@ -39,7 +39,7 @@ pub struct VectorAt<'a> {
 #[derive(Default)]
 pub struct VectorList {
     links: Vec<Link>,
-    /// One vector a link, and more after them whose memory is kept.
+    /// One vector for each link, then unused ones with memory to reuse.
     points: Vec<Point>,
 }
 

@@ -1,7 +1,7 @@
-//! The cache of spaces of a thread: every scan opens its index anew, and a space takes a rotation
-//! and a centroid to make.
+//! The cache of spaces of a thread, because every scan opens its index anew, and making a space
+//! takes a rotation and a centroid.
 //!
-//! Parameters identify a space, because they have the hash of its centroid.
+//! Parameters identify a space: they have the hash of its centroid.
 
 use std::cell::RefCell;
 use std::sync::Arc;

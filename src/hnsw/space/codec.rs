@@ -1,9 +1,9 @@
-//! The codec of an index: stored vectors from values, coordinates from stored vectors, and the
-//! codes of neighbors.
+//! The codec of an index: stored vectors from values, coordinates from stored vectors, and codes of
+//! neighbors.
 //!
 //! Coordinates are the vector less the centroid, rotated in a coded index. Where the encoding
-//! quantizes, the stored vector has the quantized coordinates, and a point has the coordinates that
-//! these decode to; otherwise the vector is stored as it is.
+//! quantizes, the stored vector consists of quantized coordinates, and a point has the coordinates
+//! that these decode to; otherwise the vector is stored as it is.
 
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ thread_local! {
 }
 
 impl Space {
-    /// Makes the point of a value.
+    /// Makes the point of a value. The value's coordinates are empty unless it is a dense vector.
     pub fn set_point<'v>(&self, value: impl Into<Value<'v>>, point: &mut Point) {
         let Point { stored, coordinates } = point;
         let vector = match value.into() {
@@ -54,7 +54,7 @@ impl Space {
         }
     }
 
-    /// The coordinates of a stored vector, all of its bytes.
+    /// Decodes the coordinates of a stored vector, all of its bytes.
     pub(in crate::hnsw) fn decode(&self, stored: &[u8], coordinates: &mut Vec<f32>) {
         match self.parameters.shape.encoding.width() {
             None if !self.parameters.shape.encoding.is_dense() => coordinates.clear(),
@@ -79,7 +79,7 @@ impl Space {
         if self.centroid.is_empty() {
             coordinates.extend(vector);
         } else {
-            // Of two finite numbers the difference may be beyond f32.
+            // The difference of two finite numbers may be beyond f32.
             let differences = vector
                 .zip(&self.centroid)
                 .map(|(v, c)| (v - c).clamp(f32::MIN, f32::MAX));
@@ -88,19 +88,21 @@ impl Space {
         self.rotate(coordinates);
     }
 
-    /// Bytes of a stored vector before those of its coordinates.
+    /// Bytes of a stored vector before its coordinates.
     pub(super) fn head(&self) -> usize {
         self.parameters.shape.encoding.head()
     }
 
-    /// Refuses a value, as a user gave it, that is too long for the index. Quantized coordinates
-    /// are limited ([`crate::quantize::scalar`]); what is subtracted from vectors within this
-    /// limit, and what a rotation makes of them, is within that one.
+    /// Refuses a value, as the user gave it, that is too long for the index. Quantized coordinates
+    /// have a limit ([`crate::quantize::scalar`]); a vector within this limit stays within that one
+    /// after subtraction of the centroid and rotation.
     ///
     /// # Errors
+    ///
     /// [`Error::TooLongForIndex`].
     pub fn check_length<'v>(parameters: &Parameters, value: impl Into<Value<'v>>) -> Result<()> {
-        /// No median of vectors is longer than the square root of two times the longest of them.
+        /// A median of vectors is at most as long as the square root of two times the longest of
+        /// them.
         const LONGEST: f64 = 1e37;
         let Value::Dense(vector) = value.into() else {
             return Ok(());
@@ -108,7 +110,7 @@ impl Space {
         if parameters.shape.encoding.width().is_none() {
             return Ok(());
         }
-        // Most vectors need no more than a look at their numbers.
+        // Most vectors are short enough by their largest number alone.
         let greatest = vector
             .iter()
             .fold(0.0, |greatest: f32, number| greatest.max(number.abs()));
@@ -119,7 +121,8 @@ impl Space {
         }
     }
 
-    /// Whether a point is one of a value: it has finite numbers, and what its encoding asks for.
+    /// Whether a point is the point of a value: its numbers are finite, and its bytes fit its
+    /// encoding.
     pub(in crate::hnsw) fn is_sound(&self, point: &Point) -> bool {
         let dimensions = self.parameters.shape.dimensions;
         match self.parameters.shape.encoding {
@@ -129,8 +132,8 @@ impl Space {
         }
     }
 
-    /// The code of `x` as a neighbour of `y`; none in a plain index. `words` has the layout's
-    /// number of them.
+    /// The code of `x` as a neighbor of `y`; empty in a plain index. `words` has as many words as
+    /// the layout says.
     pub(in crate::hnsw) fn encode(&self, x: &Point, y: &Point, words: &mut [u32]) -> Factors {
         if !self.layout.is_coded() {
             return Factors::default();
@@ -138,8 +141,8 @@ impl Space {
         rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words)
     }
 
-    /// As [`Space::encode`], with the factors of the code of `y` as a neighbour of `x`, which has
-    /// the other bits.
+    /// As [`Space::encode`], with the factors of the code of `y` as a neighbor of `x`, which has
+    /// the complementary bits.
     pub(in crate::hnsw) fn encode_both(&self, x: &Point, y: &Point, words: &mut [u32]) -> (Factors, Factors) {
         if !self.layout.is_coded() {
             return Default::default();
@@ -160,8 +163,8 @@ pub(in crate::hnsw) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
     values.map(|bytes| f32::from_ne_bytes(*bytes))
 }
 
-/// The offset and the scale of a stored vector. A damaged page may hold anything; what is not
-/// finite is read as zero.
+/// The offset and the scale of a stored vector. A damaged page may hold any number; a number that
+/// is not finite is read as zero.
 #[inline]
 pub(in crate::hnsw) fn scalar(stored: &[u8], width: Width) -> Scalar {
     let number = |at: usize| {

@@ -1,12 +1,13 @@
-//! The space of an index: how its vectors are stored, compared and coded.
+//! The space of an index: points and queries, their distances, and the codec ([`codec`]).
 //!
-//! A vector given by the user becomes a [`Point`]: the bytes that are stored, and its coordinates,
-//! which codes and the choice of neighbours are computed from. In a coded index coordinates are
-//! rotated, and what quantized ones are decoded to; a short vector is stored as it is and rotated
-//! when its coordinates are wanted; a plain index knows nothing but the vector; and of values that
-//! are no dense vectors there are the stored bytes alone. What all vectors of an index have in
-//! common, its centroid, is subtracted before they are rotated: distances do not change. A search
-//! compares a [`Query`] with the stored bytes.
+//! A vector of the user becomes a [`Point`]: its stored bytes, and its coordinates, from which
+//! codes and selections of neighbors are computed. A coded index rotates coordinates, and those
+//! that it quantizes are the decoded ones; a short vector is stored as it is and rotated when its
+//! coordinates are needed. A plain index has vectors without rotation. Values other than dense
+//! vectors have stored bytes alone.
+//!
+//! The centroid, which all vectors of an index have in common, is subtracted before the rotation,
+//! which changes no distance. A search compares a [`Query`] with stored bytes.
 
 mod cache;
 pub(super) mod codec;
@@ -24,19 +25,19 @@ use crate::storage::layout::Encoding;
 use crate::storage::meta::Parameters;
 use crate::storage::{Layout, sparse};
 
-/// What follows from the parameters of an index.
+/// All that follows from the parameters of an index.
 pub struct Space {
     pub(in crate::hnsw) parameters: Parameters,
     pub(in crate::hnsw) layout: Layout,
     measure: Measure,
     rotation: Option<Rotation>,
-    /// What is subtracted before the rotation; empty if nothing is.
+    /// The vector that is subtracted before the rotation; empty if there is none.
     centroid: Vec<f32>,
-    /// The length of that.
+    /// Length of the centroid.
     pub(in crate::hnsw) centroid_norm: f64,
 }
 
-/// How values that are not quantized are compared: as a whole, but for floats.
+/// Comparison of values that are not quantized: as a whole, except for floats.
 #[derive(Debug, Clone, Copy)]
 enum Measure {
     /// Vectors of f32.
@@ -73,27 +74,27 @@ fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
 pub struct Point {
     /// The bytes that are stored, in the record and its overflow records.
     pub stored: Vec<u8>,
-    /// The coordinates; none of what is no dense vector.
+    /// The coordinates; empty unless the value is a dense vector.
     pub coordinates: Vec<f32>,
 }
 
 /// A vector to search for.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// In the form that stored vectors are compared with.
+    /// The vector in the form that stored vectors are compared with.
     value: Vec<f32>,
-    /// The stored form of what is no dense vector.
+    /// The stored form of a value that is not a dense vector.
     stored: Vec<u8>,
-    /// The length of `value`; 0 in a query that only finds neighbours.
+    /// Length of `value`; 0 in a query that only finds neighbors.
     pub(in crate::hnsw) norm: f64,
-    /// What codes are looked up in; unused in a plain index.
+    /// Table for estimates from codes; unused in a plain index.
     pub(in crate::hnsw) table: Table,
-    /// The square of its distance from the centroid; zero in a plain index.
+    /// Square of its distance from the centroid; zero in a plain index.
     square: f32,
 }
 
-/// The difference of a query and a vector that is near it, to look up codes in. Memory that is
-/// reused.
+/// The difference of a query and a vector near it, with its table for estimates from codes. Memory
+/// that is reused.
 #[derive(Debug, Default)]
 pub(in crate::hnsw) struct Near {
     difference: Vec<f32>,
@@ -101,8 +102,7 @@ pub(in crate::hnsw) struct Near {
 }
 
 impl Space {
-    /// The space that belongs to parameters and the centroid that they have the hash of, empty if
-    /// they have none.
+    /// The space of parameters and their centroid, which is empty if they have none.
     pub fn new(parameters: Parameters, centroid: Vec<f32>) -> Result<Space> {
         let layout = parameters.layout()?;
         let dimensions = parameters.shape.dimensions as usize;
@@ -117,22 +117,22 @@ impl Space {
         })
     }
 
-    /// What the index is.
+    /// The parameters of the index.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// What is subtracted from its vectors, in their own dimensions; empty if nothing is.
+    /// The centroid in the dimensions of the vectors; empty if there is none.
     pub fn centroid(&self) -> &[f32] {
         &self.centroid
     }
 
-    /// Where things are in its records.
+    /// The layout of records.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Makes the query for a value (normalised where the metric wants it).
+    /// Makes the query for a value (normalized where the metric wants it).
     pub fn query<'v>(&self, value: impl Into<Value<'v>>) -> Query {
         let mut query = Query::default();
         let vector = match value.into() {
@@ -175,10 +175,10 @@ impl Space {
         }
     }
 
-    /// The table of the difference of a query and the vector of a record that is near it, for who
-    /// estimates by lengths: an offset and the query's own table err in proportion to the distance
-    /// from the centroid, and beside that the neighbours of a vector so near are all alike. Nothing
-    /// where that is no matter.
+    /// The table of the difference of a query and the vector of a record near it, for estimates
+    /// from lengths; none where the record is not near, or the difference gains nothing. The
+    /// offsets of codes and the query's own table err in proportion to the distance from the
+    /// centroid, an error that makes all neighbors of such a record look alike.
     #[inline]
     pub(in crate::hnsw) fn near<'n>(
         &self,
@@ -191,7 +191,7 @@ impl Space {
             && query.square.is_finite()
             && order_key::is_sum(distance)
             && self.parameters.metric != Metric::InnerProduct;
-        // Of a vector with overflow records only the start is there.
+        // A record of a vector with overflow records has only its start.
         if !is_near || self.layout.overflows > 0 {
             return None;
         }
@@ -218,7 +218,7 @@ impl Space {
         table.prepare(&difference[..usize::from(self.parameters.shape.code_bits)]);
     }
 
-    /// The search's order key of a query and a stored vector that is all in `stored`.
+    /// The order key of a query and a stored vector, all of it in `stored`.
     #[inline]
     pub(in crate::hnsw) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
         match self.measure {
@@ -228,8 +228,8 @@ impl Space {
         }
     }
 
-    /// What the start of a stored vector adds to the sum that a key stands for; of what is no dense
-    /// vector, nothing.
+    /// The part of the sum behind an order key that belongs to the start of a stored vector; zero
+    /// unless the vector is dense.
     pub(in crate::hnsw) fn start_sum(&self, query: &Query, start: &[u8]) -> f64 {
         match self.measure {
             Measure::Floats(kernel) => self.start_terms(kernel, query, start).sum(),
@@ -237,8 +237,8 @@ impl Space {
         }
     }
 
-    /// What overflow record `i` of a dense vector adds to that sum; `start` is the start of the
-    /// stored vector, `bytes` those of the overflow record.
+    /// The part of that sum that belongs to overflow record `i` of a dense vector; `start` is the
+    /// start of the stored vector, `bytes` are the bytes of the overflow record.
     pub(in crate::hnsw) fn overflow_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
         let Measure::Floats(kernel) = self.measure else {
             return 0.0;
@@ -253,7 +253,7 @@ impl Space {
         self.terms(kernel, value, start, bytes).sum()
     }
 
-    /// The terms of the start of a stored vector, or all of it.
+    /// The terms of a query and the start of a stored vector, or all of it.
     #[inline]
     fn start_terms<'a>(&self, kernel: Kernel, query: &'a Query, start: &'a [u8]) -> Terms<'a> {
         let bytes = &start[self.head()..];
@@ -264,8 +264,8 @@ impl Space {
         self.terms(kernel, &query.value[..coordinates], start, bytes)
     }
 
-    /// The terms of `bytes` of a stored vector, of which `start` is the start, and of the same part
-    /// of a query.
+    /// The terms of `bytes` of a stored vector with the start `start`, and of the same part of a
+    /// query.
     #[inline]
     fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
         match self.parameters.shape.encoding.width() {
@@ -295,7 +295,7 @@ impl Space {
         }
     }
 
-    /// A ratio of distances as one of keys.
+    /// Converts a ratio of distances to a ratio of order keys.
     pub(in crate::hnsw) fn ratio(&self, ratio: f64) -> f64 {
         match self.parameters.metric {
             Metric::L2 | Metric::Cosine | Metric::InnerProduct => ratio * ratio,
@@ -303,7 +303,7 @@ impl Space {
         }
     }
 
-    /// The length of a query; 0 of one that is a string of bits.
+    /// The length of a query; 0 for a bit string.
     pub(in crate::hnsw) fn length(&self, query: &Query) -> f64 {
         match self.measure {
             Measure::Sparse(_) => {
