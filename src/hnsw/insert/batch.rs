@@ -51,13 +51,13 @@ impl<S: PageStore> Graph<'_, S> {
             let blocks = self.store.blocks()?;
             let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
             if grown || inserter.search.deferred.bytes() > MOST_BYTES {
-                self.link_pending(inserter)?;
+                self.make_deferred_links(inserter)?;
                 linked_at = blocks;
             }
             inserter.defers = blocks > self.space.layout.first_block + SMALL;
             self.insert_stored(inserter, stored, row)?;
         }
-        self.link_pending(inserter)?;
+        self.make_deferred_links(inserter)?;
         unplaced
             .iter()
             .try_for_each(|(kind, tids)| self.add_unplaced(*kind, tids))
@@ -66,33 +66,33 @@ impl<S: PageStore> Graph<'_, S> {
     /// Makes the deferred links, page by page.
     ///
     /// Locks: one page at a time, exclusive; on return: none.
-    fn link_pending(&self, inserter: &mut Inserter) -> Result<()> {
+    fn make_deferred_links(&self, inserter: &mut Inserter) -> Result<()> {
         let layout = &self.space.layout;
-        let pending = std::mem::take(&mut inserter.search.deferred);
-        let mut order = fallible::collect(0..pending.len() as u32)?;
+        let deferred = std::mem::take(&mut inserter.search.deferred);
+        let mut order = fallible::collect(0..deferred.len() as u32)?;
         // Sorting takes as much memory again.
         fallible::spare(size_of_val(&order[..]))?;
         // Stable, so that a record gets its links in the order in which they were deferred.
-        order.sort_by_key(|&i| pending.link(i).at.node);
-        let block = |&i: &u32| layout.block(pending.link(i).at.node);
+        order.sort_by_key(|&i| deferred.link(i).at.node);
+        let block = |&i: &u32| layout.block(deferred.link(i).at.node);
         let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
         let mut linked: HashSet<NodeRef> = HashSet::new();
         let memory = &mut inserter.scratch.lanes;
         while let Some(here) = pages.next() {
             self.store.check_interrupts();
             if let Some(next) = pages.peek() {
-                self.prefetch_to_change(pending.link(next[0]).at.node);
+                self.prefetch_to_change(deferred.link(next[0]).at.node);
             }
-            let made = self.write(pending.link(here[0]).at.node, |nodes, _| {
+            let made = self.write(deferred.link(here[0]).at.node, |nodes, _| {
                 let mut made = Vec::new();
                 let mut changed = false;
                 for &i in here {
-                    let link = pending.link(i);
+                    let link = deferred.link(i);
                     let mut record = nodes.record(layout.slot(link.at.node))?;
                     if !is_live(&record, link.at, link.level) {
                         continue;
                     }
-                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, pending.code(i)) {
+                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, deferred.code(i)) {
                         Edit::Changed(is_linked) => (is_linked, true),
                         Edit::Unchanged(is_linked) => (is_linked, false),
                     };
@@ -109,23 +109,23 @@ impl<S: PageStore> Graph<'_, S> {
             linked.extend(made);
         }
         inserter.defers = false;
-        self.force_pending(inserter, &pending, linked)?;
-        inserter.search.deferred = pending;
+        self.force_deferred_links(inserter, &deferred, linked)?;
+        inserter.search.deferred = deferred;
         inserter.search.deferred.clear();
         Ok(())
     }
 
     /// Makes sure that a link leads to every new record: from one of its neighbors, or, on level 0,
     /// from another record if VACUUM has removed all of its neighbors.
-    fn force_pending(
+    fn force_deferred_links(
         &self,
         inserter: &mut Inserter,
-        pending: &DeferredLinks,
+        deferred: &DeferredLinks,
         mut linked: HashSet<NodeRef>,
     ) -> Result<()> {
         let (mut point, mut query) = (Point::default(), Query::default());
         let mut lost: Vec<Link> = Vec::new();
-        for link in pending.iter() {
+        for link in deferred.iter() {
             if linked.contains(&link.new.node) || self.read_point(link.new, link.level, &mut point)?.is_none() {
                 continue;
             }

@@ -3,7 +3,7 @@
 //! The new record gets its links before any link leads to it; links back follow, one page at a
 //! time. A row with a vector that the graph has becomes one more TID of that vector's node.
 
-pub(in crate::hnsw) mod batch;
+mod batch;
 mod entry_point;
 pub mod level;
 mod reselect;
@@ -63,14 +63,14 @@ pub struct Inserted {
 pub struct Inserter {
     pub(in crate::hnsw) search: Search,
     pub(in crate::hnsw) scratch: SelectionScratch,
-    pub(in crate::hnsw) around: CandidateSet,
+    pub(in crate::hnsw) candidates: CandidateSet,
     point: Point,
     query: Query,
     /// Whether new nodes are offered as fills to their own fills; a build does so, because changing
     /// a page costs it little.
     offers_fills: bool,
     /// Whether links back to new records are deferred ([`crate::hnsw::insert::batch`]).
-    pub(in crate::hnsw) defers: bool,
+    defers: bool,
     last: Option<Inserted>,
 }
 
@@ -152,15 +152,15 @@ impl<S: PageStore> Graph<'_, S> {
         let mut overflows = Vec::new();
         for level in 0..=node_level {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
-            let SelectionScratch { chosen, neighbours, .. } = &mut inserter.scratch;
+            let SelectionScratch { chosen, neighbors, .. } = &mut inserter.scratch;
             self.select(choices, level, self.fill_to(level), chosen)?;
-            neighbours.set(&self.space, chosen.all(), point);
+            neighbors.set(&self.space, chosen.all(), point);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
                 let mut record = nodes.record(slot)?;
                 record.set_vector(&point.stored);
-                neighbours.write(&mut record);
+                neighbors.write(&mut record);
                 if level == 0 {
                     record.push_tid(tid)?;
                 } else {
@@ -172,7 +172,7 @@ impl<S: PageStore> Graph<'_, S> {
                 overflows = self.place_overflows(record, &point.stored)?;
                 inserter.last = Some(Inserted {
                     node: record.node,
-                    new: Some((node_level, inserter.scratch.neighbours.len())),
+                    new: Some((node_level, inserter.scratch.neighbors.len())),
                 });
             }
             let at = VectorAt {
@@ -275,7 +275,7 @@ impl<S: PageStore> Graph<'_, S> {
         let scratch = &mut inserter.scratch;
         let chosen = std::mem::take(&mut scratch.chosen);
         let coded = self.space.layout.is_coded();
-        scratch.neighbours.turn();
+        scratch.neighbors.turn();
         let mut links = 0;
         let mut all = chosen.all().enumerate().peekable();
         while let Some((i, (at, fill))) = all.next() {
@@ -286,7 +286,7 @@ impl<S: PageStore> Graph<'_, S> {
                 links += usize::from(self.link_back_plain(scratch, at, record.link, level)?);
             } else if inserter.defers {
                 if !fill || links < FEWEST_LINKS_BACK {
-                    let (at, code) = scratch.neighbours.back(i);
+                    let (at, code) = scratch.neighbors.back(i);
                     inserter.search.deferred.push(at, record.link, code, level)?;
                     links += 1;
                 }

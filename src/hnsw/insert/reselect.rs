@@ -58,15 +58,15 @@ impl<S: PageStore> Graph<'_, S> {
             let Inserter {
                 search,
                 scratch,
-                around,
+                candidates,
                 ..
             } = inserter;
             let mut choices = self.search_live(search, query, level)?;
             choices.retain(|choice| choice.link.node != record.link.node);
             let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
             let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
-            self.load_candidates(around, &others, record, level)?;
-            choices.extend(around.choices());
+            self.load_candidates(candidates, &others, record, level)?;
+            choices.extend(candidates.choices());
             choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
             let chosen = &mut scratch.chosen;
             let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);

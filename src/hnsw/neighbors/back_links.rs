@@ -24,8 +24,8 @@ enum Added {
 #[derive(Default)]
 pub struct SelectionScratch {
     pub(in crate::hnsw) chosen: Selection,
-    pub(in crate::hnsw) neighbours: Neighbours,
-    pub(in crate::hnsw) lanes: lanes::Memory,
+    pub(in crate::hnsw) neighbors: Neighbors,
+    pub(in crate::hnsw) lanes: lanes::LaneScratch,
     point: Point,
     links: Vec<Link>,
     choices: Vec<NeighborCandidate>,
@@ -33,13 +33,13 @@ pub struct SelectionScratch {
 
 /// The future links of a record, and the links back to it.
 #[derive(Default)]
-pub(in crate::hnsw) struct Neighbours {
-    links: Vec<Neighbour>,
+pub(in crate::hnsw) struct Neighbors {
+    links: Vec<Neighbor>,
     words: Vec<u32>,
     each: usize,
 }
 
-struct Neighbour {
+struct Neighbor {
     link: Link,
     fill: bool,
     factors: Factors,
@@ -47,7 +47,7 @@ struct Neighbour {
     back: Factors,
 }
 
-impl Neighbours {
+impl Neighbors {
     /// Writes them in place of a record's links.
     pub(in crate::hnsw) fn write(&self, record: &mut RecordMut<'_>) {
         record.clear_links();
@@ -71,7 +71,7 @@ impl Neighbours {
             let start = self.words.len();
             self.words.resize(start + self.each, 0);
             let (factors, back) = space.encode_both(other.at, at, &mut self.words[start..]);
-            self.links.push(Neighbour {
+            self.links.push(Neighbor {
                 link: other.link,
                 fill,
                 factors,
@@ -87,7 +87,7 @@ impl Neighbours {
 
     /// The number of survivors among them.
     pub(in crate::hnsw) fn survivors(&self) -> usize {
-        self.links.partition_point(|neighbour| !neighbour.fill)
+        self.links.partition_point(|neighbor| !neighbor.fill)
     }
 
     /// The neighbors, their codes, and whether each is a fill.
@@ -97,13 +97,13 @@ impl Neighbours {
 
     /// Turns the codes into the codes of the links back.
     pub(in crate::hnsw) fn turn(&mut self) {
-        for neighbour in &mut self.links {
-            std::mem::swap(&mut neighbour.factors, &mut neighbour.back);
+        for neighbor in &mut self.links {
+            std::mem::swap(&mut neighbor.factors, &mut neighbor.back);
         }
         self.words.iter_mut().for_each(|word| *word = !*word);
     }
 
-    /// Neighbor `i`, and the code of its link back, after [`Neighbours::turn`].
+    /// Neighbor `i`, and the code of its link back, after [`Neighbors::turn`].
     pub(in crate::hnsw) fn back(&self, i: usize) -> (Link, Code<'_>) {
         (self.links[i].link, self.code(i))
     }
@@ -124,7 +124,7 @@ pub(in crate::hnsw) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) ->
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbours::turn`]; a full
+    /// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbors::turn`]; a full
     /// record selects anew among its links and the new one. As a `fill` the link only gets an empty
     /// lane, or the lane of a fill farther away. Says whether the record has the link afterwards.
     ///
@@ -138,11 +138,11 @@ impl<S: PageStore> Graph<'_, S> {
         fill: bool,
     ) -> Result<bool> {
         let SelectionScratch {
-            neighbours,
+            neighbors,
             lanes: memory,
             ..
         } = scratch;
-        let (at, code) = neighbours.back(i);
+        let (at, code) = neighbors.back(i);
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at, level) {
@@ -248,14 +248,14 @@ impl<S: PageStore> Graph<'_, S> {
         level: u8,
         before: &[Link],
     ) -> Result<bool> {
-        let SelectionScratch { chosen, neighbours, .. } = scratch;
-        neighbours.set(&self.space, chosen.all(), at.at);
+        let SelectionScratch { chosen, neighbors, .. } = scratch;
+        neighbors.set(&self.space, chosen.all(), at.at);
         self.write(at.link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {
                 return Ok(Edit::Unchanged(false));
             }
-            neighbours.write(&mut record);
+            neighbors.write(&mut record);
             Ok(Edit::Changed(true))
         })
     }

@@ -37,12 +37,12 @@ impl<S: PageStore> Graph<'_, S> {
     /// Locks: one page at a time, shared; on return: none.
     pub(in crate::hnsw) fn load_candidates(
         &self,
-        around: &mut CandidateSet,
+        candidates: &mut CandidateSet,
         links: &[Link],
         at: VectorAt<'_>,
         level: u8,
     ) -> Result<()> {
-        let CandidateSet { met, found, points } = around;
+        let CandidateSet { met, found, points } = candidates;
         met.clear();
         met.insert(at.link.node)?;
         found.clear();
@@ -81,14 +81,14 @@ impl<S: PageStore> Graph<'_, S> {
     /// swapped out, so a candidate can be asked for once.
     pub(in crate::hnsw) fn take_point(
         &self,
-        around: &mut CandidateSet,
+        candidates: &mut CandidateSet,
         i: usize,
         level: u8,
         point: &mut Point,
     ) -> Result<Option<State>> {
-        match around.found[i] {
+        match candidates.found[i] {
             (_, Some(place)) => {
-                std::mem::swap(&mut around.points[place], point);
+                std::mem::swap(&mut candidates.points[place], point);
                 Ok(Some(State::Node))
             }
             (choice, None) => self.read_point(choice.link, level, point),

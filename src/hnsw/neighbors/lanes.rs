@@ -11,7 +11,7 @@ use crate::storage::{Edit, Link};
 
 /// Memory of choices, reused.
 #[derive(Default)]
-pub(in crate::hnsw) struct Memory {
+pub(in crate::hnsw) struct LaneScratch {
     /// The cosine for each number of different bits between codes of one length.
     cosines: Vec<f32>,
     words: Vec<u32>,
@@ -20,7 +20,7 @@ pub(in crate::hnsw) struct Memory {
     kept: Vec<(usize, f32)>,
 }
 
-impl Memory {
+impl LaneScratch {
     /// Prepares the cosines for codes of this length.
     fn prepare(&mut self, bits: usize) {
         if self.cosines.len() != bits + 1 {
@@ -90,7 +90,12 @@ pub(in crate::hnsw) fn fill(record: &mut RecordMut<'_>, link: Link, code: Code<'
 
 /// Adds a link to a record of a coded index; if all lanes hold survivors, the most dispensable link
 /// goes. Says whether the record has the link.
-pub(in crate::hnsw) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
+pub(in crate::hnsw) fn add(
+    memory: &mut LaneScratch,
+    record: &mut RecordMut<'_>,
+    link: Link,
+    code: Code<'_>,
+) -> Edit<bool> {
     match add_if_room(record, link, code) {
         Edit::Unchanged(false) => {}
         added => return added,
@@ -138,10 +143,10 @@ pub(in crate::hnsw) fn replace<'a>(
 /// the lane nearest to a survivor of the heuristic in proportion to its distance to the record, an
 /// order that a common error of the estimates does not change; or the farthest lane, if all
 /// survive.
-fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) -> usize {
+fn most_dispensable(memory: &mut LaneScratch, record: &RecordMut<'_>, new: Code<'_>) -> usize {
     let (view, each) = (record.view(), new.words.len());
     memory.prepare(each * WORD_BITS);
-    let Memory {
+    let LaneScratch {
         cosines,
         words,
         order,

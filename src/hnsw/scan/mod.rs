@@ -152,13 +152,13 @@ pub enum Rounds {
 
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::hnsw) struct Found {
-    pub(in crate::hnsw) distance: f32,
-    pub(in crate::hnsw) link: Link,
+struct Found {
+    distance: f32,
+    link: Link,
     /// Its only row, if that is known.
-    pub(in crate::hnsw) row: Option<HeapTid>,
+    row: Option<HeapTid>,
     /// LSN of its record when it was read.
-    pub(in crate::hnsw) lsn: u64,
+    lsn: u64,
 }
 
 impl Found {

@@ -76,7 +76,7 @@ impl Nearest {
 }
 
 /// The passes of a scan.
-pub(in crate::hnsw) struct Passes {
+pub(super) struct Passes {
     /// Records that the rounds met, and the ones among them with nodes that were not returned.
     met: VisitedSet,
     unreturned: VisitedSet,
@@ -102,7 +102,7 @@ enum Stage {
 impl Passes {
     /// Passes after rounds that met these records. They return all nodes except the returned ones,
     /// from a distance on; nearer nodes come last.
-    pub(in crate::hnsw) fn new(met: VisitedSet, unreturned: VisitedSet, from: f32) -> Passes {
+    pub(super) fn new(met: VisitedSet, unreturned: VisitedSet, from: f32) -> Passes {
         let start = if from == f32::NEG_INFINITY {
             0
         } else {
@@ -120,12 +120,12 @@ impl Passes {
     }
 
     /// Bytes of memory in use between passes.
-    pub(in crate::hnsw) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.met.bytes() + self.unreturned.bytes()
     }
 
     /// Nodes that the first pass found and no round had met.
-    pub(in crate::hnsw) fn unmet(&self) -> usize {
+    pub(super) fn unmet(&self) -> usize {
         self.unmet
     }
 
@@ -135,7 +135,7 @@ impl Passes {
 
     /// The next nodes, in no order but nearer than all later ones; none if all were returned. The
     /// second value says whether a bound set by the user left nodes out.
-    pub(in crate::hnsw) fn next<S: PageStore>(
+    pub(super) fn next<S: PageStore>(
         &mut self,
         graph: &Graph<'_, S>,
         query: &Query,

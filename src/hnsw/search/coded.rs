@@ -88,7 +88,7 @@ fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
 /// Estimates the distances of a record's neighbors, and passes `f` the estimates below `worst`
 /// (all, if that is not a number). `near` is [`Space::near`].
 #[inline]
-fn estimate_neighbours(
+fn estimate_neighbors(
     space: &Space,
     query: &Query,
     near: Option<&Table>,
@@ -260,7 +260,7 @@ impl<S: PageStore> Graph<'_, S> {
         let Coded { queue, near, .. } = &mut search.coded;
         let visited = &search.visited;
         let near = self.space.near(query, record.vector(), distance, near);
-        estimate_neighbours(&self.space, query, near, record, distance, queue.worst(), |estimate| {
+        estimate_neighbors(&self.space, query, near, record, distance, queue.worst(), |estimate| {
             if !visited.contains(estimate.link().node) {
                 queue.push(estimate);
             }
@@ -298,7 +298,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
             search.coded.queue.keep();
             for candidate in std::mem::take(&mut search.beam) {
-                self.spill_neighbours(search, query, &candidate)?;
+                self.spill_neighbors(search, query, &candidate)?;
                 self.store.check_interrupts();
             }
         }
@@ -311,7 +311,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(found)
     }
 
-    fn spill_neighbours(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
+    fn spill_neighbors(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
         self.read(candidate.link.node, |record| {
             search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
@@ -319,7 +319,7 @@ impl<S: PageStore> Graph<'_, S> {
                 let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
                 spilled.room(record.link_count())?;
                 let near = self.space.near(query, record.vector(), distance, near);
-                estimate_neighbours(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
+                estimate_neighbors(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
                     if !visited.contains(estimate.link().node) {
                         spilled.push(estimate);
                     }

@@ -236,7 +236,7 @@ pub(super) fn mark_dead(graph: &Graph<'_, MemoryStore>, is_dead: impl Fn(usize) 
 }
 
 #[test]
-fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
+fn a_batch_is_found_after_all_of_its_neighbors_died_meanwhile() {
     let vectors = words(900);
     for steps in [0, 10, 100, 300] {
         let store = store();

@@ -87,23 +87,25 @@ impl<S: PageStore> Graph<'_, S> {
                 let found = self.search_live(&mut inserter.search, &query, level)?;
                 links.extend(found.iter().map(|choice| choice.link));
             }
-            let Inserter { scratch, around, .. } = &mut *inserter;
-            self.load_candidates(around, &links, at, level)?;
-            let choices: Vec<_> = around.choices().collect();
+            let Inserter {
+                scratch, candidates, ..
+            } = &mut *inserter;
+            self.load_candidates(candidates, &links, at, level)?;
+            let choices: Vec<_> = candidates.choices().collect();
             if !is_coded {
                 kept.clear();
             }
             // As many links as before: with half of its links, a plain record would be reached, and
             // lead on, half as often.
             let fill_to = self.fill_to(level).max(before.len());
-            let (chosen, neighbours) = (&mut scratch.chosen, &mut scratch.neighbours);
-            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(around, i, level, point);
+            let (chosen, neighbors) = (&mut scratch.chosen, &mut scratch.neighbors);
+            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(candidates, i, level, point);
             self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
             // New survivors are linked back; links that a coded record keeps have their codes.
             let new = chosen
                 .all()
                 .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
-            neighbours.set(&self.space, new, at.at);
+            neighbors.set(&self.space, new, at.at);
             let is_repaired = self.write(link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
                 if !is_live(&record, link, level) {
@@ -115,14 +117,14 @@ impl<S: PageStore> Graph<'_, S> {
                         Some((_, chosen_fill)) => Some(fill && chosen_fill),
                         None => (!had(link)).then_some(fill),
                     };
-                    let new = neighbours.iter();
+                    let new = neighbors.iter();
                     lanes::replace(
                         &mut record,
                         stays,
                         new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
                     );
                 } else if now == before {
-                    neighbours.write(&mut record);
+                    neighbors.write(&mut record);
                 } else {
                     return Ok(Edit::Unchanged(false));
                 }
@@ -139,8 +141,8 @@ impl<S: PageStore> Graph<'_, S> {
                 return self.connect(inserter, &query, at, level).map(drop);
             }
             if is_coded {
-                neighbours.turn();
-                for i in 0..scratch.neighbours.survivors() {
+                neighbors.turn();
+                for i in 0..scratch.neighbors.survivors() {
                     self.link_back_coded(scratch, i, link, level, false)?;
                 }
             } else {
