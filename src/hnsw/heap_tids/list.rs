@@ -15,7 +15,6 @@
 
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::meta::{self, META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePageMut;
@@ -272,10 +271,11 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Unlinks and frees the extensions of a chain that have no TIDs, while no other session
-    /// unlinks any. Ends early where the chain is damaged.
+    /// unlinks any; returns their number. Ends early where the chain is damaged.
     ///
     /// Locks: the pages of an extension and of its predecessor, exclusive; on return: none.
-    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head, removal: &mut BulkDelete) -> Result<()> {
+    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head) -> Result<u64> {
+        let mut freed = 0;
         let layout = &self.space.layout;
         let mut met = NodeSet::default();
         let mut before = None;
@@ -283,20 +283,22 @@ impl<S: PageStore> Graph<'_, S> {
         while let Some(extension) = next.some() {
             self.store.check_interrupts();
             if !met.insert(extension)? || !self.is_node_block(extension) {
-                return Ok(());
+                return Ok(freed);
             }
             let read = self.read(extension, |record| {
                 let is_its = is_extension_of(&record, head.owner());
                 Ok(is_its.then(|| (record.below(), record.tid_count() == 0)))
             })?;
-            let Some((after, is_empty)) = read else { return Ok(()) };
+            let Some((after, is_empty)) = read else {
+                return Ok(freed);
+            };
             let unlinked = match is_empty {
                 true => self.unlink(head, before, extension)?,
                 false => Unlinked::InUse,
             };
             match unlinked {
                 Unlinked::Done => {
-                    removal.slots_freed += 1;
+                    freed += 1;
                     self.store.note_free(layout.block(extension));
                     met.remove(extension);
                     next = after;
@@ -307,10 +309,10 @@ impl<S: PageStore> Graph<'_, S> {
                     met = NodeSet::default();
                     next = self.first_extension(head)?;
                 }
-                Unlinked::Moved => return Ok(()),
+                Unlinked::Moved => return Ok(freed),
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
     /// Unlinks and frees an extension without TIDs that is behind another, or the first of its

@@ -198,7 +198,7 @@ impl<S: PageStore> Graph<'_, S> {
         for owner in std::mem::take(&mut pass.emptied).iter() {
             self.store.check_interrupts();
             if let Some(kind) = Unplaced::of_owner(owner) {
-                self.drop_empty_extensions(Head::Meta(kind), &mut pass.removal)?;
+                pass.removal.slots_freed += self.drop_empty_extensions(Head::Meta(kind))?;
                 continue;
             }
             if !self.is_node_block(owner) {
@@ -209,7 +209,7 @@ impl<S: PageStore> Graph<'_, S> {
                 node: owner,
                 generation,
             };
-            self.drop_empty_extensions(Head::Node(at), &mut pass.removal)?;
+            pass.removal.slots_freed += self.drop_empty_extensions(Head::Node(at))?;
             let is_empty = self.read(owner, |record| Ok(is_empty_node(&record)))?;
             let died = is_empty
                 && self.write(owner, |nodes, slot| {
