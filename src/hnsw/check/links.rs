@@ -31,10 +31,10 @@ impl<S: PageStore> Graph<'_, S> {
             } else if !self.is_node_block(link.node) {
                 found(
                     Severity::Corruption,
-                    "a link leads to a page that is not one of records",
+                    "a link leads to a page that does not hold records",
                 );
             } else if (0..i).any(|j| record.link(j) == link) {
-                found(Severity::Corruption, "the record has two links to the same one");
+                found(Severity::Corruption, "the record has two links to the same record");
             } else {
                 self.check_link(record, i, seen, found)?;
             }
@@ -84,13 +84,10 @@ impl<S: PageStore> Graph<'_, S> {
         if (0..expected.len() * WORD_BITS).any(differs) {
             found(
                 Severity::Corruption,
-                "a code is not that of the vector that the link leads to",
+                "a code does not match the vector of the link's record",
             );
         } else if !self.are_alike(stored, factors, words, y) {
-            found(
-                Severity::Corruption,
-                "the factors of a code are not those of its vectors",
-            );
+            found(Severity::Corruption, "the factors of a code do not match its vectors");
         }
     }
 

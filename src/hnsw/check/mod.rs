@@ -303,7 +303,7 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(());
         }
         if !self.space.is_sound(&seen.own) {
-            found(Severity::Corruption, "its vector makes no sense, or is not finite");
+            found(Severity::Corruption, "its vector is malformed or not finite");
         }
         self.check_links(at, record, seen, &mut found)
     }

@@ -127,7 +127,7 @@ impl<S: PageStore> Graph<'_, S> {
                     Err(error) => {
                         reason(error)?;
                         let what = match kind {
-                            Unplaced::Zero => "the chain of rows whose vector is zero is broken",
+                            Unplaced::Zero => "the chain of rows with a zero vector is broken",
                             Unplaced::Null => "the chain of rows without a vector is broken",
                         };
                         report.add(Severity::Corruption, META_BLOCK, None, what);

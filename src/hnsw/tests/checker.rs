@@ -181,7 +181,7 @@ fn every_kind_of_damage_is_found() {
         let own = page[at + OWNER..at + OWNER + 4].to_vec();
         page[at + LINKS..at + LINKS + 4].copy_from_slice(&own);
     });
-    corrupts("not one of records", &node, &|page, at| put_u32(page, at + LINKS, 0));
+    corrupts("does not hold records", &node, &|page, at| put_u32(page, at + LINKS, 0));
     corrupts("two links to the same", &node, &|page, at| {
         page.copy_within(at + LINKS..at + LINKS + 4, at + LINKS + 4);
         let generations = at + LINKS + 4 * 32;
@@ -254,10 +254,10 @@ fn damaged_codes_and_vectors_are_found() {
     let corrupts = |what: &str, f: &dyn Fn(&mut Page, usize)| {
         expect(Corruption, what, |graph| change(graph, find(graph, node), f));
     };
-    corrupts("a code is not that of the vector", &|page, at| page[at + codes] ^= 0xFF);
+    corrupts("a code does not match the vector", &|page, at| page[at + codes] ^= 0xFF);
     corrupts("factors of a code", &|page, at| page[at + scales + 1] ^= 0x01);
     corrupts("factors of a code", &|page, at| page[at + offsets + 1] ^= 0x80);
-    corrupts("a code is not that of the vector", &|page, at| {
+    corrupts("a code does not match the vector", &|page, at| {
         for i in 0..50 {
             page[at + vector + 4 * i + 3] ^= 0x80;
         }

@@ -455,7 +455,7 @@ fn damaged_chains_are_found_and_end() {
         graph.store.write(META_BLOCK, edit).unwrap();
     };
     let broken = |kind| match kind {
-        Unplaced::Zero => "the chain of rows whose vector is zero is broken",
+        Unplaced::Zero => "the chain of rows with a zero vector is broken",
         Unplaced::Null => "the chain of rows without a vector is broken",
     };
     for kind in Unplaced::ALL {
