@@ -8,7 +8,8 @@
 
 /// Best-first search of one level, and the descent to it.
 pub mod search {
-    /// Most candidates that a beam holds, dead nodes included, in widths of the search.
+    /// Most candidates in the beam of a plain search, dead nodes included, and most dead nodes that
+    /// widen a coded one, in widths of the search.
     pub const DEAD_BOUND: usize = 4;
 
     /// Most records that a walk through dead nodes reads, per live record that it looks for.

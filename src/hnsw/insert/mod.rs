@@ -110,6 +110,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
+    /// Inserts the point that `set` makes.
     fn insert_as(&self, inserter: &mut Inserter, row: NewRow, set: impl FnOnce(&mut Point)) -> Result<()> {
         // Moved out so that `inserter` can be borrowed below.
         let mut point = std::mem::take(&mut inserter.point);
@@ -121,6 +122,10 @@ impl<S: PageStore> Graph<'_, S> {
         inserted
     }
 
+    /// Inserts a point: adds the row to the node of an equal vector, or places a record on each
+    /// level of a new node, from level 0 up, and links the record's neighbors back to it.
+    ///
+    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
     fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, row: NewRow) -> Result<()> {
         let tid = row.tid;
         let searched = self.store.blocks()?;
@@ -202,7 +207,7 @@ impl<S: PageStore> Graph<'_, S> {
     /// the node. Such a node is at the distance that the vector has to itself, but other nodes may
     /// be too: the vectors are compared.
     ///
-    /// Locks: one page at a time; on return: none.
+    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
     fn add_to_equal(
         &self,
         choices: &[Vec<NeighborCandidate>],

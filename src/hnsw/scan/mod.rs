@@ -187,10 +187,15 @@ impl Found {
 /// State of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// No round was made.
     Start,
+    /// Rounds return nodes of the graph.
     Rounds,
+    /// Passes return the nodes that rounds did not.
     Passes,
+    /// Nodes held back by the strict order are returned.
     Late,
+    /// Rows without a place in the graph are returned, if any are wanted.
     End,
 }
 

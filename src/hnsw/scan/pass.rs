@@ -93,9 +93,13 @@ pub(super) struct Passes {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The first pass, which also counts nodes that no round met.
     First,
+    /// A pass that continues the first one.
     Further,
+    /// The nodes before [`Passes::held_back`].
     HeldBack,
+    /// No pass is left.
     End,
 }
 

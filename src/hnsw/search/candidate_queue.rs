@@ -7,10 +7,10 @@
 //! (measured), but they fill at most two thirds of the queue ([`REPEATED_SHARE`]): in groups whose
 //! members all lead to each other they would fill it otherwise.
 //!
-//! Only the nearest few estimates are in order, because a search pushes many and pops few. A bound
-//! that no estimate of the queue exceeds excludes the others; it is found anew when half as many
-//! estimates as the queue is wide have come. Membership in the nearest `width` is decided when an
-//! estimate is popped, because all nearer ones were popped before.
+//! Only the nearest few estimates are in order, because a search pushes many and pops few. For the
+//! others a bound suffices that the queue's worst does not exceed; it is found anew when half as
+//! many estimates as the queue is wide have come. Membership in the nearest `width` is decided when
+//! an estimate is popped, because all nearer ones were popped before.
 
 use crate::error::Result;
 use crate::fallible::Room;

@@ -401,6 +401,7 @@ impl<S: PageStore> Graph<'_, S> {
         self.expand(search, query, 0)
     }
 
+    /// Follows links of a level from the beam or the queue until no nearer record comes.
     fn expand(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
         if self.space.layout.is_coded() {
             self.visit_all(search, query, level)

@@ -1,10 +1,10 @@
 //! The space of an index: points and queries, their distances, and the codec ([`codec`]).
 //!
 //! A vector of the user becomes a [`Point`]: its stored bytes, and its coordinates, from which
-//! codes and selections of neighbors are computed. A coded index rotates coordinates, and those
-//! that it quantizes are the decoded ones; a short vector is stored as it is and rotated when its
-//! coordinates are needed. A plain index has vectors without rotation. Values other than dense
-//! vectors have stored bytes alone.
+//! codes and selections of neighbors are computed. A coded index rotates coordinates; where it
+//! quantizes them, a point has the decoded ones, and a short vector is stored as it is and rotated
+//! when its coordinates are needed. A plain index has vectors without rotation. Values other than
+//! dense vectors have stored bytes alone.
 //!
 //! The centroid, which all vectors of an index have in common, is subtracted before the rotation,
 //! which changes no distance. A search compares a [`Query`] with stored bytes.
@@ -60,6 +60,7 @@ impl Measure {
     }
 }
 
+/// The order key of two sparse vectors in their stored form.
 fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
     let (a, b) = (sparse::components(a), sparse::components(b));
     order_key::of(match metric {

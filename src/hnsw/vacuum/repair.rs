@@ -58,6 +58,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(links)
     }
 
+    /// Repairs a record, unless it is no live node any more.
     fn repair(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
         let is_coded = self.space.layout.is_coded();
         let is_dead = |link: &Link| dead.contains(link.node);
