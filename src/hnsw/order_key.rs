@@ -1,9 +1,9 @@
 //! The order keys of searches: f32 that order as sums of squares or products do, at any magnitude
 //! of vectors.
 //!
-//! From [`LEAST`] to [`GREATEST`], of either sign, the key is the sum itself. Beyond, the sum is made
-//! in f64, because f32 lacks the range for the squares of its own numbers, and the key is the limit
-//! times the 16th root of the sum's ratio to it, made by four square roots:
+//! From [`LEAST`] to [`GREATEST`], of either sign, the key is the sum itself. Beyond, the sum is
+//! made in f64, because f32 lacks the range for the squares of its own numbers, and the key is the
+//! limit times the 16th root of the sum's ratio to it, made by four square roots:
 //!
 //! ```text
 //! key = limit * (sum / limit)^(1/16)

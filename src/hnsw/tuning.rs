@@ -83,7 +83,7 @@ pub mod scan {
     /// Cost of a page to a pass, in visits of a round (docs/measurements.md, *What a pass costs*).
     pub const VISITS_PER_PAGE: f64 = 0.3;
 
-    /// Cost of a record to a pass, in visits of a round, beside that of its page
+    /// Cost of a record to a pass, in visits of a round, besides that of its page
     /// (docs/measurements.md, *What a pass costs*).
     pub const VISITS_PER_RECORD: f64 = 0.15;
 

@@ -70,7 +70,7 @@ impl<S: PageStore> Graph<'_, S> {
             choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
             let chosen = &mut scratch.chosen;
             let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-            self.select_beside(&kept, &choices, read, level, self.fill_to(level), chosen)?;
+            self.select_keeping(&kept, &choices, read, level, self.fill_to(level), chosen)?;
             if chosen.survivors.is_empty() {
                 return Ok(false);
             }

@@ -123,12 +123,12 @@ impl<S: PageStore> Graph<'_, S> {
         chosen: &mut Selection,
     ) -> Result<()> {
         let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-        self.select_beside(&[], choices, read, level, fill_to, chosen)
+        self.select_keeping(&[], choices, read, level, fill_to, chosen)
     }
 
     /// As [`Graph::select`], but the choices in `kept` survive in any case; `read` gives the vector
     /// and the state of a choice.
-    pub(in crate::hnsw) fn select_beside(
+    pub(in crate::hnsw) fn select_keeping(
         &self,
         kept: &[Link],
         choices: &[NeighborCandidate],

@@ -108,15 +108,15 @@ impl MergedScan {
                 None => self.drained = true,
             }
         }
-        let beside = self.rows.last().map(|&(key, _)| key);
+        let staged = self.rows.last().map(|&(key, _)| key);
         let next = self
             .ahead
-            .take_if(|(key, _)| beside.is_none_or(|beside| key.total_cmp(&beside).is_lt()));
+            .take_if(|(key, _)| staged.is_none_or(|staged| key.total_cmp(&staged).is_lt()));
         self.returned = next.map(|(_, row)| row);
         let (key, tid) = match next {
             Some((key, row)) => (key, row.tid),
             None => match self.rows.pop() {
-                Some(beside) => beside,
+                Some(staged) => staged,
                 None => return Ok(None),
             },
         };

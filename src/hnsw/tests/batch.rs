@@ -129,10 +129,10 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
         let graph = build(&store, Metric::L2, &vectors[..1500]);
         let stored = stored(&graph, &vectors);
         let query = graph.space.query(&vectors[1700]);
-        let beside: Vec<_> = (1500..2000)
+        let staged: Vec<_> = (1500..2000)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        let mut scan = MergedScan::new(Scan::new(query.clone(), limits(40)), beside).unwrap();
+        let mut scan = MergedScan::new(Scan::new(query.clone(), limits(40)), staged).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));

@@ -155,12 +155,12 @@ fn staged_rows_without_a_place_come_among_their_like_and_once() {
         add(&graph, Unplaced::Null, 2000..2300);
         let stored = batch::stored(&graph, &vectors);
         let query = graph.space.query(&vectors[7]);
-        let mut beside: Vec<_> = (200..300)
+        let mut staged: Vec<_> = (200..300)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        beside.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
-        beside.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
-        let mut scan = MergedScan::new(Scan::new(query, limits(40)), beside).unwrap();
+        staged.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
+        staged.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
+        let mut scan = MergedScan::new(Scan::new(query, limits(40)), staged).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));

@@ -101,7 +101,7 @@ impl<S: PageStore> Graph<'_, S> {
             let fill_to = self.fill_to(level).max(before.len());
             let (chosen, neighbors) = (&mut scratch.chosen, &mut scratch.neighbors);
             let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(candidates, i, level, point);
-            self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
+            self.select_keeping(&kept, &choices, read, level, fill_to, chosen)?;
             // New survivors are linked back; links that a coded record keeps have their codes.
             let new = chosen
                 .all()
