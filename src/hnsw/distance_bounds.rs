@@ -1,14 +1,15 @@
 //! Bounds between the order keys of a search and the distances that operators return.
 //!
-//! An order key is computed from the stored vector, in f32; an operator's distance from the table's own. The two differ by the
-//! quantization of the stored vector (at most half a step a coordinate, under inner product a whole one of a few,
-//! `quantize::scalar`) and by rounding. So a record gives a
-//! lower bound of the distance, which is all that the executor's reorder queue asks for (`nodeIndexscan.c`), and a radius gives a
-//! key beyond which no row is within it.
+//! An order key is computed from the stored vector, in f32; an operator's distance from the vector
+//! in the table. The two differ by the quantization of the stored vector (at most half a step a
+//! coordinate; under inner product a whole step in a few, `quantize::scalar`) and by rounding. So a
+//! record gives a lower bound of the distance, which suffices for the executor's reorder queue
+//! (`nodeIndexscan.c`), and a radius gives a key beyond which no row is within it.
 
 use crate::distance::Metric;
 use crate::hnsw::order_key;
-use crate::hnsw::space::{Query, Space, floats, scalar};
+use crate::hnsw::space::codec::{floats, scalar};
+use crate::hnsw::space::{Query, Space};
 use crate::quantize::scalar::MOST_MOVED;
 
 /// Form of the keys that a scan orders by.
@@ -20,25 +21,27 @@ pub enum Keys {
     Least,
 }
 
-/// More than rounding in f32 adds to a distance, relative to it.
+/// Relative error of a distance, more than rounding in f32 causes.
 const ROUNDING: f64 = 1e-4;
-/// More than it adds to 1 less a cosine, however small that is.
+/// Absolute error of 1 less a cosine, more than rounding causes.
 const COSINE_ROUNDING: f64 = 1e-5;
-/// More than it adds to a rotated coordinate, or to a product of two vectors, relative to their lengths.
+/// Error of a rotated coordinate, or of a product of two vectors, relative to their lengths, more
+/// than rounding causes.
 const LENGTH_ROUNDING: f64 = 1e-5;
-/// Error of a coordinate at the least, for the least numbers that f32 has: 2^-133.
+/// Least error of a coordinate, because of the least numbers of f32: 2^-133.
 const LEAST_ERROR: f64 = 1e-40;
 
 impl Space {
-    /// An order key beyond which no stored vector is that belongs to a value within `radius` of the query, by the distance that the
-    /// operator gives (the square root of the key under L2, half of it under cosine).
+    /// Largest order key of a stored vector with an original within `radius` of the query, by
+    /// the distance that the operator returns (the square root of the key under L2, half of it
+    /// under cosine).
     ///
-    /// A coordinate is stored with an error of at most half a step, and the steps divide a range of at most twice the vector's
-    /// length; which is no more than that of the query and the radius. Under inner product vectors of any length may be within:
-    /// there is no bound.
+    /// A stored coordinate errs by at most half a step, and the steps divide a range of at most
+    /// twice the vector's length, which is at most the length of the query plus the radius. Under
+    /// inner product vectors of any length may be within the radius: there is no bound.
     pub fn max_key_within(&self, query: &Query, radius: f64) -> f32 {
         if radius.is_nan() {
-            return f32::INFINITY; // For PostgreSQL every distance is below.
+            return f32::INFINITY; // In PostgreSQL every distance is below NaN.
         }
         let radius = radius.max(0.0);
         let euclidean = match self.parameters.metric {
@@ -51,7 +54,8 @@ impl Space {
         order_key::of(bound * bound)
     }
 
-    /// How far the storage may have moved any vector within a Euclidean distance of the query.
+    /// Largest distance by which storage may have moved a vector within a Euclidean distance of the
+    /// query.
     fn most_moved(&self, query: &Query, euclidean: f64) -> f64 {
         self.parameters.shape.encoding.width().map_or(0.0, |width| {
             let steps = f64::from((1 << width.bits()) - 1);
@@ -61,12 +65,12 @@ impl Space {
         })
     }
 
-    /// What the subtraction of the centroid may have moved a vector by.
+    /// Largest distance by which subtraction of the centroid may have moved a vector.
     fn centroid_rounding(&self) -> f64 {
         LENGTH_ROUNDING / 10.0 * self.centroid_norm
     }
 
-    /// The operator's distance, at the least, of a Euclidean one at the least.
+    /// Lower bound of the operator's distance, from one of the Euclidean distance.
     fn of_euclidean(&self, euclidean: f64) -> f64 {
         let euclidean = euclidean.max(0.0);
         match self.parameters.metric {
@@ -75,8 +79,8 @@ impl Space {
         }
     }
 
-    /// A lower bound of the operator's distance between the query and the value of a record, which has this order key; `stored` is
-    /// the stored vector or its start, as long as a record keeps.
+    /// A lower bound of the operator's distance between the query and the value of a record with
+    /// this order key; `stored` is the stored vector, or its start as long as a record has it.
     pub fn least_distance(&self, query: &Query, stored: &[u8], key: f32) -> f32 {
         let encoding = self.parameters.shape.encoding;
         let (metric, sum) = (self.parameters.metric, order_key::sum(key.clamp(f32::MIN, f32::MAX)));
@@ -92,7 +96,8 @@ impl Space {
             (Metric::InnerProduct, Some(width)) => {
                 let scalar = scalar(stored, width);
                 let least = f64::from(scalar.offset);
-                // Errors of half a step, and of a whole one where a vector was balanced.
+                // Errors of half a step, and of a whole one in the coordinates of a balanced
+                // vector.
                 let squares = coordinates / 4.0 + 0.75 * coordinates.min(MOST_MOVED as f64);
                 let moved = f64::from(scalar.scale) * squares.sqrt() + LEAST_ERROR * coordinates.sqrt();
                 let greatest = least + f64::from(scalar.scale) * f64::from((1 << width.bits()) - 1);
@@ -118,7 +123,7 @@ impl Space {
         }
     }
 
-    /// The key of the query and a stored vector, all of its bytes.
+    /// The key, in this form, of the query and a stored vector, all of its bytes.
     pub fn whole_key(&self, query: &Query, stored: &[u8], keys: Keys) -> f32 {
         let distance = self.whole_distance(query, stored);
         match keys {

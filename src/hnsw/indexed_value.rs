@@ -1,7 +1,8 @@
-//! The values that an index takes.
+//! The values of an index.
 //!
-//! Dense vectors are coded, or stored as f32. `bit` and `sparsevec` are stored as they are (`bit`: its bytes, those beyond its length zero;
-//! `sparsevec`: [`crate::storage::sparse`]) and compared as a whole: the distance of a part says nothing of that of the rest.
+//! Dense vectors are coded, or stored as f32. `bit` and `sparsevec` are stored as they are (`bit`:
+//! its bytes, with zeros beyond its length; `sparsevec`: [`crate::storage::sparse`]) and compared
+//! as a whole, because the distance of a part says nothing about the rest.
 
 use crate::storage::meta::Unplaced;
 
@@ -10,11 +11,11 @@ use crate::storage::meta::Unplaced;
 pub enum Value<'v> {
     /// A dense vector.
     Dense(&'v [f32]),
-    /// Another one in its stored form.
+    /// Another value in its stored form.
     Stored(&'v [u8]),
 }
 
-/// A [`Value`] of its own.
+/// An owned [`Value`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum OwnedValue {
     /// As [`Value::Dense`].
@@ -23,12 +24,12 @@ pub enum OwnedValue {
     Stored(Vec<u8>),
 }
 
-/// What an index keeps of a row.
+/// The part of a row that an index keeps.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RowValue {
-    /// Its value, which has a place in the graph.
+    /// A value with a place in the graph.
     Placed(OwnedValue),
-    /// No value, or one that has no place.
+    /// No value, or a value without a place in the graph.
     Unplaced(Unplaced),
 }
 
@@ -62,7 +63,7 @@ impl<'v> From<&'v Vec<f32>> for Value<'v> {
     }
 }
 
-/// Whether bytes are those of so many bits.
+/// Whether the bits of `stored` beyond the first `bits` are zero.
 pub fn is_bits(stored: &[u8], bits: u32) -> bool {
     let spare = 8 * stored.len() - bits as usize;
     stored.last().is_none_or(|last| last.trailing_zeros() as usize >= spare)

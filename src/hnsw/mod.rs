@@ -1,18 +1,22 @@
-//! HNSW (Malkov and Yashunin, arXiv 1603.09320) over a page store. Knows no PostgreSQL.
+//! HNSW (Malkov and Yashunin, arXiv 1603.09320) over a page store, independent of PostgreSQL.
 //!
-//! A node of level `l` is `l + 1` records, one on each level 0..=l, each with the vector and the links of that level; the
-//! records of a node are tied downwards (`below`) and to the level-0 record (`owner`). A search enters at the meta page's entry
-//! record, walks down greedily, and searches level 0 best-first.
+//! A node of level `l` is `l + 1` records, one on each level 0..=l, each with the vector and the
+//! links of its level. A record refers to the record of its node one level down (`below`) and to
+//! the level-0 record (`owner`). A search enters at the meta page's entry point, descends greedily,
+//! and searches level 0 best-first.
 //!
-//! What holds at any moment, also between the steps of an insert or a vacuum, on a standby, and after a crash:
-//! - a record is complete (vector, links, TIDs) before anything points to it, and level-0 first, so that `below` always leads to
-//!   a record that was there before;
-//! - links are hints: a stale one (free or reused slot: the generation differs) is skipped, a missing one costs recall and never
-//!   a wrong answer, because a record is judged by its own vector and its own TIDs;
-//! - a dead node gets no TID and no link again; its slot is freed only after the live nodes were re-linked around it;
-//! - a page is cut off from the end of the file only while nobody else uses the index, and slots of pages added later begin with a generation that
-//!   nothing there had;
-//! - one page is locked at a time, two only where a TID extension and what it is behind change together, in block order.
+//! Invariants, also between the steps of an insert or a VACUUM, on a standby, and after a crash:
+//! - A record is complete (vector, links, TIDs) before any link leads to it, and level-0 records
+//!   come first, so that `below` always leads to an older record.
+//! - Links are hints. A stale link (to a free or reused slot: the generation differs) is skipped; a
+//!   missing link costs recall and never makes an answer wrong, because a record is judged by its
+//!   own vector and its own TIDs.
+//! - A dead node gets no TID and no link again; its slot is freed only after live nodes got other
+//!   links in place of links to it.
+//! - Pages are cut off from the end of the file only while no other session uses the index, and
+//!   slots of pages added later begin with a generation that no slot there had.
+//! - One page is locked at a time; two only where a TID extension and its predecessor change
+//!   together, in block order.
 
 pub mod check;
 pub mod distance_bounds;
@@ -26,6 +30,7 @@ pub mod scan;
 pub mod search;
 pub mod space;
 pub mod stats;
+mod tuning;
 pub mod vacuum;
 
 use std::ops::Range;
@@ -39,15 +44,15 @@ use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page
 
 use space::Space;
 
-/// A graph in a page store: what every operation on it needs.
+/// A graph in a page store.
 pub struct Graph<'s, S> {
     store: &'s S,
     space: Arc<Space>,
 }
 
 impl<'s, S: PageStore> Graph<'s, S> {
-    /// Makes the graph of a new, empty index: the pages before its records. `centroid` is empty if it has none; the parameters get its
-    /// hash.
+    /// Makes the graph of a new, empty index: the pages before its records. `centroid` is empty if
+    /// the index has none; the parameters get its hash.
     pub fn create(store: &'s S, parameters: Parameters, centroid: Vec<f32>) -> Result<Self> {
         let parameters = Parameters {
             centroid: if centroid.is_empty() {
@@ -69,19 +74,19 @@ impl<'s, S: PageStore> Graph<'s, S> {
         Ok(Self::open_built(store)?.0)
     }
 
-    /// Opens the graph of an index, and says in which file it was built.
+    /// Opens the graph of an index; also returns the number of the file in which it was built.
     pub fn open_built(store: &'s S) -> Result<(Self, u32)> {
         let meta = store.read(META_BLOCK, meta::read)?;
         let space = Space::shared(meta.parameters, || centroid::read(store, &meta.parameters))?;
         Ok((Self::with(store, space), meta.file))
     }
 
-    /// The graph of an index whose space is known.
+    /// The graph of an index with a known space.
     pub fn with(store: &'s S, space: Arc<Space>) -> Self {
         Graph { store, space }
     }
 
-    /// The space of its vectors.
+    /// The space of the vectors.
     pub fn space(&self) -> &Arc<Space> {
         &self.space
     }
@@ -91,7 +96,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
         self.space.layout.block(node)
     }
 
-    /// The blocks that may hold records, as many as there are now.
+    /// The blocks that may hold records, as of now.
     fn node_blocks(&self) -> Result<Range<BlockNumber>> {
         Ok(self.space.layout.first_block..self.store.blocks()?)
     }
@@ -101,12 +106,14 @@ impl<'s, S: PageStore> Graph<'s, S> {
         node != NodeRef::NONE && self.space.layout.block(node) >= self.space.layout.first_block
     }
 
-    /// Where a search enters.
+    /// The entry point of searches.
     fn entry(&self) -> Result<Option<EntryPoint>> {
         self.store.read(META_BLOCK, meta::read_entry)
     }
 
-    /// Reads a record under its page's share lock.
+    /// Reads a record.
+    ///
+    /// Locks: the record's page, shared, while `f` runs; on return: none.
     #[inline]
     fn read<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
         let block = self.space.layout.block(node);
@@ -115,7 +122,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
-    /// As [`Graph::read`], for a record that links lead to; see [`NodePage::visited`].
+    /// As [`Graph::read`], for a record reached by links; see [`NodePage::visited`].
     #[inline]
     fn read_visited<T>(&self, node: NodeRef, f: impl FnOnce(Record<'_>) -> Result<T>) -> Result<T> {
         let block = self.space.layout.block(node);
@@ -124,7 +131,9 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
-    /// Shows `f` every live, complete level-0 record of a page, under the page's share lock.
+    /// Passes `f` every live, complete level-0 record of a page.
+    ///
+    /// Locks: the page, shared, while `f` runs; on return: none.
     fn live_on(&self, block: BlockNumber, mut f: impl FnMut(Link, &Record<'_>)) -> Result<()> {
         self.store.read(block, |page| {
             for record in NodePage::new(page, block, &self.space.layout)?.records() {
@@ -157,7 +166,9 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
-    /// Changes the page of a record under its exclusive lock; `f` also gets the record's slot.
+    /// Changes the page of a record; `f` also gets the record's slot.
+    ///
+    /// Locks: the record's page, exclusive, while `f` runs; on return: none.
     fn write<T>(&self, node: NodeRef, f: impl FnOnce(&mut NodePageMut<'_>, u32) -> Result<Edit<T>>) -> Result<T> {
         let block = self.space.layout.block(node);
         self.store.write(block, |page| {
@@ -168,13 +179,13 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })
     }
 
-    /// Hints that a record is read soon.
+    /// Hints that a record will be read soon.
     #[inline]
     fn prefetch(&self, node: NodeRef) {
         self.prefetch_start(node, self.space.layout.visited_len());
     }
 
-    /// Hints that the first bytes of a record are read soon.
+    /// Hints that the first bytes of a record will be read soon.
     #[inline]
     fn prefetch_start(&self, node: NodeRef, len: usize) {
         let layout = &self.space.layout;
@@ -182,13 +193,13 @@ impl<'s, S: PageStore> Graph<'s, S> {
             .prefetch(layout.block(node), layout.offset(layout.slot(node)), len);
     }
 
-    /// Hints that a record is changed soon, for which its page is checked as a whole.
+    /// Hints that a record will be changed soon, before which its whole page is checked.
     fn prefetch_to_change(&self, node: NodeRef) {
         self.prefetch(node);
         self.store.prefetch(self.space.layout.block(node), page::SPECIAL, 1);
     }
 
-    /// Hints that a record on a pinned page is read soon.
+    /// Hints that a record on a pinned page will be read soon.
     #[inline]
     fn hint(&self, pin: &S::Pin<'_>, node: NodeRef) {
         let layout = &self.space.layout;

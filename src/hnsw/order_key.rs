@@ -1,38 +1,38 @@
-//! The order keys of searches: f32 that order as sums of squares or products do, whatever the
-//! magnitude of vectors.
+//! The order keys of searches: f32 that order as sums of squares or products do, at any magnitude
+//! of vectors.
 //!
-//! A key is the sum itself from [`LEAST`] to [`GREATEST`], of either sign. Beyond, where f32 has
-//! not the range for the squares of its own numbers, the sum is made in f64, and the key is what
-//! remains of its ratio to the limit after four square roots:
+//! From [`LEAST`] to [`GREATEST`], of either sign, the key is the sum itself. Beyond, the sum is
+//! made in f64, because f32 lacks the range for the squares of its own numbers, and the key is the
+//! limit times the 16th root of the sum's ratio to it, made by four square roots:
 //!
 //! ```text
 //! key = limit * (sum / limit)^(1/16)
 //! ```
 //!
 //! From 2^-298, the square of the least f32, to 2^271, 16,000 squares of the greatest difference of
-//! two, keys are normal numbers; they tell sums apart that differ by 2^-20 of themselves. Square
-//! roots are exact to the last bit everywhere, so keys are the same everywhere.
+//! two, keys are normal numbers; they distinguish sums that differ by 2^-20 of themselves. Keys are
+//! the same on every processor, because square roots are exact to the last bit everywhere.
 //!
-//! Estimates from codes are sums of f32, or of f64 where a key is not the sum itself, or they leave
-//! that range.
+//! Estimates from codes are sums of f32; they are sums of f64 where a key is not the sum itself, or
+//! where they leave that range.
 
 use crate::distance::wide::{self, LEAST_PRECISE};
 use crate::distance::{self, Kernel, Metric, Packed, decode_packed};
 use crate::quantize::scalar::BLOCK;
 
-/// From here on a key is the sum itself.
+/// Least size of a sum that is its own key.
 const LEAST: f32 = LEAST_PRECISE;
 
-/// Up to here.
+/// Greatest size of a sum that is its own key.
 pub const GREATEST: f32 = f32::from_bits((127 + 116) << 23);
 
-/// Whether a sum made in f32 is precise, and a key as it is.
+/// Whether a sum made in f32 is precise, and its own key.
 #[inline]
 fn is_plain(sum: f32) -> bool {
     (LEAST..=GREATEST).contains(&sum.abs())
 }
 
-/// The key of a sum. What is not a number (of a damaged vector) is farthest, so that there is
+/// The key of a sum. A sum that is not a number (of a damaged vector) is farthest, so that there is
 /// always an order.
 #[must_use]
 pub fn of(sum: f64) -> f32 {
@@ -47,7 +47,7 @@ pub fn of(sum: f64) -> f32 {
     key.copysign(sum) as f32 + 0.0
 }
 
-/// The sum that a key stands for.
+/// The sum of a key.
 #[must_use]
 pub fn sum(key: f32) -> f64 {
     let size = f64::from(key.abs());
@@ -66,27 +66,27 @@ pub fn is_sum(key: f32) -> bool {
     is_plain(key) || key == 0.0
 }
 
-/// What an estimate in f32 has to be below to be of use, where keys below `worst` are; not a number
-/// if that cannot be said.
+/// The bound below which an estimate in f32 is useful, if keys below `worst` are; not a number if
+/// there is no such bound.
 #[inline]
 #[must_use]
 pub fn bound(worst: f32) -> f32 {
     if worst.abs() <= GREATEST { worst } else { f32::NAN }
 }
 
-/// Whether an estimate in f32 is a key as it is.
+/// Whether an estimate in f32 is a key.
 #[inline]
 #[must_use]
 pub fn is_estimate(estimate: f32) -> bool {
     estimate.abs() <= GREATEST
 }
 
-/// A sum over the components of a query and those of a stored vector, or of a part of both.
+/// A sum over the components of a query and of a stored vector, or over a part of both.
 #[derive(Clone, Copy)]
 pub enum Terms<'a> {
-    /// Of a vector of f32, as its bytes.
+    /// The stored vector has f32, given as bytes.
     Floats(Kernel, &'a [f32], &'a [u8]),
-    /// Of a quantized one.
+    /// The stored vector is quantized.
     Packed(Metric, &'a [f32], Packed<'a>),
 }
 

@@ -1,8 +1,10 @@
-//! Stored vectors, where they are: in the record, and long ones on in its overflow records.
+//! Stored vectors: their start in the record, the rest of long ones in overflow records.
 //!
-//! An overflow record is a slot of its own, which belongs to a level-0 record; the upper records of a node point to the same ones. Vectors never
-//! change, so they are read one page at a time. A record is placed before its overflow records, which name it, and points to them when all are
-//! there: nothing links to it until then, and VACUUM frees overflow records whose owner is gone, so that none is lost in a crash.
+//! An overflow record is a slot of its own and belongs to a level-0 record; the upper records of
+//! the node refer to the same overflow records. Vectors never change, so they are read one page at
+//! a time. A record is placed before its overflow records, which name it, and refers to them when
+//! all exist. No link leads to it until then, and VACUUM frees overflow records without their
+//! owner, so a crash loses none.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -12,10 +14,10 @@ use crate::storage::record::{Record, State};
 use crate::storage::store::place;
 use crate::storage::{Edit, Layout, Link, NodeRef, PageStore};
 
-/// Whose overflow records are read.
+/// The owner of overflow records that are to be read.
 struct Owner {
     node: NodeRef,
-    /// Known of a level-0 record only.
+    /// The generation, known of a level-0 record only.
     generation: Option<u8>,
     overflows: Vec<NodeRef>,
     /// Bytes of the stored vector.
@@ -23,7 +25,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// A stale link may have led to something else than a node, which has no overflow records.
+    /// A stale link may lead to a record that is not of a node and has no overflow records.
     fn of(record: &Record<'_>, layout: &Layout) -> Owner {
         let is_node = matches!(record.state(), State::Node | State::Dead);
         Owner {
@@ -42,7 +44,10 @@ impl Owner {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Reads a record under its page's share lock, with its distance to a query.
+    /// Reads a record, with its distance to a query.
+    ///
+    /// Locks: the record's page, shared, while `f` runs; the pages of overflow records before; on
+    /// return: none.
     #[inline]
     pub(in crate::hnsw) fn read_distance<T>(
         &self,
@@ -71,7 +76,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// The distance to a vector that is all in its record.
+    /// The distance to a vector that is entirely in its record.
     #[inline]
     pub(in crate::hnsw) fn distance(&self, query: &Query, record: &Record<'_>) -> f32 {
         self.space.distance(query, record.vector())
@@ -87,6 +92,8 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Reads a node's point if the link is not stale; returns the record's state then.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
     pub(in crate::hnsw) fn read_point(&self, link: Link, level: u8, point: &mut Point) -> Result<Option<State>> {
         let read = self.read_visited(link.node, |record| {
             point.stored.clear();
@@ -108,7 +115,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(Some(state))
     }
 
-    /// Whether the vector of a level-0 record continues as a stored one does; what is in the record itself is not compared.
+    /// Whether the overflow records of a level-0 record equal the rest of a stored vector; its
+    /// start is not compared.
     pub(in crate::hnsw) fn has_overflows_of(&self, link: Link, stored: &[u8]) -> Result<bool> {
         if self.space.layout.overflows == 0 {
             return Ok(true);
@@ -121,8 +129,10 @@ impl<S: PageStore> Graph<'_, S> {
             })?)
     }
 
-    /// Shows `f` each overflow record's part of a vector, under its page's share lock, until it says no; says whether all were there and none was
-    /// refused.
+    /// Passes `f` the part of a vector in each overflow record until it returns false; says whether
+    /// all overflow records existed and all calls returned true.
+    ///
+    /// Locks: the overflow record's page, shared, while `f` runs; on return: none.
     fn read_overflows(&self, owner: &Owner, mut f: impl FnMut(usize, &[u8]) -> bool) -> Result<bool> {
         for (i, &overflow) in owner.overflows.iter().enumerate() {
             let len = self.space.layout.overflow_range(i, owner.stored_len).len();
@@ -137,7 +147,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(true)
     }
 
-    /// Gives a level-0 record its overflow records.
+    /// Places the overflow records of a level-0 record.
     pub(in crate::hnsw) fn place_overflows(&self, node: Link, stored: &[u8]) -> Result<Vec<NodeRef>> {
         let layout = &self.space.layout;
         let count = layout.overflow_count(stored);
@@ -161,7 +171,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// A distance whose overflow records are still to be added.
+/// A distance without the terms of the overflow records.
 pub(in crate::hnsw) struct LongDistance {
     owner: Owner,
     start: Vec<u8>,
@@ -169,7 +179,7 @@ pub(in crate::hnsw) struct LongDistance {
 }
 
 impl LongDistance {
-    /// Adds the overflow records; a vector that is not there any more is infinitely far.
+    /// Adds the overflow records; a vector that was removed meanwhile is infinitely far.
     fn sum<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<f32> {
         if !graph.space.layout.shape.encoding.is_dense() {
             let mut stored = self.start;
@@ -177,7 +187,7 @@ impl LongDistance {
                 stored.extend_from_slice(bytes);
                 true
             })?;
-            // What a stale link led to has no overflow records, and so not a whole value.
+            // A record reached by a stale link has no overflow records, and so no whole value.
             return Ok(match complete && stored.len() == self.owner.stored_len {
                 true => graph.space.distance(query, &stored),
                 false => f32::INFINITY,

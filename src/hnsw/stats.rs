@@ -1,4 +1,4 @@
-//! What a graph consists of, counted in one pass over its pages.
+//! Statistics of a graph, counted in one pass over its pages.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -7,25 +7,25 @@ use crate::storage::node_page::NodePage;
 use crate::storage::page;
 use crate::storage::record::State;
 
-/// What a graph consists of. Others may change it while it is counted.
+/// Statistics of a graph. Other sessions may change it while it is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Nodes with rows.
     pub nodes: u64,
-    /// Nodes without any, which VACUUM is going to free.
+    /// Nodes without rows, which VACUUM will free.
     pub dead: u64,
     /// Nodes with rows that have a record on each level, from level 0 on.
     pub levels: Vec<u64>,
     /// Links that the records of nodes with rows have on level 0.
     pub links: u64,
-    /// Slots in use, and all that the pages of nodes have.
+    /// Slots in use.
     pub used: u64,
-    /// See [`Statistics::used`].
+    /// All slots of the pages of records.
     pub slots: u64,
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Counts what the graph consists of.
+    /// Counts the statistics of the graph.
     pub fn statistics(&self) -> Result<Statistics> {
         let mut statistics = Statistics::default();
         for block in self.node_blocks()? {

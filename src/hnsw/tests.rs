@@ -1,4 +1,4 @@
-//! The whole graph in memory, on real vectors, with exact search as the oracle.
+//! Tests of the whole graph in memory, on real vectors, with exact search as the oracle.
 
 mod among_dead;
 mod batch;
@@ -28,14 +28,14 @@ use crate::storage::record::Code;
 use crate::storage::{HeapTid, Layout, Link};
 use crate::test_data::{WORD_DIMENSIONS, words};
 
-/// More than any of these graphs needs to be repaired.
+/// More memory than the repair of any of these graphs needs.
 const MEMORY: usize = 1 << 26;
 
 fn parameters(metric: Metric) -> Parameters {
     parameters_of(metric, WORD_DIMENSIONS)
 }
 
-/// As the access method chooses them: plain for L1, coded for the others.
+/// Parameters as the access method chooses them: plain for L1, coded for the others.
 fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
     Parameters {
         shape: Layout::plan(dimensions, 16, metric != Metric::L1).unwrap().shape,
@@ -75,7 +75,7 @@ fn build_by<'s>(
     build_around(Vec::new(), inserter, store, metric, vectors)
 }
 
-/// Builds an index with a centroid, unless that is empty.
+/// Builds an index with a centroid, unless it is empty.
 fn build_around<'s>(
     centroid: Vec<f32>,
     inserter: &mut Inserter,
@@ -90,7 +90,7 @@ fn build_around<'s>(
     graph
 }
 
-/// The centroid that a build over these rows gives its index; empty under metrics without one.
+/// The centroid of an index that is built over these rows; empty under metrics without one.
 fn centroid_of(metric: Metric, vectors: &[Vec<f32>]) -> Vec<f32> {
     match metric {
         Metric::L2 | Metric::Cosine => crate::storage::centroid::of(vectors.iter().map(|v| &v[..]), vectors[0].len()),
@@ -150,7 +150,7 @@ fn recall(
     hits as f64 / (10 * queries.len()) as f64
 }
 
-/// Records of live nodes on level 0 that a search cannot reach.
+/// Live records of level 0 that a search cannot reach.
 fn unreachable(graph: &Graph<'_, MemoryStore>) -> usize {
     let origin = vec![0.0; graph.space.parameters.shape.dimensions as usize];
     let mut scan = Scan::new(graph.space.query(&origin), limits(100));
@@ -283,7 +283,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     assert_eq!(all, rows);
 }
 
-/// Whatever stays and whatever comes, afterwards a record has that, each link with its code.
+/// A record has the links that stay and the ones that come, each with its code, in any combination.
 #[test]
 fn replaced_lanes_hold_what_stays_and_what_is_new() {
     use crate::quantize::rabitq::Factors;
@@ -308,7 +308,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
         let new = numbers.split_off(lanes);
         numbers.truncate(random.random_range(0..=lanes));
         let before: Vec<(u32, bool)> = numbers.into_iter().map(|i| (i, random.random())).collect();
-        // What stays, and what it becomes.
+        // The links that stay, and whether each becomes a fill.
         let mut staying = before.clone();
         staying.retain(|_| random.random());
         staying.iter_mut().for_each(|(_, fill)| *fill = random.random());
@@ -338,7 +338,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
                 Ok(Edit::Changed(after))
             })
             .unwrap();
-        // Those that stay keep their lanes where others come for those that go.
+        // Links that stay keep their lanes if others come for the ones that go.
         if staying.len() + new.len() >= before.len() {
             for (lane, (i, _)) in before.iter().enumerate() {
                 let stays = staying.iter().any(|(other, _)| other == i);
@@ -355,7 +355,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
     }
 }
 
-/// A record of few survivors has lanes beyond them, which fills complete.
+/// Fills complete the lanes of a record with few survivors.
 #[test]
 fn removal_leaves_no_lane_empty() {
     let vectors = words(3000);
@@ -390,7 +390,7 @@ fn removal_with_little_memory_is_done_in_rounds() {
     let vectors = words(6000);
     let store = store();
     let graph = build(&store, Metric::L2, &vectors);
-    // Equal ones, whose TIDs are on many pages.
+    // Equal vectors, with TIDs on many pages.
     let mut inserter = Inserter::default();
     for i in 0..500 {
         graph.insert(&mut inserter, &vectors[7], tid(10_000 + i)).unwrap();
@@ -406,7 +406,7 @@ fn removal_with_little_memory_is_done_in_rounds() {
             .collect::<HashSet<_>>(),
         left
     );
-    // What was not looked for then is found later.
+    // Nodes that were not looked for are found later.
     graph.reconnect(&mut inserter, MEMORY).unwrap();
     assert_eq!(unreachable(&graph), 0);
     assert_eq!(checker::faults(&graph), []);
@@ -421,7 +421,8 @@ fn pages_cut_off_from_the_end_come_back_and_stale_links_stay_stale() {
     let none = graph.empty_end(|| true).unwrap();
     assert!(none.is_empty() && none.from == blocks);
     let half = 1000;
-    // Links into the second half, as somebody may leave them who was about to make them when it died.
+    // Links into the second half, as a session leaves them that was about to make them when their
+    // targets died.
     let mut stale: Vec<Link> = Vec::new();
     for round in 0..3 {
         let in_use: Vec<_> = (blocks / 2..store.blocks().unwrap())
@@ -537,7 +538,8 @@ fn a_stale_link_does_not_hide_what_uses_the_slot_today() {
     let vectors = words(60);
     let store = store();
     let graph = build(&store, Metric::L1, &vectors);
-    // Every record gets stale links in front of its links: to the same records, of the generation before.
+    // Every record gets stale links in front of its links: to the same records, of the generation
+    // before.
     for block in 1..store.blocks().unwrap() {
         store
             .write(block, |page| {
@@ -572,7 +574,8 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
     for stop in [5, 50, 500, 1500] {
         let mut scan = Scan::new(graph.space.query(&vector), limits(40));
         let mut found: Vec<usize> = (0..stop).map(|_| row(scan.next(&graph).unwrap().unwrap())).collect();
-        // The newest rows are in the first extension: it goes while the scan is about to read it, or has.
+        // The newest rows are in the first extension: it goes while the scan is about to read it,
+        // or has read it.
         let youngest: HashSet<usize> = (0..3000).rev().filter(|row| !found.contains(row)).take(400).collect();
         graph.remove(MEMORY, each(|tid| youngest.contains(&row(tid)))).unwrap();
         found.extend(std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row));
@@ -590,7 +593,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
     }
 }
 
-/// Takes out every link on level 0 to the given rows' nodes.
+/// Takes out every link on level 0 to the nodes of the given rows.
 fn cut_off(graph: &Graph<'_, MemoryStore>, rows: &HashSet<usize>) {
     for block in 1..graph.store.blocks().unwrap() {
         let nodes = graph.store.read(block, |page| {

@@ -1,4 +1,4 @@
-//! Links, and the codes of neighbours.
+//! Checks of links, and of the codes of neighbors.
 
 use super::{Seen, Severity, readable};
 use crate::distance::Metric;
@@ -8,14 +8,15 @@ use crate::quantize::rabitq::{Factors, WORD_BITS};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
-/// Vectors are rotated a little differently by processors with other instructions: coordinates may differ by this part of the largest one.
+/// Tolerance of coordinates, relative to the largest one: processors with other instructions rotate
+/// vectors slightly differently.
 const ROUNDING: f32 = 1e-5;
 
-/// Factors may differ by this part of what they are made of: a few steps of bfloat16.
+/// Tolerance of factors, relative to their terms: a few steps of bfloat16.
 const FACTOR_ROUNDING: f32 = 1.0 / 64.0;
 
 impl<S: PageStore> Graph<'_, S> {
-    /// The links of a record whose vector was read, and their codes.
+    /// Checks the links of a record with a readable vector, and their codes.
     pub(super) fn check_links(
         &self,
         at: Link,
@@ -30,10 +31,10 @@ impl<S: PageStore> Graph<'_, S> {
             } else if !self.is_node_block(link.node) {
                 found(
                     Severity::Corruption,
-                    "a link leads to a page that is not one of records",
+                    "a link leads to a page that does not hold records",
                 );
             } else if (0..i).any(|j| record.link(j) == link) {
-                found(Severity::Corruption, "the record has two links to the same one");
+                found(Severity::Corruption, "the record has two links to the same record");
             } else {
                 self.check_link(record, i, seen, found)?;
             }
@@ -60,7 +61,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Compares a code with that of the two vectors.
+    /// Compares a code with the code of the two vectors.
     fn check_code(&self, record: &Record<'_>, i: usize, seen: &mut Seen, found: &mut impl FnMut(Severity, &str)) {
         let Seen {
             own,
@@ -83,18 +84,15 @@ impl<S: PageStore> Graph<'_, S> {
         if (0..expected.len() * WORD_BITS).any(differs) {
             found(
                 Severity::Corruption,
-                "a code is not that of the vector that the link leads to",
+                "a code does not match the vector of the link's record",
             );
         } else if !self.are_alike(stored, factors, words, y) {
-            found(
-                Severity::Corruption,
-                "the factors of a code are not those of its vectors",
-            );
+            found(Severity::Corruption, "the factors of a code do not match its vectors");
         }
     }
 
-    /// Whether stored factors are those expected, as far as they can be computed again: the offset depends on the bits as they are, which
-    /// rounding decides where coordinates are about equal.
+    /// Whether stored factors equal the expected ones, as far as they can be recomputed: the offset
+    /// depends on the bits as stored, which rounding decides where coordinates are about equal.
     fn are_alike(&self, stored: Factors, expected: Factors, words: &[u32], y: &[f32]) -> bool {
         let (length, scale) = (expected.length.to_f32(), expected.scale.to_f32());
         let (mut along, mut most) = (0.0, 0.0);
@@ -113,7 +111,8 @@ impl<S: PageStore> Graph<'_, S> {
             (stored.offset.to_f32(), offset, size),
         ];
         parts.iter().all(|&(stored, expected, size)| {
-            // Beyond the range of numbers they are limited, in ways that depend on the order of sums.
+            // Factors beyond the range of numbers are clamped, in ways that depend on the order of
+            // sums.
             let is_ordinary = size > 1e-15 && size < 1e15;
             !is_ordinary || (stored - expected).abs() <= FACTOR_ROUNDING * size
         })

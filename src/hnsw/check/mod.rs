@@ -1,12 +1,13 @@
-//! The checker: reads a whole graph and reports what is not as it should be.
+//! The checker: reads a whole graph and reports its faults.
 //!
-//! Every page is copied under its lock and looked at without. What a record says of others is compared with what these say when they are read, so that the checker works
-//! while others read and insert; whatever they might have changed in between is looked at once more before it is reported. A VACUUM at the same time would make it
-//! report what is not there: callers keep it out.
+//! Every page is copied under its lock and checked without. References between records are compared
+//! when the other record is read, so that the checker works while other sessions read and insert: a
+//! fault that they might have caused in between is checked once more before it is reported. Callers
+//! keep VACUUM out, because a VACUUM at the same time would cause false reports.
 //!
-//! - `records`: pages, records, and what ties the records of a node together;
+//! - `records`: pages, records, and the references between the records of a node;
 //! - `links`: links and codes;
-//! - `reach`: what the entry point leads to.
+//! - `reach`: reachability from the entry point.
 
 mod links;
 mod reach;
@@ -27,29 +28,30 @@ use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
 
-/// How bad a fault is.
+/// Severity of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// What no crash and no concurrent change leaves behind.
+    /// A fault that no crash and no concurrent change leaves behind.
     Corruption,
-    /// What they may leave: it costs recall or room, and never makes an answer wrong. VACUUM repairs it.
+    /// A fault that they may leave: it costs recall or space, and never makes an answer wrong.
+    /// VACUUM repairs it.
     Leftover,
 }
 
-/// Something that is not as it should be.
+/// A fault of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The block; none where it is about a row that the index should have.
+    /// The block; none if the fault is about a row that the index should have.
     pub block: Option<BlockNumber>,
-    /// The slot on its page, where it is about a record.
+    /// The slot on the page, if the fault is about a record.
     pub slot: Option<u32>,
-    /// What it is.
+    /// Description of the fault.
     pub what: String,
 }
 
-/// A row that the index has: its TID, and some bits of a hash of its vector.
+/// A row of the index: its TID, and some bits of a hash of its vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row(u64);
 
@@ -64,12 +66,12 @@ impl Row {
         Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
     }
 
-    /// The block of the table that it is in.
+    /// The block of the table that has the row.
     fn block(self) -> u64 {
         self.0 >> 32
     }
 
-    /// Its TID.
+    /// The row's TID.
     pub fn tid(self) -> HeapTid {
         HeapTid {
             block: (self.0 >> 32) as u32,
@@ -78,14 +80,14 @@ impl Row {
     }
 }
 
-/// Takes the rows that the index has of some blocks of the table.
+/// Receives the rows of the index that are in some blocks of the table.
 pub type EachPart<'f> = dyn FnMut(&[Row], Range<u64>) -> Result<()> + 'f;
 
 /// The end of all blocks of a table.
 const ALL: u64 = 1 << 32;
 
-/// Rows of the index, of as many blocks of the table as the memory for them allows: a pass over the index keeps those of the first ones that are still
-/// to be looked at.
+/// Rows of the index in a range of blocks of the table, as many blocks as the memory allows: a pass
+/// over the index keeps the rows of the first blocks that were not compared yet.
 struct Rows {
     kept: Vec<Row>,
     blocks: Range<u64>,
@@ -101,7 +103,7 @@ impl Rows {
         }
     }
 
-    /// Adds a row, if it is of one of the blocks.
+    /// Adds a row, if it is in one of the blocks.
     fn add(&mut self, row: Row) -> Result<()> {
         if !self.blocks.contains(&row.block()) {
             return Ok(());
@@ -113,14 +115,16 @@ impl Rows {
         Ok(())
     }
 
-    /// Leaves the last blocks, with about half of the rows, to another pass; but not the only block.
+    /// Leaves the last blocks, with about half of the rows, to another pass; keeps at least one
+    /// block.
     fn leave_half(&mut self) {
         let middle = self.kept.len() / 2;
         let (_, row, _) = self.kept.select_nth_unstable(middle);
         self.blocks.end = row.block().max(self.blocks.start + 1);
         let end = self.blocks.end;
         self.kept.retain(|row| row.block() < end);
-        // Only a damaged index has so many rows of one block: these are kept together, as long as there is memory.
+        // Only a damaged index has so many rows in one block: they are kept together, as long as
+        // there is memory.
         self.most = self.most.max(2 * self.kept.len());
     }
 
@@ -132,7 +136,7 @@ impl Rows {
     }
 }
 
-/// Rows that a pass keeps, however little memory there is.
+/// Least number of rows that a pass keeps.
 const FEWEST_ROWS: usize = 1024;
 
 /// Some bits of a hash of a stored vector.
@@ -142,7 +146,7 @@ pub fn fingerprint(stored: &[u8]) -> u16 {
     hasher.finish() as u16
 }
 
-/// Where faults go.
+/// The receiver of faults.
 struct Report<'r> {
     fault: &'r mut dyn FnMut(Fault),
 }
@@ -159,12 +163,12 @@ impl Report<'_> {
     }
 }
 
-/// What is remembered of the records seen so far.
+/// State of the checker.
 struct Seen {
     rows: Rows,
     /// TID extensions that belong to a chain.
     chained: NodeSet,
-    /// TID extensions.
+    /// All TID extensions.
     extensions: NodeSet,
     /// Memory for vectors.
     own: Point,
@@ -174,7 +178,7 @@ struct Seen {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Reports what is not as it should be. Returns the rows that the index has, in the order of their TIDs.
+    /// Reports the faults of the index. Returns its rows in the order of their TIDs.
     #[cfg(any(test, feature = "fuzz"))]
     pub fn check(&self, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
         let mut all = Vec::new();
@@ -182,9 +186,10 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(all)
     }
 
-    /// Reports what is not as it should be, within about so many bytes of `memory`. Shows `each` the rows that the index has, in the order of their TIDs,
-    /// with the blocks of the table that they are in, all there are of these: as many blocks at a time as the memory allows, each for another pass
-    /// over the index.
+    /// Reports the faults of the index, within about `memory` bytes. Passes `each` all rows of the
+    /// index in the order of their TIDs, with the range of blocks of the table that they belong to,
+    /// as many blocks at a time as the memory allows; each further range takes another pass over
+    /// the index.
     pub fn check_within(&self, memory: usize, fault: &mut dyn FnMut(Fault), each: &mut EachPart<'_>) -> Result<()> {
         let mut report = Report { fault };
         let mut seen = Seen {
@@ -227,7 +232,7 @@ impl<S: PageStore> Graph<'_, S> {
         self.check_reach(memory / 2, &mut report)
     }
 
-    /// Another pass for rows alone; what is not as it should be was reported by the first.
+    /// Another pass for rows alone; the first one reported the faults.
     fn collect_rows(&self, seen: &mut Seen) -> Result<()> {
         seen.chained = NodeSet::default();
         self.each_readable(|node, record| {
@@ -298,12 +303,12 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(());
         }
         if !self.space.is_sound(&seen.own) {
-            found(Severity::Corruption, "its vector makes no sense, or is not finite");
+            found(Severity::Corruption, "its vector is malformed or not finite");
         }
         self.check_links(at, record, seen, &mut found)
     }
 
-    /// Reads the vector of a record that was copied; says whether it is all there.
+    /// Reads the vector of a copied record; says whether all of it exists.
     fn read_own(&self, at: Link, record: &Record<'_>, point: &mut Point) -> bool {
         if self.space.layout.overflows > 0 {
             return matches!(self.read_point(at, record.level(), point), Ok(Some(_)));
@@ -315,7 +320,7 @@ impl<S: PageStore> Graph<'_, S> {
         true
     }
 
-    /// Sorts the rows, and reports those that the index has more than once.
+    /// Sorts the rows, and reports rows that the index has more than once.
     fn check_rows(&self, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
         rows.sort_unstable();
         let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
@@ -341,7 +346,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Shows `f` every record that can be read, from copies of their pages.
+    /// Passes `f` every readable record, from copies of the pages.
     fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>) -> Result<()> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
@@ -359,7 +364,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// What is wrong with a page, in words; other errors end the check.
+/// Description of a page's damage; other errors end the check.
 fn reason(error: Error) -> Result<&'static str> {
     match error {
         Error::Corrupted { reason, .. } => Ok(reason),
@@ -367,7 +372,8 @@ fn reason(error: Error) -> Result<&'static str> {
     }
 }
 
-/// What a read of another page gave; nothing if that page is damaged, which is reported where it is checked itself.
+/// The result of reading another page; none if that page is damaged, which is reported when the
+/// page itself is checked.
 fn readable<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),

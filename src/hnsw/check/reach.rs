@@ -1,4 +1,4 @@
-//! What the entry point leads to on level 0.
+//! Checks of reachability from the entry point on level 0.
 
 use super::{Report, Severity, readable, reason};
 use crate::error::Result;
@@ -9,15 +9,15 @@ use crate::storage::meta::META_BLOCK;
 use crate::storage::record::{Record, State};
 use crate::storage::{NodeRef, PageStore};
 
-/// How often nodes that were not reached are looked for, while others insert.
+/// Number of walks that look for unreachable nodes while other sessions insert.
 const WALKS: usize = 3;
 
-/// The fewest records of a hop that are remembered one by one.
+/// Least number of records of a hop that are remembered one by one.
 const FEWEST_REMEMBERED: usize = 1024;
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Reports nodes that the entry point does not lead to, and an entry point that leads nowhere. `memory` bounds what is
-    /// remembered beside a bit for each slot.
+    /// Reports unreachable nodes, and an entry point that leads nowhere. `memory` bounds the bytes
+    /// that are remembered besides a bit for each slot.
     pub(super) fn check_reach(&self, memory: usize, report: &mut Report<'_>) -> Result<()> {
         let entry = match self.entry() {
             Ok(entry) => entry,
@@ -58,7 +58,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Live nodes that level 0 does not lead to from a record. Damaged pages lead nowhere. So many records of a hop are remembered one by one.
+    /// Live nodes of level 0 that are unreachable from a record. Damaged pages lead nowhere. `most`
+    /// records of a hop are remembered one by one.
     fn unreached_from(&self, start: Option<NodeRef>, most: usize) -> Result<NodeSet> {
         let end = self.store.blocks()?;
         let mut reached: NodeSet = start.into_iter().collect();
@@ -75,7 +76,7 @@ impl<S: PageStore> Graph<'_, S> {
                     if !self.is_node_block(link.node) || reached.contains(link.node) {
                         continue;
                     }
-                    // A stale link does not lead to what uses the slot today.
+                    // A stale link does not lead to the record that uses the slot today.
                     let leads = readable(self.read(link.node, |record| Ok(record.is(link.generation, 0))))?;
                     if leads == Some(true) && reached.insert(link.node)? {
                         if next.len() < most {

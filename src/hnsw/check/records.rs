@@ -1,5 +1,5 @@
-//! Records by themselves, and what ties the records of a node together: levels, TID extensions, overflow records. And the chains of rows without
-//! a place in the graph.
+//! Checks of records, and of the references between the records of a node: levels, TID extensions,
+//! overflow records. Also of the chains of rows without a place in the graph.
 
 use super::{Report, Row, Seen, Severity, readable, reason};
 use crate::error::Result;
@@ -11,8 +11,8 @@ use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};
 
 impl<S: PageStore> Graph<'_, S> {
-    /// A record of a node: what it says of the level below, or that it is the lowest. Remembers its rows, if there is a fingerprint of their
-    /// vector.
+    /// Checks a record of a node, and its reference to the level below. Remembers its rows, if
+    /// there is a fingerprint of their vector.
     pub(super) fn check_node(
         &self,
         at: Link,
@@ -57,7 +57,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// The heap TIDs in a record.
+    /// Checks the heap TIDs in a record.
     pub(super) fn check_tids(&self, record: &Record<'_>, found: &mut impl FnMut(Severity, &str)) -> Result<()> {
         if record.tids().any(|tid| tid.offset == 0) {
             found(Severity::Corruption, "a heap TID without a line pointer");
@@ -65,7 +65,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// The heap TIDs of a node, and the chain of its TID extensions.
+    /// Checks the heap TIDs of a node, and its chain of TID extensions.
     fn check_chain(
         &self,
         at: Link,
@@ -109,7 +109,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// The chains of rows without a place in the graph. Remembers these.
+    /// Checks the chains of rows without a place in the graph, and remembers the rows.
     pub(super) fn check_unplaced(&self, seen: &mut Seen, report: &mut Report<'_>) -> Result<()> {
         for kind in Unplaced::ALL {
             let mut chain = ChainReader::new(Head::Meta(kind));
@@ -127,7 +127,7 @@ impl<S: PageStore> Graph<'_, S> {
                     Err(error) => {
                         reason(error)?;
                         let what = match kind {
-                            Unplaced::Zero => "the chain of rows whose vector is zero is broken",
+                            Unplaced::Zero => "the chain of rows with a zero vector is broken",
                             Unplaced::Null => "the chain of rows without a vector is broken",
                         };
                         report.add(Severity::Corruption, META_BLOCK, None, what);
@@ -139,7 +139,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Reports TID extensions that no chain has. One that was added meanwhile is in its chain by now.
+    /// Reports TID extensions without a chain. An extension that was added meanwhile is in its
+    /// chain by now.
     pub(super) fn check_extensions(&self, seen: &Seen, report: &mut Report<'_>) -> Result<()> {
         for extension in seen.extensions.iter().filter(|&node| !seen.chained.contains(node)) {
             self.store.check_interrupts();
@@ -181,7 +182,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(false)
     }
 
-    /// An overflow record: whether its owner knows it.
+    /// Checks that the owner of an overflow record exists.
     pub(super) fn check_overflow(&self, record: &Record<'_>, found: &mut impl FnMut(Severity, &str)) -> Result<()> {
         let owner = record.owner();
         let is_known = self.is_node_block(owner)
@@ -192,7 +193,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Whether a record is still what it was when it was copied.
+    /// Whether a record is unchanged since it was copied.
     pub(super) fn is_still(&self, at: Link, record: &Record<'_>) -> Result<bool> {
         self.read(at.node, |now| {
             Ok(now.is(at.generation, record.level()) && now.below() == record.below() && now.owner() == record.owner())

@@ -1,21 +1,20 @@
-//! Chains of TID extensions: of a node whose rows its level-0 record does not hold, and of the rows
-//! of each kind that have no place in the graph.
+//! Chains of TID extensions: of nodes with more rows than their level-0 records hold, and of the
+//! rows of each kind without a place in the graph.
 //!
-//! The newest extension comes first, and only it is added to. An extension is linked in at the queue
-//! together with the change of what the chain hangs on; VACUUM unlinks one without TIDs, wherever it
-//! is, together with the change of the one before it, and frees it. So whatever is an extension of a
-//! chain by its state and owner is in the chain, and one that was read as the next of another stays
-//! behind that until it is unlinked.
+//! The newest extension is the first, and only the first gets TIDs. An extension is added in front
+//! together with the change of the chain's head; VACUUM unlinks an extension without TIDs, wherever
+//! it is, together with the change of its predecessor, and frees it. So every extension that names
+//! a chain by its state and owner is in the chain, and the next of an extension stays behind it
+//! until it is unlinked.
 //!
-//! A scan goes from one extension to the next with no lock in between. VACUUM may unlink the one that
-//! it comes to, and the slot may be used again, also for the same chain: then it is a new first one,
-//! which leads to what was read before. [`ChainReader`] finds the way on behind the last one that is
-//! still linked. All that it returned is before that: nothing is returned twice, and a row that a
-//! snapshot sees is not left out, since its extension is not empty.
+//! A scan goes from one extension to the next without a lock in between. VACUUM may unlink the next
+//! one meanwhile, and its slot may be used again, even for the same chain: then it is a new first
+//! extension, which leads to extensions read before. [`ChainReader`] continues behind the last
+//! extension that is still linked. All that it returned is before that one, so no row is returned
+//! twice; and no row that a snapshot sees is left out, because its extension is not empty.
 
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::meta::{self, META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePageMut;
@@ -24,10 +23,10 @@ use crate::storage::record::{Record, RecordMut, State};
 use crate::storage::store::target_block;
 use crate::storage::{BlockNumber, Edit, HeapTid, Layout, Link, NodeRef, PageStore, corrupted};
 
-/// How often a chain is read again from its start before it counts as damaged.
+/// Restarts of a chain from its start, beyond which it counts as damaged.
 const RESTARTS: usize = 1000;
 
-/// What a chain hangs on.
+/// The head of a chain, which refers to its first extension.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::hnsw) enum Head {
     /// The level-0 record of a node.
@@ -78,7 +77,7 @@ impl Pages<'_> {
         self.second.as_ref().is_some_and(|(_, page)| page::is_new(page))
     }
 
-    /// The first extension of a chain, if what it hangs on is still live.
+    /// The first extension of a chain, if its head is still live.
     fn first_of(&mut self, head: Head) -> Result<Option<NodeRef>> {
         let layout = self.layout;
         match head {
@@ -104,7 +103,7 @@ impl Pages<'_> {
     }
 }
 
-/// Where the chain of a node begins, if a record is that of the node, which is live.
+/// The first extension of a node, if a record is the node's live level-0 record.
 fn first_of(record: &Record<'_>, at: Link) -> Option<NodeRef> {
     let is_live = record.is(at.generation, 0) && record.state() == State::Node;
     is_live.then(|| record.below())
@@ -128,29 +127,31 @@ fn push_tids(record: &mut RecordMut<'_>, tids: &[HeapTid]) -> Result<usize> {
     Ok(count)
 }
 
-/// What became of TIDs that were to be added.
+/// Outcome of adding TIDs.
 pub(in crate::hnsw) enum Outcome {
     /// The node is not live any more.
     Gone,
-    /// So many were added.
+    /// This number of TIDs was added.
     Added(usize),
-    /// The chain is not what it was when it was looked at.
+    /// The chain has changed since it was read.
     Changed,
     /// There is no room.
     NoRoom,
 }
 
-/// What became of an extension that was to be unlinked.
+/// Outcome of unlinking an extension.
 enum Unlinked {
     Done,
-    /// It has TIDs by now.
+    /// The extension has TIDs by now.
     InUse,
-    /// It is not behind the one that it was behind.
+    /// The extension is not behind the expected one.
     Moved,
 }
 
 impl<S: PageStore> Graph<'_, S> {
     /// Changes the pages of two blocks, which may be the same one.
+    ///
+    /// Locks: the pages, exclusive, in block order, while `f` runs; on return: none.
     pub(in crate::hnsw) fn write_pair<T>(
         &self,
         first: BlockNumber,
@@ -176,7 +177,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// The first extension of a chain; none if it has none, or the node is gone.
+    /// The first extension of a chain; none if the chain is empty, or the node is gone.
     pub(in crate::hnsw) fn first_extension(&self, head: Head) -> Result<NodeRef> {
         match head {
             Head::Node(at) => self.read(at.node, |record| Ok(first_of(&record, at).unwrap_or(NodeRef::NONE))),
@@ -184,7 +185,7 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// Why a chain does not begin with `first`, if it does not.
+    /// The reason for which a chain does not begin with `first`, if it does not.
     fn is_changed(pages: &mut Pages<'_>, head: Head, first: NodeRef) -> Result<Option<Outcome>> {
         Ok(match pages.first_of(head)? {
             None => Some(Outcome::Gone),
@@ -194,6 +195,8 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Adds TIDs to the first extension of a node's chain, as many as it has room for.
+    ///
+    /// Locks: the pages of the node and of the extension, exclusive; on return: none.
     pub(in crate::hnsw) fn fill_first_of(&self, at: Link, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
         let layout = &self.space.layout;
         let (head, block) = (Head::Node(at), layout.block(extension));
@@ -213,8 +216,10 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds TIDs to an extension of a chain that hangs on the meta page, as many as it has room for. What
-    /// is such an extension is in the chain: nothing else has to be locked.
+    /// Adds TIDs to an extension of a chain of the meta page, as many as it has room for. Such an
+    /// extension is in its chain, so no other page has to be locked.
+    ///
+    /// Locks: the extension's page, exclusive; on return: none.
     pub(in crate::hnsw) fn fill(&self, kind: Unplaced, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
         self.write(extension, |nodes, slot| {
             let mut record = nodes.record(slot)?;
@@ -228,7 +233,9 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Puts a new extension, with as many of the TIDs as it takes, before `first`.
+    /// Adds a new extension in front of `first`, with as many of the TIDs as it takes.
+    ///
+    /// Locks: the pages of the head and of the extension, exclusive; on return: none.
     pub(in crate::hnsw) fn add_extension(&self, head: Head, first: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
         let layout = &self.space.layout;
         let mut full = None;
@@ -263,9 +270,12 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// Unlinks and frees the extensions of a chain that have no TIDs. Nobody else unlinks any meanwhile.
-    /// Ends early where the chain is damaged.
-    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head, removal: &mut BulkDelete) -> Result<()> {
+    /// Unlinks and frees the extensions of a chain that have no TIDs, while no other session
+    /// unlinks any; returns their number. Ends early where the chain is damaged.
+    ///
+    /// Locks: the pages of an extension and of its predecessor, exclusive; on return: none.
+    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head) -> Result<u64> {
+        let mut freed = 0;
         let layout = &self.space.layout;
         let mut met = NodeSet::default();
         let mut before = None;
@@ -273,37 +283,42 @@ impl<S: PageStore> Graph<'_, S> {
         while let Some(extension) = next.some() {
             self.store.check_interrupts();
             if !met.insert(extension)? || !self.is_node_block(extension) {
-                return Ok(());
+                return Ok(freed);
             }
             let read = self.read(extension, |record| {
                 let is_its = is_extension_of(&record, head.owner());
                 Ok(is_its.then(|| (record.below(), record.tid_count() == 0)))
             })?;
-            let Some((after, is_empty)) = read else { return Ok(()) };
+            let Some((after, is_empty)) = read else {
+                return Ok(freed);
+            };
             let unlinked = match is_empty {
                 true => self.unlink(head, before, extension)?,
                 false => Unlinked::InUse,
             };
             match unlinked {
                 Unlinked::Done => {
-                    removal.slots_freed += 1;
+                    freed += 1;
                     self.store.note_free(layout.block(extension));
                     met.remove(extension);
                     next = after;
                 }
                 Unlinked::InUse => (before, next) = (Some(extension), after),
-                // Others were put before the first one.
+                // Others were added before the first one.
                 Unlinked::Moved if before.is_none() => {
                     met = NodeSet::default();
                     next = self.first_extension(head)?;
                 }
-                Unlinked::Moved => return Ok(()),
+                Unlinked::Moved => return Ok(freed),
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
-    /// Unlinks and frees an extension without TIDs that is behind another, or the first of its chain.
+    /// Unlinks and frees an extension without TIDs that is behind another, or the first of its
+    /// chain.
+    ///
+    /// Locks: the pages of the extension and of its predecessor, exclusive; on return: none.
     fn unlink(&self, head: Head, before: Option<NodeRef>, extension: NodeRef) -> Result<Unlinked> {
         let layout = &self.space.layout;
         let block = layout.block(extension);
@@ -338,14 +353,14 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// Reads the extensions of a chain one after the other, while others change it.
+/// A reader of the extensions of a chain, one after the other, while other sessions change it.
 pub(in crate::hnsw) struct ChainReader {
     head: Head,
-    /// The next one; nothing before the first.
+    /// The next extension; none before the first was read.
     next: Option<NodeRef>,
-    /// Those read, each behind the one before it.
+    /// Extensions read, each behind the one before it.
     path: Vec<Link>,
-    /// Those read, also such as were found to be gone since.
+    /// Extensions read, including the ones that have gone since.
     met: NodeSet,
     restarts: usize,
 }
@@ -361,7 +376,9 @@ impl ChainReader {
         }
     }
 
-    /// Shows `f` the next extension; says whether there was one.
+    /// Passes `f` the next extension; says whether there was one.
+    ///
+    /// Locks: the extension's page, shared, while `f` runs; on return: none.
     pub(in crate::hnsw) fn read_next<S: PageStore>(
         &mut self,
         graph: &Graph<'_, S>,
@@ -400,10 +417,11 @@ impl ChainReader {
         }
     }
 
-    /// Goes back to the last one read that is still linked and leads elsewhere than it did: to `missed` or
-    /// another one read, which were unlinked since. One that was read where it was used again, as the first
-    /// of the chain, leads to what was read before it, as if nothing had happened. If all of the path is as it
-    /// was, the chain leads nowhere, or in a circle.
+    /// Returns to the last extension read that is still linked and has another next extension than
+    /// before: than `missed`, or than one read after it, which were unlinked since. An extension
+    /// that was read after its slot was reused, as the first of the chain, leads to the ones read
+    /// before it, as if it were new. If the whole path is unchanged, the chain leads nowhere, or in
+    /// a circle.
     fn find_way_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, missed: NodeRef) -> Result<()> {
         let owner = self.head.owner();
         let (mut after, mut is_as_it_was) = (missed, !self.path.is_empty());

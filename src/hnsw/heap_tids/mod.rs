@@ -1,11 +1,12 @@
-//! The heap TIDs of a node: a few in its level-0 record, more in a chain of extensions ([`crate::hnsw::heap_tids::list`]), so that any number of rows
-//! with equal vectors are one node.
+//! The heap TIDs of a node: a few in its level-0 record, others in a chain of extensions
+//! ([`crate::hnsw::heap_tids::list`]), so that any number of rows with equal vectors are one node.
 //!
-//! The first extension is added to while the level-0 record is locked too, which tells that the node is live; VACUUM takes TIDs out of an
-//! extension without it.
+//! The first extension gets TIDs while the level-0 record, which tells whether the node is live, is
+//! locked too; VACUUM takes TIDs out of an extension without that.
 //!
-//! A scan that is told that a row is dead to everyone marks its TID, so that later scans skip it. The TID may have been taken out meanwhile, and
-//! given to another row of the same vector; but not as long as the page is as it was when the TID was read (nbtree's `_bt_killitems` goes by that
+//! A scan that learns that a row is dead to every snapshot marks its TID, so that later scans skip
+//! it. Meanwhile the TID may have been taken out and given to another row with the same vector, but
+//! not while the page is as it was when the TID was read (nbtree's `_bt_killitems` relies on that
 //! too).
 
 pub(in crate::hnsw) mod list;
@@ -21,29 +22,33 @@ use crate::storage::node_page::NodePage;
 use crate::storage::record::{Entry, State};
 use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
 
-/// A row that a scan returned, and where it read of it.
+/// A row that a scan returned, and the record that it was read from.
 #[derive(Debug, Clone, Copy)]
 pub struct Returned {
     /// The row.
     pub tid: HeapTid,
     /// The record that has its TID.
     pub record: NodeRef,
-    /// When it was read ([`crate::storage::record::Record::lsn`]).
+    /// LSN of the record when it was read ([`crate::storage::record::Record::lsn`]).
     pub lsn: u64,
 }
 
-/// What became of a TID that was to be added to a level-0 record.
+/// Outcome of adding a TID to a level-0 record.
 enum Inline {
     /// The node is not live any more.
     Gone,
-    /// It was added.
+    /// The TID was added.
     Added,
     /// The record is full; its first extension, or [`NodeRef::NONE`].
     Full(NodeRef),
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Adds a TID to the node `at` if it is live and its stored vector is `vector`, byte for byte; says whether it was.
+    /// Adds a TID to the node `at` if it is live and its stored vector equals `stored`; says
+    /// whether it did.
+    ///
+    /// Locks: one page at a time, or the pages of the node and of its first extension, exclusive;
+    /// on return: none.
     pub(in crate::hnsw) fn add_tid(&self, at: Link, stored: &[u8], tid: HeapTid) -> Result<bool> {
         if !self.has_overflows_of(at, stored)? {
             return Ok(false);
@@ -86,8 +91,8 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Reads the TIDs of a node that its level-0 record holds, none if the link is stale, and says where the chain of the
-    /// others starts, and when that was.
+    /// Passes `f` the TIDs of a node's level-0 record, none if the link is stale; returns the first
+    /// extension and the record's LSN.
     pub(in crate::hnsw) fn first_tids(&self, at: Link, f: impl FnMut(Entry)) -> Result<(NodeRef, u64)> {
         self.read(at.node, |record| {
             if !record.is(at.generation, 0) {
@@ -98,8 +103,8 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Reads the TIDs of one extension of a node, and says where the next one is, and when that was; `None` if VACUUM has just unlinked this
-    /// one.
+    /// Passes `f` the TIDs of one extension of a node; returns the next extension and the LSN;
+    /// `None` if VACUUM has just unlinked this one.
     pub(in crate::hnsw) fn more_tids(
         &self,
         at: Link,
@@ -115,7 +120,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Those of these rows that the index has. Reads all of it.
+    /// The rows among these that the index has. Reads all pages.
     pub fn find_rows(&self, rows: HashSet<HeapTid>) -> Result<HashSet<HeapTid>> {
         let mut found = HashSet::new();
         for block in self.node_blocks()? {
@@ -123,7 +128,8 @@ impl<S: PageStore> Graph<'_, S> {
             self.store.read(block, |page| {
                 for record in NodePage::new(page, block, &self.space.layout)?.records() {
                     let (_, record) = record?;
-                    // One whose overflow records are missing is not found by a search, and never will be.
+                    // A node without all of its overflow records is not found by a search, and
+                    // never will be.
                     if record.state() == State::Extension || record.is_complete() {
                         for tid in record.tids().filter(|tid| rows.contains(tid)) {
                             found.room(1)?;
@@ -137,7 +143,10 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(found)
     }
 
-    /// Marks rows that are dead to everyone, where their pages are as they were read; one change a page.
+    /// Marks rows that are dead to every snapshot, on pages that are unchanged since they were
+    /// read.
+    ///
+    /// Locks: one page at a time, exclusive; on return: none.
     pub fn kill(&self, mut rows: Vec<Returned>) -> Result<()> {
         let layout = &self.space.layout;
         rows.sort_unstable_by_key(|row| row.record);

@@ -1,5 +1,6 @@
-//! Rows that have no place in the graph: those without a vector, and under cosine distance those whose vector is zero. Their distances
-//! are NULL and NaN, which a sort puts last. Of each kind the index has the TIDs, in a chain that hangs on the meta page ([`crate::hnsw::heap_tids::list`]).
+//! Rows without a place in the graph: rows without a vector, and under cosine distance rows with a
+//! zero vector. Their distances are NULL and NaN, which a sort puts last. The index has the TIDs of
+//! each kind in a chain of the meta page ([`crate::hnsw::heap_tids::list`]).
 
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
@@ -10,14 +11,15 @@ use crate::storage::meta::Unplaced;
 use crate::storage::{HeapTid, NodeRef, PageStore};
 
 impl Unplaced {
-    /// What stands for the distance of such a row: beyond every number, zero vectors before NULL, by `f32::total_cmp`.
+    /// A stand-in for the distance of such a row: beyond every number, zero vectors before NULL, by
+    /// `f32::total_cmp`.
     pub fn distance(self) -> f32 {
         f32::from_bits(f32::INFINITY.to_bits() + 1 + self as u32)
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Adds rows of a kind. Those that go into one extension are one change.
+    /// Adds rows of a kind. Rows that go into one extension are one change.
     pub fn add_unplaced(&self, kind: Unplaced, mut tids: &[HeapTid]) -> Result<()> {
         let head = Head::Meta(kind);
         while !tids.is_empty() {
@@ -29,7 +31,7 @@ impl<S: PageStore> Graph<'_, S> {
             };
             let added = match filled {
                 Outcome::Added(_) => filled,
-                // One that was unlinked meanwhile is not the first any more.
+                // An extension that was unlinked meanwhile is not the first any more.
                 _ => self.add_extension(head, first, tids)?,
             };
             if let Outcome::Added(count) = added {
@@ -44,9 +46,9 @@ impl<S: PageStore> Graph<'_, S> {
 pub struct ChainScan {
     kind: Unplaced,
     chain: ChainReader,
-    /// Whether it also returns rows that are marked as dead.
+    /// Whether rows marked as dead are returned too.
     killed: bool,
-    /// Rows of the extension read last that are still to be returned.
+    /// Rows of the last extension that are still to be returned.
     tids: Vec<HeapTid>,
     record: NodeRef,
     lsn: u64,
@@ -54,7 +56,7 @@ pub struct ChainScan {
 }
 
 impl ChainScan {
-    /// A scan of the rows of a kind; with `killed` also of those that are marked as dead to everyone.
+    /// A scan of the rows of a kind; with `killed` including rows marked as dead to every snapshot.
     pub fn new(kind: Unplaced, killed: bool) -> ChainScan {
         ChainScan {
             kind,
@@ -72,7 +74,7 @@ impl ChainScan {
         self.kind
     }
 
-    /// What it has read so far.
+    /// Counters of the scan so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

@@ -1,15 +1,16 @@
-//! The level of a new node: geometric, drawn from a generator seeded by the index and the row, so that a build is
-//! the same whatever the order in which nodes are made, and with every version.
+//! The level of a new node: geometrically distributed, drawn from a generator seeded by the index
+//! and the row, so that a build is the same in every order of insertion and with every version.
 
 use crate::quantize::rotation::SplitMix64;
 use crate::storage::HeapTid;
 use crate::storage::record::MAX_LEVEL;
 
-/// The level of the node made for a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; of `ratio` nodes of a level one is on the next.
+/// The level of the node of a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; one of `ratio`
+/// nodes of a level is on the next.
 pub fn level(seed: u64, tid: HeapTid, ratio: usize) -> u8 {
     let row = u64::from(tid.block) << 16 | u64::from(tid.offset);
     let bits = SplitMix64(seed ^ row.wrapping_mul(0x9E37_79B9_7F4A_7C15)).next_bits();
-    // As many as f64 tells apart.
+    // As many values as f64 distinguishes.
     let uniform = 1.0 - (bits >> 11) as f64 / (1u64 << 53) as f64;
     let level = -uniform.ln() / (ratio as f64).ln();
     level.min(f64::from(MAX_LEVEL)) as u8

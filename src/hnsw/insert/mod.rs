@@ -1,55 +1,44 @@
-//! Insertion of one vector (the paper's INSERT), and the reconnection of a record that lost its neighbours.
+//! Insertion of one vector: the paper's INSERT.
+//!
+//! The new record gets its links before any link leads to it; links back follow, one page at a
+//! time. A row with a vector that the graph has becomes one more TID of that vector's node.
 
-pub(in crate::hnsw) mod batch;
+mod batch;
+mod entry_point;
 pub mod level;
-
-use std::collections::HashSet;
+mod reselect;
 
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::insert::level::level;
-use crate::hnsw::neighbors::back_links::{RETRIES, SelectionScratch};
+use crate::hnsw::neighbors::back_links::SelectionScratch;
 use crate::hnsw::neighbors::candidates::CandidateSet;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
 use crate::hnsw::search::Search;
 use crate::hnsw::space::{Point, Query};
-use crate::storage::meta::{self, EntryPoint, META_BLOCK, Unplaced};
+use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
+use crate::storage::meta::{EntryPoint, Unplaced};
 use crate::storage::record::State;
 use crate::storage::store::place;
-use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore};
-
-/// A coded search for neighbours is so many times as wide as ef_construction: it goes by estimates, and then finds about what a plain one finds
-/// (measured).
-const CODED_WIDTH: usize = 2;
-
-/// A new node of a coded index that has fewer survivors links its nearest fills back too: where data has hubs, which are all that survives,
-/// it would be lost with the few links that they have for it (measured).
-pub(in crate::hnsw) const FEWEST_LINKS_BACK: usize = 8;
-
-/// Pages of records up to which a graph counts as small.
-pub(in crate::hnsw) const SMALL: BlockNumber = 16;
-
-/// A graph that has grown by this part since it was searched has grown much.
-pub(in crate::hnsw) const UNSEEN_PART: BlockNumber = 8;
-
-/// A search for a node that is known to be there is so many times as wide, where an ordinary one did not meet it.
-const KNOWN_WIDTH: usize = 16;
+use crate::storage::{HeapTid, Link, NodeRef, PageStore};
 
 /// A row to be inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewRow {
-    /// The row.
+    /// The row's TID.
     pub tid: HeapTid,
-    /// Whether it is the new version of one whose vector is the same, so that there should be a node for it.
+    /// Whether the row is a new version of one with the same vector, so that the graph should have
+    /// a node for it.
     pub unchanged: bool,
-    /// Why it has no place in the graph, if it has none: then nothing is stored of its vector.
+    /// The reason for which the row has no place in the graph, if it has none; the index then
+    /// stores nothing of its vector.
     pub unplaced: Option<Unplaced>,
 }
 
 impl From<HeapTid> for NewRow {
-    /// A row of which nothing is known.
+    /// A row without further knowledge.
     fn from(tid: HeapTid) -> NewRow {
         NewRow {
             tid,
@@ -59,27 +48,29 @@ impl From<HeapTid> for NewRow {
     }
 }
 
-/// What an insert did.
+/// Result of an insert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inserted {
-    /// The node that has the row.
+    /// The node that got the row.
     pub node: NodeRef,
-    /// The level of the node, and how many links it has on level 0, if it is new; nothing if it was there before.
+    /// The level of a new node and the number of its links on level 0; none if the node existed
+    /// before.
     pub new: Option<(u8, usize)>,
 }
 
-/// Memory of inserts, reused from one to the next.
+/// Memory of inserts, reused by the next insert.
 #[derive(Default)]
 pub struct Inserter {
     pub(in crate::hnsw) search: Search,
     pub(in crate::hnsw) scratch: SelectionScratch,
-    pub(in crate::hnsw) around: CandidateSet,
+    pub(in crate::hnsw) candidates: CandidateSet,
     point: Point,
     query: Query,
-    /// Whether new nodes are offered as fills to what they chose as fills: a build does so, for whom a changed page costs little.
+    /// Whether new nodes are offered as fills to their own fills; a build does so, because changing
+    /// a page costs it little.
     offers_fills: bool,
-    /// Whether links back to new records are put off ([`crate::hnsw::insert::batch`]).
-    pub(in crate::hnsw) defers: bool,
+    /// Whether links back to new records are deferred ([`crate::hnsw::insert::batch`]).
+    defers: bool,
     last: Option<Inserted>,
 }
 
@@ -92,15 +83,15 @@ impl Inserter {
         }
     }
 
-    /// What the last insert did.
+    /// Result of the last insert.
     pub fn last(&self) -> Option<Inserted> {
         self.last
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Inserts a value (normalised where the metric wants it) for a heap row. An equal one's node gets one more TID; otherwise there is a new
-    /// node.
+    /// Inserts a value (normalized where the metric wants it) for a heap row. A node with an equal
+    /// value gets one more TID; otherwise the row gets a new node.
     pub fn insert<'v>(
         &self,
         inserter: &mut Inserter,
@@ -119,8 +110,9 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
+    /// Inserts the point that `set` makes.
     fn insert_as(&self, inserter: &mut Inserter, row: NewRow, set: impl FnOnce(&mut Point)) -> Result<()> {
-        // They are lent to what uses the rest of the inserter.
+        // Moved out so that `inserter` can be borrowed below.
         let mut point = std::mem::take(&mut inserter.point);
         let mut query = std::mem::take(&mut inserter.query);
         set(&mut point);
@@ -130,12 +122,16 @@ impl<S: PageStore> Graph<'_, S> {
         inserted
     }
 
+    /// Inserts a point: adds the row to the node of an equal vector, or places a record on each
+    /// level of a new node, from level 0 up, and links the record's neighbors back to it.
+    ///
+    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
     fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, row: NewRow) -> Result<()> {
         let tid = row.tid;
         let searched = self.store.blocks()?;
         let parameters = &self.space.parameters;
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
-        // An equal vector's node is found long before its surroundings are.
+        // The node of an equal vector is found long before its surroundings are.
         let itself = self.space.whole_distance(query, &point.stored);
         inserter.search.seek(itself, self.start_of(point));
         let mut choices = self.choices_from(inserter, query, node_level)?;
@@ -144,7 +140,7 @@ impl<S: PageStore> Graph<'_, S> {
         if let Some(found) = inserter.search.found() {
             equal = self.add_tid(found, &point.stored, tid)?.then_some(found.node);
             if equal.is_none() {
-                // Its overflow records are others, or it was removed.
+                // The node's overflow records differ, or VACUUM has removed it.
                 choices = self.choices_from(inserter, query, node_level)?;
                 equal = self.add_to_equal(&choices, itself, point, tid)?;
             }
@@ -161,15 +157,15 @@ impl<S: PageStore> Graph<'_, S> {
         let mut overflows = Vec::new();
         for level in 0..=node_level {
             let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
-            let SelectionScratch { chosen, neighbours, .. } = &mut inserter.scratch;
+            let SelectionScratch { chosen, neighbors, .. } = &mut inserter.scratch;
             self.select(choices, level, self.fill_to(level), chosen)?;
-            neighbours.set(&self.space, chosen.all(), point);
+            neighbors.set(&self.space, chosen.all(), point);
             let owner = node.map_or(NodeRef::NONE, |node| node.node);
             let record = place(self.store, &self.space.layout, |nodes, slot| {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
                 let mut record = nodes.record(slot)?;
                 record.set_vector(&point.stored);
-                neighbours.write(&mut record);
+                neighbors.write(&mut record);
                 if level == 0 {
                     record.push_tid(tid)?;
                 } else {
@@ -181,7 +177,7 @@ impl<S: PageStore> Graph<'_, S> {
                 overflows = self.place_overflows(record, &point.stored)?;
                 inserter.last = Some(Inserted {
                     node: record.node,
-                    new: Some((node_level, inserter.scratch.neighbours.len())),
+                    new: Some((node_level, inserter.scratch.neighbors.len())),
                 });
             }
             let at = VectorAt {
@@ -202,13 +198,16 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// As much of a stored vector as a record has.
+    /// The part of a stored vector that a record has.
     fn start_of<'p>(&self, point: &'p Point) -> &'p [u8] {
         &point.stored[..self.space.layout.inline_len]
     }
 
-    /// Adds a row to a node that has its vector, if one of those chosen on level 0 is one; says which. They are at the distance that the vector
-    /// has to itself, as others may be too: which of them it is, is looked at under a share lock.
+    /// Adds a row to a node with its vector, if there is one among the choices on level 0; returns
+    /// the node. Such a node is at the distance that the vector has to itself, but other nodes may
+    /// be too: the vectors are compared.
+    ///
+    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
     fn add_to_equal(
         &self,
         choices: &[Vec<NeighborCandidate>],
@@ -226,7 +225,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(None)
     }
 
-    /// Seeks a node that is known to be there harder, where a search leads to what is at distance zero; says which it is if the row was added to it.
+    /// Searches wider for a node that is known to exist, under metrics that put it at distance
+    /// zero; returns the node if it got the row.
     fn add_to_known(
         &self,
         inserter: &mut Inserter,
@@ -247,7 +247,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
     }
 
-    /// What a new node of a level may be linked to, for each level on which there is anything, nearest first.
+    /// The records that a new node may be linked to, nearest first, for each level that has any.
     fn choices_from(
         &self,
         inserter: &mut Inserter,
@@ -272,58 +272,15 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(choices)
     }
 
-    /// A new level-0 record that nothing links to: it is the first of an index without a live node, and the entry point then;
-    /// or somebody else was first, or what it was to be linked to was removed meanwhile, and there is another place for it.
+    /// Links the selected neighbors of a record back to it, and makes sure that at least one link
+    /// is made; says whether one is.
     ///
-    /// If nothing around is live, nor the entry point, it takes that one's place, and links to it: what is live beyond the dead is
-    /// found as before, until the VACUUM that removes them has linked it.
-    pub(in crate::hnsw) fn force_first_link(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-    ) -> Result<()> {
-        let mut entered = Point::default();
-        while !self.connect(inserter, query, record, 0)? {
-            self.store.check_interrupts();
-            let entry = self.entry()?;
-            if let Some(entry) = entry {
-                // The level-0 record tells whether a node lives: the upper ones of a dead node are marked later.
-                let node = self.read(entry.link.node, |upper| Ok(upper.owner()))?;
-                let generation = self.read(node, |lowest| Ok(lowest.generation()))?;
-                let lowest = Link { node, generation };
-                if node == record.link.node || self.force_link(lowest, record, 0)? {
-                    return Ok(());
-                }
-                match self.read_point(lowest, 0, &mut entered)? {
-                    Some(State::Node) => continue, // Others keep changing it.
-                    Some(_) => {
-                        let dead = VectorAt {
-                            link: lowest,
-                            at: &entered,
-                        };
-                        self.link_if_room(record.link, dead, 0)?;
-                    }
-                    None => {}
-                }
-            }
-            let this = EntryPoint {
-                link: record.link,
-                level: 0,
-            };
-            if self.replace_entry(entry, Some(this))? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Links what a record chose, and has as its neighbours, back to it, and makes sure that one of them does; says whether one does.
+    /// Locks: one page at a time, exclusive; on return: none.
     fn link_all_back(&self, inserter: &mut Inserter, record: VectorAt<'_>, level: u8) -> Result<bool> {
         let scratch = &mut inserter.scratch;
         let chosen = std::mem::take(&mut scratch.chosen);
         let coded = self.space.layout.is_coded();
-        scratch.neighbours.turn();
+        scratch.neighbors.turn();
         let mut links = 0;
         let mut all = chosen.all().enumerate().peekable();
         while let Some((i, (at, fill))) = all.next() {
@@ -334,7 +291,7 @@ impl<S: PageStore> Graph<'_, S> {
                 links += usize::from(self.link_back_plain(scratch, at, record.link, level)?);
             } else if inserter.defers {
                 if !fill || links < FEWEST_LINKS_BACK {
-                    let (at, code) = scratch.neighbours.back(i);
+                    let (at, code) = scratch.neighbors.back(i);
                     inserter.search.deferred.push(at, record.link, code, level)?;
                     links += 1;
                 }
@@ -353,152 +310,16 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(linked)
     }
 
-    /// Lets a record that is linked choose once more, now that others find it, if the graph was small when it searched, or has grown much
-    /// since: rows that are inserted at the same time do not see each other, and may be most of what is around it. Of two that search
-    /// again after they were linked, one sees the other.
-    fn reselect_after_concurrent_inserts(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-        level: u8,
-        mut searched: BlockNumber,
-    ) -> Result<()> {
-        let mut again = self.store.blocks()? <= self.space.layout.first_block + SMALL;
-        loop {
-            let blocks = self.store.blocks()?;
-            if !again && blocks.saturating_sub(searched) <= blocks / UNSEEN_PART {
-                return Ok(());
-            }
-            (again, searched) = (false, blocks);
-            self.connect(inserter, query, record, level)?;
-            self.store.check_interrupts();
-        }
-    }
-
-    /// Chooses neighbours for a record anew by a search, beside those it has, and links them back; says whether one of them links to it.
-    pub(in crate::hnsw) fn connect(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        record: VectorAt<'_>,
-        level: u8,
-    ) -> Result<bool> {
-        for _ in 0..RETRIES {
-            let (before, kept) = self.read(record.link.node, |record| {
-                Ok((
-                    record.links().collect::<Vec<_>>(),
-                    record.survivors().collect::<Vec<_>>(),
-                ))
-            })?;
-            let Inserter {
-                search,
-                scratch,
-                around,
-                ..
-            } = inserter;
-            let mut choices = self.search_live(search, query, level)?;
-            choices.retain(|choice| choice.link.node != record.link.node);
-            let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
-            let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
-            self.load_candidates(around, &others, record, level)?;
-            choices.extend(around.choices());
-            choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-            let chosen = &mut scratch.chosen;
-            let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-            self.select_beside(&kept, &choices, read, level, self.fill_to(level), chosen)?;
-            if chosen.survivors.is_empty() {
-                return Ok(false);
-            }
-            if self.replace_links(&mut inserter.scratch, record, level, &before)? {
-                return self.link_all_back(inserter, record, level);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The width of a search for neighbours. A coded one visits fewer records than it is wide, and by estimates.
+    /// The width of a search for neighbors. A coded search visits fewer records than it is wide,
+    /// and ranks them by estimates.
     pub(in crate::hnsw) fn construction_width(&self) -> usize {
         let times = if self.space.layout.is_coded() { CODED_WIDTH } else { 1 };
         times * usize::from(self.space.parameters.ef_construction)
     }
 
-    /// The nodes of level 1 from which a search for neighbours enters level 0 where it has to leave a crowd.
+    /// Number of the nodes of level 1 from which a search for neighbors that has to leave a crowd
+    /// enters level 0.
     fn entries(&self) -> usize {
         usize::from(self.space.parameters.ef_construction)
     }
-
-    /// The live records nearest to a vector on a level.
-    pub(in crate::hnsw) fn search_live(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-    ) -> Result<Vec<NeighborCandidate>> {
-        let width = self.construction_width();
-        match self.search_down_to(search, query, |_| level, width)? {
-            Some(entry) if entry.level >= level => {
-                if level == 0 {
-                    self.leave_crowd(search, query, self.entries(), width)?;
-                }
-                self.live_found(search, query, level, width)
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// What a search found that may be linked to, nearest first, at most `most`. Where it met hardly any for all the dead ones, the level is
-    /// walked from there until some have turned up.
-    fn live_found(&self, search: &mut Search, query: &Query, level: u8, most: usize) -> Result<Vec<NeighborCandidate>> {
-        let m = usize::from(self.space.parameters.shape.m);
-        if search.live() >= m || !search.is_among_dead() || search.found().is_some() {
-            return Ok(live_choices(search, most));
-        }
-        self.walk_to_live(search, query, level, most)
-    }
-
-    /// Makes a record the entry point if there is none, it is on a lower level, or it was freed. A dead one is left to the VACUUM
-    /// that is removing it, which knows the highest live record.
-    fn promote_entry_point(&self, offered: EntryPoint) -> Result<()> {
-        loop {
-            let current = self.entry()?;
-            if let Some(current) = current {
-                let exists = self.read(current.link.node, |record| {
-                    Ok(record.is(current.link.generation, current.level))
-                })?;
-                if exists && current.level >= offered.level {
-                    return Ok(());
-                }
-            }
-            if self.replace_entry(current, Some(offered))? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Replaces the entry point if it is still `current`; says whether it was.
-    pub(in crate::hnsw) fn replace_entry(
-        &self,
-        current: Option<EntryPoint>,
-        entry: Option<EntryPoint>,
-    ) -> Result<bool> {
-        self.store.write(META_BLOCK, |page| {
-            if meta::read_entry(page)? != current {
-                return Ok(Edit::Unchanged(false));
-            }
-            meta::set_entry(page, entry);
-            Ok(Edit::Changed(true))
-        })
-    }
-}
-
-/// What a search found that may be linked to, nearest first, at most `most`.
-fn live_choices(search: &Search, most: usize) -> Vec<NeighborCandidate> {
-    let live = search.beam().iter().filter(|candidate| candidate.live);
-    live.take(most)
-        .map(|candidate| NeighborCandidate {
-            distance: candidate.distance,
-            link: candidate.link,
-        })
-        .collect()
 }

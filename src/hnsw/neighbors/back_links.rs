@@ -1,59 +1,53 @@
-//! Links to a new record: a node that it chose becomes its neighbour's neighbour too.
+//! Links back to a new record: its selected neighbors get it as a neighbor too.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, Selection, VectorAt};
 use crate::hnsw::space::{Point, Space};
+use crate::hnsw::tuning::neighbors::{CHOSEN_ANEW, RETRIES};
 use crate::quantize::rabitq::Factors;
 use crate::storage::record::{Code, RecordMut, State};
 use crate::storage::{Edit, Link, PageStore};
 
-/// How often a record that others are changing at the same time is chosen for anew, before its new link is given up.
-pub(in crate::hnsw) const RETRIES: usize = 8;
-
-/// A full plain record that chooses anew fills up to this part of its lanes: the next links find room, and it reads all its neighbours once
-/// for several of them (measured: docs/design.md §13).
-const CHOSEN_ANEW: (usize, usize) = (3, 4);
-
-/// What became of a link that was to be added.
+/// Outcome of adding a link.
 enum Added {
     /// The record is no live node any more.
     Gone,
-    /// The link is there.
+    /// The record has the link.
     Linked,
-    /// There is no room: the record has to choose.
+    /// The record has no room: it has to select anew.
     Full,
 }
 
-/// Memory for choosing, reused.
+/// Memory of selections, reused.
 #[derive(Default)]
 pub struct SelectionScratch {
     pub(in crate::hnsw) chosen: Selection,
-    pub(in crate::hnsw) neighbours: Neighbours,
-    pub(in crate::hnsw) lanes: lanes::Memory,
+    pub(in crate::hnsw) neighbors: Neighbors,
+    pub(in crate::hnsw) lanes: lanes::LaneScratch,
     point: Point,
     links: Vec<Link>,
     choices: Vec<NeighborCandidate>,
 }
 
-/// A record's links to be, and those back to it.
+/// The future links of a record, and the links back to it.
 #[derive(Default)]
-pub(in crate::hnsw) struct Neighbours {
-    links: Vec<Neighbour>,
+pub(in crate::hnsw) struct Neighbors {
+    links: Vec<Neighbor>,
     words: Vec<u32>,
     each: usize,
 }
 
-struct Neighbour {
+struct Neighbor {
     link: Link,
     fill: bool,
     factors: Factors,
-    /// Of the link back.
+    /// Factors of the link back.
     back: Factors,
 }
 
-impl Neighbours {
+impl Neighbors {
     /// Writes them in place of a record's links.
     pub(in crate::hnsw) fn write(&self, record: &mut RecordMut<'_>) {
         record.clear_links();
@@ -62,7 +56,8 @@ impl Neighbours {
         }
     }
 
-    /// Makes them `others`, survivors first, each with whether it is a fill, of the record whose vector is `at`.
+    /// Sets them to `others`, survivors first, each with whether it is a fill; `at` is the vector
+    /// of the record.
     pub(in crate::hnsw) fn set<'a>(
         &mut self,
         space: &Space,
@@ -76,7 +71,7 @@ impl Neighbours {
             let start = self.words.len();
             self.words.resize(start + self.each, 0);
             let (factors, back) = space.encode_both(other.at, at, &mut self.words[start..]);
-            self.links.push(Neighbour {
+            self.links.push(Neighbor {
                 link: other.link,
                 fill,
                 factors,
@@ -85,35 +80,35 @@ impl Neighbours {
         }
     }
 
-    /// How many they are.
+    /// The number of neighbors.
     pub(in crate::hnsw) fn len(&self) -> usize {
         self.links.len()
     }
 
-    /// How many of them are survivors.
+    /// The number of survivors among them.
     pub(in crate::hnsw) fn survivors(&self) -> usize {
-        self.links.partition_point(|neighbour| !neighbour.fill)
+        self.links.partition_point(|neighbor| !neighbor.fill)
     }
 
-    /// The neighbours, their codes, and whether they are fills.
+    /// The neighbors, their codes, and whether each is a fill.
     pub(in crate::hnsw) fn iter(&self) -> impl Iterator<Item = (Link, Code<'_>, bool)> {
         (0..self.len()).map(|i| (self.links[i].link, self.code(i), self.links[i].fill))
     }
 
-    /// Turns the codes into those of the links back.
+    /// Turns the codes into the codes of the links back.
     pub(in crate::hnsw) fn turn(&mut self) {
-        for neighbour in &mut self.links {
-            std::mem::swap(&mut neighbour.factors, &mut neighbour.back);
+        for neighbor in &mut self.links {
+            std::mem::swap(&mut neighbor.factors, &mut neighbor.back);
         }
         self.words.iter_mut().for_each(|word| *word = !*word);
     }
 
-    /// Neighbour `i`, and the code of the link back from there, once they were turned.
+    /// Neighbor `i`, and the code of its link back, after [`Neighbors::turn`].
     pub(in crate::hnsw) fn back(&self, i: usize) -> (Link, Code<'_>) {
         (self.links[i].link, self.code(i))
     }
 
-    /// The code of neighbour `i`.
+    /// The code of neighbor `i`.
     fn code(&self, i: usize) -> Code<'_> {
         Code {
             words: &self.words[i * self.each..(i + 1) * self.each],
@@ -122,15 +117,18 @@ impl Neighbours {
     }
 }
 
-/// Whether a record is the live one that a link means.
+/// Whether a record is the live one that a link refers to.
 pub(in crate::hnsw) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) -> bool {
     let view = record.view();
     view.is(link.generation, level) && view.state() == State::Node
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// In a coded index, adds the link `new` to its neighbour `i`, whose codes were turned; a full record chooses anew among its links and the new
-    /// one. As a `fill` the link only gets a lane that is empty, or holds a fill farther away. Says whether the link is there afterwards.
+    /// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbors::turn`]; a full
+    /// record selects anew among its links and the new one. As a `fill` the link only gets an empty
+    /// lane, or the lane of a fill farther away. Says whether the record has the link afterwards.
+    ///
+    /// Locks: the neighbor's page, exclusive; on return: none.
     pub(in crate::hnsw) fn link_back_coded(
         &self,
         scratch: &mut SelectionScratch,
@@ -140,11 +138,11 @@ impl<S: PageStore> Graph<'_, S> {
         fill: bool,
     ) -> Result<bool> {
         let SelectionScratch {
-            neighbours,
+            neighbors,
             lanes: memory,
             ..
         } = scratch;
-        let (at, code) = neighbours.back(i);
+        let (at, code) = neighbors.back(i);
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at, level) {
@@ -158,8 +156,10 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// In a plain index, adds a link to the record `at`; a full one chooses anew among its links and the new one. Says whether the link is there
-    /// afterwards.
+    /// In a plain index, adds a link to the record `at`; a full record selects anew among its links
+    /// and the new one. Says whether the record has the link afterwards.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn link_back_plain(
         &self,
         scratch: &mut SelectionScratch,
@@ -173,7 +173,8 @@ impl<S: PageStore> Graph<'_, S> {
                 Added::Linked => return Ok(true),
                 Added::Full => {}
             }
-            // The choice reads other pages, so it is made without a lock and holds only if the record's links are then still the same.
+            // The selection reads other pages, so it is made without a lock and holds only if the
+            // record's links are the same afterwards.
             let before = scratch.links.clone();
             if !self.choose(scratch, at, &before, new, level)? {
                 return Ok(false);
@@ -205,8 +206,9 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Chooses anew for a record among its links and a new one, into `scratch`; not if one of them is dead, since the VACUUM that is
-    /// removing it lets the record choose among what lies beyond it too.
+    /// Selects anew for a record among its links and a new one, into `scratch`. Returns false
+    /// without a selection if one of them is dead: the VACUUM that removes the dead node lets the
+    /// record select among the neighbors of that node too.
     fn choose(
         &self,
         scratch: &mut SelectionScratch,
@@ -235,7 +237,10 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(true)
     }
 
-    /// Replaces the links of a live record by what was chosen if they are still `before`; says whether it did.
+    /// Replaces the links of a live record by the selection if they are still `before`; says
+    /// whether it did.
+    ///
+    /// Locks: the record's page, exclusive; on return: none.
     pub(in crate::hnsw) fn replace_links(
         &self,
         scratch: &mut SelectionScratch,
@@ -243,19 +248,21 @@ impl<S: PageStore> Graph<'_, S> {
         level: u8,
         before: &[Link],
     ) -> Result<bool> {
-        let SelectionScratch { chosen, neighbours, .. } = scratch;
-        neighbours.set(&self.space, chosen.all(), at.at);
+        let SelectionScratch { chosen, neighbors, .. } = scratch;
+        neighbors.set(&self.space, chosen.all(), at.at);
         self.write(at.link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {
                 return Ok(Edit::Unchanged(false));
             }
-            neighbours.write(&mut record);
+            neighbors.write(&mut record);
             Ok(Edit::Changed(true))
         })
     }
 
-    /// Adds a link if there is room; says whether the record links to `new` now.
+    /// Adds a link if there is room; says whether the record has it afterwards.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn link_if_room(&self, at: Link, new: VectorAt<'_>, level: u8) -> Result<bool> {
         let mut point = Point::default();
         if self.read_point(at, level, &mut point)? != Some(State::Node) {
@@ -274,9 +281,12 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds a link even where the heuristic would not: a record that nothing links to is never found. If there is no room the
-    /// link replaces the last one, which the new record takes over first, so that what it leads to is found at any moment. Says
-    /// whether the record could be linked.
+    /// Adds a link even where the heuristic would not, because a record without incoming links is
+    /// never found. If there is no room the link replaces the last one, which the new record takes
+    /// over first, so that the nodes beyond it are found at any moment. Says whether the record
+    /// could be linked.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn force_link(&self, at: Link, new: VectorAt<'_>, level: u8) -> Result<bool> {
         let (mut here, mut other) = (Point::default(), Point::default());
         let mut words = vec![0; self.space.layout.code_words()];

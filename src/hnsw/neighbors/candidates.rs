@@ -1,4 +1,5 @@
-//! The live records around one, nearest first, with their vectors: among them it chooses its links anew.
+//! Candidate sets: live records, nearest first, with their vectors, among which a record selects
+//! its links anew.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -8,38 +9,40 @@ use crate::hnsw::space::Point;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
-/// Bytes of vectors that are kept; those of further records are read again.
+/// Bytes of vectors that a set keeps; vectors of further records are read again.
 const MOST_BYTES: usize = 4 << 20;
 
-/// Records that are hinted before they are read.
+/// Number of records that are prefetched.
 const AHEAD: usize = 4;
 
-/// Records around one. Memory that is reused.
+/// Candidates of a record. Memory that is reused.
 #[derive(Default)]
 pub(in crate::hnsw) struct CandidateSet {
     met: VisitedSet,
-    /// Each with the place of its vector among the points, if that is kept.
+    /// Candidates, each with the index of its vector in `points` if that is kept.
     found: Vec<(NeighborCandidate, Option<usize>)>,
     points: Vec<Point>,
 }
 
 impl CandidateSet {
-    /// The records, nearest first.
+    /// The candidates, nearest first.
     pub(in crate::hnsw) fn choices(&self) -> impl Iterator<Item = NeighborCandidate> {
         self.found.iter().map(|(choice, _)| *choice)
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Reads those of the links that lead to live records other than `at`.
+    /// Loads the live records that the links lead to, other than `at`.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
     pub(in crate::hnsw) fn load_candidates(
         &self,
-        around: &mut CandidateSet,
+        candidates: &mut CandidateSet,
         links: &[Link],
         at: VectorAt<'_>,
         level: u8,
     ) -> Result<()> {
-        let CandidateSet { met, found, points } = around;
+        let CandidateSet { met, found, points } = candidates;
         met.clear();
         met.insert(at.link.node)?;
         found.clear();
@@ -61,7 +64,8 @@ impl<S: PageStore> Graph<'_, S> {
             if self.read_point(link, level, point)? != Some(State::Node) {
                 continue;
             }
-            // Only now is it met: a stale link must not hide the record that uses the slot today.
+            // Marked as met only now: a stale link must not hide the record that uses the slot
+            // today.
             met.insert(link.node)?;
             let distance = self.space.between(at.at, point);
             let is_kept = bytes < MOST_BYTES;
@@ -73,17 +77,18 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Gives the vector of record `i` of those around, and its state if it is still there. Its memory is swapped: a second time it is not asked for.
+    /// Gives the vector of candidate `i`, and its state if it still exists. The vector's memory is
+    /// swapped out, so a candidate can be asked for once.
     pub(in crate::hnsw) fn take_point(
         &self,
-        around: &mut CandidateSet,
+        candidates: &mut CandidateSet,
         i: usize,
         level: u8,
         point: &mut Point,
     ) -> Result<Option<State>> {
-        match around.found[i] {
+        match candidates.found[i] {
             (_, Some(place)) => {
-                std::mem::swap(&mut around.points[place], point);
+                std::mem::swap(&mut candidates.points[place], point);
                 Ok(Some(State::Node))
             }
             (choice, None) => self.read_point(choice.link, level, point),

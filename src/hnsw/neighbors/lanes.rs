@@ -1,26 +1,27 @@
-//! The lanes of a record that get a new link, chosen on the record's own page.
+//! The choice of the lane for a new link, on the record's own page.
 //!
-//! An empty lane is taken first, then that of the farthest fill. Where all lanes hold survivors they choose again, and one has to go:
-//! distances between two neighbours are estimated from their codes (`quantize::rabitq::cosine`), so that no other page is read, and
-//! the choice can be made under the page's lock.
+//! An empty lane comes first, then the lane of the farthest fill. If all lanes hold survivors, one
+//! of these or the new link has to go: distances between two neighbors are estimated from their
+//! codes (`quantize::rabitq::cosine`), so that no other page is read and the choice can be made
+//! under the page's lock.
 
 use crate::quantize::rabitq::{self, Factors, WORD_BITS};
 use crate::storage::record::{Code, RecordMut};
 use crate::storage::{Edit, Link};
 
-/// Memory for choosing, reused.
+/// Memory of choices, reused.
 #[derive(Default)]
-pub(in crate::hnsw) struct Memory {
-    /// The cosine that belongs to each number of different bits, of codes of one length.
+pub(in crate::hnsw) struct LaneScratch {
+    /// The cosine for each number of different bits between codes of one length.
     cosines: Vec<f32>,
     words: Vec<u32>,
-    /// Lanes by length: the lane (that of the new link is the number of lanes), its length.
+    /// Lanes by length: the lane (the number of lanes for the new link) and its length.
     order: Vec<(usize, f32)>,
     kept: Vec<(usize, f32)>,
 }
 
-impl Memory {
-    /// For codes of this length.
+impl LaneScratch {
+    /// Prepares the cosines for codes of this length.
     fn prepare(&mut self, bits: usize) {
         if self.cosines.len() != bits + 1 {
             self.cosines = (0..=bits as u32).map(|hamming| rabitq::cosine(hamming, bits)).collect();
@@ -40,7 +41,7 @@ fn lane_of(record: &RecordMut<'_>, link: Link) -> Option<usize> {
     record.view().links().position(|other| other == link)
 }
 
-/// Adds a survivor if there is a lane without one; says whether the link is there.
+/// Adds a survivor if a lane holds none; says whether the record has the link.
 pub(in crate::hnsw) fn add_if_room(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
     if let Some(lane) = lane_of(record, link) {
         if record.view().is_fill(lane) {
@@ -61,7 +62,7 @@ pub(in crate::hnsw) fn add_if_room(record: &mut RecordMut<'_>, link: Link, code:
     }
 }
 
-/// Adds a survivor; where there is no room it replaces the last link.
+/// Adds a survivor; without room it replaces the last link.
 pub(in crate::hnsw) fn add_or_replace_last(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) {
     if let Edit::Unchanged(false) = add_if_room(record, link, code) {
         let last = record.view().link_count() - 1;
@@ -69,7 +70,8 @@ pub(in crate::hnsw) fn add_or_replace_last(record: &mut RecordMut<'_>, link: Lin
     }
 }
 
-/// Adds a fill if there is an empty lane, or a fill farther away to replace; says whether the link is there.
+/// Adds a fill to an empty lane, or in place of a fill farther away; says whether the record has
+/// the link.
 pub(in crate::hnsw) fn fill(record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
     if lane_of(record, link).is_some() {
         return Edit::Unchanged(true);
@@ -86,8 +88,14 @@ pub(in crate::hnsw) fn fill(record: &mut RecordMut<'_>, link: Link, code: Code<'
     }
 }
 
-/// Adds a link to a record of a coded index, whose lanes choose again if all have survivors; says whether the link is there.
-pub(in crate::hnsw) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link: Link, code: Code<'_>) -> Edit<bool> {
+/// Adds a link to a record of a coded index; if all lanes hold survivors, the most dispensable link
+/// goes. Says whether the record has the link.
+pub(in crate::hnsw) fn add(
+    memory: &mut LaneScratch,
+    record: &mut RecordMut<'_>,
+    link: Link,
+    code: Code<'_>,
+) -> Edit<bool> {
     match add_if_room(record, link, code) {
         Edit::Unchanged(false) => {}
         added => return added,
@@ -102,8 +110,9 @@ pub(in crate::hnsw) fn add(memory: &mut Memory, record: &mut RecordMut<'_>, link
     }
 }
 
-/// Empties the lanes of links that `stays` does not want, for `new` ones; `stays` is told whether a link is a fill, and says whether it is to be
-/// one. What stays keeps its lane, unless lanes are left over: what does not change is not logged.
+/// Empties the lanes of links that `stays` refuses, for `new` ones. `stays` gets a link and whether
+/// it is a fill, and returns whether it is to be a fill, or none to refuse it. Links that stay keep
+/// their lanes, unless lanes are left over, because unchanged bytes are not logged.
 pub(in crate::hnsw) fn replace<'a>(
     record: &mut RecordMut<'_>,
     stays: impl Fn(Link, bool) -> Option<bool>,
@@ -130,13 +139,14 @@ pub(in crate::hnsw) fn replace<'a>(
     }
 }
 
-/// The lane that the record can best do without, the number of lanes meaning the new link: the one that is nearest to a survivor
-/// of the heuristic, compared with its distance to the record, since estimates that are off do not change that; or the farthest,
-/// if all survive.
-fn most_dispensable(memory: &mut Memory, record: &RecordMut<'_>, new: Code<'_>) -> usize {
+/// The lane that the record can best do without; the number of lanes stands for the new link. It is
+/// the lane nearest to a survivor of the heuristic in proportion to its distance to the record, an
+/// order that a common error of the estimates does not change; or the farthest lane, if all
+/// survive.
+fn most_dispensable(memory: &mut LaneScratch, record: &RecordMut<'_>, new: Code<'_>) -> usize {
     let (view, each) = (record.view(), new.words.len());
     memory.prepare(each * WORD_BITS);
-    let Memory {
+    let LaneScratch {
         cosines,
         words,
         order,

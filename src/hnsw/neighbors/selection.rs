@@ -1,27 +1,26 @@
-//! The choice of neighbours: the paper's SELECT-NEIGHBORS-HEURISTIC.
+//! Selection of neighbors: the paper's SELECT-NEIGHBORS-HEURISTIC.
 //!
-//! A candidate survives only if it is nearer to the choosing node than to any survivor before it, so that links point in different
-//! directions and equal vectors do not take several; survivors much nearer than the candidate do not count, since seen from there they are where
-//! the choosing node is: a node of a tight cluster keeps links to others so. The nearest of the others fill up what is left of a record's lanes.
+//! A candidate survives only if it is nearer to the selecting node than to every earlier survivor,
+//! so that links point in different directions and equal vectors do not take several. Survivors
+//! much nearer than the candidate do not count, because seen from the candidate they are where the
+//! selecting node is: so a node of a tight cluster keeps links to others. The nearest of the other
+//! candidates fill the lanes that are left.
 
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Point;
+use crate::hnsw::tuning::neighbors::FAR;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
 
-/// Records that are read between two looks for an interrupt.
+/// Records read between two checks for interrupts.
 pub(in crate::hnsw) const PAUSE: usize = 16;
 
-/// A candidate so many times as far as a survivor sees it where the choosing node is: were it to count, nothing would survive that leads out
-/// of a cluster.
-const FAR: f64 = 8.0;
-
-/// A record that may become a neighbour, with its distance to the node that chooses.
+/// A record that may become a neighbor, with its distance to the selecting node.
 #[derive(Debug, Clone, Copy)]
 pub struct NeighborCandidate {
-    /// Distance to the choosing node.
+    /// Distance to the selecting node.
     pub distance: f32,
     /// The record.
     pub link: Link,
@@ -40,7 +39,7 @@ pub struct VectorAt<'a> {
 #[derive(Default)]
 pub struct VectorList {
     links: Vec<Link>,
-    /// As many as there are links, and more whose memory is kept.
+    /// One vector for each link, then unused ones with memory to reuse.
     points: Vec<Point>,
 }
 
@@ -49,7 +48,7 @@ impl VectorList {
         self.links.clear();
     }
 
-    /// Takes the point, and leaves another one that is not used any more.
+    /// Takes the point, and leaves an unused one in its place.
     fn push(&mut self, link: Link, point: &mut Point) {
         let at = self.links.len();
         if at == self.points.len() {
@@ -82,20 +81,20 @@ impl VectorList {
     }
 }
 
-/// What was chosen.
+/// Result of a selection.
 #[derive(Default)]
 pub struct Selection {
-    /// Those that survived the heuristic, nearest first.
+    /// Survivors of the heuristic, nearest first.
     pub survivors: VectorList,
-    /// Those that fill up, nearest first.
+    /// Fills, nearest first.
     pub fills: VectorList,
     candidate: Point,
-    /// Those of the survivors.
+    /// Distances of the survivors.
     distances: Vec<f32>,
 }
 
 impl Selection {
-    /// All that were chosen, survivors first; whether each is a fill.
+    /// All selected records, survivors first, each with whether it is a fill.
     pub fn all(&self) -> impl Iterator<Item = (VectorAt<'_>, bool)> {
         let survivors = self.survivors.iter().map(|survivor| (survivor, false));
         survivors.chain(self.fills.iter().map(|fill| (fill, true)))
@@ -103,18 +102,19 @@ impl Selection {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Survivors that a record of a level may have.
+    /// Most survivors that a record of a level has.
     pub(in crate::hnsw) fn survivor_limit(&self, level: u8) -> usize {
         let m = usize::from(self.space.parameters.shape.m);
         if level == 0 { 2 * m } else { m }
     }
 
-    /// The links that fills complete a record of a level to: all that it has room for.
+    /// Number of links up to which fills complete a record of a level: all that it has room for.
     pub(in crate::hnsw) fn fill_to(&self, level: u8) -> usize {
         self.space.layout.link_capacity(level)
     }
 
-    /// Chooses among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with fills. Dead nodes and stale links are not chosen.
+    /// Selects among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with
+    /// fills. Dead nodes and stale links are not selected.
     pub(in crate::hnsw) fn select(
         &self,
         choices: &[NeighborCandidate],
@@ -123,11 +123,12 @@ impl<S: PageStore> Graph<'_, S> {
         chosen: &mut Selection,
     ) -> Result<()> {
         let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-        self.select_beside(&[], choices, read, level, fill_to, chosen)
+        self.select_keeping(&[], choices, read, level, fill_to, chosen)
     }
 
-    /// As [`Graph::select`], but of the choices those in `kept` survive, whatever is nearer; `read` gives a choice's vector and state.
-    pub(in crate::hnsw) fn select_beside(
+    /// As [`Graph::select`], but the choices in `kept` survive in any case; `read` gives the vector
+    /// and the state of a choice.
+    pub(in crate::hnsw) fn select_keeping(
         &self,
         kept: &[Link],
         choices: &[NeighborCandidate],
@@ -145,10 +146,10 @@ impl<S: PageStore> Graph<'_, S> {
         distances.clear();
         survivors.clear();
         fills.clear();
-        // Inner products are no distances: what is far by them may be near.
+        // Inner products are no distances: a record far by them may be near.
         let sees_far = self.space.parameters.metric != Metric::InnerProduct;
         let far = self.space.ratio(FAR) as f32;
-        // Of what is kept, those that are still to come.
+        // Number of kept choices that are still to come.
         let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
         let limit = self.survivor_limit(level).max(others_kept);
         for (i, choice) in choices.iter().enumerate() {

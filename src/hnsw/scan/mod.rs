@@ -1,23 +1,24 @@
-//! The scan: rows in order of distance, as many as are asked for.
+//! The scan: rows in order of distance, as many as the executor asks for.
 //!
-//! A scan goes in rounds. The first is a search of level 0 as wide as `ef_search`; each further one goes on with what the rounds
-//! before met and spilled, as if the beam had been that much wider from the start. Complete passes over the pages ([`pass`])
-//! take over where the rounds have cost as much as one of them, or the graph has nothing left: so a scan returns every row, in
-//! order of distance, and the cost of the last ones is bounded. A scan whose order has to be that of the operator's distances
-//! ([`Keys::Least`]) consists of passes alone.
+//! A scan goes in rounds. The first is a search of level 0 with a beam of `ef_search`; each further
+//! one continues with the records that earlier rounds met and spilled, as if the beam had been that
+//! much wider from the start. Complete passes over the pages ([`pass`]) follow when the rounds have
+//! cost as much as one pass, or the graph has no record left: so a scan returns every row in order
+//! of distance, and the cost of the last rows is bounded. A scan in the order of the operator's
+//! distances ([`Keys::Least`]) consists of passes alone.
 //!
-//! A later round may find a row nearer than one returned already. In strict order such rows are held back until everything else
-//! has been returned: the order holds for every scan that does not drain the index, and no row is lost. A scan that a bound of
-//! the user's ends keeps the order and leaves them out.
+//! A later round may find a row nearer than one returned already. In strict order such rows are
+//! held back until all others have been returned: the order holds for every scan that does not
+//! drain the index, and no row is lost. A scan that ends at a bound set by the user keeps the order
+//! and omits them.
 //!
-//! Rows without a place in the graph come last, where nothing has ended the scan before.
+//! Rows without a place in the graph come last, unless the scan ended before.
 //!
 //! [`pass`]: crate::hnsw::scan::pass
 
+mod node_rows;
 mod pass;
 pub mod staged_merge;
-
-use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -25,52 +26,58 @@ use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::heap_tids::unplaced::ChainScan;
+use crate::hnsw::scan::node_rows::{NodeRows, Rows};
 use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{Candidate, Counts, Search};
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::scan::{
+    CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
+    VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
+};
 use crate::storage::meta::Unplaced;
-use crate::storage::record::Entry;
-use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
-/// How a scan goes on beyond its first round.
+/// Continuation of a scan after its first round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Iteration {
-    /// It ends there.
+    /// The scan ends.
     Off,
-    /// It goes on; rows may come somewhat out of order.
+    /// The scan continues; rows may come somewhat out of order.
     Relaxed,
-    /// It goes on; rows come in order.
+    /// The scan continues; rows come in order.
     Strict,
 }
 
 /// The bounds of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Nodes that a round returns at the least, if there are so many: `ef_search`.
+    /// Least number of nodes that a round returns, if there are so many: `ef_search`.
     pub width: usize,
-    /// How it goes on.
+    /// Continuation after the first round.
     pub iteration: Iteration,
-    /// Nodes met before it goes on no further; `usize::MAX` if nobody set a bound.
+    /// Nodes met after which the scan ends; `usize::MAX` without a bound set by the user.
     pub nodes: usize,
-    /// Bytes of memory before it goes on no further; `usize::MAX` if nobody set a bound.
+    /// Bytes of memory after which the scan ends; `usize::MAX` without a bound set by the user.
     pub bytes: usize,
-    /// How rounds and passes share the work.
+    /// Division of the work between rounds and passes.
     pub rounds: Rounds,
-    /// Bytes of memory in which a pass keeps nodes, and beyond which no further round begins.
+    /// Bytes of memory in which a pass keeps nodes; no further round begins beyond it.
     pub memory: usize,
     /// Form of the keys that rows are ordered by.
     pub keys: Keys,
-    /// Whether it also returns rows that are marked as dead to everyone: on a standby there may be someone left.
+    /// Whether rows that are marked as dead to every snapshot are returned: snapshots on a standby
+    /// may see them.
     pub killed: bool,
-    /// Order key beyond which nothing is wanted ([`crate::hnsw::space::Space::max_key_within`]).
+    /// Order key beyond which no row is wanted ([`crate::hnsw::space::Space::max_key_within`]).
     pub beyond: f32,
-    /// Whether rows without a place in the graph are wanted all the same where there is such a key.
+    /// Whether rows without a place in the graph are returned although there is such a key.
     pub unplaced: bool,
 }
 
 impl Limits {
-    /// Limits that end no scan: one of this width returns every row, by the graph as far as that leads.
+    /// Limits that end no scan: a scan of this width returns every row, by the graph as far as it
+    /// leads.
     pub fn none(width: usize) -> Limits {
         Limits {
             width,
@@ -86,7 +93,7 @@ impl Limits {
         }
     }
 
-    /// As they are, but rows come in order.
+    /// The same limits, with rows in order.
     pub fn strict(self) -> Limits {
         let iteration = match self.iteration {
             Iteration::Off => Iteration::Off,
@@ -95,7 +102,7 @@ impl Limits {
         Limits { iteration, ..self }
     }
 
-    /// As they are, but rows come in the order of lower bounds of their distances.
+    /// The same limits, with rows in the order of lower bounds of their distances.
     pub fn by_least_distances(self) -> Limits {
         Limits {
             keys: Keys::Least,
@@ -103,7 +110,8 @@ impl Limits {
         }
     }
 
-    /// As [`Limits::by_least_distances`], by passes alone; by rounds where bounds that somebody set have no room for all nodes.
+    /// As [`Limits::by_least_distances`], by passes alone; by rounds if a bound set by the user has
+    /// no room for all nodes.
     pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
         let limits = self.by_least_distances();
         let has_room =
@@ -117,7 +125,7 @@ impl Limits {
         })
     }
 
-    /// Whether the bounds that somebody set have room for all nodes. If not, rounds come to them.
+    /// Whether the bounds set by the user have room for all nodes. If not, rounds reach the bounds.
     fn allow_pass<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = graph
             .node_blocks()?
@@ -131,53 +139,31 @@ impl Limits {
     }
 }
 
-/// How long a scan goes by the graph.
+/// Extent of a scan's rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
-    /// Not at all.
+    /// No rounds.
     None,
-    /// Until they have cost as much as a pass.
+    /// Rounds until they have cost as much as a pass.
     Cheaper,
-    /// As long as the graph leads anywhere.
+    /// Rounds as long as the graph leads anywhere.
     All,
 }
 
-/// Records that rounds visit at the most before passes take over.
-const MOST_VISITED: usize = 20_000;
-
-/// The same as a share of what a pass costs, where that is more.
-const FEWEST_VISITED: f64 = 0.25;
-
-/// Cost of a pass in visits of a round: of a page, and of each record on it (measured: docs/design.md, *Complete scans*).
-const VISITS_PER_PAGE: f64 = 0.3;
-const VISITS_PER_RECORD: f64 = 0.15;
-
-/// Nodes of a pass that are sorted at first, in searches of the default width; then four times as many.
-const CHUNK_GROWTH: usize = 4;
-
-/// The beam of a scan is wider than its setting by this ratio: at an equal setting it then finds no less than a plain graph
-/// whose nodes have all their links (measured; and still visits fewer pages). A coded search visits fewer records than it is wide,
-/// and by estimates, which err more where codes leave coordinates out.
-const PLAIN_BEAM: (usize, usize) = (7, 4);
-const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
-const CODED_BEAM: (usize, usize) = (5, 1);
-
-/// A later round returns at least this part of the nodes met before it.
-const ROUND_SHARE: usize = 16;
-
 /// A node that is going to be returned.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::hnsw) struct Found {
-    pub(in crate::hnsw) distance: f32,
-    pub(in crate::hnsw) link: Link,
+struct Found {
+    distance: f32,
+    link: Link,
     /// Its only row, if that is known.
-    pub(in crate::hnsw) row: Option<HeapTid>,
-    /// When it was read.
-    pub(in crate::hnsw) lsn: u64,
+    row: Option<HeapTid>,
+    /// LSN of its record when it was read.
+    lsn: u64,
 }
 
 impl Found {
-    /// What a search met, if it is a live node, and its only row is not marked as dead; or all the same with `killed`.
+    /// The node of a record that a search met, if the node is live and its only row is not marked
+    /// as dead, or `killed` is set.
     fn of(candidate: &Candidate, killed: bool) -> Option<Found> {
         let &Candidate {
             key,
@@ -198,122 +184,22 @@ impl Found {
     }
 }
 
-/// A node whose rows are being returned: those in its level-0 record first, then one extension after the other.
-struct Node {
-    link: Link,
-    /// Where the rows come from that were read last, and when they were read.
-    record: NodeRef,
-    lsn: u64,
-    next: NodeRef,
-    /// Extensions read so far, and their rows, for the case that VACUUM unlinks the next one: then the chain is read from its
-    /// start again.
-    met: HashSet<NodeRef>,
-    returned: HashSet<HeapTid>,
-    restarts: usize,
-}
-
-/// How often a chain is read again from its start before it counts as damaged.
-const RESTARTS: usize = 1000;
-
-impl Node {
-    /// A node whose first rows were read, and that has no others.
-    fn of(link: Link, lsn: u64) -> Node {
-        Node {
-            link,
-            record: link.node,
-            lsn,
-            next: NodeRef::NONE,
-            met: HashSet::new(),
-            returned: HashSet::new(),
-            restarts: 0,
-        }
-    }
-
-    fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, tids: &mut Tids) -> Result<Node> {
-        let (next, lsn) = graph.first_tids(link, |entry| tids.add(entry))?;
-        let mut node = Node {
-            next,
-            ..Node::of(link, lsn)
-        };
-        node.keep_new(tids)?;
-        Ok(node)
-    }
-
-    /// Reads the next rows; says whether there may be more.
-    fn read_on<S: PageStore>(&mut self, graph: &Graph<'_, S>, tids: &mut Tids) -> Result<bool> {
-        let Some(extension) = self.next.some() else {
-            return Ok(false);
-        };
-        graph.store.check_interrupts();
-        // One that was met before has been unlinked and used again since.
-        self.met.room(1)?;
-        let next = match self.met.insert(extension) {
-            true => graph.more_tids(self.link, extension, |entry| tids.add(entry))?,
-            false => None,
-        };
-        match next {
-            Some((next, lsn)) => {
-                self.next = next;
-                (self.record, self.lsn) = (extension, lsn);
-            }
-            None if self.restarts == RESTARTS => {
-                return corrupted(
-                    graph.space.layout.block(extension),
-                    "a node's TID extension is not its own",
-                );
-            }
-            None => {
-                self.restarts += 1;
-                self.met.clear();
-                (self.next, self.lsn) = graph.first_tids(self.link, |entry| tids.add(entry))?;
-                self.record = self.link.node;
-            }
-        }
-        self.keep_new(tids)?;
-        Ok(true)
-    }
-
-    /// Leaves the rows that were not returned yet, the first one last. Only a node with a chain has to remember them.
-    fn keep_new(&mut self, Tids { tids, .. }: &mut Tids) -> Result<()> {
-        if self.next != NodeRef::NONE || !self.returned.is_empty() {
-            self.returned.room(tids.len())?;
-            tids.retain(|&tid| self.returned.insert(tid));
-        }
-        tids.reverse();
-        Ok(())
-    }
-}
-
-/// Rows to be returned, next last.
-struct Tids {
-    tids: Vec<HeapTid>,
-    /// Whether those marked as dead are, too.
-    killed: bool,
-    /// How many were left out.
-    dead: u64,
-}
-
-impl Tids {
-    fn add(&mut self, entry: Entry) {
-        if self.killed || !entry.killed {
-            self.tids.push(entry.tid);
-        } else {
-            self.dead += 1;
-        }
-    }
-}
-
-/// Where a scan stands.
+/// State of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// No round was made.
     Start,
+    /// Rounds return nodes of the graph.
     Rounds,
+    /// Passes return the nodes that rounds did not.
     Passes,
+    /// Nodes held back by the strict order are returned.
     Late,
+    /// Rows without a place in the graph are returned, if any are wanted.
     End,
 }
 
-/// Live nodes that a round has met, and of these the ones within the radius.
+/// Number of live nodes that a round has met, and of nodes within the radius among them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
     live: usize,
@@ -326,14 +212,14 @@ pub struct Scan {
     limits: Limits,
     search: Search,
     phase: Phase,
-    /// Nodes to be returned, nearest last.
+    /// Nodes to return next, nearest last.
     ready: Vec<Found>,
-    /// Nodes that were found farther away than those: there may be others before them.
+    /// Nodes found farther away than the ready ones: nearer nodes may still come before them.
     farther: Vec<Found>,
     /// The node being returned.
-    node: Node,
-    /// Its rows that were read.
-    tids: Tids,
+    node: NodeRows,
+    /// Rows of that node that were read.
+    tids: Rows,
     /// The row returned last.
     returned: Option<Returned>,
     /// Nodes held back by the strict order.
@@ -341,21 +227,22 @@ pub struct Scan {
     /// Distance of the last node returned.
     last: f32,
     bounded: bool,
-    /// Nodes that the round has met.
+    /// Nodes met by the current round.
     round: Round,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
-    /// Nodes of a pass that are made ready next.
+    /// Number of nodes of a pass that are made ready next.
     chunk: usize,
-    /// The rows without a place in the graph that are being returned, and the kinds that are still to come.
+    /// The chain of rows without a place in the graph that is being returned; then the kinds that
+    /// remain.
     chain: Option<ChainScan>,
     kinds: std::array::IntoIter<Unplaced, 2>,
-    /// What was read besides the search.
+    /// Counters of reads outside the search.
     counts: Counts,
 }
 
 impl Scan {
-    /// A scan for the neighbours of a query.
+    /// A scan for the neighbors of a query.
     pub fn new(query: Query, limits: Limits) -> Scan {
         Scan {
             query,
@@ -368,18 +255,14 @@ impl Scan {
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
-            node: Node::of(
+            node: NodeRows::of(
                 Link {
                     node: NodeRef::NONE,
                     generation: 0,
                 },
                 0,
             ),
-            tids: Tids {
-                tids: Vec::new(),
-                killed: limits.killed,
-                dead: 0,
-            },
+            tids: Rows::new(limits.killed),
             returned: None,
             late: Vec::new(),
             last: f32::NEG_INFINITY,
@@ -393,7 +276,7 @@ impl Scan {
         }
     }
 
-    /// What the scan has done so far.
+    /// Counters of the scan so far.
     pub fn counts(&self) -> Counts {
         let mut counts = self.search.counts;
         counts += self.counts;
@@ -402,7 +285,7 @@ impl Scan {
         counts
     }
 
-    /// Whether a bound ended the scan before the index did.
+    /// Whether a bound set by the user ended the scan before the end of the index.
     pub fn was_bounded(&self) -> bool {
         self.bounded
     }
@@ -412,19 +295,19 @@ impl Scan {
         !self.ready.is_empty()
     }
 
-    /// Nodes that the first pass found and no round had met: where the rounds went on to the end ([`Rounds::All`]), those that the
-    /// graph does not lead to.
+    /// Number of nodes that the first pass found and no round had met: after all rounds
+    /// ([`Rounds::All`]), of nodes that the graph does not lead to.
     pub fn unmet(&self) -> usize {
         self.passes.as_ref().map_or(0, Passes::unmet)
     }
 
-    /// The block that named the row returned last.
+    /// The block of the record that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
         let node = self.node.link.node;
         graph.space.layout.block(self.returned.map_or(node, |row| row.record))
     }
 
-    /// The distance of the row returned last, and where it was read of.
+    /// The distance of the row returned last, and the record it was read from.
     pub fn returned(&self) -> Option<(f32, Returned)> {
         self.returned.map(|returned| (self.last, returned))
     }
@@ -443,7 +326,7 @@ impl Scan {
                 continue;
             }
             if let Some(found) = self.ready.pop() {
-                // Passes keep to the order themselves.
+                // Passes keep the order by themselves.
                 let by_graph = matches!(self.phase, Phase::Rounds | Phase::Late);
                 if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
                     self.late.try_push(found)?;
@@ -453,11 +336,11 @@ impl Scan {
                 self.node = match found.row {
                     Some(tid) => {
                         self.tids.tids.push(tid);
-                        Node::of(found.link, found.lsn)
+                        NodeRows::of(found.link, found.lsn)
                     }
                     None => {
                         self.counts.pages += 1;
-                        Node::read(graph, found.link, &mut self.tids)?
+                        NodeRows::read(graph, found.link, &mut self.tids)?
                     }
                 };
             } else if self.phase == Phase::End {
@@ -468,8 +351,8 @@ impl Scan {
         }
     }
 
-    /// The next of the rows without a place in the graph: after all that have one, and beyond a radius unless they are within it
-    /// (for PostgreSQL NaN is above all numbers).
+    /// The next row without a place in the graph. Such rows come after all others, and belong to a
+    /// scan with a radius only if they are within it (in PostgreSQL NaN is above all numbers).
     fn next_unplaced<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<Option<HeapTid>> {
         let is_within = self.limits.unplaced || self.limits.beyond == f32::INFINITY;
         if self.bounded || self.limits.iteration == Iteration::Off || !is_within {
@@ -484,7 +367,7 @@ impl Scan {
                 }
                 self.counts += chain.counts();
             }
-            // No condition on a distance that is NULL is true.
+            // No condition on a NULL distance is true.
             let has_radius = self.limits.beyond < f32::INFINITY;
             let next = self.kinds.find(|&kind| !has_radius || kind == Unplaced::Zero);
             self.chain = next.map(|kind| ChainScan::new(kind, self.limits.killed));
@@ -502,7 +385,7 @@ impl Scan {
                 let width = graph.beam_width(self.limits.width);
                 graph.search(&mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
-                // What many lead to may have crowded out what few do.
+                // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
@@ -534,7 +417,8 @@ impl Scan {
             }
             Phase::Rounds if self.is_pass_cheaper(graph)? => self.begin_passes()?,
             Phase::Rounds => {
-                // Rounds grow with what was met, so that a scan of everything takes time in proportion.
+                // Rounds grow with what was met, so that a scan of everything takes time in
+                // proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
                 self.round = Round::default();
                 if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
@@ -550,7 +434,7 @@ impl Scan {
                 self.take_nearest(chunk)?;
             }
             Phase::Passes => {
-                // The memory is the next pass's.
+                // The memory belongs to the next pass.
                 (self.ready, self.farther) = (Vec::new(), Vec::new());
                 let passes = self.passes.as_mut();
                 let next = match passes {
@@ -567,7 +451,8 @@ impl Scan {
                 }
             }
             Phase::Late => {
-                // A scan that a bound ended is not complete anyway: then the order is worth more than the rows.
+                // A scan that ended at a bound is not complete anyway: the order is worth more than
+                // the rows.
                 let late = std::mem::take(&mut self.late);
                 if !self.bounded {
                     self.make_ready(late);
@@ -579,7 +464,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether going on by the graph costs more than a pass over everything: at the latest when it has cost as much.
+    /// Whether another round costs more than a pass over all pages; true at the latest when the
+    /// rounds have cost as much as one pass.
     fn is_pass_cheaper<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<bool> {
         if self.limits.rounds == Rounds::All {
             return Ok(false);
@@ -592,7 +478,7 @@ impl Scan {
         Ok(is_cheaper && self.limits.allow_pass(graph)?)
     }
 
-    /// Leaves it to passes to return everything that was not returned, also of what rounds have met.
+    /// Begins passes that return all nodes not returned yet, including nodes that rounds have met.
     fn begin_passes(&mut self) -> Result<()> {
         let mut unreturned = VisitedSet::new();
         let found = [&mut self.ready, &mut self.farther, &mut self.late].map(std::mem::take);
@@ -611,13 +497,14 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether the last round has met more nodes beyond the radius than within: others are not expected there.
+    /// Whether at least half of the nodes that the last round met are beyond the radius: further
+    /// nodes within it are not expected.
     fn is_at_radius(&self) -> bool {
         let Round { live, within } = self.round;
-        self.limits.beyond < f32::INFINITY && live > 0 && 2 * within <= live
+        self.limits.beyond < f32::INFINITY && live > 0 && WITHIN_RADIUS * within <= live
     }
 
-    /// Takes over what a round found.
+    /// Takes over the results of a round.
     fn collect(&mut self) -> Result<()> {
         let beam = self.search.beam();
         self.farther.room(beam.len())?;
@@ -635,14 +522,14 @@ impl Scan {
         Ok(())
     }
 
-    /// Makes the nearest `count` of what was found ready.
+    /// Makes the nearest `count` of the nodes found ready.
     fn take_nearest(&mut self, count: usize) -> Result<()> {
         let Some(others) = self.farther.len().checked_sub(count).filter(|&others| others > 0) else {
             let found = std::mem::take(&mut self.farther);
             self.make_ready(found);
             return Ok(());
         };
-        // The nearest come to the end.
+        // The nearest go to the end.
         self.farther
             .select_nth_unstable_by(others - 1, |a, b| b.distance.total_cmp(&a.distance));
         let mut nearest = std::mem::take(&mut self.ready);
@@ -665,7 +552,7 @@ impl Scan {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// How wide the search of a scan is whose setting is `width`.
+    /// The width of the search of a scan with this setting.
     fn beam_width(&self, width: usize) -> usize {
         let shape = self.space.layout.shape;
         let (times, of) = match shape {

@@ -1,8 +1,10 @@
-//! Complete passes over the pages of an index: the nodes that a scan has not returned yet, nearest first.
+//! Complete passes over the pages of an index: they return the nodes that a scan has not returned
+//! yet, nearest first.
 //!
-//! A pass keeps the nearest nodes that fit its memory. If others are left, the next pass takes up behind the last of them, so any
-//! number of rows comes in order within a bounded memory. Every node that was there when the scan began is met by each pass
-//! (a TID never moves, a vector never changes), so none is lost between two passes and none comes twice.
+//! A pass keeps the nearest nodes that fit its memory. If others are left, the next pass begins
+//! after the last of the kept ones, so any number of rows comes in order within bounded memory.
+//! Each pass meets every node that existed when the scan began, because a TID never moves and a
+//! vector never changes: no node is lost between two passes, and none comes twice.
 
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
@@ -11,32 +13,31 @@ use crate::hnsw::scan::{Found, Limits};
 use crate::hnsw::search::Counts;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::scan::HELD_BACK_SHARE;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
-/// Share of the memory for nodes that come before those already returned: there are few.
-const HELD_BACK_SHARE: usize = 8;
-
-/// The place of a node in the order of passes: by distance, then by address, so that no two are equal.
+/// Place of a node in the order of passes: by distance, then by address, so that no two places are
+/// equal.
 fn place(distance: f32, node: NodeRef) -> u64 {
     let bits = distance.to_bits();
     let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     u64::from(ordered) << 32 | u64::from(node.0)
 }
 
-/// The first nodes of a range of places, as many as there is room for.
+/// The first nodes of a range of places, as many as there is memory for.
 struct Nearest {
     found: Vec<Found>,
     most: usize,
-    /// The range; what was left out for want of room begins at its end.
+    /// The range; nodes left out for want of memory begin at its end.
     start: u64,
     end: u64,
     left_out: bool,
 }
 
 impl Nearest {
-    /// Twice as many are held between two selections.
+    /// Up to twice as many are held between two selections.
     fn new(start: u64, end: u64, bytes: usize) -> Nearest {
         Nearest {
             found: Vec::new(),
@@ -75,15 +76,15 @@ impl Nearest {
 }
 
 /// The passes of a scan.
-pub(in crate::hnsw) struct Passes {
-    /// Records that the rounds before met, and of these the ones whose nodes were not returned.
+pub(super) struct Passes {
+    /// Records that the rounds met, and the ones among them with nodes that were not returned.
     met: VisitedSet,
     unreturned: VisitedSet,
-    /// Where the range of the next pass starts.
+    /// Start of the range of the next pass.
     start: u64,
     /// Nodes before this place are held back until all others are returned.
     held_back: u64,
-    /// Those, if the first pass had room for all of them.
+    /// The nodes before [`Passes::held_back`], if the first pass had memory for all of them.
     nearer: Option<Vec<Found>>,
     stage: Stage,
     /// Nodes that the first pass found and no round had met.
@@ -92,15 +93,20 @@ pub(in crate::hnsw) struct Passes {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The first pass, which also counts nodes that no round met.
     First,
+    /// A pass that continues the first one.
     Further,
+    /// The nodes before [`Passes::held_back`].
     HeldBack,
+    /// No pass is left.
     End,
 }
 
 impl Passes {
-    /// Passes that return what rounds which met these records did not, from a distance on; nearer nodes come last.
-    pub(in crate::hnsw) fn new(met: VisitedSet, unreturned: VisitedSet, from: f32) -> Passes {
+    /// Passes after rounds that met these records. They return all nodes except the returned ones,
+    /// from a distance on; nearer nodes come last.
+    pub(super) fn new(met: VisitedSet, unreturned: VisitedSet, from: f32) -> Passes {
         let start = if from == f32::NEG_INFINITY {
             0
         } else {
@@ -118,12 +124,12 @@ impl Passes {
     }
 
     /// Bytes of memory in use between passes.
-    pub(in crate::hnsw) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.met.bytes() + self.unreturned.bytes()
     }
 
     /// Nodes that the first pass found and no round had met.
-    pub(in crate::hnsw) fn unmet(&self) -> usize {
+    pub(super) fn unmet(&self) -> usize {
         self.unmet
     }
 
@@ -131,9 +137,9 @@ impl Passes {
         self.met.contains(node) && !self.unreturned.contains(node)
     }
 
-    /// The next nodes, in no order but nearer than any later ones; none if all were returned. The second value says whether a
-    /// bound that somebody set left out others.
-    pub(in crate::hnsw) fn next<S: PageStore>(
+    /// The next nodes, in no order but nearer than all later ones; none if all were returned. The
+    /// second value says whether a bound set by the user left nodes out.
+    pub(super) fn next<S: PageStore>(
         &mut self,
         graph: &Graph<'_, S>,
         query: &Query,
@@ -199,7 +205,7 @@ impl Passes {
 }
 
 impl Stage {
-    /// The stage of a pass that takes up where one of this stage ended.
+    /// The stage of a pass that continues one of this stage.
     fn again(self) -> Stage {
         match self {
             Stage::First => Stage::Further,
@@ -209,7 +215,9 @@ impl Stage {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Shows `f` the live nodes of a page that a scan may return, with their keys. No page is locked while `f` runs.
+    /// Passes `f` the live nodes of a page that a scan may return, with their keys.
+    ///
+    /// Locks: the page, shared, while it is read; none while `f` runs.
     fn live_nodes(
         &self,
         query: &Query,
@@ -246,7 +254,7 @@ impl<S: PageStore> Graph<'_, S> {
                     row: row.map(|row| row.tid),
                     lsn: record.lsn(),
                 };
-                // The radius is one of distances, not of their lower bounds.
+                // The radius bounds distances, not their lower bounds.
                 let is_beyond = !is_long && distance > limits.beyond;
                 if !is_beyond {
                     here.push((found, is_long));

@@ -1,7 +1,9 @@
-//! A scan with rows beside it: those of a transaction that are not in the graph yet (`txn`), in their place by distance.
+//! The merge of a graph scan with the transaction's staged rows (`txn`), which are not in the graph
+//! yet, in order of distance.
 //!
-//! They are those that there were when the scan began; later ones are beyond its snapshot. Some may get into the graph while the scan is under way, so
-//! what the graph returns is looked up among them: no row comes twice.
+//! The staged rows are the ones that existed when the scan began; later rows are invisible to its
+//! snapshot. Some may enter the graph while the scan is under way, so every row of the graph is
+//! looked up among them: no row comes twice.
 
 use std::collections::HashSet;
 
@@ -14,27 +16,29 @@ use crate::hnsw::search::Counts;
 use crate::storage::meta::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
 
-/// A scan of the graph and of rows beside it.
+/// A merged scan of the graph and of staged rows.
 pub struct MergedScan {
     scan: Scan,
-    /// The rows beside the graph that are still to be returned, nearest last.
+    /// Staged rows that are still to be returned, nearest last.
     rows: Vec<(f32, HeapTid)>,
-    /// All of them.
+    /// TIDs of all staged rows.
     tids: HashSet<HeapTid>,
     /// The graph's next row, and its distance.
     ahead: Option<(f32, Returned)>,
-    /// Whether the graph has no more.
+    /// Whether the graph has no more rows.
     drained: bool,
-    /// The row returned last, if the graph had it.
+    /// The row returned last, if it came from the graph.
     returned: Option<Returned>,
-    /// Its key, or that of a row beside the graph.
+    /// The key of the row returned last.
     key: f32,
 }
 
 impl MergedScan {
-    /// A scan of the graph, and of rows at these distances ([`crate::hnsw::heap_tids::unplaced`]: rows without one come last).
+    /// A scan of the graph merged with staged rows at these distances; rows without a distance come
+    /// last ([`crate::hnsw::heap_tids::unplaced`]).
     ///
     /// # Errors
+    ///
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
     pub fn new(scan: Scan, mut rows: Vec<(f32, HeapTid)>) -> Result<MergedScan> {
         rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
@@ -52,7 +56,7 @@ impl MergedScan {
         })
     }
 
-    /// Whether a bound ended the scan before the index did.
+    /// Whether a bound set by the user ended the scan before the end of the index.
     pub fn was_bounded(&self) -> bool {
         self.scan.was_bounded()
     }
@@ -62,23 +66,24 @@ impl MergedScan {
         self.scan.is_ready()
     }
 
-    /// What the scan of the graph has done so far.
+    /// Counters of the scan of the graph so far.
     pub fn counts(&self) -> Counts {
         self.scan.counts()
     }
 
-    /// The block that named the row returned last.
+    /// The block of the record that named the row returned last.
     pub fn block<S: PageStore>(&self, graph: &Graph<'_, S>) -> BlockNumber {
         self.returned
             .map_or_else(|| self.scan.block(graph), |row| graph.block(row.record))
     }
 
-    /// The row returned last, if the graph had it.
+    /// The row returned last, if it came from the graph.
     pub fn returned(&self) -> Option<Returned> {
         self.returned
     }
 
-    /// The key of the row returned last, which with [`crate::hnsw::distance_bounds::Keys::Least`] is a lower bound of its distance by the operator: not a number for a zero vector under cosine, none for
+    /// The key of the row returned last; with [`crate::hnsw::distance_bounds::Keys::Least`] a lower
+    /// bound of its distance by the operator. Not a number for a zero vector under cosine; none for
     /// a row without a vector.
     pub fn distance_at_least(&self) -> Option<f64> {
         if self.key.is_nan() {
@@ -103,15 +108,15 @@ impl MergedScan {
                 None => self.drained = true,
             }
         }
-        let beside = self.rows.last().map(|&(key, _)| key);
+        let staged = self.rows.last().map(|&(key, _)| key);
         let next = self
             .ahead
-            .take_if(|(key, _)| beside.is_none_or(|beside| key.total_cmp(&beside).is_lt()));
+            .take_if(|(key, _)| staged.is_none_or(|staged| key.total_cmp(&staged).is_lt()));
         self.returned = next.map(|(_, row)| row);
         let (key, tid) = match next {
             Some((key, row)) => (key, row.tid),
             None => match self.rows.pop() {
-                Some(beside) => beside,
+                Some(staged) => staged,
                 None => return Ok(None),
             },
         };

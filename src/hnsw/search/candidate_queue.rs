@@ -1,28 +1,34 @@
-//! The queue of a coded search: the nearest of what codes tell of, as many as the search is wide, visited or still to be.
+//! The candidate queue of a coded search: the `width` smallest estimates, popped or not.
 //!
-//! One record may be in it several times, estimated from several neighbours: the least estimate counts, since whoever pops it looks
-//! whether it was visited since (measured better than to look when it is pushed). What was popped stays, so that the queue's width bounds
-//! how many a search visits. That holds for repeated ones too, since what many lead to is settled (measured), but
-//! they get no more than two thirds of the queue (measured; half of it costs visits): where vectors come in groups whose members all lead to each other, little else would be in it.
+//! A record may be queued once for each neighbor that estimated it. Duplicates are dropped when
+//! they are popped, not when they are pushed, so that the smallest of several estimates counts
+//! (measured). A popped estimate keeps its place, so that the width bounds the number of visits.
+//! Popped duplicates keep their places too, because a record that many others lead to is settled
+//! (measured), but they fill at most two thirds of the queue ([`REPEATED_SHARE`]): in groups whose
+//! members all lead to each other they would fill it otherwise.
 //!
-//! A search pushes many estimates and pops few, so only the nearest few are kept in order. Of the others it is enough to know
-//! a bound that the queue's worst is not beyond; it is found anew when half as many as the queue is wide have come. Whether
-//! what is popped is among the `width` nearest is decided when it is popped: all that is nearer was popped before.
+//! Only the nearest few estimates are in order, because a search pushes many and pops few. For the
+//! others a bound suffices that the queue's worst does not exceed; it is found anew when half as
+//! many estimates as the queue is wide have come. Membership in the nearest `width` is decided when
+//! an estimate is popped, because all nearer ones were popped before.
 
 use crate::error::Result;
 use crate::fallible::Room;
+use crate::hnsw::tuning::search::REPEATED_SHARE;
 use crate::storage::{Link, NodeRef};
 
-/// Estimates that are kept in order: a few visits' worth.
+/// Number of estimates that are in order: about as many as a few visits push.
 const HEAD: usize = 32;
 
-/// An estimated record in one word, which orders as the estimate does: in 24 bits of it, which err far less than it does itself. Then come the
-/// generation (8 bits) and the record (32).
+/// An estimate and its record in one word, which orders as the estimate does: 24 bits of the
+/// distance, which err far less than the estimate; then the generation (8 bits) and the record
+/// (32).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Estimate(u64);
 
 impl Estimate {
-    /// A record to be visited; what is not a number comes first, so that it is visited rather than lost.
+    /// An estimate of a record. A distance that is not a number comes first, so that the record is
+    /// visited rather than lost.
     #[inline]
     pub fn new(distance: f32, link: Link) -> Estimate {
         let key = u64::from(key(distance) | u32::from(link.generation));
@@ -38,22 +44,22 @@ impl Estimate {
         }
     }
 
-    /// What the estimate orders by.
+    /// The part that orders estimates.
     #[inline]
     fn key(self) -> u32 {
         (self.0 >> 32) as u32 & KEY
     }
 
-    /// Orders by record, and the estimates of a record by distance.
+    /// A key that orders by record, and the estimates of one record by distance.
     pub fn by_record(self) -> u64 {
         self.0.rotate_left(32)
     }
 }
 
-/// The bits of an estimate that count.
+/// The bits of an estimate that belong to its distance.
 const KEY: u32 = !0xff;
 
-/// Orders as the distance does.
+/// The key of a distance; keys order as distances do.
 #[inline]
 fn key(distance: f32) -> u32 {
     let bits = distance.to_bits();
@@ -61,7 +67,7 @@ fn key(distance: f32) -> u32 {
     if distance.is_nan() { 0 } else { ordered & KEY }
 }
 
-/// The distance of a key that is nearest to zero; not a number for that of what is none.
+/// The distance nearest to zero that has this key; not a number for the key of one that is none.
 fn distance(key: u32) -> f32 {
     f32::from_bits(match key {
         0 => f32::NAN.to_bits(),
@@ -70,30 +76,31 @@ fn distance(key: u32) -> f32 {
     })
 }
 
-/// How many come before it is worth while to sort out those that are of no use.
+/// Number of estimates at which a queue that has `count` useful ones drops the others.
 fn half_more(count: usize) -> usize {
     count + (count / 2).max(HEAD / 2)
 }
 
-/// The nearest estimates.
+/// The smallest estimates of a search.
 #[derive(Default)]
 pub struct CandidateQueue {
-    /// The nearest of those not popped yet, nearest last.
+    /// The smallest estimates that were not popped, the smallest last.
     head: Vec<Estimate>,
-    /// The others, in no order.
+    /// The other estimates that were not popped, in no order.
     rest: Vec<Estimate>,
-    /// The keys of those popped, in no order but for the last one.
+    /// The keys of popped estimates, in no order except for the last one.
     popped: Vec<u32>,
     width: usize,
-    /// What is at or above it is not among the nearest; not a number while that may be anything.
+    /// Estimates at or above this distance are not among the nearest; not a number while any may
+    /// be.
     bound: f32,
     /// The number of estimates at which the bound is found anew.
     shrink_at: usize,
-    /// Whether any was let go.
+    /// Whether any estimate was dropped or spilled.
     overflowed: bool,
-    /// Popped ones that turned out to be repeated.
+    /// Number of popped estimates that were duplicates.
     repeated: usize,
-    /// What fell out of the queue without being popped, if it is kept.
+    /// Estimates that left the queue without being popped, if they are kept.
     spilled: Option<Vec<Estimate>>,
     keys: Vec<u32>,
 }
@@ -111,27 +118,29 @@ impl CandidateQueue {
         self.repeated = 0;
     }
 
-    /// Forgets what was spilled, and spills nothing from here on.
+    /// Drops the spilled estimates; the queue spills none from here on.
     pub fn reset(&mut self) {
         self.spilled = None;
     }
 
-    /// From here on nothing is lost: says where to put what the queue cannot hold.
+    /// Keeps every estimate from here on; returns the list for estimates that the queue cannot
+    /// hold.
     pub fn keep(&mut self) -> &mut Vec<Estimate> {
         self.spilled.get_or_insert_default()
     }
 
-    /// Whether nothing is lost.
+    /// Whether estimates that the queue cannot hold are kept.
     #[inline]
     pub fn keeps(&self) -> bool {
         self.spilled.is_some()
     }
 
-    /// Makes room for so many estimates, and for all that there are then to be popped: none of these takes memory.
+    /// Makes room for `more` estimates, and for popping all of them: neither takes memory
+    /// afterwards.
     #[inline]
     pub fn room(&mut self, more: usize) -> Result<()> {
         let all = self.len() + more;
-        // A few of the others may be in order.
+        // Some of the others may move to the head.
         let others = self.rest.len() + more + HEAD;
         let has_room = others <= self.rest.capacity()
             && all <= self.popped.capacity().min(self.keys.capacity())
@@ -141,14 +150,14 @@ impl CandidateQueue {
 
     #[inline(never)]
     fn make_room(&mut self, all: usize, others: usize) -> Result<()> {
-        // What is let go is spilled.
+        // Dropped estimates are spilled.
         self.spilled.as_mut().map_or(Ok(()), |spilled| spilled.room(others))?;
         self.rest.room(others - self.rest.len())?;
         self.popped.room(all.saturating_sub(self.popped.len()))?;
         self.keys.room(all.saturating_sub(self.keys.len()))
     }
 
-    /// Takes all that was kept and is not popped.
+    /// Takes all estimates that were kept and not popped.
     pub fn take(&mut self) -> Result<Vec<Estimate>> {
         let mut all = self.spilled.replace(Vec::new()).unwrap_or_default();
         all.room(self.head.len() + self.rest.len())?;
@@ -157,14 +166,14 @@ impl CandidateQueue {
         Ok(all)
     }
 
-    /// Makes room for one more.
+    /// Widens the queue by one.
     pub fn widen(&mut self) {
         self.width += 1;
         self.check_room();
         self.shrink_at = self.shrink_at.max(half_more(self.width));
     }
 
-    /// Whether there was more than the queue can hold, or may have been.
+    /// Whether the queue had, or may have had, more estimates than it can hold.
     pub fn is_full(&self) -> bool {
         self.overflowed || self.len() >= self.width
     }
@@ -173,7 +182,7 @@ impl CandidateQueue {
         self.head.len() + self.rest.len() + self.popped.len()
     }
 
-    /// What an estimate has to be below to be of use; not a number if any may be, or is to be spilled.
+    /// The bound below which an estimate is useful; not a number if any may be, or all are kept.
     #[inline]
     pub fn worst(&self) -> f32 {
         if self.keeps() { f32::NAN } else { self.bound }
@@ -198,7 +207,7 @@ impl CandidateQueue {
         }
     }
 
-    /// Finds the bound, and lets go of what is beyond it.
+    /// Finds the bound, and drops or spills the estimates beyond it.
     #[inline(never)]
     fn shrink(&mut self) {
         self.keys.clear();
@@ -217,11 +226,11 @@ impl CandidateQueue {
             }
             stays
         });
-        // Many may be as far as the worst.
+        // Many estimates may be equal to the worst.
         self.shrink_at = half_more(self.len().max(self.width));
     }
 
-    /// The nearest estimate that was not popped before, if it is among as many as the queue is wide.
+    /// The smallest estimate that was not popped, if it is among the smallest `width` of all.
     #[inline]
     pub fn pop(&mut self) -> Option<Estimate> {
         if self.head.is_empty() {
@@ -229,7 +238,7 @@ impl CandidateQueue {
         }
         let key = self.head.last()?.key();
         if self.popped.len() >= self.width {
-            // Repeated estimates may come nearer than what was popped before.
+            // A duplicate may be smaller than estimates that were popped before.
             let nearer = self.popped.iter().filter(|&&popped| popped <= key).count();
             if nearer >= self.width {
                 return None;
@@ -239,7 +248,7 @@ impl CandidateQueue {
         self.head.pop()
     }
 
-    /// Those that are popped next, if nothing nearer comes, as far as they are in order.
+    /// The estimates that are popped next unless smaller ones come, as far as they are in order.
     #[inline]
     pub fn next(&self, count: usize) -> impl Iterator<Item = Estimate> + '_ {
         self.head.iter().rev().take(count).copied()
@@ -254,10 +263,12 @@ impl CandidateQueue {
         self.head.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// Says that what was popped last, with nothing pushed since, had been visited before.
+    /// Tells the queue that the record popped last had been visited; nothing may have been pushed
+    /// since.
     #[inline]
     pub fn note_repeated(&mut self) {
-        if 3 * self.repeated < 2 * self.width {
+        let (part, of) = REPEATED_SHARE;
+        if of * self.repeated < part * self.width {
             self.repeated += 1;
         } else {
             self.popped.pop();
@@ -265,7 +276,8 @@ impl CandidateQueue {
         }
     }
 
-    /// Takes the bound away if there is room for what is beyond it. As long as there is none, what is in the queue is below it.
+    /// Removes the bound if there is room beyond it. While there is none, the estimates of the
+    /// queue are below it.
     #[inline]
     fn check_room(&mut self) {
         if self.len() < self.width {
@@ -334,7 +346,8 @@ mod tests {
         assert_eq!(Estimate::new(-3.5, link).link(), link);
     }
 
-    /// The rule in its plainest form: all estimates in order, and the nearest that is not popped among the first `width`.
+    /// The rule in its plainest form: all estimates in order, and the first not popped among
+    /// `width`.
     struct Plain(Vec<(Estimate, bool)>, usize);
 
     impl Plain {
@@ -350,7 +363,7 @@ mod tests {
         }
     }
 
-    /// What a visit tells of: ever fewer are near, as in a search.
+    /// The estimates of a visit: ever fewer are near, as in a search.
     fn visit(random: &mut SmallRng, step: usize, mut push: impl FnMut(f32, u32)) {
         for lane in 0..random.random_range(0..33) {
             push(random.random::<f32>() * 1000.0 + step as f32, (step * 33 + lane) as u32);
@@ -381,7 +394,8 @@ mod tests {
         }
     }
 
-    /// Where repeated ones go and dead ones make room, what was let go before does not come back, but what comes is not refused.
+    /// Where duplicates leave and dead nodes widen the queue, dropped estimates do not come back,
+    /// but new ones are not refused.
     #[test]
     fn while_there_is_room_nothing_is_refused() {
         let mut random = SmallRng::seed_from_u64(13);

@@ -1,22 +1,26 @@
-//! Best-first search of a level whose records have codes of their neighbours.
+//! Best-first search of a level whose records have codes of their neighbors.
 //!
-//! A visit reads one record: its own distance is exact, those of its neighbours are estimated from their codes, all in one pass, and
-//! the estimates that beat the queue's worst enter it. Of a record very near the query they are made of the difference to it ([`Space::near`]). The next visits are popped a few ahead of their turn, so that their pages are
-//! pinned, and on their way into the processor's cache, when it comes.
+//! A visit reads one record. Its own distance is exact; the distances of its neighbors are
+//! estimated from their codes in one pass, and estimates below the candidate queue's worst enter
+//! the queue. Neighbors of a record very near the query are estimated from the difference of query
+//! and record ([`Space::near`]). Visits are popped a few ahead of their turn, so that their pages
+//! are pinned and on the way into the processor's cache when the turn comes.
 //!
-//! What a search visited are its results. What it only estimated is forgotten; a search that is to go on reads the codes of what it visited
-//! once more, and from then on spills all estimates that do not enter the queue.
+//! The visited records are the results. Estimates of other records are forgotten; a search that
+//! goes on reads the codes of its visited records once more, and from then on spills all estimates
+//! that do not enter the queue.
 
 use std::collections::VecDeque;
 
 use super::candidate_queue::{CandidateQueue, Estimate};
-use super::{Candidate, DEAD_BOUND, Search};
+use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::space::{Near, Query, Space};
+use crate::hnsw::tuning::search::{DEAD_BOUND, UNGUIDED_BOUND};
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::query_table::Table;
 use crate::quantize::rabitq::{Factors, LANES};
@@ -27,15 +31,11 @@ use crate::storage::{Link, PageStore};
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 const AHEAD: usize = 4;
 
-/// Where squared distances are so large or so small that codes tell nothing of them, a search
-/// visits this many times as many as it is wide.
-const UNGUIDED_BOUND: usize = 16;
-
-/// What a coded search knows besides its results.
+/// State of a coded search besides its results.
 #[derive(Default)]
 pub struct Coded {
     pub(super) queue: CandidateQueue,
-    /// Estimates spilled when the same record was last sought among them.
+    /// Number of spilled estimates after the last removal of duplicates.
     settled: usize,
     near: Near,
 }
@@ -46,7 +46,7 @@ impl Coded {
         self.settled = 0;
     }
 
-    /// Takes the nearest of what was kept, as many as a queue of this width holds.
+    /// Takes the smallest of the kept estimates, as many as a queue of this width holds.
     fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Result<Vec<Estimate>> {
         let mut estimates = self.queue.take()?;
         estimates.retain(|estimate| is_new(estimate.link()));
@@ -85,10 +85,10 @@ fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
     squares
 }
 
-/// Estimates the distances of a record's neighbours, and shows `f` those that are not at or above `worst` (all, if that is not a
-/// number). `near` is [`Space::near`].
+/// Estimates the distances of a record's neighbors, and passes `f` the estimates below `worst`
+/// (all, if that is not a number). `near` is [`Space::near`].
 #[inline]
-fn estimate_neighbours(
+fn estimate_neighbors(
     space: &Space,
     query: &Query,
     near: Option<&Table>,
@@ -137,14 +137,14 @@ fn estimate_neighbours(
     }
 }
 
-/// Whether this is an inner product beyond the range of sums: the factors that belong to it are
-/// not.
+/// Whether a distance is an inner product beyond the range of sums; the factors of its codes are
+/// within the range.
 fn is_huge_product(space: &Space, distance: f32) -> bool {
     !order_key::is_estimate(distance) && space.parameters.metric == Metric::InnerProduct
 }
 
-/// Whether what belongs to a node at this distance has to be estimated in f64. Where squared
-/// distances vanish, so do the offsets of codes, and nothing is gained.
+/// Whether neighbors of a node at this distance have to be estimated in f64. Where squared
+/// distances vanish, the offsets of codes do too, and f64 gains nothing.
 #[inline]
 fn is_wide(space: &Space, distance: f32) -> bool {
     !order_key::is_sum(distance)
@@ -159,7 +159,7 @@ fn wide_estimate(space: &Space, query: &Query, record: &Record<'_>, distance: f3
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Visits records, nearest first, until all of the queue are.
+    /// Visits the records of the queue, nearest first, until the queue has none left.
     pub(super) fn visit_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
         let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
         search.coded.queue.room(0)?;
@@ -190,7 +190,10 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Reads a record and pushes its neighbours; a stale link to it is nothing.
+    /// Reads a record and pushes its neighbors; ignores a stale link.
+    ///
+    /// Locks: the record's page, and with overflow records their pages, shared, one at a time; on
+    /// return: none.
     fn visit(&self, search: &mut Search, query: &Query, level: u8, link: Link, pin: S::Pin<'_>) -> Result<()> {
         let block = self.space.layout.block(link.node);
         let slot = self.space.layout.slot(link.node);
@@ -208,7 +211,8 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Takes a record that was just read among the results; a stale link to it is nothing.
+    /// Adds a record that was just read to the results, and its neighbors to the queue; ignores a
+    /// stale link.
     #[inline]
     pub(super) fn take(
         &self,
@@ -219,7 +223,7 @@ impl<S: PageStore> Graph<'_, S> {
         record: &Record<'_>,
         distance: impl FnOnce() -> f32,
     ) -> Result<()> {
-        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        // Marked as met only now: a stale link must not hide the record that uses the slot today.
         if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
             return Ok(());
         }
@@ -246,17 +250,17 @@ impl<S: PageStore> Graph<'_, S> {
         if live {
             search.live += 1;
         } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
-            search.coded.queue.widen(); // Dead nodes are ways, not results.
+            search.coded.queue.widen(); // Dead nodes lead on but are no results.
         }
         let is_guided = order_key::is_sum(distance) || is_huge_product(&self.space, distance);
         if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
-            search.coded.queue.widen(); // Neighbours have all to be read, as in a plain search.
+            search.coded.queue.widen(); // All neighbors have to be read, as in a plain search.
         }
         let node = link.node;
         let Coded { queue, near, .. } = &mut search.coded;
         let visited = &search.visited;
         let near = self.space.near(query, record.vector(), distance, near);
-        estimate_neighbours(&self.space, query, near, record, distance, queue.worst(), |estimate| {
+        estimate_neighbors(&self.space, query, near, record, distance, queue.worst(), |estimate| {
             if !visited.contains(estimate.link().node) {
                 queue.push(estimate);
             }
@@ -283,17 +287,18 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Goes on where a search of level 0 ended. Says whether there was anything left.
+    /// Continues a search of level 0 with a beam of `width`; says whether any record was left to
+    /// visit.
     pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
         if !search.coded.queue.keeps() {
             if !search.coded.queue.is_full() {
-                // Nothing was let go: all that is met has been visited.
+                // No estimate was dropped: all records met have been visited.
                 search.start(width);
                 return Ok(false);
             }
             search.coded.queue.keep();
             for candidate in std::mem::take(&mut search.beam) {
-                self.spill_neighbours(search, query, &candidate)?;
+                self.spill_neighbors(search, query, &candidate)?;
                 self.store.check_interrupts();
             }
         }
@@ -306,7 +311,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(found)
     }
 
-    fn spill_neighbours(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
+    fn spill_neighbors(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
         self.read(candidate.link.node, |record| {
             search.counts.pages += 1;
             if record.is(candidate.link.generation, 0) {
@@ -314,7 +319,7 @@ impl<S: PageStore> Graph<'_, S> {
                 let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
                 spilled.room(record.link_count())?;
                 let near = self.space.near(query, record.vector(), distance, near);
-                estimate_neighbours(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
+                estimate_neighbors(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
                     if !visited.contains(estimate.link().node) {
                         spilled.push(estimate);
                     }

@@ -1,13 +1,14 @@
-//! The way out of a crowd: a cluster that is not the query's.
+//! The way out of a crowd: a cluster in which a search ends although the query is far from it.
 //!
 //! Nodes of a tight cluster link to each other and to hardly anything else, least of all where rows
 //! came one cluster after the other. A search that descends into a cluster far from the query finds
-//! as many nodes as it is wide there, and ends. Its results show it: all are about as far from the
-//! query, and much nearer to each other. Such a search is made once more, with level 1 searched as
-//! wide, and level 0 entered from everything found there and from the nearest result of before:
-//! level 1 has so few nodes of each cluster that a wide beam holds many clusters.
+//! as many nodes there as it is wide, and ends. Its results show it: all are about as far from the
+//! query, and much nearer to each other. Such a search is repeated, with level 1 searched as wide,
+//! and level 0 entered from all nodes found there and from the nearest result of before: level 1
+//! has so few nodes of each cluster that a wide beam holds many clusters.
 //!
-//! hnswlib and the paper have nothing of the kind (docs/design.md, *Crowds*, has both figures).
+//! hnswlib and the paper have nothing of the kind (docs/measurements.md, *Crowds*, has figures of
+//! both).
 
 use super::Search;
 use crate::distance::Metric;
@@ -15,21 +16,8 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::space::{Point, Query, Space};
+use crate::hnsw::tuning::search::{APART, LEAST_SPREAD, RANK, SPREAD};
 use crate::storage::{Link, PageStore};
-
-/// The result that is compared with the nearest one: clusters of so many nodes are seen.
-const RANK: usize = 10;
-
-/// Two nodes so many times as near to each other as to the query are in a crowd (measured: no query
-/// of text384, sift128 and deep1536 is in one; clusters whose distance is four times their width are).
-const APART: f64 = 2.8;
-
-/// Distances of a crowd's nodes differ by so much at the most, relative to the nearest one: by the
-/// triangle inequality by 1 / APART; of a ball in many dimensions by about 1 / sqrt(dimensions),
-/// since nearly all of it lies across the direction to the query. A cluster has fewer dimensions
-/// than its space, so there is a least one.
-const SPREAD: f64 = 1.0;
-const LEAST_SPREAD: f64 = 0.12;
 
 /// Memory that is reused.
 #[derive(Default)]
@@ -39,8 +27,8 @@ pub(super) struct Crowd {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Searches once more where a search of level 0 ended in a crowd: from the `entries` nearest nodes
-    /// of level 1, and from the nearest one that it found.
+    /// Repeats a search of level 0 that ended in a crowd, from the `entries` nearest nodes of level
+    /// 1 and from the nearest result.
     pub(in crate::hnsw) fn leave_crowd(
         &self,
         search: &mut Search,
@@ -59,7 +47,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// The nearest result, if results are a crowd.
+    /// The nearest result, if the results are a crowd.
     fn nearest_of_crowd(&self, search: &mut Search, query: &Query) -> Result<Option<Link>> {
         let Search {
             beam, crowd, counts, ..
@@ -81,17 +69,18 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// Where a search enters a level.
+/// The records from which a search enters a level.
 #[derive(Clone, Copy)]
 pub(super) struct Entries {
-    /// At so many of the nearest nodes of the level above, which is searched as wide.
+    /// Number of the nearest nodes of the level above to enter at; the level above is searched as
+    /// wide.
     pub(super) above: usize,
-    /// At this record too.
+    /// A record to enter at as well.
     pub(super) also: Option<Link>,
 }
 
 impl Entries {
-    /// At the nearest node.
+    /// Entry at the nearest node alone.
     pub(super) const NEAREST: Entries = Entries { above: 1, also: None };
 
     fn of_crowd(nearest: Link, above: usize) -> Entries {
@@ -103,20 +92,21 @@ impl Entries {
 }
 
 impl Space {
-    /// Whether nodes at these keys may be in a crowd. It saves reading most that are not.
+    /// Whether nodes with these keys may be in a crowd; spares reading most nodes that are not.
     fn may_be_crowd(&self, nearest: f32, other: f32) -> bool {
         let spread = (SPREAD / f64::from(self.parameters.shape.dimensions).sqrt()).clamp(LEAST_SPREAD, 1.0 / APART);
         let farthest = order_key::sum(nearest) * self.ratio(1.0 + spread);
         self.parameters.metric == Metric::InnerProduct || order_key::sum(other) <= farthest
     }
 
-    /// Whether `a`, at this key of the query, and `b` are in a crowd.
+    /// Whether `a`, which has this key, and `b` are in a crowd.
     fn is_crowd(&self, query: &Query, distance: f32, a: &Point, b: &Point) -> bool {
         let [from_query, between, square] = [distance, self.between(a, b), self.between(a, a)].map(order_key::sum);
         if self.parameters.metric != Metric::InnerProduct {
             return between * self.ratio(APART) < from_query;
         }
-        // Inner products are no distances, and the length of a query is of no matter: that of `a` is as good as any.
+        // Inner products are no distances, and the length of a query does not change their order:
+        // the length of `a` serves as well as any.
         let square = -square;
         let from_query = 2.0 * (square + from_query * square.sqrt() / self.length(query));
         let between = square - order_key::sum(self.between(b, b)) + 2.0 * between;

@@ -1,11 +1,12 @@
 //! Best-first search of one level, and the descent to it.
 //!
-//! In a coded index ([`coded`]) what is met is estimated, and what is visited is the result. In a plain one ([`plain`]) everything
-//! that is met is read.
+//! A coded index ([`coded`]) estimates the distances of records that the search meets; the visited
+//! records are the result. A plain index ([`plain`]) reads every record that the search meets.
 
 mod candidate_queue;
 mod coded;
 mod crowd;
+pub(in crate::hnsw) mod deferred_links;
 mod plain;
 pub(in crate::hnsw) mod visited_set;
 
@@ -13,27 +14,23 @@ use std::collections::VecDeque;
 
 use coded::Coded;
 use crowd::{Crowd, Entries};
+use deferred_links::DeferredLinks;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::insert::batch::DeferredLinks;
 use crate::hnsw::neighbors::selection::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::search::{DEAD_BOUND, WALK_BOUND};
 use crate::storage::meta::{EntryPoint, META_BLOCK};
 use crate::storage::record::{Entry, Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
 
-/// How often a search starts again because its way was freed, before the index counts as corrupted.
+/// Restarts of a search after a record on its way was freed, beyond which the index counts as
+/// corrupted.
 const RETRIES: usize = 1000;
-
-/// The beam never holds more than this many times its width, dead nodes included.
-const DEAD_BOUND: usize = 4;
-
-/// A walk through dead records reads at most this many times as many as it looks for live ones.
-const WALK_BOUND: usize = 16;
 
 /// A record that a search has met.
 #[derive(Debug, Clone, Copy)]
@@ -44,46 +41,47 @@ pub struct Candidate {
     pub key: f32,
     /// The record.
     pub link: Link,
-    /// Whether it is a live node, one that may be linked to.
+    /// Whether it is a live node, to which links may lead.
     pub live: bool,
-    /// Its row, if it is a level-0 record of a node that has one only. A snapshot that sees the row may hold its TID for any time.
+    /// The only row of its node, in a level-0 record of a node with one row. A snapshot that sees
+    /// the row may hold its TID for any time.
     pub row: Option<Entry>,
-    /// When it was read ([`crate::storage::record::Record::lsn`]).
+    /// The record's LSN when it was read ([`crate::storage::record::Record::lsn`]).
     pub lsn: u64,
     /// The node's record one level down.
     below: NodeRef,
     /// Whether its links were followed.
     expanded: bool,
-    /// Where its links start in [`Search::links`], and how many they are; `None` if they have to be read again.
+    /// Start and number of its links in [`Search::links`]; `None` if they have to be read again.
     links: Option<(u32, u8)>,
 }
 
-/// What searches have done, for who wants to know.
+/// Counters of searches, for statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records visited, on all levels.
     pub visited: u64,
     /// Distances estimated from codes.
     pub estimates: u64,
-    /// Pages read, one as often as it was.
+    /// Pages read; a page counts each time.
     pub pages: u64,
-    /// Overflow records of vectors among them.
+    /// Overflow records of vectors among the pages.
     pub overflows: u64,
-    /// Rows left out because they are marked as dead to everyone.
+    /// Rows left out because they are marked as dead to every snapshot.
     pub dead_rows: u64,
     /// Passes over all pages.
     pub passes: u64,
 }
 
 impl Counts {
-    /// Notes that a record was read for its distance.
+    /// Counts a record that was read for its distance.
     #[inline]
     pub(in crate::hnsw) fn add_record(&mut self, record: &Record<'_>, has_overflows: bool) {
         self.pages += 1;
         if has_overflows && matches!(record.state(), State::Node | State::Dead) {
             let overflows = record.overflows().count() as u64;
             self.overflows += overflows;
-            // The record is read once more behind them.
+            // The record is read once more after them.
             self.pages += overflows + u64::from(overflows > 0);
         }
     }
@@ -100,28 +98,29 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// A vector that is all that is wanted if it is met, in a live record on level 0.
+/// A vector that a search looks for: a live record with it on level 0 ends the search.
 struct Sought {
-    /// Its distance; not a number while nothing is sought.
+    /// The vector's order key; not a number while no vector is sought.
     distance: f32,
-    /// Its bytes, as many as a record has.
+    /// The vector's first bytes, as many as a record has.
     start: Vec<u8>,
-    /// The record.
+    /// The record with that vector.
     found: Option<Link>,
 }
 
 impl Sought {
-    /// Looks whether a live record is it.
+    /// Compares a live record with the sought vector.
     #[inline]
     fn look(&mut self, link: Link, record: &Record<'_>, distance: f32) {
-        // Many may be at that distance: all are as far from a zero vector under inner product.
+        // Many records may be at that distance: under inner product all are as far from a zero
+        // vector.
         if distance == self.distance && record.level() == 0 && record.vector() == self.start {
             self.found = self.found.or(Some(link));
         }
     }
 }
 
-/// The state of a search; its memory is reused from one search to the next.
+/// The state of a search; its memory is reused by the next search.
 pub struct Search {
     visited: VisitedSet,
     /// Plain: the nearest records met; coded: the records visited.
@@ -129,28 +128,28 @@ pub struct Search {
     width: usize,
     /// Live candidates in the beam.
     live: usize,
-    /// Plain: no candidate before this one is unexpanded.
+    /// Plain: all candidates before this one are expanded.
     next: usize,
-    /// Plain: links of candidates in the beam, copied while their page was read anyway.
+    /// Plain: links of candidates in the beam, copied while their page was read.
     links: Vec<Link>,
     /// Plain: links under expansion.
     pending: Vec<Link>,
-    /// Plain: what did not fit the beam.
+    /// Plain: candidates that did not fit the beam.
     rest: Vec<Candidate>,
     keep_rest: bool,
-    /// Form of the candidates' keys.
+    /// Form of the keys of candidates.
     keys: Keys,
     sought: Sought,
-    /// Links that are put off, but followed.
+    /// Deferred links, which the search follows.
     pub(in crate::hnsw) deferred: DeferredLinks,
     coded: Coded,
     crowd: Crowd,
-    /// What it has done since it was made.
+    /// Counters since the search was made.
     pub(in crate::hnsw) counts: Counts,
 }
 
 impl Search {
-    /// A search that drops what does not fit the beam.
+    /// A search that drops candidates that do not fit the beam.
     pub fn new() -> Search {
         Search {
             visited: VisitedSet::new(),
@@ -175,7 +174,7 @@ impl Search {
         }
     }
 
-    /// A search that can go on: see [`Graph::resume`].
+    /// A search that can continue: see [`Graph::resume`].
     pub fn resumable() -> Search {
         Search {
             keep_rest: true,
@@ -183,7 +182,7 @@ impl Search {
         }
     }
 
-    /// As it is, with keys of this form.
+    /// The same search, with keys of this form.
     pub(in crate::hnsw) fn with_keys(self, keys: Keys) -> Search {
         Search { keys, ..self }
     }
@@ -196,7 +195,7 @@ impl Search {
         self.start(1);
     }
 
-    /// Empties the beam for a search of the next level or round, `width` wide.
+    /// Empties the beam for a search of the next level or round with a beam of `width`.
     fn start(&mut self, width: usize) {
         self.beam.clear();
         self.links.clear();
@@ -207,26 +206,26 @@ impl Search {
         self.coded.queue.start(width);
     }
 
-    /// From here on a search ends where it meets a live record of level 0 with this vector, which is at this distance; `start` is as much of it
-    /// as a record has.
+    /// Makes searches end where they meet a live record of level 0 with this vector, which has this
+    /// order key; `start` is the part of the vector that a record has.
     pub(in crate::hnsw) fn seek(&mut self, distance: f32, start: &[u8]) {
         self.sought.distance = distance;
         self.sought.start.clear();
         self.sought.start.extend_from_slice(start);
     }
 
-    /// From here on a search seeks nothing of the kind.
+    /// Makes searches seek no vector.
     pub(in crate::hnsw) fn seek_nothing(&mut self) {
         self.sought.distance = f32::NAN;
     }
 
-    /// What the last search ended at, if it found what it sought.
+    /// The record with the sought vector, if the last search met it.
     pub(in crate::hnsw) fn found(&self) -> Option<Link> {
         self.sought.found
     }
 
-    /// The records found, nearest first: after a plain search at most as many live ones as it was wide, after a coded one all that it
-    /// visited.
+    /// The records found, nearest first: of a plain search at most `width` live ones, of a coded
+    /// one all that it visited.
     pub fn beam(&self) -> &[Candidate] {
         &self.beam
     }
@@ -245,7 +244,7 @@ impl Search {
             + self.beam.capacity() * size_of::<Candidate>()
     }
 
-    /// Takes the records met, and forgets everything else.
+    /// Takes the set of records met, and resets the search; the counters stay.
     pub(in crate::hnsw) fn take_met(&mut self) -> VisitedSet {
         let counts = self.counts;
         let search = std::mem::take(self);
@@ -253,7 +252,7 @@ impl Search {
         search.visited
     }
 
-    /// Takes everything that was met and did not fit the beam.
+    /// Takes the candidates that did not fit the beam.
     pub fn take_rest(&mut self) -> Vec<Candidate> {
         std::mem::take(&mut self.rest)
     }
@@ -263,12 +262,12 @@ impl Search {
         self.live
     }
 
-    /// Whether it met dead records, and may not have met all that is live for them.
+    /// Whether the search met dead records and may have missed live ones because of them.
     pub(in crate::hnsw) fn is_among_dead(&self) -> bool {
         self.is_full() && self.live < self.beam.len()
     }
 
-    /// Whether there may be more around than the search was wide enough for.
+    /// Whether the level may have more near records than the search was wide enough for.
     fn is_full(&self) -> bool {
         self.live >= self.width || self.beam.len() >= DEAD_BOUND * self.width || self.coded.queue.is_full()
     }
@@ -281,17 +280,19 @@ impl Default for Search {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Searches from the entry point down to level 0, whose beam is `width` wide; an empty index leaves it empty. Out of a crowd
-    /// ([`crowd`]) it finds its way by the `entries` nearest nodes of level 1.
+    /// Searches from the entry point down to level 0 with a beam of `width`; the beam of an empty
+    /// index is empty. A search that ends in a crowd ([`crowd`]) is repeated from the `entries`
+    /// nearest nodes of level 1.
     pub fn search(&self, search: &mut Search, query: &Query, entries: usize, width: usize) -> Result<()> {
         self.search_down_to(search, query, |_| 0, width)?;
         self.leave_crowd(search, query, entries, width)
     }
 
-    /// Searches from the entry point down to a level, which `target` gets to choose when it knows that of the entry point, and whose
-    /// beam is `width` wide. Says where it entered; nowhere in an empty index.
+    /// Searches from the entry point down to a level with a beam of `width`. `target` chooses the
+    /// level by that of the entry point. Returns the entry point, none in an empty index.
     ///
-    /// What the way leads over may be freed while we are on it; then we start again, from another entry point if there is one.
+    /// A record on the way may be freed meanwhile; the search then starts again, from another entry
+    /// point if there is one.
     pub(in crate::hnsw) fn search_down_to(
         &self,
         search: &mut Search,
@@ -302,7 +303,7 @@ impl<S: PageStore> Graph<'_, S> {
         self.descend(search, query, target, Entries::NEAREST, width)
     }
 
-    /// As [`Graph::search_down_to`], entering that level as `entries` says.
+    /// As [`Graph::search_down_to`], entering the last level as `entries` says.
     fn descend(
         &self,
         search: &mut Search,
@@ -339,7 +340,7 @@ impl<S: PageStore> Graph<'_, S> {
         )
     }
 
-    /// Searches a level with a beam of `width`, from the one left by the level above.
+    /// Searches a level with a beam of `width`, from the beam of the level above.
     pub(in crate::hnsw) fn search_below(
         &self,
         search: &mut Search,
@@ -350,8 +351,9 @@ impl<S: PageStore> Graph<'_, S> {
         self.search_below_from(search, query, level, Entries::NEAREST, width)
     }
 
-    /// The same, entering it as `entries` says. A coded search reaches what is around the nearest record at the
-    /// price of what is read anyway, and needs no other; a plain one enters from all of the beam.
+    /// As [`Graph::search_below`], entering the level as `entries` says. A coded search enters at
+    /// the nearest record alone, from where it reaches the neighborhood without further reads; a
+    /// plain one enters from the whole beam.
     fn search_below_from(
         &self,
         search: &mut Search,
@@ -362,7 +364,8 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<()> {
         let above = std::mem::take(&mut search.beam);
         if entries.also.is_some() {
-            // The wide search of the level above is not one of this: limits are about this one.
+            // The wide search of the level above is not part of this one: limits bound this one's
+            // size.
             search.visited.clear();
         }
         search.start(width);
@@ -384,7 +387,7 @@ impl<S: PageStore> Graph<'_, S> {
         self.expand(search, query, level)
     }
 
-    /// Searches level 0 from one record on it.
+    /// Searches level 0 from one of its records.
     pub(in crate::hnsw) fn search_from(
         &self,
         search: &mut Search,
@@ -398,6 +401,7 @@ impl<S: PageStore> Graph<'_, S> {
         self.expand(search, query, 0)
     }
 
+    /// Follows links of a level from the beam or the queue until no nearer record comes.
     fn expand(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
         if self.space.layout.is_coded() {
             self.visit_all(search, query, level)
@@ -406,7 +410,8 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// Reads a record, of a generation if it is known, and puts it into the beam if it is one of this level.
+    /// Reads a record, of a generation if it is known, and adds it to the beam if it belongs to the
+    /// level.
     fn meet(&self, search: &mut Search, query: &Query, node: NodeRef, generation: Option<u8>, level: u8) -> Result<()> {
         self.read_distance(query, node, |record, distance| {
             search.counts.add_record(&record, self.space.layout.overflows > 0);
@@ -421,7 +426,7 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// The key of a record at a distance, for a scan.
+    /// The key by which a scan orders a record at this distance.
     #[inline]
     fn key(&self, search: &Search, query: &Query, record: &Record<'_>, distance: f32) -> f32 {
         match search.keys {
@@ -430,9 +435,10 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    /// From the records in the beam, follows links hop by hop until `enough` live records have turned up, nothing is left, or so many were
-    /// read that an insert among dead ones would take too long. Links of live ones come first: what was inserted among the dead is
-    /// linked to its like. The live ones come in order of distance.
+    /// Follows links hop by hop from the records of the beam until `enough` live records are found,
+    /// no link is left, or [`WALK_BOUND`] ends the walk, which bounds an insert among dead nodes.
+    /// Links of live records come first, because a row inserted among dead nodes is linked to its
+    /// like. Returns the live records in order of distance.
     pub(in crate::hnsw) fn walk_to_live(
         &self,
         search: &mut Search,
@@ -475,8 +481,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(live)
     }
 
-    /// Goes on where a resumable search of level 0 ended: the beam becomes the nearest `width` of what is left. Says whether there was
-    /// anything.
+    /// Continues a resumable search of level 0: the beam becomes the nearest `width` of the records
+    /// left. Says whether there were any.
     pub fn resume(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
         if self.space.layout.is_coded() {
             self.visit_on(search, query, width)

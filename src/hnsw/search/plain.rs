@@ -1,15 +1,17 @@
 //! Best-first search of a level by exact distances alone.
 //!
-//! The beam holds the nearest records met so far, in order of distance, at most `width` live ones; the nearest one whose links were
-//! not yet followed is expanded next, until there is none. This is the paper's SEARCH-LAYER with both of its heaps in one sorted
-//! array. Dead nodes are ways, not results: they do not count, up to a bound. What does not fit the beam is dropped, or kept
-//! spilled where a scan may want to go on later.
+//! The beam holds the nearest records met so far in order of distance, at most `width` live ones;
+//! the nearest record whose links were not followed is expanded next, until all are expanded. This
+//! is the paper's SEARCH-LAYER with both of its heaps in one sorted array. Dead nodes lead on but
+//! are no results: up to a bound they do not count. Candidates that do not fit the beam are
+//! dropped, or kept for a scan that may continue.
 
-use super::{Candidate, DEAD_BOUND, Search};
+use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
+use crate::hnsw::tuning::search::DEAD_BOUND;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
@@ -19,7 +21,7 @@ impl Search {
         !self.is_full() || self.beam.last().is_some_and(|worst| distance < worst.distance)
     }
 
-    /// Puts a candidate into the beam; what is then beyond its width makes room.
+    /// Adds a candidate to the beam; candidates beyond its width leave.
     fn push(&mut self, candidate: Candidate) -> Result<()> {
         self.beam.room(1)?;
         let at = self.beam.partition_point(|c| c.distance <= candidate.distance);
@@ -54,10 +56,10 @@ impl Search {
         Ok(())
     }
 
-    /// Judges a record that was just read; a stale link to it is nothing.
+    /// Adds a record that was just read to the beam, if it is near enough; ignores a stale link.
     #[inline]
     pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32, key: f32) -> Result<()> {
-        // Only now is it met: a stale link must not hide the record that uses the slot today.
+        // Marked as met only now: a stale link must not hide the record that uses the slot today.
         if !record.is(link.generation, level) || !self.visited.insert(link.node)? {
             return Ok(());
         }
@@ -87,7 +89,7 @@ impl Search {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Expands candidates, nearest first, until all of the beam are.
+    /// Expands the candidates of the beam, nearest first, until all are expanded.
     pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
         while search.sought.found.is_none()
             && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
@@ -131,7 +133,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Goes on with the nearest of what did not fit the beam.
+    /// Continues with the nearest of the candidates that did not fit the beam.
     pub(super) fn expand_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
         search.start(width);
         let mut rest = search.take_rest();

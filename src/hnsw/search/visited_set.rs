@@ -1,10 +1,11 @@
-//! The set of records that a search has met: open addressing, as large as the search, reused from one to the next.
+//! The set of records that a search has met: open addressing in an array that grows with the search
+//! and is reused by the next one.
 
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::storage::NodeRef;
 
-/// Slots at first: enough for a search of the default width.
+/// Slots of a new set: enough for a search of the default width.
 const SLOTS: usize = 4096;
 const EMPTY: u32 = NodeRef::NONE.0;
 
@@ -46,7 +47,8 @@ impl VisitedSet {
         size_of_val(&self.slots[..])
     }
 
-    /// Where a record is looked for first in so many slots, a power of two: the highest bits of a product, as many as it takes.
+    /// The first slot to look for a record in, of `slots`, a power of two: the highest bits of a
+    /// product.
     #[inline]
     fn home(node: u32, slots: usize) -> usize {
         let product = u64::from(node).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -118,7 +120,8 @@ mod tests {
         assert_eq!(ours.insert(NodeRef::NONE), Ok(false));
     }
 
-    /// However large it is, records are spread over all of it: where they are not, probing takes time in proportion to its size.
+    /// A set of any size spreads records over all of it: otherwise probing takes time in proportion
+    /// to the size.
     #[test]
     fn a_large_set_uses_all_of_its_slots() {
         for slots in [SLOTS, 1 << 20, 1 << 26, 1 << 28] {

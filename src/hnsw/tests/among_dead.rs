@@ -1,4 +1,4 @@
-//! Inserts that find nothing to be linked to nearby, or very much at one distance: none reads the whole index.
+//! Inserts among dead nodes, and among many nodes at one distance: none reads the whole index.
 
 use super::batch::node_count;
 use super::interrupted::{accesses, mark_dead};
@@ -8,12 +8,14 @@ use crate::hnsw::indexed_value::Value;
 
 const ROWS: usize = 12_000;
 
-/// Reads of one insert among the dead at most: a search of its surroundings, and a walk, twice each. A plain search reads all that it meets.
+/// Most reads of one insert among dead nodes: a search of its surroundings, and a walk, twice each.
+/// A plain search reads every record that it meets.
 fn most_reads(metric: Metric) -> usize {
     if metric == Metric::L1 { 20_000 } else { 6_000 }
 }
 
-/// Of rows of which only some live, inserts those again that are to come, and checks what that reads and what is found then.
+/// Builds an index of rows of which some live, inserts the others again, and checks the reads and
+/// the rows found afterwards.
 fn insert_among_dead(metric: Metric, lives: impl Fn(usize) -> bool) {
     let vectors = words(ROWS);
     let store = store();
@@ -29,7 +31,8 @@ fn insert_among_dead(metric: Metric, lives: impl Fn(usize) -> bool) {
         });
         assert!(reads < most_reads(metric), "{metric:?}: {reads} reads for row {row}");
         all += reads;
-        // The dead crowd what is live out of a plain beam: there it is found when they are gone, and by a scan of everything.
+        // The dead nodes crowd live ones out of a plain beam: these are found when the dead ones
+        // are gone, and by a scan of everything.
         if metric != Metric::L1 {
             assert_eq!(first(&graph, &vectors[row], 1, limits(40)), [ROWS + row], "{metric:?}");
         }
@@ -42,7 +45,7 @@ fn insert_among_dead(metric: Metric, lives: impl Fn(usize) -> bool) {
     );
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!(found, expected, "{metric:?}");
-    // And when VACUUM goes on.
+    // And when VACUUM continues.
     graph.remove(MEMORY, each(|_| false)).unwrap();
     let queries: Vec<_> = expected.iter().map(|row| vectors[row % ROWS].clone()).collect();
     let of_rows: Vec<_> = vectors.iter().chain(&vectors).cloned().collect();
@@ -65,7 +68,8 @@ fn inserts_where_hardly_anything_lives_do_not_walk_over_the_dead() {
     }
 }
 
-/// Inserts a value many times among others; returns how many pages an insert of it locks to change them, and how many nodes there are of it.
+/// Inserts a value many times among others; returns the number of page locks of one insert, and the
+/// number of nodes with the value.
 fn insert_often(parameters: Parameters, others: &[impl AsRef<[u8]>], value: &[u8]) -> (usize, usize) {
     let store = store();
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
@@ -91,7 +95,7 @@ fn insert_often(parameters: Parameters, others: &[impl AsRef<[u8]>], value: &[u8
     (writes / times, node_count(&graph) - others.len())
 }
 
-/// All rows, from a value in the order of its distance.
+/// All rows in order of distance from a value.
 fn first_stored(graph: &Graph<'_, MemoryStore>, value: &[u8]) -> Vec<usize> {
     let query = match graph.space.layout.is_coded() {
         true => graph
@@ -103,7 +107,7 @@ fn first_stored(graph: &Graph<'_, MemoryStore>, value: &[u8]) -> Vec<usize> {
     std::iter::from_fn(|| scan.next(graph).unwrap()).map(row).collect()
 }
 
-/// Every vector is as far from a zero vector as it is from itself.
+/// Every vector is as far from a zero vector as the zero vector from itself.
 #[test]
 fn equal_zero_vectors_under_inner_product_share_nodes() {
     let vectors = words(2000);
@@ -116,7 +120,7 @@ fn equal_zero_vectors_under_inner_product_share_nodes() {
     assert!(writes < 20 && nodes < 50, "{writes} changes a row, {nodes} nodes");
 }
 
-/// The Jaccard distance of what has no bits is 1, from everything.
+/// The Jaccard distance of a value without bits is 1 from every value.
 #[test]
 fn equal_values_without_bits_under_jaccard_share_nodes() {
     let values: Vec<[u8; 8]> = crate::test_data::gaussian(2000, 64, 3)

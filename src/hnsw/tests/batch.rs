@@ -1,4 +1,4 @@
-//! Rows inserted as a batch, rows beside the graph, and rows marked as dead.
+//! Rows inserted as a batch, staged rows, and rows marked as dead.
 
 use super::interrupted::counted;
 use super::*;
@@ -26,7 +26,8 @@ pub(super) fn node_count(graph: &Graph<'_, MemoryStore>) -> usize {
     nodes
 }
 
-/// Builds an index of the first rows, and adds the others as one batch; returns how often a page was changed for that.
+/// Builds an index of the first rows, and adds the others as one batch; returns the number of page
+/// changes of the batch.
 fn add_batch(store: &MemoryStore, metric: Metric, vectors: &[Vec<f32>], first: usize) -> usize {
     let graph = build(store, metric, &vectors[..first]);
     let stored = stored(&graph, vectors);
@@ -128,10 +129,10 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
         let graph = build(&store, Metric::L2, &vectors[..1500]);
         let stored = stored(&graph, &vectors);
         let query = graph.space.query(&vectors[1700]);
-        let beside: Vec<_> = (1500..2000)
+        let staged: Vec<_> = (1500..2000)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        let mut scan = MergedScan::new(Scan::new(query.clone(), limits(40)), beside).unwrap();
+        let mut scan = MergedScan::new(Scan::new(query.clone(), limits(40)), staged).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));
@@ -148,7 +149,7 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
             .iter()
             .map(|&row| graph.space.whole_distance(&query, &stored[row]))
             .collect();
-        // Late ones come last.
+        // Late rows come last.
         assert!(distances[..1000].is_sorted());
         assert_eq!(found.len(), 2000);
         assert_eq!(found.into_iter().collect::<HashSet<_>>().len(), 2000);
@@ -182,7 +183,7 @@ fn rows_marked_as_dead_are_left_out_unless_they_are_asked_for() {
     let found = first(&graph, &vectors[0], usize::MAX, off);
     let nodes: HashSet<_> = found.iter().map(|&row| if row < 1000 { row } else { 3 }).collect();
     assert_eq!(nodes.len(), 40, "they take nobody's place");
-    // VACUUM knows them by their TIDs, marked or not.
+    // VACUUM finds them by their TIDs, marked or not.
     let removal = graph.remove(MEMORY, each(|tid| dead(row(tid)))).unwrap();
     assert_eq!(removal.tids_removed as usize, vectors.len() - alive.len());
     assert_eq!(all(true).len(), alive.len());
@@ -201,7 +202,7 @@ fn rows_of_the_index_are_told_from_others() {
 fn a_node_that_is_known_to_be_there_is_sought_harder() {
     let vectors = words(4000);
     let mut parameters = parameters(Metric::L2);
-    // A graph in which searches for neighbours miss a lot.
+    // A graph in which searches for neighbors miss many.
     parameters.shape = Layout::plan(WORD_DIMENSIONS, 2, true).unwrap().shape;
     parameters.ef_construction = 4;
     let nodes_made = |unchanged: bool| {
@@ -233,7 +234,7 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
 
 #[test]
 fn an_equal_vector_is_sought_behind_others_at_its_distance() {
-    // Under inner product (1, 5) is as far from (1, 0) as that is from itself.
+    // Under inner product (1, 5) is as far from (1, 0) as (1, 0) from itself.
     let mut vectors = vec![vec![1.0, 5.0], vec![1.0, 0.0]];
     vectors.extend((0..50).map(|i| vec![(i % 7) as f32, (i % 11) as f32]));
     let distinct: HashSet<_> = vectors.iter().map(|v| (v[0] as u32, v[1] as u32)).collect();

@@ -1,11 +1,12 @@
-//! An index with a centroid: vectors far from the origin are told apart like others, and its pages stay what they are.
+//! An index with a centroid: vectors far from the origin are distinguished like others, and its
+//! pages stay as they are.
 
 use super::*;
 use crate::error::Error;
 use crate::storage::centroid;
 use crate::test_data::{gaussian, phrases, variations};
 
-/// What components of the test vectors differ by.
+/// Spread of the components of the test vectors.
 const SPREAD: f32 = 0.14;
 
 fn moved(vectors: &[Vec<f32>], offset: f32) -> Vec<Vec<f32>> {
@@ -30,7 +31,7 @@ fn nodes(graph: &Graph<'_, MemoryStore>) -> usize {
     nodes
 }
 
-/// The centroid as it stands in the pages.
+/// The centroid stored in the pages.
 fn kept(graph: &Graph<'_, MemoryStore>) -> Vec<f32> {
     centroid::read(graph.store, &graph.space.parameters).unwrap()
 }
@@ -62,7 +63,8 @@ fn vectors_with_a_common_offset_are_found_as_those_without() {
                 "{name}, {times} times: {with}, without an offset {without}"
             );
         }
-        // What the centroid is for: scalars as fine as what is left. Short vectors are stored as they are, and estimated by differences.
+        // Scalars as fine as the differences need. Short vectors are stored as they are, and
+        // estimated by differences.
         let none = at(1000.0 * SPREAD, false);
         let is_short = vectors[0].len() == WORD_DIMENSIONS;
         assert!(is_short == (none > 0.9), "{name}: {none} without a centroid");

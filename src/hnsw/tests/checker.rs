@@ -1,4 +1,4 @@
-//! The checker: finds nothing in a sound graph, and each kind of damage.
+//! The checker finds nothing in a sound graph, and each kind of damage in a damaged one.
 
 use super::*;
 use crate::hnsw::check::{Fault, Row, fingerprint};
@@ -18,7 +18,7 @@ fn rows(graph: &Graph<'_, MemoryStore>) -> Vec<usize> {
     rows.into_iter().map(|checked| row(checked.tid())).collect()
 }
 
-/// A graph that has lived: built, with equal vectors, half of it removed and some inserted again.
+/// A graph after changes: built, with equal vectors, half of it removed and some inserted again.
 fn lived<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
     let graph = build_around(
         centroid_of(metric, vectors),
@@ -91,7 +91,7 @@ fn a_row_is_known_by_its_vector() {
     assert!(matches(1, &mut point) < 3);
 }
 
-/// Where the record of a node is on its page.
+/// The page and the offset of a node's record.
 fn place_of(graph: &Graph<'_, MemoryStore>, node: NodeRef) -> (BlockNumber, usize) {
     let layout = &graph.space.layout;
     (layout.block(node), layout.offset(layout.slot(node)))
@@ -106,7 +106,7 @@ pub fn change(graph: &Graph<'_, MemoryStore>, node: NodeRef, f: impl FnOnce(&mut
     graph.store.write(block, edit).unwrap();
 }
 
-/// The first record that is as it should be.
+/// The first record that satisfies a condition.
 pub fn find(graph: &Graph<'_, MemoryStore>, is_it: impl Fn(&Record<'_>) -> bool) -> NodeRef {
     for block in graph.node_blocks().unwrap() {
         let found = graph.store.read(block, |page| {
@@ -125,7 +125,7 @@ pub fn find(graph: &Graph<'_, MemoryStore>, is_it: impl Fn(&Record<'_>) -> bool)
     panic!("no such record");
 }
 
-/// Damages a graph that has lived, and expects one kind of fault at least.
+/// Damages a graph after changes, and expects at least one fault of a kind.
 fn expect(severity: Severity, what: &str, damage: impl FnOnce(&Graph<'_, MemoryStore>)) {
     expect_in(Metric::L2, &words(1500), severity, what, damage);
 }
@@ -181,7 +181,7 @@ fn every_kind_of_damage_is_found() {
         let own = page[at + OWNER..at + OWNER + 4].to_vec();
         page[at + LINKS..at + LINKS + 4].copy_from_slice(&own);
     });
-    corrupts("not one of records", &node, &|page, at| put_u32(page, at + LINKS, 0));
+    corrupts("does not hold records", &node, &|page, at| put_u32(page, at + LINKS, 0));
     corrupts("two links to the same", &node, &|page, at| {
         page.copy_within(at + LINKS..at + LINKS + 4, at + LINKS + 4);
         let generations = at + LINKS + 4 * 32;
@@ -248,16 +248,16 @@ fn every_kind_of_damage_is_found() {
 #[test]
 fn damaged_codes_and_vectors_are_found() {
     use Severity::{Corruption, Leftover};
-    // Of vectors of 50 dimensions: 128 bits of code for each of 32 lanes, then the vector.
+    // Records of vectors of 50 dimensions: 128 bits of code for each of 32 lanes, then the vector.
     let (offsets, scales, codes) = (16 + 5 * 32 + 4, 16 + 7 * 32 + 4, 16 + 9 * 32 + 4);
     let vector = codes + 32 * 128 / 8;
     let corrupts = |what: &str, f: &dyn Fn(&mut Page, usize)| {
         expect(Corruption, what, |graph| change(graph, find(graph, node), f));
     };
-    corrupts("a code is not that of the vector", &|page, at| page[at + codes] ^= 0xFF);
+    corrupts("a code does not match the vector", &|page, at| page[at + codes] ^= 0xFF);
     corrupts("factors of a code", &|page, at| page[at + scales + 1] ^= 0x01);
     corrupts("factors of a code", &|page, at| page[at + offsets + 1] ^= 0x80);
-    corrupts("a code is not that of the vector", &|page, at| {
+    corrupts("a code does not match the vector", &|page, at| {
         for i in 0..50 {
             page[at + vector + 4 * i + 3] ^= 0x80;
         }
@@ -274,7 +274,7 @@ fn damaged_codes_and_vectors_are_found() {
     });
 }
 
-/// Rows beyond the memory for them take several passes, which find the same.
+/// Rows beyond the memory for them take several passes, with the same faults.
 #[test]
 fn a_check_in_several_passes_finds_the_same() {
     let vectors = words(2000);
@@ -284,7 +284,8 @@ fn a_check_in_several_passes_finds_the_same() {
     for i in 0..2000 {
         graph.insert(&mut inserter, &vectors[i % 20], tid(5000 + i)).unwrap();
     }
-    // Twice in the index: rows of the first pass, of the last, and of a block that is larger than any pass wants to be.
+    // Rows that are twice in the index: of the first pass, of the last, and of a block larger than
+    // any pass.
     for i in [3, 6998] {
         graph.insert(&mut inserter, &vectors[1000], tid(i)).unwrap();
     }

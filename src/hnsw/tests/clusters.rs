@@ -1,10 +1,11 @@
-//! Rows in clusters, tight ones among them, and indexes that have changed many times.
+//! Rows in clusters, tight ones among them, and indexes after many changes.
 
 use super::*;
 use crate::distance;
 use crate::test_data::gaussian;
 
-/// Points around centroids: `each` of every one, `sigma` of the centroids' spread apart, in the order of the centroids.
+/// Points around centroids: `each` for every centroid, `sigma` of the centroids' spread apart, in
+/// the order of the centroids.
 fn places(places: usize, each: usize, dimensions: usize, sigma: f32) -> Vec<Vec<f32>> {
     let centroids = gaussian(places, dimensions, 21);
     let steps = gaussian(places * each, dimensions, 22);
@@ -19,7 +20,7 @@ fn places(places: usize, each: usize, dimensions: usize, sigma: f32) -> Vec<Vec<
     steps.iter().enumerate().map(at).collect()
 }
 
-/// Builds an index as the access method does, and gives the recall at the default width.
+/// Builds an index as the access method does, and returns the recall at the default width.
 fn recall_built(metric: Metric, vectors: &[Vec<f32>], order: impl Fn(usize) -> usize) -> f64 {
     let (base, queries): (Vec<_>, Vec<_>) = vectors.iter().enumerate().partition(|(i, _)| i % 97 != 0);
     let ordered: Vec<Vec<f32>> = (0..base.len()).map(|i| base[order(i) % base.len()].1.clone()).collect();
@@ -32,8 +33,9 @@ fn recall_built(metric: Metric, vectors: &[Vec<f32>], order: impl Fn(usize) -> u
     recall(&graph, &ordered, &(0..ordered.len()).collect(), &queries, 40)
 }
 
-/// Vectors near one another are told apart however far all are from the centroid, as the coordinates of houses in cities are. hnswlib 0.8.0 with the
-/// same m, ef_construction and ef finds .98 to 1.0.
+/// Vectors near one another are distinguished however far all are from the centroid, like the
+/// coordinates of houses in cities. hnswlib 0.8.0 with the same m, ef_construction and ef finds .98
+/// to 1.0.
 #[test]
 fn tight_places_are_searched_as_well_as_others() {
     for dimensions in [1, 2, 3, 16] {
@@ -43,8 +45,9 @@ fn tight_places_are_searched_as_well_as_others() {
     }
 }
 
-/// Clusters of 40 rows, two hundredths of their spacing wide. hnswlib 0.8.0 (m 16, ef_construction 64, ef 40) finds all of such data in any order,
-/// and .86 (16 dimensions) and .92 (64) where they come one after the other.
+/// Clusters of 40 rows, two hundredths of their spacing wide. hnswlib 0.8.0 (m 16, ef_construction
+/// 64, ef 40) finds all of such data in any order, and .86 (16 dimensions) and .92 (64) if the
+/// clusters come one after the other.
 #[test]
 fn small_clusters_are_found() {
     for (metric, dimensions) in [(Metric::L2, 3), (Metric::L2, 16), (Metric::L2, 128), (Metric::L1, 64)] {
@@ -58,8 +61,9 @@ fn small_clusters_are_found() {
     }
 }
 
-/// The same under inner product, of unit vectors. The error of a product is in proportion to the lengths unless vectors are stored balanced; then the nearest of a
-/// cluster are not told apart: .66.
+/// The same under inner product, of unit vectors. The error of a product is in proportion to the
+/// lengths unless vectors are stored balanced; then the nearest of a cluster are not distinguished:
+/// .66.
 #[test]
 fn small_clusters_of_unit_vectors_are_found_by_inner_product() {
     let mut vectors = places(150, 40, 128, 0.02);
@@ -71,7 +75,7 @@ fn small_clusters_of_unit_vectors_are_found_by_inner_product() {
     assert!(one_by_one >= 0.87, "{one_by_one}");
 }
 
-/// Fifty times a twentieth of the rows goes, and others come.
+/// Fifty times, a twentieth of the rows goes and others come.
 #[test]
 fn an_index_that_has_changed_often_finds_what_one_built_anew_does() {
     let vectors = words(6000);

@@ -4,7 +4,7 @@ use super::*;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::Rounds;
 
-/// All rows that a scan returns, with their keys.
+/// All rows of a scan, with their keys.
 fn all(graph: &Graph<'_, MemoryStore>, query: &[f32], limits: Limits) -> Vec<(f32, usize)> {
     let mut scan = Scan::new(graph.space.query(query), limits);
     let mut found = Vec::new();
@@ -58,7 +58,7 @@ fn passes_take_over_where_rounds_have_cost_as_much() {
             };
             let found = all(&graph, &vectors[7], limits);
             assert!(is_each_once(&found, vectors.len()), "{iteration:?} {memory}");
-            // Out of order once at the most: where the passes begin, or what was held back.
+            // Out of order at most once: where the passes begin, or where rows held back begin.
             let steps_back = found.windows(2).filter(|pair| pair[1].0 < pair[0].0).count();
             match iteration {
                 Iteration::Strict => assert!(steps_back <= 1, "{steps_back}"),
@@ -69,7 +69,7 @@ fn passes_take_over_where_rounds_have_cost_as_much() {
             let counts = scan.counts();
             assert!(counts.passes >= 1);
             if memory > 100_000 {
-                // Two passes' worth, with what the rounds cost.
+                // The visits of two passes, and the cost of the rounds.
                 assert!(counts.visited < 2 * vectors.len() as u64, "{counts:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! Damaged pages: every operation ends, with an answer or with the error that says so.
+//! Damaged pages: every operation ends, with an answer or with the error for corruption.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -10,7 +10,8 @@ use crate::storage::meta::Unplaced;
 use crate::storage::page::{PAGE_SIZE, SPECIAL};
 use crate::test_data::variations;
 
-/// Words that mean most in a wrong place: references, counts, and f32 or bfloat16 that are not finite.
+/// Words that mean most in a wrong place: references, counts, and f32 or bfloat16 that are not
+/// finite.
 const EXTREMES: [u32; 8] = [
     0,
     1,
@@ -22,7 +23,7 @@ const EXTREMES: [u32; 8] = [
     u32::MAX,
 ];
 
-/// Overwrites random words of the contents, of records' first fields more often than they are of all.
+/// Overwrites random words of the contents, first fields of records more often than their share.
 fn damage(store: &MemoryStore, layout: &Layout, random: &mut SmallRng) {
     let blocks = store.blocks().unwrap();
     for _ in 0..random.random_range(1..100) {
@@ -50,7 +51,8 @@ fn damage(store: &MemoryStore, layout: &Layout, random: &mut SmallRng) {
     }
 }
 
-/// Whether it succeeded; the only error that damage may cause is the one that names it.
+/// The result of an operation, if it succeeded; the only error that damage may cause is the one for
+/// corruption.
 fn tolerate<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -63,7 +65,7 @@ fn use_damaged(metric: Metric, dimensions: usize, rows: usize, rounds: u64) {
     use_damaged_at(0.0, metric, dimensions, rows, rounds);
 }
 
-/// With an offset the index has a centroid, whose pages are damaged like others.
+/// With an offset the index has a centroid, and its pages are damaged like others.
 fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, rounds: u64) {
     let mut vectors = variations(rows + 20, dimensions);
     vectors.iter_mut().flatten().for_each(|value| *value += offset);
@@ -84,11 +86,12 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
             graph.add_unplaced(kind, &tids).unwrap();
         }
         damage(&store, &graph.space.layout, &mut random);
-        // The space is known in this thread, so that opening the graph would not read the centroid.
+        // This thread has the space in its cache, so that opening the graph would not read the
+        // centroid.
         tolerate(centroid::read(&store, &graph.space.parameters));
         for query in &vectors[rows..rows + 5] {
             let mut scan = Scan::new(graph.space.query(query), limits(40));
-            // A chain that leads to a page that makes no sense is read anew a thousand times.
+            // A chain that leads to a damaged page is read again a thousand times.
             let mut left = 100 * rows + 1_000 * 3_000;
             while let Some(Some(_)) = tolerate(scan.next(&graph)) {
                 left -= 1;

@@ -1,4 +1,4 @@
-//! Vectors that nobody expects: they are indexed and found like others, as far as f32 can tell them apart.
+//! Unusual vectors: they are indexed and found like others, as far as f32 distinguishes them.
 
 use super::*;
 use crate::distance;
@@ -6,7 +6,8 @@ use crate::test_data::{gaussian, phrases, variations};
 
 const METRICS: [Metric; 4] = [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1];
 
-/// What the access method gives the index: under cosine unit vectors, and none without a direction.
+/// The vectors that the access method gives the index: under cosine unit vectors, without zero
+/// vectors.
 fn indexed(metric: Metric, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let mut vectors = vectors.to_vec();
     if metric == Metric::Cosine {
@@ -20,12 +21,12 @@ type Floors = (f64, f64);
 
 const ORDINARY: Floors = (0.9, 0.99);
 
-/// Checks an index without a centroid, and where builds give one, one with it.
+/// Checks an index without a centroid, and one with it if builds have one.
 fn check(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: Floors) {
     check_with(name, metric, base, queries, [floors; 2]);
 }
 
-/// The floors are those without a centroid and with it.
+/// The floors are for an index without a centroid, and with it.
 fn check_with(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>], floors: [Floors; 2]) {
     let (base, queries) = (indexed(metric, base), indexed(metric, queries));
     check_around(Vec::new(), name, metric, &base, &queries, floors[0]);
@@ -42,8 +43,9 @@ fn check_with(name: &str, metric: Metric, base: &[Vec<f32>], queries: &[Vec<f32>
     }
 }
 
-/// Builds an index of most vectors and inserts the others; checks that scans return every row once, and that the nearest are those
-/// of an exact search, where there is an order: ties count as hits.
+/// Builds an index of most vectors and inserts the others; checks that scans return every row once,
+/// and that the nearest are the rows of an exact search, where there is an order: ties count as
+/// hits.
 fn check_around(
     centroid: Vec<f32>,
     name: &str,
@@ -89,7 +91,7 @@ fn scaled(vectors: &[Vec<f32>], factor: impl Fn(usize) -> f32) -> Vec<Vec<f32>> 
 fn huge_and_tiny_numbers() {
     for dimensions in [3, 50, 100] {
         let vectors = variations(1050, dimensions);
-        // Longer ones are refused where they would be quantized, and shorter ones vanish there.
+        // Longer vectors are refused if they would be quantized, and shorter ones vanish then.
         let (greatest, least) = if dimensions <= 64 {
             (f32::MAX, 1e-42)
         } else {
@@ -101,9 +103,9 @@ fn huge_and_tiny_numbers() {
             for metric in METRICS {
                 let floors = match metric {
                     Metric::L1 | Metric::Cosine => ORDINARY,
-                    // Nor do lengths of codes tell what is near when a graph is made.
+                    // Nor do lengths of codes tell which vectors are near when a graph is made.
                     _ if factor == f32::MAX => (0.15, 0.65),
-                    // The query's table has no steps that are so small.
+                    // The query's table has no steps as small as these.
                     Metric::InnerProduct if factor == 1e-36 => (0.7, 0.9),
                     _ => ORDINARY,
                 };
@@ -120,7 +122,8 @@ fn numbers_of_all_magnitudes_together() {
         let vectors = scaled(&vectors, |i| [1e30, 1.0, 1e-30, 0.0, 1e15][i % 5]);
         let (base, queries) = vectors.split_at(1000);
         for metric in METRICS {
-            // The large ones are far from everything, and everything is far from them: few links lead from one kind to another.
+            // The large ones are far from all vectors, and all vectors from them: few links lead
+            // from one kind to the other.
             let floors = match metric {
                 Metric::InnerProduct => (0.4, 0.7),
                 Metric::L1 => (0.6, 0.85),
@@ -150,7 +153,7 @@ fn constant_and_zero_components() {
         zero.iter_mut().step_by(3).for_each(|vector| vector.fill(0.0));
         for metric in METRICS {
             check("constant", metric, &constant[..1000], &constant[1000..], ORDINARY);
-            // Everything is nearer to the origin than to what is on another axis.
+            // Every vector is nearer to the origin than to vectors on another axis.
             check("one component", metric, &single[..1000], &single[1000..], (0.7, 0.93));
             check("a third zero", metric, &zero[..1000], &zero[1000..], ORDINARY);
         }
@@ -192,7 +195,8 @@ fn widely_spread_lengths() {
             let vectors = scaled(&vectors, |i| (spread * lengths[i][0]).exp());
             let (base, queries) = vectors.split_at(2000);
             for metric in METRICS {
-                // With lengths from 1e-6 to 1e6 the answer to every query is the same few rows, which few others link to.
+                // With lengths from 1e-6 to 1e6 the answer to every query is the same few rows, to
+                // which few others link.
                 let spread_out = metric == Metric::InnerProduct && spread > 1.0;
                 let floors = if spread_out { (0.9, 0.96) } else { ORDINARY };
                 check(&format!("lengths exp({spread} g)"), metric, base, queries, floors);
@@ -203,7 +207,7 @@ fn widely_spread_lengths() {
 
 #[test]
 fn a_large_common_offset() {
-    // Components differ by about 0.14: 10 and 100 times as much.
+    // Components differ by about 0.14: offsets of 10 and 100 times as much.
     for dimensions in [3, 50, 384] {
         for offset in [1.4, 14.0] {
             let mut vectors = variations(1050, dimensions);
@@ -211,7 +215,8 @@ fn a_large_common_offset() {
             let (base, queries) = vectors.split_at(1000);
             assert!(!centroid_of(Metric::L2, base).is_empty());
             for metric in METRICS {
-                // Without a centroid 4,096 steps span the offset too, so that fewer are left for what is around it.
+                // Without a centroid 4,096 steps span the offset too, so that fewer are left for
+                // the spread around it.
                 let floors = if offset > 10.0 { (0.9, 0.95) } else { ORDINARY };
                 check_with(&format!("offset {offset}"), metric, base, queries, [floors, ORDINARY]);
             }
@@ -237,7 +242,7 @@ fn a_large_common_offset_of_huge_and_tiny_numbers() {
     }
 }
 
-/// Of distant vectors few are neighbours of many, so that few survive the heuristic.
+/// Among distant vectors a few are neighbors of many, so that few survive the heuristic.
 #[test]
 fn hubs() {
     let vectors = phrases(1050, 384);

@@ -1,10 +1,10 @@
-//! What happens between two steps of a removal, or of an insertion; and how many changes of pages they take.
+//! Events between two steps of a removal or an insert, and the number of page changes of these.
 
 use std::cell::Cell;
 
 use super::*;
 
-/// A store that lets something happen once, between two steps of an operation on it.
+/// A store with one event between two steps of an operation on it.
 pub(super) struct Interrupted<'m, F> {
     store: &'m MemoryStore,
     steps: Cell<usize>,
@@ -25,12 +25,12 @@ impl<'m, F> Interrupted<'m, F> {
     }
 }
 
-/// How often `f` changes a page.
+/// Number of page changes of `f`.
 pub(super) fn counted(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) -> usize {
     accesses(store, f).1
 }
 
-/// How often `f` reads a page, and how often it locks one to change it.
+/// Number of page reads of `f`, and of page locks for changes.
 pub(super) fn accesses(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) -> (usize, usize) {
     let interrupted = Interrupted::<fn()>::new(store, 0, None);
     f(&Graph::open(&interrupted).unwrap());
@@ -38,12 +38,12 @@ pub(super) fn accesses(store: &MemoryStore, f: impl FnOnce(&Graph<'_, Interrupte
 }
 
 impl<'m, F: FnOnce()> Interrupted<'m, F> {
-    /// Something happens after so many steps.
+    /// A store with an event after this number of steps.
     pub(super) fn after(store: &'m MemoryStore, steps: usize, event: F) -> Self {
         Interrupted::new(store, steps, Some(event))
     }
 
-    /// Whether it has happened.
+    /// Whether the event has happened.
     pub(super) fn is_over(&self) -> bool {
         let event = self.event.take();
         let is_over = event.is_none();
@@ -106,7 +106,8 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
     }
 }
 
-/// Removes `dead` of `vectors`, and inserts every third of them again in the midst of it; returns what cannot be reached.
+/// Removes `dead` of `vectors`, and inserts every third of them again during the removal; returns
+/// the number of unreachable nodes.
 fn insert_while_removing(metric: Metric, vectors: &[Vec<f32>], dead: &HashSet<usize>, share: usize) -> usize {
     let store = store();
     let graph = build(&store, metric, vectors);
@@ -143,8 +144,8 @@ fn insert_while_removing(metric: Metric, vectors: &[Vec<f32>], dead: &HashSet<us
     unreachable(&graph)
 }
 
-/// Inserts the corner of a grid, and the rest of it, but for a few rows that are there, after so many steps of that; returns
-/// whether there were so many.
+/// Inserts the corner of a grid, and after this number of steps the rest of it, except for a few
+/// rows that exist; returns whether there were so many steps.
 fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
     const SIDE: usize = 40;
     let at = |row: usize| vec![(row % SIDE) as f32, (row / SIDE) as f32];
@@ -191,7 +192,7 @@ fn rows_inserted_while_their_surroundings_are_removed_are_found() {
     let around = exact(Metric::L2, &vectors, 0..vectors.len(), &vectors[17]);
     let dead = around[..900].iter().map(|&(_, row)| row).collect();
     for metric in [Metric::L2, Metric::L1] {
-        // From the first pass to the midst of repair.
+        // From the first pass to the middle of repair.
         for share in [1, 2, 3, 4, 6, 9, 14, 21, 32] {
             assert_eq!(insert_while_removing(metric, &vectors, &dead, share), 0, "at {share}/4");
         }
@@ -211,7 +212,7 @@ fn rows_inserted_while_everything_is_removed_are_found() {
     }
 }
 
-/// Marks every node as dead, as a VACUUM that stops after its first pass does.
+/// Marks every node as dead, like a VACUUM that stops after its first pass.
 fn mark_all_dead(graph: &Graph<'_, MemoryStore>) {
     mark_dead(graph, |_| true);
 }
@@ -235,7 +236,7 @@ pub(super) fn mark_dead(graph: &Graph<'_, MemoryStore>, is_dead: impl Fn(usize) 
 }
 
 #[test]
-fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
+fn a_batch_is_found_after_all_of_its_neighbors_died_meanwhile() {
     let vectors = words(900);
     for steps in [0, 10, 100, 300] {
         let store = store();
@@ -250,7 +251,7 @@ fn a_batch_whose_neighbours_all_die_meanwhile_is_found() {
             .insert_batch(&mut Inserter::default(), rows.into_iter())
             .unwrap();
         assert!(interrupted.event.take().is_none(), "nothing died meanwhile");
-        // Those that were placed before are dead, too.
+        // Nodes placed before are dead too.
         let mut alive = HashSet::new();
         for block in graph.node_blocks().unwrap() {
             graph
@@ -284,7 +285,7 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
     assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
 }
 
-/// A build's last phase looks for interrupts as often as it reads a page.
+/// The last phase of a build checks for interrupts as often as it reads pages.
 #[test]
 fn a_reconnection_in_memory_looks_for_interrupts() {
     thread_local! {

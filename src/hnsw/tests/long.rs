@@ -31,7 +31,8 @@ fn insert(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>], rows: &HashSet<u
     }
 }
 
-/// Inserts, searches, removes half of the rows and inserts them again, twice; the second time takes no more room than the first.
+/// Inserts, searches, removes half of the rows and inserts them again, twice; the second time takes
+/// no more space than the first.
 fn live_through(metric: Metric, dimensions: usize, count: usize) {
     let name = format!("{metric:?}, {dimensions} dimensions");
     let vectors = variations(count + 20, dimensions);
@@ -48,7 +49,7 @@ fn live_through(metric: Metric, dimensions: usize, count: usize) {
             recall(&graph, base, rows, queries, 40),
             recall(&graph, base, rows, queries, 400),
         );
-        // Under inner product some rows are near to nothing but to others like them.
+        // Under inner product some rows are near only to others like them.
         let floor = if metric == Metric::InnerProduct { 0.95 } else { 0.99 };
         assert!(narrow >= 0.9 && wide >= floor, "{name}: {narrow} at 40, {wide} at 400");
         assert_eq!(overflows(&graph), rows.len() * nodes_have, "{name}: overflows");
@@ -104,7 +105,7 @@ fn equal_long_vectors_are_one_node() {
     for metric in [Metric::L2, Metric::L1] {
         let mut vectors = variations(60, 6000);
         vectors.extend(std::iter::repeat_n(vectors[7].clone(), 3000));
-        // Equal but for its end, which is in the last overflow record.
+        // Equal except for its end, which is in the last overflow record.
         let mut other = vectors[7].clone();
         other[5999] += 1.0;
         vectors.push(other.clone());
@@ -126,7 +127,8 @@ fn overflows_that_a_crash_left_behind_are_freed() {
     let store = store();
     let graph = build(&store, Metric::L2, &vectors);
     let (of_one, blocks) = (graph.space.layout.overflows, store.blocks().unwrap());
-    // A node whose record went, and one whose insert did not come to point to its overflow records.
+    // A node without its level-0 record, and one whose insert ended before it referred to its
+    // overflow records.
     let lost = [3, 4].map(|row| {
         let mut search = crate::hnsw::search::Search::new();
         graph
@@ -154,7 +156,7 @@ fn overflows_that_a_crash_left_behind_are_freed() {
     };
     graph.remove(MEMORY, each(|_| false)).unwrap();
     assert_eq!(overflows(&graph), 39 * of_one);
-    // The other one has a row, which is dead, since its transaction ended with the server.
+    // The other node has a row, which is dead because its transaction ended with the server.
     graph.remove(MEMORY, each(|tid| row(tid) == 4)).unwrap();
     assert_eq!(overflows(&graph), 38 * of_one);
     left(&(0..40).filter(|row| ![3, 4].contains(row)).collect::<Vec<_>>());

@@ -1,4 +1,5 @@
-//! What an index without codes finds: no less than pgvector at the same settings, when it is new and when most of its rows have gone.
+//! Recall of an index without codes: no less than pgvector's at the same settings, when it is new
+//! and when most of its rows have gone.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -54,7 +55,7 @@ fn recall_of_bits(
     hits as f64 / (10 * queries.len()) as f64
 }
 
-/// 10,000 values, as pgvector 0.8.5 was measured with: .920 at ef_search 20, .979 at 40.
+/// 10,000 values, on which pgvector 0.8.5 was measured: .920 at ef_search 20, .979 at 40.
 #[test]
 fn random_bits_are_found() {
     let values = random_bits(10_200);
@@ -66,8 +67,8 @@ fn random_bits_are_found() {
     assert!(narrow >= 0.925 && wide >= 0.98, "{narrow} at 20, {wide} at 40");
 }
 
-/// Three quarters of 10,000 values are removed. pgvector 0.8.5 finds .627 and .833 afterwards with m = 4, .878 and .978 with m = 8, at ef_search 20
-/// and 40.
+/// Three quarters of 10,000 values are removed. pgvector 0.8.5 finds .627 and .833 afterwards with
+/// m = 4, .878 and .978 with m = 8, at ef_search 20 and 40.
 #[test]
 fn of_what_is_left_after_a_removal_no_less_is_found() {
     let values = random_bits(10_200);

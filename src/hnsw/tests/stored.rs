@@ -1,4 +1,4 @@
-//! Values that are no dense vectors: bits and sparse vectors, with and without overflow records.
+//! Values that are not dense vectors: bits and sparse vectors, with and without overflow records.
 
 use super::long::overflows;
 use super::*;
@@ -20,7 +20,7 @@ pub(super) fn parameters_of(element: Element, metric: Metric, dimensions: usize)
     }
 }
 
-/// The signs of vectors, as PostgreSQL's `bit` has them: the first in the highest bit of the first byte.
+/// The signs of vectors as a `bit` of PostgreSQL: the first in the highest bit of the first byte.
 fn signs(vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
     let byte = |values: &[f32]| {
         (0..8).fold(0, |byte, i| {
@@ -33,7 +33,8 @@ fn signs(vectors: &[Vec<f32>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The larger half of the components of vectors, with `gap` others between them: their number differs from vector to vector.
+/// The larger half of the components of vectors, with `gap` others between them: their number
+/// differs between vectors.
 fn larger(vectors: &[Vec<f32>], gap: i32, most: impl Fn(usize) -> usize) -> Vec<Vec<u8>> {
     let of = |(i, vector): (usize, &Vec<f32>)| {
         let typical = vector.iter().map(|v| v.abs()).sum::<f32>() / vector.len() as f32;
@@ -81,7 +82,7 @@ fn recall_of(
     hits as f64 / (10 * queries.len()) as f64
 }
 
-/// Inserts, searches, removes half of the rows and inserts them again, and lets the checker look.
+/// Inserts, searches, removes half of the rows and inserts them again, and runs the checker.
 fn live_through(parameters: Parameters, values: &[Vec<u8>], distance: impl Fn(&[u8], &[u8]) -> f32) {
     let name = format!("{:?}, {:?}", parameters.shape, parameters.metric);
     let (base, queries) = values.split_at(values.len() - 20);

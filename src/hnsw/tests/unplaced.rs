@@ -1,4 +1,4 @@
-//! Rows without a place in the graph, and chains of TID extensions whose rows come and go.
+//! Rows without a place in the graph, and chains of TID extensions that get and lose rows.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -39,7 +39,7 @@ fn set(rows: &[usize]) -> HashSet<usize> {
     set
 }
 
-/// The rows of the graph, and those of each kind, in the order in which they came.
+/// The rows of the graph, and the rows of each kind, in the order of the scan.
 fn parts(all: &[(f32, usize)]) -> [Vec<usize>; 3] {
     assert!(all.is_sorted_by(|a, b| a.0.total_cmp(&b.0).is_le()));
     let of = |is_it: &dyn Fn(f32) -> bool| {
@@ -74,7 +74,7 @@ fn rows_without_a_place_come_after_all_others() {
                 assert_eq!(rows, (first..first + counts[kind as usize]).collect(), "{metric:?}");
             }
             assert_eq!(faults(&graph), []);
-            // Not where a scan has ended before.
+            // Not if a scan has ended before.
             let ended = [
                 Limits {
                     iteration: Iteration::Off,
@@ -155,12 +155,12 @@ fn staged_rows_without_a_place_come_among_their_like_and_once() {
         add(&graph, Unplaced::Null, 2000..2300);
         let stored = batch::stored(&graph, &vectors);
         let query = graph.space.query(&vectors[7]);
-        let mut beside: Vec<_> = (200..300)
+        let mut staged: Vec<_> = (200..300)
             .map(|row| (graph.space.whole_distance(&query, &stored[row]), tid(row)))
             .collect();
-        beside.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
-        beside.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
-        let mut scan = MergedScan::new(Scan::new(query, limits(40)), beside).unwrap();
+        staged.extend((2300..2400).map(|row| (Unplaced::Null.distance(), tid(row))));
+        staged.extend((1300..1400).map(|row| (Unplaced::Zero.distance(), tid(row))));
+        let mut scan = MergedScan::new(Scan::new(query, limits(40)), staged).unwrap();
         let mut found = Vec::new();
         while let Some(tid) = scan.next(&graph).unwrap() {
             found.push(row(tid));
@@ -272,7 +272,8 @@ fn extensions_are_freed_wherever_they_are() {
                 let before = used(&graph);
                 let removal = graph.remove(MEMORY, each(|tid| is_dead(row(tid)))).unwrap();
                 assert_eq!(before - used(&graph), removal.slots_freed);
-                // All but those at the ends of what is dead, and with a row left.
+                // All extensions except the ones at the ends of the dead range, and with a row
+                // left.
                 let each = (graph.space.layout.stride - 16) / 6;
                 let fewest = (dead.len() / each).saturating_sub(1 + others.len());
                 assert!(
@@ -282,7 +283,7 @@ fn extensions_are_freed_wherever_they_are() {
                 let left = (0..20).chain(10_000..12_000).filter(|row| !is_dead(*row)).collect();
                 assert_eq!(set(&rows_of(&graph)), left, "{kind:?}, {dead:?}");
                 assert_eq!(faults(&graph), []);
-                // The room is used again.
+                // The space is used again.
                 let blocks = store.blocks().unwrap();
                 kind.add(&graph, (10_000..12_000).filter(|row| is_dead(*row)));
                 assert!(store.blocks().unwrap() <= blocks + 1);
@@ -292,7 +293,8 @@ fn extensions_are_freed_wherever_they_are() {
     }
 }
 
-/// A scan stops after so many rows, or steps; then rows die on both sides of where it is, VACUUM runs, and others take their room.
+/// A scan stops after a number of rows, or steps; then rows die on both sides of its position,
+/// VACUUM runs, and others take their space.
 #[test]
 fn a_chain_that_changes_under_a_scan_gives_every_row_once() {
     for kind in ALL_ROWS {
@@ -306,7 +308,7 @@ fn a_chain_that_changes_under_a_scan_gives_every_row_once() {
                 kind.add(&graph, 10_000..12_000);
                 let mut scan = scan(&graph);
                 let mut found: Vec<_> = (0..stop).map(|_| row(scan.next(&graph).unwrap().unwrap())).collect();
-                // The newest are the first of the chain.
+                // The newest rows are the first of the chain.
                 let dead = 12_000 - dead.end..12_000 - dead.start;
                 for turn in 0..=round {
                     graph.remove(MEMORY, each(|tid| dead.contains(&row(tid)))).unwrap();
@@ -399,7 +401,8 @@ fn scans_inserts_and_vacuum_at_once_lose_no_row() {
                         let found = rows_of(graph);
                         let found = match kind {
                             Rows::OfOneVector => set(&found),
-                            // A slot that is used again may be read twice, with rows that are newer than the scan.
+                            // A slot that is used again may be read twice, with rows newer than the
+                            // scan.
                             Rows::Unplaced(_) => {
                                 let old: Vec<_> = found.iter().copied().filter(|&row| row < 13_000).collect();
                                 set(&old)
@@ -452,7 +455,7 @@ fn damaged_chains_are_found_and_end() {
         graph.store.write(META_BLOCK, edit).unwrap();
     };
     let broken = |kind| match kind {
-        Unplaced::Zero => "the chain of rows whose vector is zero is broken",
+        Unplaced::Zero => "the chain of rows with a zero vector is broken",
         Unplaced::Null => "the chain of rows without a vector is broken",
     };
     for kind in Unplaced::ALL {

@@ -1,12 +1,16 @@
-//! BulkDelete of dead rows: what VACUUM does to a graph.
+//! Bulk delete: VACUUM removes dead rows from a graph.
 //!
-//! A pass over the index takes dead TIDs out; a node left without any is marked dead and stays navigable. A round of removal follows: the upper records of dead nodes
-//! are marked dead too, every live record that links to a dead one takes others for it ([`crate::hnsw::vacuum::repair`]), the entry point moves to a live node if it has to, and
-//! the dead slots are freed, upper levels first, so that what a crash leaves is found again as a dead level-0 record. Where memory does not suffice
-//! for all that is dead, the pass is interrupted by rounds. In the end nodes that nothing leads to any more are found and linked ([`crate::hnsw::vacuum::reachability`]).
+//! A pass over the index takes dead TIDs out; a node without TIDs is marked dead and stays
+//! navigable. A round of removal follows: upper records of dead nodes are marked dead too, every
+//! live record that links to a dead one gets other links ([`crate::hnsw::vacuum::repair`]), the
+//! entry point moves to a live node if it has to, and dead slots are freed, upper levels first, so
+//! that a crash leaves dead level-0 records, which the next VACUUM finds. If memory does not
+//! suffice for all dead nodes, rounds interrupt the pass. In the end, unreachable nodes are found
+//! and linked ([`crate::hnsw::vacuum::reachability`]).
 //!
-//! Readers and writers go on meanwhile: what they link to a dead node becomes a stale link. That is why a freed slot may be used at once, with no wait for
-//! those who still know of it (as nbtree's pages have to): they know its old generation.
+//! Readers and writers go on meanwhile: a link that they make to a dead node becomes a stale link.
+//! A freed slot may be used at once, without waiting for sessions that still refer to it (as
+//! nbtree's pages have to), because they know its old generation.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -20,31 +24,31 @@ use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, corrupted, page, store};
 
-/// Dead nodes after which the memory in use is looked at again.
+/// Number of dead nodes after which memory use is checked again.
 const LOOK_AFTER: u64 = 1024;
 
-/// What a removal did.
+/// Result of a bulk delete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BulkDelete {
     /// TIDs taken out.
     pub tids_removed: u64,
-    /// TIDs that are left.
+    /// TIDs left.
     pub tids_left: u64,
     /// Dead nodes removed.
     pub nodes_removed: u64,
-    /// Links to them that live records lost or replaced.
+    /// Links to dead nodes that live records lost or replaced.
     pub links_repaired: u64,
-    /// Nodes that nothing led to any more, and that were linked.
+    /// Unreachable nodes that were linked.
     pub reconnected: u64,
-    /// Whether there was memory to look for these.
+    /// Whether memory sufficed to look for unreachable nodes.
     pub was_walked: bool,
-    /// Slots freed, those of overflow records and TID extensions included.
+    /// Slots freed, slots of overflow records and TID extensions included.
     pub slots_freed: u64,
     /// Pages that had free slots before.
     pub pages_with_room: u64,
-    /// Pages without any record, those that became so included.
+    /// Pages without records, pages emptied by this bulk delete included.
     pub pages_empty: u64,
-    /// Pages that became so.
+    /// Pages emptied by this bulk delete.
     pub pages_emptied: u64,
 }
 
@@ -53,25 +57,27 @@ pub struct BulkDelete {
 struct Pass {
     /// Level-0 records of dead nodes.
     dead: NodeSet,
-    /// The owners of chains with an extension without TIDs, and nodes that a crash left without any.
+    /// Owners of chains that have an extension without TIDs, and nodes that a crash left without
+    /// TIDs.
     emptied: NodeSet,
     removal: BulkDelete,
 }
 
-/// What a round knows of the upper levels.
+/// State of the upper levels in a round.
 #[derive(Default)]
 struct Upper {
     /// Records of dead nodes, by level.
     dead: BTreeMap<u8, NodeSet>,
-    /// A live record on the highest level that has any.
+    /// A live record on the highest level with live records.
     highest: Option<EntryPoint>,
     /// A live record on level 0.
     lowest: Option<Link>,
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Takes out every TID that `find_dead` names, and the nodes that are left without any. `find_dead` is asked once about every
-    /// TID, those of one page at a time, and says which of them are dead. `memory` bounds what is remembered of the index, in bytes.
+    /// Takes out every TID that `find_dead` returns, and the nodes left without TIDs. `find_dead`
+    /// gets every TID once, one page's at a time, and returns the dead ones. `memory` bounds the
+    /// bytes that are remembered of the index.
     pub fn remove(
         &self,
         memory: usize,
@@ -111,7 +117,9 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(removal)
     }
 
-    /// The pass over one page. `find_dead` is asked while no page is locked; what is added to the page meanwhile is live.
+    /// The pass over one page. TIDs that are added to the page while `find_dead` runs are live.
+    ///
+    /// Locks: the page, shared, then exclusive; none while `find_dead` runs; on return: none.
     fn remove_tids(
         &self,
         block: BlockNumber,
@@ -135,9 +143,9 @@ impl<S: PageStore> Graph<'_, S> {
                 }
                 match record.state() {
                     State::Free => free += 1,
-                    // What an interrupted VACUUM left.
+                    // An interrupted VACUUM left it.
                     State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
-                    // What a crash left of a chain that was being settled.
+                    // A crash left it while its chain was being settled.
                     State::Node if is_empty_node(&record) => {
                         emptied.insert(node)?;
                     }
@@ -183,23 +191,25 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Drops extensions without TIDs from their chains, and finds the nodes that have no TID left in any.
+    /// Drops extensions without TIDs from their chains, and finds nodes without TIDs in any record.
+    ///
+    /// Locks: one page at a time, or two of a chain; on return: none.
     fn settle_chains(&self, pass: &mut Pass) -> Result<()> {
         for owner in std::mem::take(&mut pass.emptied).iter() {
             self.store.check_interrupts();
             if let Some(kind) = Unplaced::of_owner(owner) {
-                self.drop_empty_extensions(Head::Meta(kind), &mut pass.removal)?;
+                pass.removal.slots_freed += self.drop_empty_extensions(Head::Meta(kind))?;
                 continue;
             }
             if !self.is_node_block(owner) {
-                continue; // Damage: the checker tells.
+                continue; // The checker reports such damage.
             }
             let generation = self.read(owner, |record| Ok(record.generation()))?;
             let at = Link {
                 node: owner,
                 generation,
             };
-            self.drop_empty_extensions(Head::Node(at), &mut pass.removal)?;
+            pass.removal.slots_freed += self.drop_empty_extensions(Head::Node(at))?;
             let is_empty = self.read(owner, |record| Ok(is_empty_node(&record)))?;
             let died = is_empty
                 && self.write(owner, |nodes, slot| {
@@ -221,20 +231,23 @@ impl<S: PageStore> Graph<'_, S> {
     fn remove_nodes(&self, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
         let mut dead = std::mem::take(&mut pass.dead);
         let upper = self.mark_upper(&mut dead)?;
-        // As many blocks as there are by now: a record that was added meanwhile may have been linked before its neighbour died.
+        // All blocks as of now: a record added meanwhile may have been linked before its neighbor
+        // died.
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             pass.removal.links_repaired += self.repair_page(block, &dead, inserter)?;
         }
         self.move_entry(&dead, &upper)?;
-        // From the highest level down: what an interruption leaves still leads to the level below.
+        // From the highest level down: the records that an interruption leaves still lead to the
+        // level below.
         for nodes in upper.dead.values().rev().chain([&dead]) {
             self.free(nodes, &mut pass.removal)?;
         }
         Ok(())
     }
 
-    /// Marks the upper records of dead nodes, which are added to `dead`, and looks for live records where a search may enter.
+    /// Marks upper records of dead nodes, adds them to `dead`, and looks for live records where a
+    /// search may enter.
     fn mark_upper(&self, dead: &mut NodeSet) -> Result<Upper> {
         let mut upper = Upper::default();
         for block in self.node_blocks()? {
@@ -270,7 +283,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(upper)
     }
 
-    /// Moves the entry point to a live record on the highest level there is, if it is a dead one or on a lower level.
+    /// Moves the entry point to a live record on the highest level with any, if it is dead or on a
+    /// lower level.
     fn move_entry(&self, dead: &NodeSet, upper: &Upper) -> Result<()> {
         let lowest = upper.lowest.map(|link| EntryPoint { link, level: 0 });
         loop {
@@ -282,15 +296,15 @@ impl<S: PageStore> Graph<'_, S> {
             };
             let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
             let nothing_to_do = usable == entry && level(usable) >= level(best);
-            // An index found empty is looked at once more when it has no entry point: a row inserted meanwhile either shows then, or
-            // makes itself the entry point.
+            // An index that looks empty is searched once more after it lost its entry point: a row
+            // inserted meanwhile is found then, or makes itself the entry point.
             if nothing_to_do || self.replace_entry(entry, best)? && best.is_some() {
                 return Ok(());
             }
         }
     }
 
-    /// A live level-0 record, if there is one: it can only have been inserted since the first pass.
+    /// A live level-0 record, if there is one; it was inserted after the first pass.
     fn find_live(&self) -> Result<Option<Link>> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
@@ -303,7 +317,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(None)
     }
 
-    /// Frees the overflow records whose owner is gone: with this removal, or before a crash. An owner is always there before its overflow records.
+    /// Frees overflow records without an owner: it went with this bulk delete, or before a crash.
+    /// An owner always exists before its overflow records.
     fn free_overflows(&self, removal: &mut BulkDelete) -> Result<()> {
         if self.space.layout.overflows == 0 {
             return Ok(());
@@ -347,7 +362,9 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(())
     }
 
-    /// Frees those records of a page that are what they should be.
+    /// Frees the records of a page for which `is_meant` holds.
+    ///
+    /// Locks: the page, exclusive; on return: none.
     fn free_on(
         &self,
         block: BlockNumber,
@@ -382,12 +399,12 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// Whether a record is that of a live node on level 0 without a row.
+/// Whether a record is the level-0 record of a live node without rows.
 fn is_empty_node(record: &Record<'_>) -> bool {
     record.state() == State::Node && record.level() == 0 && record.tid_count() == 0 && record.below() == NodeRef::NONE
 }
 
-/// Whether a record is an upper one of a dead node.
+/// Whether a record is an upper record of a dead node.
 fn is_upper_of(record: &Record<'_>, dead: &NodeSet) -> bool {
     matches!(record.state(), State::Node | State::Dead) && record.level() > 0 && dead.contains(record.owner())
 }

@@ -1,4 +1,5 @@
-//! VACUUM: bulk delete, repair of the neighbors of dead nodes, unreachable nodes, and the end of the file.
+//! VACUUM: bulk delete, repair of the neighbors of dead nodes, unreachable nodes, and the end of
+//! the file.
 
 pub mod bulk_delete;
 pub(super) mod node_set;

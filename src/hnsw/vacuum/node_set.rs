@@ -1,4 +1,5 @@
-//! Sets of records, in a bit of memory for each slot of the index at most, and two bytes for each record where they are few.
+//! Sets of records: at most one bit of memory for each slot of the index, and two bytes for each
+//! record in sparse sets.
 
 use roaring::RoaringBitmap;
 
@@ -10,12 +11,12 @@ use crate::storage::NodeRef;
 #[derive(Debug, Clone, Default)]
 pub struct NodeSet {
     bits: RoaringBitmap,
-    /// The last block of slots that got one: another one may be new, and takes memory.
+    /// The last block of slots that got a record: another block may be new, and takes memory.
     block: Option<u32>,
 }
 
 impl NodeSet {
-    /// Whether a record is in it.
+    /// Whether a record is in the set.
     #[inline]
     pub fn contains(&self, node: NodeRef) -> bool {
         self.bits.contains(node.0)
@@ -31,12 +32,12 @@ impl NodeSet {
         Ok(self.bits.insert(node.0))
     }
 
-    /// Takes a record out; says whether it was there.
+    /// Takes a record out; says whether it was in the set.
     pub fn remove(&mut self, node: NodeRef) -> bool {
         self.bits.remove(node.0)
     }
 
-    /// Takes the first records out, `most` at most.
+    /// Takes out the first records, at most `most`.
     pub fn take_first(&mut self, most: usize) -> Result<Vec<NodeRef>> {
         let mut first = Vec::new();
         first.try_extend(self.iter().take(most))?;
@@ -44,12 +45,12 @@ impl NodeSet {
         Ok(first)
     }
 
-    /// Takes out what is not in another set, too.
+    /// Takes out the records that are not in another set.
     pub fn retain_in(&mut self, other: &NodeSet) {
         self.bits &= &other.bits;
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
     }
@@ -59,7 +60,7 @@ impl NodeSet {
         self.bits.iter().map(NodeRef)
     }
 
-    /// Bytes of memory, about. Takes time: it looks at each block of 65,536 slots.
+    /// Approximate bytes of memory. Slow: it looks at each block of 65,536 slots.
     pub fn bytes(&self) -> usize {
         let statistics = self.bits.statistics();
         (statistics.n_bytes_array_containers + statistics.n_bytes_bitset_containers) as usize

@@ -1,11 +1,14 @@
 //! Reachability: every live node can be found by a search.
 //!
-//! The heuristic keeps a link only where no kept neighbour is nearer, which in data with outliers and hubs (vectors of very different
-//! length, say) leaves some nodes with links but none to them; so may removals. After a build and after a removal a
-//! walk over level 0 finds them, and each gets links from nodes near it that the walk did reach. The walk goes hop by hop, and
-//! each hop in block order, so that it is a few passes over the file and not as many random reads as there are nodes.
+//! The heuristic keeps a link only where no kept neighbor is nearer. In data with outliers and hubs
+//! (as vectors of very different lengths), some nodes keep links but no link to them; removals may
+//! have the same effect. After a build and after a removal a walk over level 0 finds such nodes,
+//! and each gets links from nearby nodes that the walk did reach. The walk goes hop by hop, each
+//! hop in block order, so that it takes a few passes over the file rather than one random read for
+//! each node.
 //!
-//! It remembers two bits for each slot, and where memory does not suffice for that it is left out.
+//! The walk remembers two bits for each slot; where memory does not suffice for them it is left
+//! out.
 
 use crate::error::Result;
 use crate::fallible::TryPush;
@@ -13,23 +16,21 @@ use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
-/// Links that an unreached node gets where there is room: as few lead to the others that are hard to reach.
-const LINKS: usize = 4;
-
-/// The fewest links of a hop that are remembered one by one.
+/// Least number of links of a hop that are remembered one by one.
 const FEWEST_REMEMBERED: usize = 1024;
 
-/// What a walk has reached.
+/// The records that a walk has reached.
 struct Reached {
     nodes: NodeSet,
-    /// Slots that were added since the walk began are not its concern.
+    /// The end of the slots that existed when the walk began; later ones count as reached.
     end: NodeRef,
-    /// The most links of a hop that are remembered one by one.
+    /// Most links of a hop that are remembered one by one.
     most: usize,
-    /// Records whose links are still to be followed: what is beyond that.
+    /// Records beyond that number, with links still to be followed.
     waiting: NodeSet,
 }
 
@@ -45,8 +46,10 @@ impl Reached {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Gives every live node that level 0 does not lead to from the entry point a link from one that it does; says how many, unless `memory` bytes
-    /// do not suffice to look for them.
+    /// Gives every unreachable live node of level 0 a link from a reachable one; returns the number
+    /// of such nodes, or none if `memory` bytes do not suffice to look for them.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub fn reconnect(&self, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
         let Some(entry) = self.entry()? else {
             return Ok(Some(0));
@@ -73,7 +76,7 @@ impl<S: PageStore> Graph<'_, S> {
         for block in self.node_blocks()? {
             self.store.check_interrupts();
             for node in self.unreached_on(block, &reached)? {
-                // It may have been reached through one before it.
+                // A node linked before it may lead to it.
                 if !reached.contains(node.node) && self.attach(inserter, &reached, start, node)? {
                     connected += 1;
                     self.walk(&mut reached, node)?;
@@ -83,7 +86,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(Some(connected))
     }
 
-    /// Follows links from a record until nothing new comes.
+    /// Follows links from a record until no new record comes.
     fn walk(&self, reached: &mut Reached, from: Link) -> Result<()> {
         reached.insert(from.node)?;
         let (mut hop, mut next) = (vec![from], Vec::new());
@@ -103,7 +106,7 @@ impl<S: PageStore> Graph<'_, S> {
                             }
                         }
                     } else {
-                        reached.nodes.remove(link.node); // A stale link does not lead to what uses the slot today.
+                        reached.nodes.remove(link.node); // The link was stale.
                     }
                     Ok(())
                 })?;
@@ -111,7 +114,7 @@ impl<S: PageStore> Graph<'_, S> {
             }
             std::mem::swap(&mut hop, &mut next);
             if hop.is_empty() {
-                // The links to them are taken at their word.
+                // Their links were not kept, so the current generation stands for the link's.
                 for node in reached.waiting.take_first(reached.most)? {
                     let generation = self.read(node, |record| Ok(record.generation()))?;
                     hop.try_push(Link { node, generation })?;
@@ -131,7 +134,8 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(unreached)
     }
 
-    /// Links the nearest reached nodes with room to an unreached one, or the nearest at all in place of its last link.
+    /// Links an unreachable node from the nearest reachable nodes with room, or from the nearest
+    /// one in place of its last link.
     fn attach(&self, inserter: &mut Inserter, reached: &Reached, start: Link, node: Link) -> Result<bool> {
         let (mut point, mut query) = (Point::default(), Query::default());
         if self.read_point(node, 0, &mut point)?.is_none() {
@@ -151,7 +155,7 @@ impl<S: PageStore> Graph<'_, S> {
         let around = self.search_live(&mut inserter.search, &query, 0)?;
         let mut reached_near = near(around.into_iter().map(|choice| choice.link).collect());
         if reached_near.is_empty() {
-            // What is nearest is cut off as a whole.
+            // The whole neighborhood is unreachable.
             let search = &mut inserter.search;
             let width = self.construction_width();
             self.search_from(search, &query, start.node, width)?;
@@ -161,7 +165,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut links = 0;
         for &other in &reached_near {
             links += usize::from(self.link_if_room(other, at, 0)?);
-            if links == LINKS {
+            if links == REACHABILITY_LINKS {
                 break;
             }
         }

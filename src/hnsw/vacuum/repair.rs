@@ -1,32 +1,34 @@
-//! Repair: live records that link to dead ones get other links, from what lies beyond these.
+//! Repair: live records that link to dead nodes get other links, among the neighbors of the dead
+//! ones.
 //!
-//! A record chooses among its live neighbours and those of the dead ones that it is losing, by exact distances: choosing by estimates from codes costs
-//! recall at narrow searches (docs/design.md). A plain record chooses everything anew. A coded one keeps its live survivors, since what was linked once
-//! may have no other link, and takes others beside them.
-//! The choice is made without a lock. What was linked to a coded record meanwhile stays; for a plain one, whose links all depend on each other, it
-//! holds only if they are still the same, or else is made again.
+//! A record selects among its live neighbors and the neighbors of its dead ones by exact distances,
+//! because selection by estimates from codes costs recall of narrow searches (measured). A plain
+//! record selects all of its links anew. A coded one keeps its live survivors, because another
+//! record may have no other link to it, and adds others.
+//!
+//! The selection is made without a lock. Links that a coded record got meanwhile stay. Links of a
+//! plain record depend on each other, so its selection holds only if they are unchanged; otherwise
+//! it is repeated.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
-use crate::hnsw::neighbors::back_links::{RETRIES, is_live};
+use crate::hnsw::neighbors::back_links::is_live;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
 use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::neighbors::RETRIES;
+use crate::hnsw::tuning::vacuum::{REPAIR_CANDIDATES, REPAIR_SEARCH_PART};
 use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, PageStore};
 
-/// Neighbours of each dead survivor among which a coded record chooses: those nearest to the dead one.
-const CANDIDATES: usize = 24;
-
-/// A plain record that has lost this part of its links, or more, searches for others too: what lies beyond the dead is not enough
-/// (measured: docs/design.md §13).
-const MUCH: usize = 3;
-
 impl<S: PageStore> Graph<'_, S> {
-    /// Repairs every live record of a page that links to a dead one; says how many such links there were.
+    /// Repairs every live record of a page that links to a dead one; returns the number of such
+    /// links.
+    ///
+    /// Locks: one page at a time; on return: none.
     pub(in crate::hnsw) fn repair_page(
         &self,
         block: BlockNumber,
@@ -56,6 +58,7 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(links)
     }
 
+    /// Repairs a record, unless it is no live node any more.
     fn repair(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
         let is_coded = self.space.layout.is_coded();
         let is_dead = |link: &Link| dead.contains(link.node);
@@ -79,28 +82,31 @@ impl<S: PageStore> Graph<'_, S> {
                 .filter(|link| !is_dead(link))
                 .collect();
             self.add_beyond(&gone, level, dead, &mut links)?;
-            if !is_coded && MUCH * gone.len() >= before.len() {
+            if !is_coded && REPAIR_SEARCH_PART * gone.len() >= before.len() {
                 let mut query = Query::default();
                 self.space.set_query(&point, &mut query);
                 let found = self.search_live(&mut inserter.search, &query, level)?;
                 links.extend(found.iter().map(|choice| choice.link));
             }
-            let Inserter { scratch, around, .. } = &mut *inserter;
-            self.load_candidates(around, &links, at, level)?;
-            let choices: Vec<_> = around.choices().collect();
+            let Inserter {
+                scratch, candidates, ..
+            } = &mut *inserter;
+            self.load_candidates(candidates, &links, at, level)?;
+            let choices: Vec<_> = candidates.choices().collect();
             if !is_coded {
                 kept.clear();
             }
-            // As many links as before: a plain record that has lost half of them would be reached, and lead on, half as often.
+            // As many links as before: with half of its links, a plain record would be reached, and
+            // lead on, half as often.
             let fill_to = self.fill_to(level).max(before.len());
-            let (chosen, neighbours) = (&mut scratch.chosen, &mut scratch.neighbours);
-            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(around, i, level, point);
-            self.select_beside(&kept, &choices, read, level, fill_to, chosen)?;
-            // Survivors that were none are linked back; what a coded record has already has its code.
+            let (chosen, neighbors) = (&mut scratch.chosen, &mut scratch.neighbors);
+            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(candidates, i, level, point);
+            self.select_keeping(&kept, &choices, read, level, fill_to, chosen)?;
+            // New survivors are linked back; links that a coded record keeps have their codes.
             let new = chosen
                 .all()
                 .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
-            neighbours.set(&self.space, new, at.at);
+            neighbors.set(&self.space, new, at.at);
             let is_repaired = self.write(link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
                 if !is_live(&record, link, level) {
@@ -112,14 +118,14 @@ impl<S: PageStore> Graph<'_, S> {
                         Some((_, chosen_fill)) => Some(fill && chosen_fill),
                         None => (!had(link)).then_some(fill),
                     };
-                    let new = neighbours.iter();
+                    let new = neighbors.iter();
                     lanes::replace(
                         &mut record,
                         stays,
                         new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
                     );
                 } else if now == before {
-                    neighbours.write(&mut record);
+                    neighbors.write(&mut record);
                 } else {
                     return Ok(Edit::Unchanged(false));
                 }
@@ -129,14 +135,15 @@ impl<S: PageStore> Graph<'_, S> {
                 continue;
             }
             if chosen.survivors.is_empty() {
-                // All around it is gone: start again from the entry point, which is replaced only afterwards.
+                // All of its neighbors are gone: start again from the entry point, which is
+                // replaced only afterwards.
                 let mut query = Query::default();
                 self.space.set_query(&point, &mut query);
                 return self.connect(inserter, &query, at, level).map(drop);
             }
             if is_coded {
-                neighbours.turn();
-                for i in 0..scratch.neighbours.survivors() {
+                neighbors.turn();
+                for i in 0..scratch.neighbors.survivors() {
                     self.link_back_coded(scratch, i, link, level, false)?;
                 }
             } else {
@@ -152,6 +159,8 @@ impl<S: PageStore> Graph<'_, S> {
     }
 
     /// Empties the lanes of dead fills.
+    ///
+    /// Locks: the record's page, exclusive; on return: none.
     fn lose_fills(&self, link: Link, level: u8, is_dead: impl Fn(&Link) -> bool) -> Result<()> {
         self.write(link.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
@@ -164,7 +173,8 @@ impl<S: PageStore> Graph<'_, S> {
         })
     }
 
-    /// Adds what lies beyond dead records: the live links of each; of coded ones those nearest to it, up to [`CANDIDATES`].
+    /// Adds the live links of dead records; of each coded one the nearest, up to
+    /// [`REPAIR_CANDIDATES`].
     fn add_beyond(&self, gone: &[Link], level: u8, dead: &NodeSet, links: &mut Vec<Link>) -> Result<()> {
         for gone in gone {
             self.store.check_interrupts();
@@ -175,7 +185,7 @@ impl<S: PageStore> Graph<'_, S> {
                         .collect();
                     if self.space.layout.is_coded() {
                         live.sort_by(|&a, &b| record.length(a).total_cmp(&record.length(b)));
-                        live.truncate(CANDIDATES);
+                        live.truncate(REPAIR_CANDIDATES);
                     }
                     links.extend(live.into_iter().map(|i| record.link(i)));
                 }
@@ -186,7 +196,7 @@ impl<S: PageStore> Graph<'_, S> {
     }
 }
 
-/// The links of a record, and whether each is a fill.
+/// The links of a record, each with whether it is a fill.
 fn links_of(record: &Record<'_>) -> impl Iterator<Item = (Link, bool)> {
     (0..record.link_count()).map(|i| (record.link(i), record.is_fill(i)))
 }

@@ -1,7 +1,9 @@
 //! Pages without records at the end of the file, which VACUUM gives back.
 //!
-//! Whoever cuts them off holds a lock that nobody else uses the index under. What nobody then knows of, records on other pages may still: a link that was made
-//! while its target died is left there. It stays stale, since slots of pages that are added later begin with a generation that nothing on those cut off had.
+//! The caller that cuts them off holds a lock under which no other session uses the index. Records
+//! on other pages may still have links to them, made while their targets died. Such links stay
+//! stale, because slots of pages added later begin with a generation that no slot of the old pages
+//! had.
 
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -10,34 +12,37 @@ use crate::storage::node_page::NodePage;
 use crate::storage::record::State;
 use crate::storage::{BlockNumber, Edit, PageStore};
 
-/// Pages after which a look at them may be interrupted.
+/// Number of pages between two calls of `goes_on`.
 const ASK_EVERY: BlockNumber = 32;
 
 /// Pages without records at the end of the file.
 #[derive(Debug, Clone, Copy)]
 pub struct EmptyEnd {
-    /// The first of them.
+    /// The first of these pages.
     pub from: BlockNumber,
     /// The length of the file.
     pub blocks: BlockNumber,
-    /// A generation that none of their slots had while it was in use.
+    /// A generation that none of their slots had while in use.
     generation: u8,
 }
 
 impl EmptyEnd {
-    /// How many there are.
+    /// The number of pages.
     pub fn len(&self) -> BlockNumber {
         self.blocks - self.from
     }
 
-    /// Whether there is none.
+    /// Whether there is no such page.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// The pages without records at the end, as far as `goes_on`, which is asked now and then, lets us look.
+    /// The pages without records at the end of the file, as far as `goes_on`, which is called every
+    /// few pages, lets the caller look.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
     pub fn empty_end(&self, mut goes_on: impl FnMut() -> bool) -> Result<EmptyEnd> {
         let layout = &self.space.layout;
         let first = self.store.read(META_BLOCK, meta::read_first_generation)?;
@@ -53,7 +58,8 @@ impl<S: PageStore> Graph<'_, S> {
                 break;
             }
             self.store.check_interrupts();
-            // How far generations have come since the first one. Those of pages that were added before it was raised may be behind.
+            // Steps of generations since the first one. Slots of pages that were added before it
+            // was raised may be behind.
             let passed = self.store.read_in_passing(last, |page| {
                 let mut passed = 0;
                 for record in NodePage::new(page, last, layout)?.records() {
@@ -73,7 +79,9 @@ impl<S: PageStore> Graph<'_, S> {
         Ok(end)
     }
 
-    /// Prepares for pages at the end to be cut off.
+    /// Raises the generation of new slots, before the pages are cut off.
+    ///
+    /// Locks: the meta page, exclusive; on return: none.
     pub fn retire(&self, end: &EmptyEnd) -> Result<()> {
         self.store.write(META_BLOCK, |page| {
             meta::set_first_generation(page, end.generation);

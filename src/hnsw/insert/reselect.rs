@@ -1,0 +1,129 @@
+//! Selection of a record's neighbors by a search, and selection anew for a record that has some.
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::hnsw::Graph;
+use crate::hnsw::insert::Inserter;
+use crate::hnsw::neighbors::selection::{NeighborCandidate, VectorAt};
+use crate::hnsw::search::Search;
+use crate::hnsw::space::{Point, Query};
+use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
+use crate::hnsw::tuning::neighbors::RETRIES;
+use crate::storage::{BlockNumber, PageStore};
+
+impl<S: PageStore> Graph<'_, S> {
+    /// Lets a linked record select once more, now that other sessions find it, if the graph was
+    /// small when the record searched, or has grown much since: rows that are inserted at the same
+    /// time do not see each other, and may be most of its surroundings. Of two records that search
+    /// again after they were linked, at least one sees the other.
+    pub(super) fn reselect_after_concurrent_inserts(
+        &self,
+        inserter: &mut Inserter,
+        query: &Query,
+        record: VectorAt<'_>,
+        level: u8,
+        mut searched: BlockNumber,
+    ) -> Result<()> {
+        let mut again = self.store.blocks()? <= self.space.layout.first_block + SMALL;
+        loop {
+            let blocks = self.store.blocks()?;
+            if !again && blocks.saturating_sub(searched) <= blocks / UNSEEN_PART {
+                return Ok(());
+            }
+            (again, searched) = (false, blocks);
+            self.connect(inserter, query, record, level)?;
+            self.store.check_interrupts();
+        }
+    }
+
+    /// Selects neighbors for a record by a search, besides its present ones, and links them back;
+    /// says whether a link to the record was made.
+    ///
+    /// Locks: one page at a time; on return: none.
+    pub(in crate::hnsw) fn connect(
+        &self,
+        inserter: &mut Inserter,
+        query: &Query,
+        record: VectorAt<'_>,
+        level: u8,
+    ) -> Result<bool> {
+        for _ in 0..RETRIES {
+            let (before, kept) = self.read(record.link.node, |record| {
+                Ok((
+                    record.links().collect::<Vec<_>>(),
+                    record.survivors().collect::<Vec<_>>(),
+                ))
+            })?;
+            let Inserter {
+                search,
+                scratch,
+                candidates,
+                ..
+            } = inserter;
+            let mut choices = self.search_live(search, query, level)?;
+            choices.retain(|choice| choice.link.node != record.link.node);
+            let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
+            let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
+            self.load_candidates(candidates, &others, record, level)?;
+            choices.extend(candidates.choices());
+            choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+            let chosen = &mut scratch.chosen;
+            let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
+            self.select_keeping(&kept, &choices, read, level, self.fill_to(level), chosen)?;
+            if chosen.survivors.is_empty() {
+                return Ok(false);
+            }
+            if self.replace_links(&mut inserter.scratch, record, level, &before)? {
+                return self.link_all_back(inserter, record, level);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The live records of a level nearest to a vector.
+    pub(in crate::hnsw) fn search_live(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+    ) -> Result<Vec<NeighborCandidate>> {
+        let width = self.construction_width();
+        match self.search_down_to(search, query, |_| level, width)? {
+            Some(entry) if entry.level >= level => {
+                if level == 0 {
+                    self.leave_crowd(search, query, self.entries(), width)?;
+                }
+                self.live_found(search, query, level, width)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The live records that a search found, nearest first, at most `most`. If dead nodes left
+    /// hardly any live ones, a walk over the level from there finds some.
+    pub(super) fn live_found(
+        &self,
+        search: &mut Search,
+        query: &Query,
+        level: u8,
+        most: usize,
+    ) -> Result<Vec<NeighborCandidate>> {
+        let m = usize::from(self.space.parameters.shape.m);
+        if search.live() >= m || !search.is_among_dead() || search.found().is_some() {
+            return Ok(live_choices(search, most));
+        }
+        self.walk_to_live(search, query, level, most)
+    }
+}
+
+/// The live records that a search found, nearest first, at most `most`.
+fn live_choices(search: &Search, most: usize) -> Vec<NeighborCandidate> {
+    let live = search.beam().iter().filter(|candidate| candidate.live);
+    live.take(most)
+        .map(|candidate| NeighborCandidate {
+            distance: candidate.distance,
+            link: candidate.link,
+        })
+        .collect()
+}

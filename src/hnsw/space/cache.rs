@@ -1,0 +1,76 @@
+//! The cache of spaces of a thread, because every scan opens its index anew, and making a space
+//! takes a rotation and a centroid.
+//!
+//! Parameters identify a space: they have the hash of its centroid.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::hnsw::space::Space;
+use crate::storage::meta::Parameters;
+
+/// Most spaces that a thread keeps.
+const MOST_SHARED: usize = 8;
+
+thread_local! {
+    /// The spaces of this thread, the one used last first.
+    static SHARED: RefCell<Vec<Arc<Space>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Space {
+    /// The space of an index with these parameters: a new one, or that of an earlier call in this
+    /// thread. `centroid` reads the centroid for a new one.
+    pub fn shared(parameters: Parameters, centroid: impl FnOnce() -> Result<Vec<f32>>) -> Result<Arc<Space>> {
+        let known = SHARED.with_borrow_mut(|spaces| {
+            let at = spaces.iter().position(|space| space.parameters == parameters)?;
+            spaces[..=at].rotate_right(1);
+            Some(Arc::clone(&spaces[0]))
+        });
+        if let Some(space) = known {
+            return Ok(space);
+        }
+        let space = Arc::new(Space::new(parameters, centroid()?)?);
+        SHARED.with_borrow_mut(|spaces| {
+            spaces.truncate(MOST_SHARED - 1);
+            spaces.insert(0, Arc::clone(&space));
+        });
+        Ok(space)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::hnsw::space::tests::parameters;
+    use crate::storage::Layout;
+
+    #[test]
+    fn spaces_are_shared_and_few_are_kept() {
+        let shape = Layout::plan(70, 16, true).unwrap().shape;
+        let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Vec::new())).unwrap();
+        let first = shared(0);
+        for seed in 1..MOST_SHARED as u64 {
+            assert_eq!(shared(seed).parameters.seed, seed);
+        }
+        assert!(Arc::ptr_eq(&first, &shared(0)));
+        for seed in 1..=MOST_SHARED as u64 {
+            shared(seed);
+        }
+        assert!(!Arc::ptr_eq(&first, &shared(0)));
+    }
+
+    #[test]
+    fn a_centroid_is_read_once_and_belongs_to_its_parameters() {
+        let shape = Layout::plan(70, 16, true).unwrap().shape;
+        let [a, b] = [[1.0; 70], [2.0; 70]].map(|centroid| parameters(shape, 0, &centroid));
+        let corrupted = || Err(Error::corrupted(1, "damaged"));
+        assert!(Space::shared(a, corrupted).is_err());
+        let space = Space::shared(a, || Ok(vec![1.0; 70])).unwrap();
+        assert!(Arc::ptr_eq(&space, &Space::shared(a, corrupted).unwrap()));
+        assert!(Space::shared(b, corrupted).is_err());
+        assert_eq!(Space::shared(b, || Ok(vec![2.0; 70])).unwrap().centroid, [2.0; 70]);
+        assert_eq!(space.layout.first_block, 2);
+    }
+}

@@ -1,0 +1,376 @@
+//! The space of an index: points and queries, their distances, and the codec ([`codec`]).
+//!
+//! A vector of the user becomes a [`Point`]: its stored bytes, and its coordinates, from which
+//! codes and selections of neighbors are computed. A coded index rotates coordinates; where it
+//! quantizes them, a point has the decoded ones, and a short vector is stored as it is and rotated
+//! when its coordinates are needed. A plain index has vectors without rotation. Values other than
+//! dense vectors have stored bytes alone.
+//!
+//! The centroid, which all vectors of an index have in common, is subtracted before the rotation,
+//! which changes no distance. A search compares a [`Query`] with stored bytes.
+
+mod cache;
+pub(super) mod codec;
+
+use crate::distance::{self, Kernel, Metric};
+use crate::error::Result;
+use crate::hnsw::indexed_value::Value;
+use crate::hnsw::order_key::{self, Terms};
+use crate::hnsw::space::codec::{floats, scalar};
+use crate::hnsw::tuning::search::NEAR;
+use crate::quantize::query_table::Table;
+use crate::quantize::rotation::Rotation;
+use crate::quantize::scalar::BLOCK;
+use crate::storage::layout::Encoding;
+use crate::storage::meta::Parameters;
+use crate::storage::{Layout, sparse};
+
+/// All that follows from the parameters of an index.
+pub struct Space {
+    pub(in crate::hnsw) parameters: Parameters,
+    pub(in crate::hnsw) layout: Layout,
+    measure: Measure,
+    rotation: Option<Rotation>,
+    /// The vector that is subtracted before the rotation; empty if there is none.
+    centroid: Vec<f32>,
+    /// Length of the centroid.
+    pub(in crate::hnsw) centroid_norm: f64,
+}
+
+/// Comparison of values that are not quantized: as a whole, except for floats.
+#[derive(Debug, Clone, Copy)]
+enum Measure {
+    /// Vectors of f32.
+    Floats(Kernel),
+    /// Bytes of bits.
+    Bits(fn(&[u8], &[u8]) -> f32),
+    /// Sparse vectors.
+    Sparse(Metric),
+}
+
+impl Measure {
+    fn of(parameters: &Parameters) -> Measure {
+        let (metric, encoding) = (parameters.metric, parameters.shape.encoding);
+        match metric.kernel() {
+            Some(_) if encoding == Encoding::Sparse => Measure::Sparse(metric),
+            Some(kernel) => Measure::Floats(kernel),
+            None if metric == Metric::Jaccard => Measure::Bits(|a, b| distance::jaccard(a, b) as f32),
+            None => Measure::Bits(|a, b| distance::hamming(a, b) as f32),
+        }
+    }
+}
+
+/// The order key of two sparse vectors in their stored form.
+fn sparse_key(metric: Metric, a: &[u8], b: &[u8]) -> f32 {
+    let (a, b) = (sparse::components(a), sparse::components(b));
+    order_key::of(match metric {
+        Metric::InnerProduct => -distance::sparse::inner_product(a, b),
+        Metric::L1 => distance::sparse::l1(a, b),
+        _ => distance::sparse::l2_squared(a, b),
+    })
+}
+
+/// A vector as an index keeps it. Its memory is reused.
+#[derive(Debug, Clone, Default)]
+pub struct Point {
+    /// The bytes that are stored, in the record and its overflow records.
+    pub stored: Vec<u8>,
+    /// The coordinates; empty unless the value is a dense vector.
+    pub coordinates: Vec<f32>,
+}
+
+/// A vector to search for.
+#[derive(Debug, Clone, Default)]
+pub struct Query {
+    /// The vector in the form that stored vectors are compared with.
+    value: Vec<f32>,
+    /// The stored form of a value that is not a dense vector.
+    stored: Vec<u8>,
+    /// Length of `value`; 0 in a query that only finds neighbors.
+    pub(in crate::hnsw) norm: f64,
+    /// Table for estimates from codes; unused in a plain index.
+    pub(in crate::hnsw) table: Table,
+    /// Square of its distance from the centroid; zero in a plain index.
+    square: f32,
+}
+
+/// The difference of a query and a vector near it, with its table for estimates from codes. Memory
+/// that is reused.
+#[derive(Debug, Default)]
+pub(in crate::hnsw) struct Near {
+    difference: Vec<f32>,
+    table: Table,
+}
+
+impl Space {
+    /// The space of parameters and their centroid, which is empty if they have none.
+    pub fn new(parameters: Parameters, centroid: Vec<f32>) -> Result<Space> {
+        let layout = parameters.layout()?;
+        let dimensions = parameters.shape.dimensions as usize;
+        let rotation = || Rotation::new(dimensions, parameters.shape.coordinates(), parameters.seed);
+        Ok(Space {
+            parameters,
+            layout,
+            measure: Measure::of(&parameters),
+            rotation: layout.is_coded().then(rotation),
+            centroid_norm: distance::norm(&centroid),
+            centroid,
+        })
+    }
+
+    /// The parameters of the index.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// The centroid in the dimensions of the vectors; empty if there is none.
+    pub fn centroid(&self) -> &[f32] {
+        &self.centroid
+    }
+
+    /// The layout of records.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Makes the query for a value (normalized where the metric wants it).
+    pub fn query<'v>(&self, value: impl Into<Value<'v>>) -> Query {
+        let mut query = Query::default();
+        let vector = match value.into() {
+            Value::Dense(vector) => vector,
+            Value::Stored(stored) => {
+                query.stored.extend_from_slice(stored);
+                return query;
+            }
+        };
+        let mut coordinates = Vec::new();
+        self.locate(vector.iter().copied(), &mut coordinates);
+        match self.parameters.shape.encoding.width() {
+            None => query.value.extend_from_slice(vector),
+            Some(_) => query.value.clone_from(&coordinates),
+        }
+        query.norm = distance::norm(&query.value);
+        self.prepare(&coordinates, &mut query);
+        query
+    }
+
+    /// Makes the query for the vector of a point.
+    pub(in crate::hnsw) fn set_query(&self, point: &Point, query: &mut Query) {
+        match self.parameters.shape.encoding.width() {
+            None if !self.parameters.shape.encoding.is_dense() => query.stored.clone_from(&point.stored),
+            None => {
+                query.value.clear();
+                query.value.extend(floats(&point.stored));
+            }
+            Some(_) => query.value.clone_from(&point.coordinates),
+        }
+        self.prepare(&point.coordinates, query);
+    }
+
+    fn prepare(&self, coordinates: &[f32], query: &mut Query) {
+        if self.layout.is_coded() {
+            query
+                .table
+                .prepare(&coordinates[..usize::from(self.parameters.shape.code_bits)]);
+            query.square = distance::norm(coordinates).powi(2) as f32;
+        }
+    }
+
+    /// The table of the difference of a query and the vector of a record near it, for estimates
+    /// from lengths; none where the record is not near, or the difference gains nothing. The
+    /// offsets of codes and the query's own table err in proportion to the distance from the
+    /// centroid, an error that makes all neighbors of such a record look alike.
+    #[inline]
+    pub(in crate::hnsw) fn near<'n>(
+        &self,
+        query: &Query,
+        stored: &[u8],
+        distance: f32,
+        near: &'n mut Near,
+    ) -> Option<&'n Table> {
+        let is_near = NEAR * NEAR * distance < query.square
+            && query.square.is_finite()
+            && order_key::is_sum(distance)
+            && self.parameters.metric != Metric::InnerProduct;
+        // A record of a vector with overflow records has only its start.
+        if !is_near || self.layout.overflows > 0 {
+            return None;
+        }
+        self.prepare_near(query, stored, near);
+        Some(&near.table)
+    }
+
+    #[inline(never)]
+    fn prepare_near(&self, query: &Query, stored: &[u8], near: &mut Near) {
+        let Near { difference, table } = near;
+        match self.parameters.shape.encoding.width() {
+            None => {
+                difference.clear();
+                let pairs = query.value.iter().zip(floats(stored));
+                difference.extend(pairs.map(|(query, stored)| query - stored));
+                self.rotate(difference);
+            }
+            Some(_) => {
+                self.decode(stored, difference);
+                let pairs = difference.iter_mut().zip(&query.value);
+                pairs.for_each(|(stored, query)| *stored = query - *stored);
+            }
+        }
+        table.prepare(&difference[..usize::from(self.parameters.shape.code_bits)]);
+    }
+
+    /// The order key of a query and a stored vector, all of it in `stored`.
+    #[inline]
+    pub(in crate::hnsw) fn distance(&self, query: &Query, stored: &[u8]) -> f32 {
+        match self.measure {
+            Measure::Floats(kernel) => self.start_terms(kernel, query, stored).key(),
+            Measure::Bits(distance) => distance(&query.stored, stored),
+            Measure::Sparse(metric) => sparse_key(metric, &query.stored, stored),
+        }
+    }
+
+    /// The part of the sum behind an order key that belongs to the start of a stored vector; zero
+    /// unless the vector is dense.
+    pub(in crate::hnsw) fn start_sum(&self, query: &Query, start: &[u8]) -> f64 {
+        match self.measure {
+            Measure::Floats(kernel) => self.start_terms(kernel, query, start).sum(),
+            Measure::Bits(_) | Measure::Sparse(_) => 0.0,
+        }
+    }
+
+    /// The part of that sum that belongs to overflow record `i` of a dense vector; `start` is the
+    /// start of the stored vector, `bytes` are the bytes of the overflow record.
+    pub(in crate::hnsw) fn overflow_sum(&self, query: &Query, start: &[u8], i: usize, bytes: &[u8]) -> f64 {
+        let Measure::Floats(kernel) = self.measure else {
+            return 0.0;
+        };
+        let range = self.layout.overflow_range(i, self.layout.vector_len);
+        let bytes = &bytes[..range.len()];
+        let coordinate = |at: usize| match self.parameters.shape.encoding.width() {
+            None => at / size_of::<f32>(),
+            Some(width) => (at - self.head()) / width.block_bytes() * BLOCK,
+        };
+        let value = &query.value[coordinate(range.start)..coordinate(range.end)];
+        self.terms(kernel, value, start, bytes).sum()
+    }
+
+    /// The terms of a query and the start of a stored vector, or all of it.
+    #[inline]
+    fn start_terms<'a>(&self, kernel: Kernel, query: &'a Query, start: &'a [u8]) -> Terms<'a> {
+        let bytes = &start[self.head()..];
+        let coordinates = match self.parameters.shape.encoding.width() {
+            None => bytes.len() / size_of::<f32>(),
+            Some(width) => bytes.len() / width.block_bytes() * BLOCK,
+        };
+        self.terms(kernel, &query.value[..coordinates], start, bytes)
+    }
+
+    /// The terms of `bytes` of a stored vector with the start `start`, and of the same part of a
+    /// query.
+    #[inline]
+    fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
+        match self.parameters.shape.encoding.width() {
+            None => Terms::Floats(kernel, value, bytes),
+            Some(width) => Terms::Packed(self.parameters.metric, value, scalar(start, width).packed(bytes)),
+        }
+    }
+
+    /// The order key of a query and a stored vector, all of its bytes.
+    pub fn whole_distance(&self, query: &Query, stored: &[u8]) -> f32 {
+        if !self.parameters.shape.encoding.is_dense() || self.layout.overflows == 0 {
+            return self.distance(query, stored);
+        }
+        let start = &stored[..self.layout.inline_len];
+        let overflows = (0..self.layout.overflows)
+            .map(|i| self.overflow_sum(query, start, i, &stored[self.layout.overflow_range(i, stored.len())]));
+        order_key::of(overflows.fold(self.start_sum(query, start), |sum, piece| sum + piece))
+    }
+
+    /// The order key of two points.
+    #[inline]
+    pub(in crate::hnsw) fn between(&self, a: &Point, b: &Point) -> f32 {
+        match self.measure {
+            Measure::Floats(kernel) => order_key::between(kernel, &a.coordinates, &b.coordinates),
+            Measure::Bits(distance) => distance(&a.stored, &b.stored),
+            Measure::Sparse(metric) => sparse_key(metric, &a.stored, &b.stored),
+        }
+    }
+
+    /// Converts a ratio of distances to a ratio of order keys.
+    pub(in crate::hnsw) fn ratio(&self, ratio: f64) -> f64 {
+        match self.parameters.metric {
+            Metric::L2 | Metric::Cosine | Metric::InnerProduct => ratio * ratio,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => ratio,
+        }
+    }
+
+    /// The length of a query; 0 for a bit string.
+    pub(in crate::hnsw) fn length(&self, query: &Query) -> f64 {
+        match self.measure {
+            Measure::Sparse(_) => {
+                (-order_key::sum(sparse_key(Metric::InnerProduct, &query.stored, &query.stored))).sqrt()
+            }
+            Measure::Floats(_) | Measure::Bits(_) if query.norm > 0.0 => query.norm,
+            Measure::Floats(_) | Measure::Bits(_) => distance::norm(&query.value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::centroid;
+    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::meta::Element;
+    use crate::test_data::phrases;
+
+    /// Parameters with the hash of a centroid.
+    pub(super) fn parameters(shape: Shape, seed: u64, centroid: &[f32]) -> Parameters {
+        Parameters {
+            shape,
+            element: Element::Vector,
+            metric: Metric::L2,
+            ef_construction: 64,
+            seed,
+            centroid: if centroid.is_empty() {
+                0
+            } else {
+                centroid::hash(centroid)
+            },
+        }
+    }
+
+    #[test]
+    fn a_point_is_at_distance_zero_from_itself_however_it_is_stored() {
+        for encoding in [Encoding::Float32, Encoding::Scalar12, Encoding::Scalar10] {
+            for dimensions in [3, 100, 1536, 16_000] {
+                let shape = Shape {
+                    dimensions,
+                    m: 16,
+                    encoding,
+                    code_bits: 128,
+                };
+                let [first, second, third] = phrases(3, dimensions as usize).try_into().unwrap();
+                for centroid in [Vec::new(), third] {
+                    let space = Space::new(parameters(shape, 5, &centroid), centroid).unwrap();
+                    let [a, b] = [&first, &second].map(|vector| {
+                        let mut point = Point::default();
+                        space.set_point(vector, &mut point);
+                        point
+                    });
+                    let mut query = Query::default();
+                    space.set_query(&a, &mut query);
+                    assert_eq!(space.whole_distance(&query, &a.stored), 0.0, "{shape:?}");
+                    let (distance, expected) = (space.whole_distance(&query, &b.stored), space.between(&a, &b));
+                    assert!(
+                        (distance - expected).abs() <= 1e-4 * expected,
+                        "{shape:?}: {distance} {expected}"
+                    );
+                    let mut coordinates = Vec::new();
+                    space.decode(&b.stored, &mut coordinates);
+                    assert_eq!(coordinates, b.coordinates, "{shape:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Constants that trade recall for time or space, by the operation that uses them.
+//!
+//! Each line gives the meaning, the unit, and the place of the measurement behind the value: a name
+//! in italics is a paragraph of docs/measurements.md, "(measured)" a measurement that is not
+//! written down. Sizes of buffers, distances of prefetching, and limits beyond which an index
+//! counts as corrupted stay with the code that uses them. How many bits and links a record has is
+//! decided in `storage::layout`; build costs in `am`.
+
+/// Best-first search of one level, and the descent to it.
+pub mod search {
+    /// Most candidates in the beam of a plain search, dead nodes included, and most dead nodes that
+    /// widen a coded one, in widths of the search.
+    pub const DEAD_BOUND: usize = 4;
+
+    /// Most records that a walk through dead nodes reads, per live record that it looks for.
+    pub const WALK_BOUND: usize = 16;
+
+    /// Most records that a coded search visits where squared distances leave the range in which
+    /// codes can rank them, in widths of the search.
+    pub const UNGUIDED_BOUND: usize = 16;
+
+    /// Share of a candidate queue (numerator, denominator) that repeated estimates of visited
+    /// records may fill; with one half a search visits more records (measured).
+    pub const REPEATED_SHARE: (usize, usize) = (2, 3);
+
+    /// Ratio of the query's distance from the centroid to its distance from a record, from which on
+    /// neighbors are estimated from the difference of query and record: there the error of an
+    /// estimate from the query's own table reaches that of the code itself (docs/measurements.md,
+    /// *Differences near the query*).
+    pub const NEAR: f32 = 16.0;
+
+    /// Rank of the result that is compared with the nearest one: clusters of at least so many nodes
+    /// count as crowds (docs/measurements.md, *Crowds*).
+    pub const RANK: usize = 10;
+
+    /// Ratio of the distance from the query to the distance between two results, from which on the
+    /// results are a crowd. No query of text384, sift128 and deep1536 ends in one; clusters whose
+    /// distance is four times their width are crowds (docs/measurements.md, *Crowds*).
+    pub const APART: f64 = 2.8;
+
+    /// Largest relative difference of the distances of a crowd's nodes from the query, times the
+    /// square root of the dimensions, because nearly all of a ball in many dimensions lies across
+    /// the direction to the query; by the triangle inequality the difference is at most `1 / APART`
+    /// (docs/measurements.md, *Crowds*).
+    pub const SPREAD: f64 = 1.0;
+
+    /// Least value of the quotient of [`SPREAD`] and that root, because a cluster has fewer
+    /// dimensions than its space (docs/measurements.md, *Crowds*).
+    pub const LEAST_SPREAD: f64 = 0.12;
+}
+
+/// Rounds and passes of a scan.
+pub mod scan {
+    /// Ratio (numerator, denominator) of a scan's beam to `ef_search` in a plain index: at an equal
+    /// setting the scan finds no less than one of a graph whose nodes have all their links, and
+    /// still visits fewer pages (docs/measurements.md, *Full plain records*).
+    pub const PLAIN_BEAM: (usize, usize) = (7, 4);
+
+    /// As [`PLAIN_BEAM`], for codes with a bit for every coordinate. A coded search visits fewer
+    /// records than it is wide, and ranks them by estimates (measured).
+    pub const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
+
+    /// As [`WHOLE_CODES_BEAM`], for codes that leave coordinates out: their estimates err more
+    /// (measured).
+    pub const CODED_BEAM: (usize, usize) = (5, 1);
+
+    /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
+    /// that the round returns, so that a scan of everything takes time in proportion.
+    pub const ROUND_SHARE: usize = 16;
+
+    /// Divisor of a round's live nodes: the scan is past its radius when no more than the quotient
+    /// lie within it.
+    pub const WITHIN_RADIUS: usize = 2;
+
+    /// Most records that rounds visit before passes take over, where [`FEWEST_VISITED`] gives no
+    /// more.
+    pub const MOST_VISITED: usize = 20_000;
+
+    /// Share of a pass's cost that rounds may spend where it is more than [`MOST_VISITED`]
+    /// (docs/measurements.md, *What a pass costs*).
+    pub const FEWEST_VISITED: f64 = 0.25;
+
+    /// Cost of a page to a pass, in visits of a round (docs/measurements.md, *What a pass costs*).
+    pub const VISITS_PER_PAGE: f64 = 0.3;
+
+    /// Cost of a record to a pass, in visits of a round, besides that of its page
+    /// (docs/measurements.md, *What a pass costs*).
+    pub const VISITS_PER_RECORD: f64 = 0.15;
+
+    /// Growth of the number of nodes of a pass that are sorted at once; the first chunk is as large
+    /// as the search is wide.
+    pub const CHUNK_GROWTH: usize = 4;
+
+    /// Divisor of a pass's memory: the quotient keeps nodes nearer than the last one returned, of
+    /// which there are few; where they do not fit, another pass reads them.
+    pub const HELD_BACK_SHARE: usize = 8;
+}
+
+/// Inserts.
+pub mod insert {
+    use crate::storage::BlockNumber;
+
+    /// Width of a coded search for neighbors, in units of `ef_construction`. Estimates miss some
+    /// neighbors; at this width the search finds about as many as a plain one (measured).
+    pub const CODED_WIDTH: usize = 2;
+
+    /// Width of the search for a node that is known to exist and that a search of ordinary width
+    /// missed, in widths of the ordinary search.
+    pub const KNOWN_WIDTH: usize = 16;
+
+    /// Least number of neighbors, fills included, that link back to a new node of a coded index: in
+    /// data with hubs only hubs survive, and few links from hubs are soon replaced
+    /// (docs/measurements.md, *Fills*).
+    pub const FEWEST_LINKS_BACK: usize = 8;
+
+    /// Size of a small graph at most, in pages of records: nodes of a small graph select again
+    /// after an insert, and a batch defers no link back in one.
+    pub const SMALL: BlockNumber = 16;
+
+    /// Divisor of the number of pages: a graph that has grown by more than the quotient since a
+    /// search has nodes that the search did not see, for which nodes select again, and a batch
+    /// makes its deferred links.
+    pub const UNSEEN_PART: BlockNumber = 8;
+}
+
+/// Selection of neighbors, and links back.
+pub mod neighbors {
+    /// Ratio of the distances of a candidate and of a survivor from the selecting node, from which
+    /// on the survivor does not exclude the candidate: otherwise no link that leads out of a
+    /// cluster would survive.
+    pub const FAR: f64 = 8.0;
+
+    /// Share of the lanes (numerator, denominator) that a full plain record fills when it selects
+    /// anew: the next links find room, and one reading of all neighbors serves several links
+    /// (docs/measurements.md, *Full plain records*).
+    pub const CHOSEN_ANEW: (usize, usize) = (3, 4);
+
+    /// Number of selections for a record that others keep changing, before its new link is given
+    /// up.
+    pub const RETRIES: usize = 8;
+}
+
+/// Repair of records that lose links to dead nodes, and of unreachable nodes.
+pub mod vacuum {
+    /// Number of neighbors of each dead survivor among which a coded record selects: the nearest to
+    /// the dead one.
+    pub const REPAIR_CANDIDATES: usize = 24;
+
+    /// Divisor of a plain record's links: a record that loses the quotient or more also searches
+    /// for neighbors, because neighbors of the dead nodes are not enough (docs/measurements.md,
+    /// *Full plain records*).
+    pub const REPAIR_SEARCH_PART: usize = 3;
+
+    /// Most links that an unreachable node gets where reachable nodes have room: other nodes that
+    /// are hard to reach have as few.
+    pub const REACHABILITY_LINKS: usize = 4;
+}
