@@ -45,6 +45,7 @@ if command -v shellcheck >/dev/null; then step "shellcheck" shellcheck -x pgrx-c
 if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
 step "unit tests and tests inside the server" pgrx_tests "$pg_config"
 step "SQL regression" tests/regress.sh
+step "SQL of the documents" tests/docs.sh
 step "checkouts, built in turn" tests/checkouts.sh
 step "clients" tests/clients.sh
 step "integration: crashes, standby, corruption, concurrency" integration_tests "$pg_config"
