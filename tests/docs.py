@@ -196,7 +196,7 @@ def run(page: Page, psql: list[str]) -> tuple[int, int]:
 
 
 def prose(path: Path) -> list[tuple[int, str]]:
-    """Lines outside of blocks, with their numbers, without code between backticks."""
+    """Lines outside of blocks, with their numbers."""
     lines, inside = [], False
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if FENCE.match(line):
@@ -223,8 +223,9 @@ def anchors(path: Path) -> set[str]:
     return names
 
 
-def check_links(path: Path) -> int:
-    count = 0
+def check_links(path: Path) -> tuple[int, list[Fault]]:
+    """How many relative links a page has, and those that lead nowhere."""
+    count, faults = 0, []
     for number, line in prose(path):
         for target in LINK.findall(re.sub(r"`[^`]*`", "", line)):
             if re.match(r"[a-z]+:", target):
@@ -232,11 +233,11 @@ def check_links(path: Path) -> int:
             name, _, anchor = target.partition("#")
             file = (path.parent / name).resolve() if name else path
             if not file.exists():
-                raise Fault(path, number, f"the link {target} leads to no file")
-            if anchor and file.suffix == ".md" and anchor not in anchors(file):
-                raise Fault(path, number, f"the link {target} leads to no heading")
+                faults.append(Fault(path, number, f"the link {target} leads to no file"))
+            elif anchor and file.suffix == ".md" and anchor not in anchors(file):
+                faults.append(Fault(path, number, f"the link {target} leads to no heading"))
             count += 1
-    return count
+    return count, faults
 
 
 def main(arguments: list[str]) -> int:
@@ -250,15 +251,12 @@ def main(arguments: list[str]) -> int:
         psql, named = psql[:at], psql[at + 1 :]
     pages = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
     linked = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
-    faults = 0
-    links = 0
-    for path in linked:
-        try:
-            links += check_links(path)
-        except Fault as fault:
-            print(f"not ok {fault}")
-            faults += 1
-    print(f"ok {links} links" if faults == 0 else f"not ok: links of {faults} pages")
+    checked = [check_links(path) for path in linked]
+    broken = [fault for _, page_faults in checked for fault in page_faults]
+    for fault in broken:
+        print(f"not ok {fault}")
+    print(f"{'not ok' if broken else 'ok'} links: {sum(count for count, _ in checked)}, of which {len(broken)} lead nowhere")
+    faults = len(broken)
     if action == "run":
         for path in pages:
             name = str(path.relative_to(ROOT))
