@@ -195,21 +195,20 @@ def run(page: Page, psql: list[str]) -> tuple[int, int]:
     return sum(block.runs for block in page.blocks), compared
 
 
-def prose(path: Path) -> list[tuple[int, str]]:
-    """Lines outside of blocks, with their numbers."""
+def prose(path: Path) -> list[str]:
+    """The lines of a page, empty ones in place of its blocks."""
     lines, inside = [], False
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        if FENCE.match(line):
-            inside = not inside
-        elif not inside:
-            lines.append((number, line))
+    for line in path.read_text().splitlines():
+        fence = FENCE.match(line)
+        inside ^= fence is not None
+        lines.append("" if fence or inside else line)
     return lines
 
 
 def anchors(path: Path) -> set[str]:
     """The names that GitHub gives the headings of a page."""
     names: set[str] = set()
-    for _, line in prose(path):
+    for line in prose(path):
         heading = re.match(r"#+\s+(.*)", line)
         names.update(re.findall(r'<a (?:id|name)="([^"]+)"', line))
         if heading:
@@ -226,17 +225,19 @@ def anchors(path: Path) -> set[str]:
 def check_links(path: Path) -> tuple[int, list[Fault]]:
     """How many relative links a page has, and those that lead nowhere."""
     count, faults = 0, []
-    for number, line in prose(path):
-        for target in LINK.findall(re.sub(r"`[^`]*`", "", line)):
-            if re.match(r"[a-z]+:", target):
-                continue
-            name, _, anchor = target.partition("#")
-            file = (path.parent / name).resolve() if name else path
-            if not file.exists():
-                faults.append(Fault(path, number, f"the link {target} leads to no file"))
-            elif anchor and file.suffix == ".md" and anchor not in anchors(file):
-                faults.append(Fault(path, number, f"the link {target} leads to no heading"))
-            count += 1
+    # A link may go on in the next line.
+    text = re.sub(r"`[^`\n]*`", "", "\n".join(prose(path)))
+    for link in LINK.finditer(text):
+        target, number = link[1], text.count("\n", 0, link.end()) + 1
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        if not file.exists():
+            faults.append(Fault(path, number, f"the link {target} leads to no file"))
+        elif anchor and file.suffix == ".md" and anchor not in anchors(file):
+            faults.append(Fault(path, number, f"the link {target} leads to no heading"))
+        count += 1
     return count, faults
 
 
