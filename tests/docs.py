@@ -170,7 +170,9 @@ def run(page: Page, psql: list[str]) -> tuple[int, int]:
     if done.returncode != 0:
         lines = done.stdout.replace("psql:<stdin>:", f"{path}:").splitlines()
         first = next((number for number, line in enumerate(lines) if "ERROR:" in line), max(len(lines) - 10, 0))
-        raise Fault(page.path, 1, "psql ended with status %d\n%s" % (done.returncode, "\n".join(lines[first:])))
+        number = re.match(rf"{re.escape(str(path))}:(\d+):", lines[first]) if lines else None
+        text = "\n".join([f"psql ended with status {done.returncode}", *lines[first:]])
+        raise Fault(page.path, int(number[1]) if number else 1, text)
     printed = {}
     for part in re.split(f"^{MARK}", done.stdout, flags=re.MULTILINE)[1:]:
         number, _, text = part.partition("\n")
@@ -252,6 +254,10 @@ def main(arguments: list[str]) -> int:
         psql, named = psql[:at], psql[at + 1 :]
     pages = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
     linked = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+    for name in named:
+        if ROOT / name not in pages:
+            print(f"docs.py: there is no page {name}", file=sys.stderr)
+            return 2
     checked = [check_links(path) for path in linked]
     broken = [fault for _, page_faults in checked for fault in page_faults]
     for fault in broken:
