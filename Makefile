@@ -9,7 +9,7 @@ export PG PORT PG_CONFIG DATA SETS QUICK WORKERS OUT
 help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
 	@echo 'make psql                      psql in the database of the demo'
-	@echo 'make test [PG=18]              format, lints, unit tests, SQL regression, clients, crash, standby and corruption tests'
+	@echo 'make test [PG=18]              format, lints, unit tests, SQL regression, documents, clients, crash, standby, corruption tests'
 	@echo 'make soak                      the long form of the crash, standby, corruption and load tests, fuzzing (20 minutes)'
 	@echo 'make check [PG="16 17"]        compile and lint for each version of PostgreSQL, or those named'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'

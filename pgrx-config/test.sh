@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
 # All tests, cheapest first, and a summary. Stops at the first failure.
+#
+#   test.sh                    all tests
+#   test.sh unit NAME          unit tests whose names contain NAME
+#   test.sh server NAME        tests inside the server whose names contain NAME
+#   test.sh integration NAME   integration tests whose names contain NAME
 
 # shellcheck source=pgrx-config/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -28,14 +33,35 @@ pgrx_tests() {
         options=(--runas "$server_user")
     fi
     cargo test --no-run "${features[@]}" &&
-        USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$pg_major" --pgdata "$pgrx_data" "${options[@]}"
+        USER=$(id -un) PGRX_HOME=$home/pgrx cargo pgrx test "pg$pg_major" "${@:2}" --pgdata "$pgrx_data" "${options[@]}"
 }
 
 integration_tests() {
     local home
     home=$(pgrx-config/cluster.sh test dir)
-    PG_ALOPEX_PG_CONFIG=$1 PG_ALOPEX_TEST_DIR=$home cargo test -p pg_alopex-integration -- --test-threads=2
+    PG_ALOPEX_PG_CONFIG=$1 PG_ALOPEX_TEST_DIR=$home cargo test -p pg_alopex-integration -- --test-threads=2 "${@:2}"
 }
+
+one_kind() {
+    local kind=$1 pg_config
+    shift
+    pgrx-config/setup.sh
+    pg_config=$(pgrx-config/cluster.sh test prefix)
+    case $kind in
+        unit) cargo test --lib "${features[@]}" "$@" ;;
+        server) pgrx_tests "$pg_config" "$@" ;;
+        integration)
+            install_into test
+            integration_tests "$pg_config" "$@"
+            ;;
+        *) die "there are no tests of the kind $kind: use unit, server, or integration" ;;
+    esac
+}
+
+if [ $# != 0 ]; then
+    one_kind "$@"
+    exit
+fi
 
 step "set-up" pgrx-config/setup.sh
 pg_config=$(pgrx-config/cluster.sh test prefix)
@@ -45,6 +71,7 @@ if command -v shellcheck >/dev/null; then step "shellcheck" shellcheck -x pgrx-c
 if command -v cargo-deny >/dev/null; then step "cargo deny" cargo deny check licenses bans sources; fi
 step "unit tests and tests inside the server" pgrx_tests "$pg_config"
 step "SQL regression" tests/regress.sh
+step "SQL of the documents" tests/docs.sh
 step "checkouts, built in turn" tests/checkouts.sh
 step "clients" tests/clients.sh
 step "integration: crashes, standby, corruption, concurrency" integration_tests "$pg_config"
