@@ -3,7 +3,7 @@
 //! Dense vectors are coded, or stored as f32. `bit` and `sparsevec` are stored as they are (`bit`: its bytes, those beyond its length zero;
 //! `sparsevec`: [`crate::storage::sparse`]) and compared as a whole: the distance of a part says nothing of that of the rest.
 
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 
 /// A value of an index, in unit length where the metric wants it.
 #[derive(Debug, Clone, Copy)]

@@ -19,7 +19,7 @@ use crate::quantize::rabitq::{self, Estimated, Factors};
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::{BLOCK, Scalar, Width};
 use crate::storage::layout::Encoding;
-use crate::storage::meta::Parameters;
+use crate::storage::parameters::Parameters;
 use crate::storage::{Layout, sparse};
 
 /// What follows from the parameters of an index.
@@ -497,7 +497,7 @@ mod tests {
     use crate::error::Error;
     use crate::storage::centroid;
     use crate::storage::layout::{Encoding, Shape};
-    use crate::storage::meta::Element;
+    use crate::storage::parameters::Element;
     use crate::test_data::phrases;
 
     /// Parameters with the hash of a centroid.

@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 use super::{Allowed, Inspected, Others};
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode, or_raise};
-use crate::storage::meta::{self, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 use crate::storage::page::PAGE_SIZE;
 
 /// The result of the last VACUUM that removed anything; no row before the first one.

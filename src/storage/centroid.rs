@@ -6,31 +6,17 @@
 //! It is on pages of its own directly after the meta page: `dimensions` f32, little-endian, as many on each page as fit. The meta page
 //! has their hash, so that parameters alone name a space.
 
-use super::meta::{META_BLOCK, Parameters};
+use super::format::META_BLOCK;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
+use super::parameters::{CENTROID_NUMBERS_PER_PAGE as PER_PAGE, Parameters};
 use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
-use crate::distance::Metric;
 use crate::error::Result;
-
-/// Numbers on a page.
-const PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
 
 /// A vector is much nearer to the centroid than to the origin if it is so many times as near.
 const NEARER: f64 = 2.0;
 
 /// The first block of a centroid.
 const FIRST: BlockNumber = META_BLOCK + 1;
-
-/// Pages of a centroid of so many dimensions.
-pub fn pages(dimensions: u32) -> BlockNumber {
-    dimensions.div_ceil(PER_PAGE as u32)
-}
-
-/// Whether an index of this kind may have a centroid: its distances do not change when all vectors move alike (under cosine they are those
-/// of L2), and it has codes.
-pub fn is_allowed(parameters: &Parameters) -> bool {
-    parameters.shape.code_bits > 0 && matches!(parameters.metric, Metric::L2 | Metric::Cosine)
-}
 
 /// The centroid of vectors, empty if they have none: it is worth its place only if most are much nearer to it than to the origin.
 /// Of vectors of widely different lengths the short ones would be lost beside it.
@@ -122,10 +108,11 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Metric;
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::memory_store::MemoryStore;
-    use crate::storage::meta::Element;
     use crate::storage::page::put_u32;
+    use crate::storage::parameters::{self, Element};
 
     fn parameters(centroid: &[f32]) -> Parameters {
         Parameters {
@@ -159,7 +146,7 @@ mod tests {
         for (dimensions, pages) in [(1, 1), (384, 1), (2038, 1), (2039, 2), (16_000, 8)] {
             let centroid = values(dimensions);
             let store = written(&centroid);
-            assert_eq!(self::pages(dimensions as u32), pages);
+            assert_eq!(parameters::centroid_pages(dimensions as u32), pages);
             assert_eq!(parameters(&centroid).first_node_block(), 1 + pages);
             assert_eq!(store.blocks(), Ok(1 + pages));
             assert_eq!(read(&store, &parameters(&centroid)), Ok(centroid));
@@ -190,7 +177,7 @@ mod tests {
     #[test]
     fn damaged_pages_are_refused() {
         let centroid = values(3000);
-        let parameters = parameters(&centroid);
+        let parameters = self::parameters(&centroid);
         let refuses = |damage: &dyn Fn(&mut Page), block| {
             let store = written(&centroid);
             let damage = |page: &mut Page| {

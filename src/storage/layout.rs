@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::meta::{META_BLOCK, Unplaced};
+use super::format::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};

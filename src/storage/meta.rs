@@ -11,16 +11,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Encoding, Shape};
-use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
-use super::record::MAX_LEVEL;
-use super::{BlockNumber, Layout, Link, NodeRef, centroid, corrupted, fnv1a};
-use crate::distance::Metric;
+use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
+use super::layout::Shape;
+use super::page::{self, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
+use super::parameters::Parameters;
+use super::{Layout, Link, NodeRef, corrupted, fnv1a};
 use crate::error::Result;
 use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
-
-/// The block of the meta page.
-pub const META_BLOCK: u32 = 0;
 
 const MAGIC: u32 = 0x5850_4C41; // "ALPX"
 const VERSION_AT: usize = HEADER_SIZE + 4;
@@ -30,80 +27,6 @@ const FILE_AT: usize = HEADER_SIZE + 20;
 const FIRST_GENERATION_AT: usize = HEADER_SIZE + 14;
 const PARAMETERS_AT: usize = HEADER_SIZE + 24;
 const COMPACTION_AT: usize = 256;
-
-/// The type of the indexed values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Element {
-    /// `vector`: f32.
-    Vector,
-    /// `halfvec`: numbers of 16 bits, which become f32.
-    Halfvec,
-    /// `bit`.
-    Bit,
-    /// `sparsevec`.
-    Sparsevec,
-}
-
-/// What is fixed when the index is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// Dimensions, links, and the form of vectors and codes.
-    pub shape: Shape,
-    /// Type of the values.
-    pub element: Element,
-    /// The distance.
-    pub metric: Metric,
-    /// Width of the search for a new node's neighbours.
-    pub ef_construction: u16,
-    /// Seed of the levels and of the rotation.
-    pub seed: u64,
-    /// The hash of the centroid ([`centroid::hash`]), which is on the pages after this one; 0 if there is none.
-    pub centroid: u64,
-}
-
-impl Element {
-    /// The name of the type.
-    pub fn type_name(self) -> &'static str {
-        match self {
-            Element::Vector => "vector",
-            Element::Halfvec => "halfvec",
-            Element::Bit => "bit",
-            Element::Sparsevec => "sparsevec",
-        }
-    }
-
-    /// Whether values of this type are stored in this encoding, and have this distance.
-    fn allows(self, encoding: Encoding, metric: Metric) -> bool {
-        let is_of_bits = matches!(metric, Metric::Hamming | Metric::Jaccard);
-        match self {
-            Element::Vector | Element::Halfvec => encoding.is_dense() && !is_of_bits,
-            Element::Bit => encoding == Encoding::Bits && is_of_bits,
-            Element::Sparsevec => encoding == Encoding::Sparse && !is_of_bits,
-        }
-    }
-}
-
-impl Parameters {
-    /// The first block that may hold records.
-    pub fn first_node_block(&self) -> BlockNumber {
-        let centroid = match self.centroid {
-            0 => 0,
-            _ => centroid::pages(self.shape.dimensions),
-        };
-        META_BLOCK + 1 + centroid
-    }
-
-    /// Where things are in the records of the index, and where these begin.
-    ///
-    /// # Errors
-    /// As [`Layout::of`].
-    pub fn layout(&self) -> Result<Layout> {
-        Ok(Layout {
-            first_block: self.first_node_block(),
-            ..Layout::of(self.shape)?
-        })
-    }
-}
 
 /// Where a search starts: a record on the highest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,50 +57,23 @@ pub struct Compaction {
 /// Bytes of a [`Compaction`] on the page.
 const COMPACTION_LEN: usize = 6 * 8;
 
-/// Why a row has no place in the graph. Rows of a kind are kept in a chain of TID extensions that
-/// the meta page leads to. In the order in which an ascending sort has their distances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unplaced {
-    /// Its vector has no direction, which the distance goes by: every distance is NaN.
-    Zero,
-    /// It has no vector: every distance is NULL.
-    Null,
-}
-
 const UNPLACED_AT: usize = COMPACTION_AT + COMPACTION_LEN;
 const CONTENTS_END: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
 
-impl Unplaced {
-    /// Both kinds.
-    pub const ALL: [Unplaced; 2] = [Unplaced::Zero, Unplaced::Null];
-
-    /// The least of the references that name chains instead of records.
-    pub const FIRST_OWNER: NodeRef = NodeRef(u32::MAX - Unplaced::ALL.len() as u32);
-
-    /// The owner that the chain's extensions name.
-    pub fn owner(self) -> NodeRef {
-        NodeRef(Unplaced::FIRST_OWNER.0 + self as u32)
-    }
-
-    /// The chain that an owner of extensions names, if it is none of the nodes.
-    pub fn of_owner(owner: NodeRef) -> Option<Unplaced> {
-        Unplaced::ALL.into_iter().find(|kind| kind.owner() == owner)
-    }
-
-    fn at(self) -> usize {
-        UNPLACED_AT + self as usize * size_of::<u32>()
-    }
+/// The place of the first extension of a kind's chain.
+fn unplaced_at(kind: Unplaced) -> usize {
+    UNPLACED_AT + kind as usize * size_of::<u32>()
 }
 
 /// Reads where the chain of a kind begins; [`NodeRef::NONE`] if there is no such row.
 pub fn read_unplaced(page: &Page, kind: Unplaced) -> Result<NodeRef> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
-    Ok(NodeRef(get_u32(page, kind.at())))
+    Ok(NodeRef(get_u32(page, unplaced_at(kind))))
 }
 
 /// Changes where the chain of a kind begins.
 pub fn set_unplaced(page: &mut Page, kind: Unplaced, first: NodeRef) {
-    put_u32(page, kind.at(), first.0);
+    put_u32(page, unplaced_at(kind), first.0);
 }
 
 /// The decoded meta page.
@@ -302,7 +198,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || !parameters.element.allows(encoding, parameters.metric)
         || (coded && !encoding.is_dense())
         || (!coded && encoding.width().is_some())
-        || (parameters.centroid != 0 && !centroid::is_allowed(&parameters))
+        || (parameters.centroid != 0 && !parameters.allow_centroid())
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
         || Layout::of(parameters.shape).is_err()
@@ -335,7 +231,10 @@ pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Metric;
+    use crate::storage::layout::Encoding;
     use crate::storage::page::PAGE_SIZE;
+    use crate::storage::parameters::Element;
 
     const PARAMETERS: Parameters = Parameters {
         shape: Shape {

@@ -17,11 +17,13 @@
 
 pub mod buffer_store;
 pub mod centroid;
+pub mod format;
 pub mod layout;
 pub mod memory_store;
 pub mod meta;
 pub mod node_page;
 pub mod page;
+pub mod parameters;
 mod prefetch;
 pub mod record;
 pub mod sparse;

@@ -6,6 +6,7 @@
 //!
 //! A block beyond the end of the file reads as a page that was never initialised: VACUUM may have cut it off, and a link may still lead there.
 
+use super::format::FORMAT_VERSION;
 use super::{BlockNumber, corrupted};
 use crate::error::Result;
 
@@ -17,8 +18,6 @@ pub const HEADER_SIZE: usize = 24;
 pub const SPECIAL_SIZE: usize = 16;
 /// Where the special space starts and the contents end.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
-/// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 6;
 
 const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;

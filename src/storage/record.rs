@@ -28,15 +28,13 @@
 //!
 //! A lane is a survivor of the heuristic, or a fill: a near neighbour in a lane that would be empty otherwise, replaced first.
 
+use super::format::MAX_LEVEL;
 use super::layout::BODY;
 use super::page::{get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, HeapTid, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Factors, LANES};
-
-/// Levels are 0..=MAX_LEVEL.
-pub const MAX_LEVEL: u8 = 31;
 
 const STATE: usize = 0;
 const GENERATION: usize = 1;

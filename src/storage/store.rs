@@ -1,8 +1,9 @@
 //! What the graph needs of the place that holds the pages.
 
 use super::BlockNumber;
+use super::format::META_BLOCK;
 use super::layout::Layout;
-use super::meta::{self, META_BLOCK};
+use super::meta;
 use super::node_page::{self, NodePageMut};
 use super::page::{self, Page};
 use crate::error::Result;

@@ -16,7 +16,7 @@ use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::space::{Point, Query};
 use crate::quantize::rabitq::Factors;
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::record::Code;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
 

@@ -3,7 +3,7 @@
 
 use crate::quantize::rotation::SplitMix64;
 use crate::storage::HeapTid;
-use crate::storage::record::MAX_LEVEL;
+use crate::storage::format::MAX_LEVEL;
 
 /// The level of the node made for a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; of `ratio` nodes of a level one is on the next.
 pub fn level(seed: u64, tid: HeapTid, ratio: usize) -> u8 {

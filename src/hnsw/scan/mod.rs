@@ -29,7 +29,7 @@ use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{Candidate, Counts, Search};
 use crate::hnsw::space::Query;
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::record::Entry;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, corrupted};
 
