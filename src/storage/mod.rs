@@ -19,6 +19,7 @@ pub mod buffer_store;
 pub mod centroid;
 pub mod format;
 pub mod layout;
+mod layout_plan;
 pub mod memory_store;
 pub mod meta;
 pub mod node_page;

@@ -1,0 +1,112 @@
+//! The choice of a new index's layout: which form its vectors have, and how long its codes are.
+//!
+//! The choice is kept with the index's parameters as a [`Shape`], so that a later version may choose otherwise: the constants of
+//! this file trade recall, speed and space, and a change of one concerns new indexes only. [`super::layout`] computes the places of
+//! the fields from the choice.
+//!
+//! A search that estimates distances from codes pays for the bytes of a record, and for each visit that a longer code would
+//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::rabitq`): a code
+//! of every coordinate has about a third of the variance of one of two thirds of them. So short vectors get such codes. Of longer ones, the plan
+//! puts as many on a page as leave [`ENOUGH_BITS`] each, and gives what is then left over to the codes and to TIDs.
+
+use super::layout::{Encoding, Layout, Shape};
+use crate::error::{Error, Result};
+use crate::quantize::rabitq::{self, WORD_BITS};
+
+/// The code length that records leave room for, if the vectors have as many coordinates.
+const ENOUGH_BITS: usize = 256;
+
+/// Codes have a bit for every coordinate where so many records fit a page nevertheless.
+const SLOTS_FOR_WHOLE_CODES: u32 = 3;
+
+/// Where the codes of [`LONG`] vectors would have fewer bits, two bits of every coordinate are worth more in them than in the vector.
+const SCARCE_BITS: u16 = 384;
+
+/// The error of a distance falls with the square root of the dimensions: from here on 10 bits a coordinate decide the order of
+/// neighbours (measured: recall .9998 at 1,536 dimensions, where .997 is the most that they give at 784).
+const LONG: usize = 1024;
+
+/// Below this, a vector rather continues in overflow records.
+const FEWEST_BITS: usize = 128;
+
+/// Vectors of up to so many dimensions are stored as they are: they take little room anyway.
+const SHORT: usize = 64;
+
+impl Layout {
+    /// Chooses the layout of a new index without codes.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
+    pub fn plain(dimensions: usize, m: usize, encoding: Encoding) -> Result<Layout> {
+        let maximum = encoding.most_dimensions();
+        if dimensions > maximum {
+            return Err(Error::TooManyDimensionsForIndex { maximum });
+        }
+        Layout::of(Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: 0,
+        })
+    }
+
+    /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
+    ///
+    /// # Errors
+    /// As [`Layout::plain`].
+    pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
+        let plain = Layout::plain(dimensions, m, Encoding::Float32)?;
+        if !coded {
+            return Ok(plain);
+        }
+        let shape = |encoding, code_bits: usize| Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: code_bits as u16,
+        };
+        if dimensions <= SHORT {
+            return Layout::with_codes(shape(Encoding::Float32, 0));
+        }
+        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0))?;
+        if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
+            return Ok(twelve);
+        }
+        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
+        let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
+        let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
+        Ok(if is_as_small && gains { ten } else { twelve })
+    }
+
+    /// Chooses the code length of a coded layout.
+    fn with_codes(shape: Shape) -> Result<Layout> {
+        let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
+        let with = |bits: usize| {
+            Layout::of(Shape {
+                code_bits: bits as u16,
+                ..shape
+            })
+        };
+        // Codes of every coordinate err least for their length: the coordinates that a shorter one leaves out err most.
+        if let Ok(whole) = with(coordinates)
+            && whole.slots >= SLOTS_FOR_WHOLE_CODES
+        {
+            return Ok(whole);
+        }
+        // Many links of long vectors leave less room: shorter codes then, and only then overflow records.
+        let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
+        let without_overflows =
+            lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
+        let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
+        let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
+        // Longer codes for the same number of records on a page, and of overflow records.
+        let mut best = with(bits)?;
+        for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
+            match with(longer) {
+                Ok(longer) if (longer.slots, longer.overflows) == (best.slots, best.overflows) => best = longer,
+                _ => break,
+            }
+        }
+        Ok(best)
+    }
+}
