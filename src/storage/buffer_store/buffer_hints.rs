@@ -1,5 +1,8 @@
 //! The buffers in which this backend last saw blocks, and reading from there.
 //!
+//! A search reads hot pages at random, and finding the buffer of each in the shared table costs more than reading it. So the
+//! backend remembers in which buffer it last saw a block, and takes that one again if it still holds the block.
+//!
 //! What is remembered is only a guess: blocks share entries, and a buffer may hold another block by now. PostgreSQL checks it
 //! against the buffer's tag.
 

@@ -1,0 +1,187 @@
+//! Pins and locks of buffers: guards, pins by hint, the ring and the read-ahead of passes over all pages.
+//!
+//! While PostgreSQL unwinds from an error the guards leave pins and locks to it: aborting the (sub)transaction releases them, and
+//! its error handling has already reset the counters that a release would count down.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+
+use pgrx::pg_sys;
+
+use super::{BufferStore, MAIN, buffer_hints};
+use crate::error::Result;
+use crate::storage::page::Page;
+use crate::storage::{BlockNumber, corrupted};
+
+/// A pinned buffer, locked or not.
+pub(super) struct Pinned {
+    pub(super) buffer: pg_sys::Buffer,
+    locked: bool,
+}
+
+impl Pinned {
+    pub(super) fn read(
+        relation: pg_sys::Relation,
+        block: BlockNumber,
+        strategy: pg_sys::BufferAccessStrategy,
+    ) -> Pinned {
+        // SAFETY: the relation is open.
+        let buffer =
+            unsafe { pg_sys::ReadBufferExtended(relation, MAIN, block, pg_sys::ReadBufferMode::RBM_NORMAL, strategy) };
+        Pinned::owned(buffer)
+    }
+
+    /// The guard of a pin that the caller has taken.
+    pub(super) fn owned(buffer: pg_sys::Buffer) -> Pinned {
+        Pinned { buffer, locked: false }
+    }
+
+    pub(super) fn lock(mut self, mode: u32) -> Pinned {
+        // SAFETY: the buffer is pinned and not locked by us.
+        unsafe { pg_sys::LockBuffer(self.buffer, mode as i32) };
+        self.locked = true;
+        self
+    }
+
+    /// The bytes of the page. At least a share lock is held while they are in use.
+    pub(super) fn page(&self) -> *mut Page {
+        // SAFETY: the buffer is pinned.
+        unsafe { pg_sys::BufferGetPage(self.buffer).cast() }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: this guard owns the pin, and the lock if there is one.
+        unsafe {
+            if self.locked {
+                pg_sys::UnlockReleaseBuffer(self.buffer);
+            } else {
+                pg_sys::ReleaseBuffer(self.buffer);
+            }
+        }
+    }
+}
+
+/// A page that was asked for ahead of its use; pinned if it was in a buffer.
+pub struct Pin<'a> {
+    pub(super) block: BlockNumber,
+    pub(super) exists: bool,
+    pub(super) pinned: Option<Pinned>,
+    pub(super) store: PhantomData<&'a BufferStore>,
+}
+
+/// What a pass knows of the cache: pages are asked for ahead of their use where the last ones had to be read.
+pub(super) struct ReadAhead {
+    /// Blocks that the backend had read when the last window began.
+    pub(super) known_reads: Cell<i64>,
+}
+
+/// Pages that a pass asks for at a time.
+const WINDOW: BlockNumber = 32;
+
+impl BufferStore {
+    /// Pins a buffer if it holds the block.
+    #[inline]
+    fn take(&self, block: BlockNumber, buffer: pg_sys::Buffer) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the buffer's number is from PostgreSQL.
+        let taken = unsafe { buffer_hints::pin(self.relation, self.temporary, block, buffer) };
+        taken.then(|| Pinned::owned(buffer))
+    }
+
+    /// Pins a block where this backend last saw it, if it still is there.
+    #[inline]
+    pub(super) fn recall(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open.
+        self.take(block, unsafe { buffer_hints::get(self.relation, block) })
+    }
+
+    /// Pins a block that is in a buffer that we do not know, or asks the operating system to read it.
+    #[inline(never)]
+    pub(super) fn look_up(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the block is one of its.
+        let buffer = unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, block) }.recent_buffer;
+        let pinned = self.take(block, buffer)?;
+        // SAFETY: the relation is open.
+        unsafe { buffer_hints::set(self.relation, block, buffer) };
+        Some(pinned)
+    }
+
+    #[inline(never)]
+    pub(super) fn read_in(&self, block: BlockNumber) -> Pinned {
+        if self.ahead.is_some() {
+            return Pinned::read(self.relation, block, self.strategy); // It is soon another block's.
+        }
+        let pinned = Pinned::read(self.relation, block, ptr::null_mut());
+        // SAFETY: the relation is open.
+        unsafe { buffer_hints::set(self.relation, block, pinned.buffer) };
+        pinned
+    }
+
+    #[inline]
+    pub(super) fn fetch(&self, block: BlockNumber) -> Pinned {
+        self.recall(block).unwrap_or_else(|| self.read_in(block))
+    }
+
+    /// Pins a block that is going to be changed.
+    pub(super) fn fetch_to_change(&self, block: BlockNumber) -> Result<Pinned> {
+        if !self.exists(block)? {
+            return corrupted(block, "a reference points beyond the end of the index");
+        }
+        Ok(self.fetch(block))
+    }
+
+    /// Asks the operating system for the next window of a pass if pages of this one were not in a buffer.
+    pub(super) fn read_ahead(&self, block: BlockNumber) -> Result<()> {
+        let Some(ahead) = self.ahead.as_ref().filter(|_| block.is_multiple_of(WINDOW)) else {
+            return Ok(());
+        };
+        let reads = blocks_read();
+        if ahead.known_reads.replace(reads) == reads {
+            return Ok(());
+        }
+        let window = block.saturating_add(WINDOW)..block.saturating_add(2 * WINDOW);
+        for next in window.start..window.end.min(self.blocks.get()) {
+            // SAFETY: the relation is open, and the block is one of its.
+            unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, next) };
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that this backend has read in.
+pub(super) fn blocks_read() -> i64 {
+    // SAFETY: counters of this backend.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_read + pg_sys::pgBufferUsage.local_blks_read }
+}
+
+/// A small ring of buffers for passes over all pages of an index, so that they leave those of others where they are.
+pub struct Ring(pg_sys::BufferAccessStrategy);
+
+impl Ring {
+    /// A ring for reading.
+    #[allow(clippy::new_without_default, reason = "it allocates")]
+    pub fn new() -> Ring {
+        // SAFETY: called in a backend.
+        Ring(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
+    }
+
+    /// What PostgreSQL knows it by; it has to live as long as this is used.
+    pub fn strategy(&self) -> pg_sys::BufferAccessStrategy {
+        self.0
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // An error frees it with its memory context.
+        if !std::thread::panicking() {
+            // SAFETY: it is from GetAccessStrategy.
+            unsafe { pg_sys::FreeAccessStrategy(self.0) };
+        }
+    }
+}
