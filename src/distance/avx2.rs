@@ -7,15 +7,13 @@ use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 use super::scalar;
 
 const LANES: usize = 8;
 const SETS: usize = 4;
 
-/// The instructions of `KERNELS`.
+/// The instructions of `dispatch::AVX2`.
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
@@ -23,20 +21,8 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
-/// To be used only where `detected`.
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "avx2",
-    single: dense(),
-    half: dense(),
-    packed: packed::avx2::KERNELS,
-    fastscan: fastscan::avx2::fastscan,
-    estimate: fastscan::avx2::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -139,7 +125,7 @@ unsafe fn sums<T: Load, const K: usize>(
 }
 
 /// Numbers that a register of floats is made of.
-trait Load: Copy {
+pub(super) trait Load: Copy {
     /// The first `count` (1 to 8) numbers at `from`, then zeros.
     ///
     /// # Safety

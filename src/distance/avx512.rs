@@ -9,14 +9,12 @@ use std::arch::x86_64::*;
 use half::f16;
 
 use super::avx2;
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 
 const LANES: usize = 16;
 const SETS: usize = 4;
 
-/// The instructions of `KERNELS`.
+/// The instructions of `dispatch::AVX512`.
 pub(super) fn detected() -> bool {
     avx2::detected()
         && is_x86_feature_detected!("avx512f")
@@ -24,7 +22,7 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-/// The instructions of `KERNELS_VBMI`: what Ice Lake and Zen 4 brought.
+/// The instructions of `dispatch::AVX512_VBMI`: what Ice Lake and Zen 4 brought.
 pub(super) fn detected_vbmi() -> bool {
     detected()
         && is_x86_feature_detected!("avx512vbmi")
@@ -32,31 +30,8 @@ pub(super) fn detected_vbmi() -> bool {
         && is_x86_feature_detected!("avx512vpopcntdq")
 }
 
-/// To be used only where `detected_vbmi`.
-pub(super) static KERNELS_VBMI: Kernels = Kernels {
-    name: "avx512-vbmi",
-    fastscan: fastscan::avx512_vbmi::fastscan,
-    estimate: fastscan::avx512_vbmi::estimate,
-    hamming: hamming_vpopcntdq,
-    overlap: overlap_vpopcntdq,
-    ..KERNELS
-};
-
-/// To be used only where `detected`.
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "avx512",
-    single: dense(),
-    half: dense(),
-    packed: packed::avx512::KERNELS,
-    fastscan: fastscan::avx512::fastscan,
-    estimate: fastscan::avx512::estimate,
-    // A processor without vpopcntdq counts fastest in its general registers.
-    hamming: avx2::hamming,
-    overlap: avx2::overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -161,7 +136,7 @@ unsafe fn sums<T: Load, const K: usize>(
 }
 
 /// Numbers that a register of floats is made of.
-trait Load: Copy {
+pub(super) trait Load: Copy {
     /// The first `count` (1 to 16) numbers at `from`, then zeros.
     ///
     /// # Safety
@@ -195,7 +170,7 @@ fn mask(count: usize) -> u16 {
 
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
+pub(super) unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
     // SAFETY: the caller's promise.
     let [count] = unsafe { counts(a, b, |x, y| [_mm512_xor_si512(x, y)]) };
     count
@@ -203,7 +178,7 @@ unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
 
 /// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
+pub(super) unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
     // SAFETY: the caller's promise.
     unsafe { counts(a, b, |x, y| [_mm512_and_si512(x, y), _mm512_or_si512(x, y)]) }
 }

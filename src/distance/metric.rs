@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::apply;
-use super::dispatch::{PairKernel, kernels};
+use super::dispatch::kernels;
+use super::kernel::{PairKernel, apply};
 
 /// The metric of an index. Its serialised form (the order of the variants) is part of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,9 +7,7 @@ use std::arch::aarch64::*;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 use super::scalar;
 
 const LANES: usize = 4;
@@ -18,19 +16,8 @@ const SETS: usize = 8;
 /// The bytes of a register.
 const BYTES: usize = 16;
 
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "neon",
-    single: dense(),
-    half: dense(),
-    packed: packed::neon::KERNELS,
-    fastscan: fastscan::neon::fastscan,
-    estimate: fastscan::neon::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -130,7 +117,7 @@ unsafe fn sums<T: Load, const K: usize>(
 }
 
 /// Numbers that a register of floats is made of.
-trait Load: Copy {
+pub(super) trait Load: Copy {
     /// The first `count` (at most 4) numbers at `from`, then zeros.
     ///
     /// # Safety
@@ -177,7 +164,7 @@ unsafe fn first<T, const BYTES: usize>(from: *const T, count: usize) -> [u8; BYT
 
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "neon")]
-unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
+pub(super) unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
     // SAFETY: the caller's promise.
     let [count] = unsafe { counts(a, b, |x, y| [veorq_u8(x, y)]) };
     // SAFETY: as the caller promises.
@@ -186,7 +173,7 @@ unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
 
 /// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
 #[target_feature(enable = "neon")]
-unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
+pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
     // SAFETY: the caller's promise.
     let [both, either] = unsafe { counts(a, b, |x, y| [vandq_u8(x, y), vorrq_u8(x, y)]) };
     // SAFETY: as the caller promises.

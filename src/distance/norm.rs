@@ -1,6 +1,6 @@
 //! Length and normalisation of a vector, in f64: what a user is shown, and what the cosine metric stores.
 
-use super::Number;
+use super::number::Number;
 
 /// Partial sums: enough for the compiler to use vector registers, and fixed, so that the result is the same everywhere.
 const LANES: usize = 8;

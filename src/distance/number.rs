@@ -33,7 +33,7 @@ impl Number for f16 {
 #[allow(private_interfaces, reason = "nobody outside can name this trait, nor call it")]
 pub(super) mod sealed {
     use super::f16;
-    use crate::distance::dispatch::{DenseKernels, Kernels};
+    use crate::distance::kernel::{DenseKernels, Kernels};
 
     pub trait Dispatched: Copy + 'static {
         /// The kernels for this type.

@@ -8,25 +8,12 @@ use std::array;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 
 pub(super) const LANES: usize = 32;
 
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "scalar",
-    single: dense(),
-    half: dense(),
-    packed: packed::scalar::KERNELS,
-    fastscan: fastscan::scalar::fastscan,
-    estimate: fastscan::scalar::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -94,7 +81,7 @@ pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
 }
 
 /// Numbers that are summed as floats.
-trait Load: Copy {
+pub(super) trait Load: Copy {
     /// This number as a float.
     fn load(self) -> f32;
 }

@@ -11,7 +11,8 @@ use std::marker::PhantomData;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::dispatch::{DenseKernels, available};
+use super::dispatch::available;
+use super::kernel::DenseKernels;
 use super::*;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;

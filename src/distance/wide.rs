@@ -1,7 +1,8 @@
 //! Sums in f64, and the distances that SQL functions return: summed in f32 by the kernels, and once
 //! more in f64 where the sum shows that f32 has not the range for it.
 
-use super::Number;
+use super::dense;
+use super::number::Number;
 
 /// The least sum of squares or products to which what vanished below the range of f32 makes no
 /// difference: each of 16,000 terms may have lost 2^-150, which are 6e-8 of it. It is 2^-112.
@@ -29,7 +30,7 @@ pub fn sum(pairs: impl Iterator<Item = (f64, f64)>, term: impl Fn(f64, f64) -> f
 #[inline]
 #[must_use]
 pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f64 {
-    precise(super::l2_squared(a, b), a, b, |x, y| (x - y) * (x - y))
+    precise(dense::l2_squared(a, b), a, b, |x, y| (x - y) * (x - y))
 }
 
 /// Inner product.
@@ -39,7 +40,7 @@ pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f64 {
-    precise(super::inner_product(a, b), a, b, |x, y| x * y)
+    precise(dense::inner_product(a, b), a, b, |x, y| x * y)
 }
 
 /// Sum of absolute differences.
@@ -49,7 +50,7 @@ pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn l1<T: Number>(a: &[T], b: &[T]) -> f64 {
-    let sum = super::l1(a, b);
+    let sum = dense::l1(a, b);
     // Differences and their sums are exact where they are tiny.
     match sum.is_finite() {
         true => sum.into(),
@@ -64,7 +65,7 @@ pub fn l1<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn cosine<T: Number>(a: &[T], b: &[T]) -> f64 {
-    let (ab, aa, bb) = super::cosine_terms(a, b);
+    let (ab, aa, bb) = dense::cosine_terms(a, b);
     // One rounding of the root, so that a vector has no distance from itself.
     let cosine = |ab: f64, aa: f64, bb: f64| ab / (aa * bb).sqrt();
     // What the product lost is little beside the squares.

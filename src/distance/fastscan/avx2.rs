@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Lanes whose sums fill a register of 16 bits each, and of floats after widening.
 const BLOCK: usize = 8;
@@ -94,10 +94,9 @@ unsafe fn load(from: *const u8) -> [__m256i; 4] {
 #[inline]
 fn transpose(words: [__m256i; 2]) -> [__m256i; 2] {
     // Byte k of 4 lanes to word k of each half of a register, and from there byte k of 8 lanes to quarter 0, 2, 1, 3.
-    let load_candidates =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    let gather = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     let spread = _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7);
-    let [a, b] = words.map(|words| _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, load_candidates), spread));
+    let [a, b] = words.map(|words| _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, gather), spread));
     [_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)]
 }
 

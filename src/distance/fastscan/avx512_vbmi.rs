@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{REGISTER, estimates, narrow};
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Safe to call as `SumKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]

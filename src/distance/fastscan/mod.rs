@@ -24,58 +24,9 @@ pub(super) mod scalar;
 mod tests;
 
 use super::dispatch::kernels;
+use super::kernel::{Scan, Terms};
 
-/// Codes that are summed at once.
-pub const LANES: usize = 32;
-
-/// Bytes of a block of 32 bits of all codes, and of their tables.
-pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
-
-/// Bytes of one factor of every lane, a bfloat16 each.
-pub const FACTOR_BYTES: usize = LANES * 2;
-
-/// What to scan: a table and the codes to look up in it.
-///
-/// To call a kernel with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at any alignment, and the
-/// machine has the instructions.
-#[derive(Clone, Copy)]
-pub(super) struct Scan {
-    table: *const u8,
-    codes: *const u8,
-    blocks: usize,
-}
-
-/// The factors of the lanes, and the numbers all lanes share. See [`estimate`].
-///
-/// To call a kernel with it: both pointers are readable for `FACTOR_BYTES`, at any alignment.
-#[derive(Clone, Copy)]
-pub(super) struct Terms {
-    a: *const u8,
-    f: *const u8,
-    base: f32,
-    scale: f32,
-    offset: f32,
-    worst: f32,
-}
-
-/// The sum of every lane. To call one: as [`Scan`] says.
-pub(super) type SumKernel = unsafe fn(scan: Scan) -> [u16; LANES];
-
-/// The estimate of every lane, and the mask of those not known to be as bad as the worst. To call one: as [`Scan`] and
-/// [`Terms`] say.
-pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32;
-
-impl Scan {
-    fn new(table: &[u8], codes: &[u8]) -> Self {
-        assert_eq!(table.len(), codes.len(), "table and codes of unequal length");
-        assert_eq!(codes.len() % BLOCK_BYTES, 0, "codes end within a block");
-        Self {
-            table: table.as_ptr(),
-            codes: codes.as_ptr(),
-            blocks: codes.len() / BLOCK_BYTES,
-        }
-    }
-}
+pub use super::kernel::{BLOCK_BYTES, FACTOR_BYTES, LANES};
 
 /// The sum of every lane: over all groups, the entry of the group's table at the lane's value, modulo 2^16.
 ///

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Lanes whose sums fill a register of 16 bits each; of floats after widening, they fill two.
 const BLOCK: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::array;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// The entries of a group, and the groups of a block.
 const ENTRIES: usize = 16;

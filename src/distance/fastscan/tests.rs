@@ -4,7 +4,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::distance::dispatch::{Kernels, available};
+use crate::distance::dispatch::available;
+use crate::distance::kernel::Kernels;
 
 fn block_counts() -> impl Iterator<Item = usize> {
     (0..=26).chain([50, 512])

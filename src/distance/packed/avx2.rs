@@ -2,8 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, HEADS, Packed, PackedKernels, block_bytes, lows, mask};
+use super::format::{HEADS, block_bytes, lows, mask};
 use crate::distance::avx2::add_lanes;
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 
 /// Dimensions of a register.
 const WIDTH: usize = 8;

@@ -2,7 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, HEADS, Packed, PackedKernels, block_bytes, lows, mask};
+use super::format::{HEADS, block_bytes, lows, mask};
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 
 /// Dimensions of a register.
 const WIDTH: usize = 4;

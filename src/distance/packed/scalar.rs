@@ -1,6 +1,7 @@
 //! The reference: plain Rust, on every machine.
 
-use super::{BLOCK, Packed, PackedKernels, block_bytes, unpack};
+use super::format::{block_bytes, unpack};
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 use crate::distance::scalar::{LANES, add_lanes};
 
 const _: () = assert!(BLOCK == LANES);

@@ -4,7 +4,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::distance::dispatch::{Kernels, available};
+use crate::distance::dispatch::available;
+use crate::distance::kernel::Kernels;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 
