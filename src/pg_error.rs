@@ -1,4 +1,4 @@
-//! The way from the project's errors to PostgreSQL's: raising one with the name of the relation at work.
+//! Conversion of the project's errors to PostgreSQL's, with the name of the relation at work.
 
 use std::ffi::CStr;
 
@@ -17,7 +17,7 @@ pub unsafe fn relation_name(relation: pg_sys::Relation) -> String {
         .into_owned()
 }
 
-/// Gives the value, or raises the error in PostgreSQL.
+/// Returns the value, or raises the error in PostgreSQL.
 ///
 /// # Safety
 /// `relation`, the index at work, is open.

@@ -1,10 +1,13 @@
-//! The centroid of a coded index: what its vectors have in common, which is subtracted before they are rotated and coded.
+//! The centroid of a coded index: the common offset of its vectors, which is subtracted before they
+//! are rotated and coded.
 //!
-//! Steps of scalars and factors of codes are as fine as the numbers are small, and an offset that all vectors share takes no part in
-//! their distances. A build knows rows to learn it from; an index that begins empty has no centroid.
+//! Subtraction changes no distance, and makes the steps of scalars and the factors of codes finer,
+//! because they are proportional to the numbers. A build learns the centroid from its rows; an
+//! index that begins empty has none.
 //!
-//! It is on pages of its own directly after the meta page: `dimensions` f32, little-endian, as many on each page as fit. The meta page
-//! has their hash, so that parameters alone name a space.
+//! The centroid has pages of its own directly after the meta page: `dimensions` f32, little-endian,
+//! as many on each page as fit. The meta page has their hash, so that parameters alone identify a
+//! codec.
 
 use super::format::META_BLOCK;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
@@ -12,14 +15,16 @@ use super::parameters::{CENTROID_NUMBERS_PER_PAGE as PER_PAGE, Parameters};
 use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
 use crate::error::Result;
 
-/// A vector is much nearer to the centroid than to the origin if it is so many times as near.
+/// A vector is much nearer to the centroid than to the origin if its distance is smaller by this
+/// factor.
 const NEARER: f64 = 2.0;
 
 /// The first block of a centroid.
 const FIRST: BlockNumber = META_BLOCK + 1;
 
-/// The centroid of vectors, empty if they have none: it is worth its place only if most are much nearer to it than to the origin.
-/// Of vectors of widely different lengths the short ones would be lost beside it.
+/// The centroid of vectors. Empty unless most of them are much nearer to it than to the origin;
+/// otherwise it gains little, and among vectors of widely different lengths it would dwarf the
+/// short ones.
 pub fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
     let centroid = median(vectors.clone(), dimensions);
     let square = |v: f32, c: f32| (f64::from(v) - f64::from(c)).powi(2);
@@ -33,7 +38,8 @@ pub fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensi
     if 2 * near > vectors.len() { centroid } else { Vec::new() }
 }
 
-/// Of each component the median: a few rows of another magnitude do not move it, and it is one of the numbers, whatever their sum.
+/// Componentwise median. A few rows of another magnitude do not move it, and it cannot overflow,
+/// because it is one of the numbers.
 fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
     if vectors.len() == 0 {
         return Vec::new();
@@ -49,12 +55,13 @@ fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensi
         .collect()
 }
 
-/// What the parameters keep of a centroid; never zero, which is for an index without one. Part of the file format: FNV-1a of the bytes.
+/// Hash of a centroid, as the parameters keep it: FNV-1a of the bytes. Never zero, which marks an
+/// index without a centroid. Part of the file format.
 pub fn hash(centroid: &[f32]) -> u64 {
     fnv1a(centroid.iter().flat_map(|value| value.to_le_bytes())).max(1)
 }
 
-/// Writes the pages of a centroid, which come next in a new index.
+/// Adds the pages of a centroid to a new index that has only its meta page.
 pub fn write<S: PageStore>(store: &S, centroid: &[f32]) -> Result<()> {
     for (values, expected) in centroid.chunks(PER_PAGE).zip(FIRST..) {
         let block = store.extend()?;
@@ -189,7 +196,8 @@ mod tests {
             assert!(read(&store, &parameters).is_err_and(|error| expected(&error)));
         };
         for block in [1, 2] {
-            // Every number counts, and every field of the header and the special space that is checked.
+            // Every number counts, and every field of the header and the special space that is
+            // checked.
             for at in (HEADER_SIZE..HEADER_SIZE + 4 * 900).step_by(97) {
                 refuses(&|page| page[at] ^= 0x10, block);
             }
@@ -203,7 +211,7 @@ mod tests {
             refuses(&|page| page::init(page, PageKind::Node, 0), block);
             refuses(&|page| init(page, &[]), block);
         }
-        // Pages of a file that was cut off.
+        // Pages of a file that was truncated.
         let cut = MemoryStore::new(0).unwrap();
         cut.extend().unwrap();
         assert!(read(&cut, &parameters).is_err());

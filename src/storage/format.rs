@@ -13,13 +13,15 @@ pub const META_BLOCK: BlockNumber = 0;
 /// Levels are 0..=MAX_LEVEL.
 pub const MAX_LEVEL: u8 = 31;
 
-/// Why a row has no place in the graph. Rows of a kind are kept in a chain of TID extensions that
-/// the meta page leads to. In the order in which an ascending sort has their distances.
+/// The reason why a row has no place in the graph. Rows of each kind are kept in a chain of TID
+/// extensions that begins at the meta page. The kinds stand in the order of their distances in an
+/// ascending sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unplaced {
-    /// Its vector has no direction, which the distance goes by: every distance is NaN.
+    /// The vector is zero and has no direction, and the metric compares directions: every distance
+    /// is NaN.
     Zero,
-    /// It has no vector: every distance is NULL.
+    /// The row has no vector: every distance is NULL.
     Null,
 }
 
@@ -35,7 +37,7 @@ impl Unplaced {
         NodeRef(Unplaced::FIRST_OWNER.0 + self as u32)
     }
 
-    /// The chain that an owner of extensions names, if it is none of the nodes.
+    /// The chain that an owner of extensions names; `None` if the owner is a node.
     pub fn of_owner(owner: NodeRef) -> Option<Unplaced> {
         Unplaced::ALL.into_iter().find(|kind| kind.owner() == owner)
     }

@@ -1,35 +1,40 @@
-//! The choice of a new index's layout: which form its vectors have, and how long its codes are.
+//! The plan of a new index's layout: the stored form of its vectors and the length of its codes.
 //!
-//! The choice is kept with the index's parameters as a [`Shape`], so that a later version may choose otherwise: the constants of
-//! this file trade recall, speed and space, and a change of one concerns new indexes only. [`super::layout`] computes the places of
-//! the fields from the choice.
+//! The constants of this file trade recall, speed and space. A change of one concerns new indexes
+//! only, because the choice is kept with the index's parameters as a [`Shape`], from which
+//! [`super::layout`] computes the offsets.
 //!
-//! A search that estimates distances from codes pays for the bytes of a record, and for each visit that a longer code would
-//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::rabitq`): a code
-//! of every coordinate has about a third of the variance of one of two thirds of them. So short vectors get such codes. Of longer ones, the plan
-//! puts as many on a page as leave [`ENOUGH_BITS`] each, and gives what is then left over to the codes and to TIDs.
+//! A search by codes pays for the bytes of each record that it visits, and for each visit that a
+//! longer code would have saved. With L bits for d coordinates the variance of an estimate is
+//! proportional to 1.56/L - 1/d (`quantize::rabitq`): a code of every coordinate has about a third
+//! of the variance of one of two thirds of them. Short vectors therefore get codes of every
+//! coordinate. For longer ones the plan takes the largest number of records a page that leaves
+//! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs.
 
 use super::layout::{Encoding, Layout, Shape};
 use crate::error::{Error, Result};
 use crate::quantize::rabitq::{self, WORD_BITS};
 
-/// The code length that records leave room for, if the vectors have as many coordinates.
+/// Code length that records leave room for, if the vectors have as many coordinates.
 const ENOUGH_BITS: usize = 256;
 
-/// Codes have a bit for every coordinate where so many records fit a page nevertheless.
+/// Codes have a bit for every coordinate if at least this many records still fit a page.
 const SLOTS_FOR_WHOLE_CODES: u32 = 3;
 
-/// Where the codes of [`LONG`] vectors would have fewer bits, two bits of every coordinate are worth more in them than in the vector.
+/// If codes of [`LONG`] vectors would have fewer bits than this, two bits of every coordinate are
+/// worth more in the codes than in the stored vector.
 const SCARCE_BITS: u16 = 384;
 
-/// The error of a distance falls with the square root of the dimensions: from here on 10 bits a coordinate decide the order of
-/// neighbours (measured: recall .9998 at 1,536 dimensions, where .997 is the most that they give at 784).
+/// Dimensions from which 10 bits a coordinate suffice to order neighbors, because the error of a
+/// distance falls with the square root of the dimensions (measured: recall .9998 at 1,536
+/// dimensions, at most .997 at 784).
 const LONG: usize = 1024;
 
-/// Below this, a vector rather continues in overflow records.
+/// The shortest code for which vectors stay whole: rather than codes shorter than this, the layout
+/// has overflow records.
 const FEWEST_BITS: usize = 128;
 
-/// Vectors of up to so many dimensions are stored as they are: they take little room anyway.
+/// Vectors of up to this many dimensions are stored as f32, because they take little room anyway.
 const SHORT: usize = 64;
 
 impl Layout {
@@ -78,7 +83,7 @@ impl Layout {
         Ok(if is_as_small && gains { ten } else { twelve })
     }
 
-    /// Chooses the code length of a coded layout.
+    /// The layout of a shape with the code length that the plan chooses.
     fn with_codes(shape: Shape) -> Result<Layout> {
         let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
         let with = |bits: usize| {
@@ -87,19 +92,22 @@ impl Layout {
                 ..shape
             })
         };
-        // Codes of every coordinate err least for their length: the coordinates that a shorter one leaves out err most.
+        // Codes of every coordinate err least for their length: most of a shorter code's error
+        // comes from the coordinates that it leaves out.
         if let Ok(whole) = with(coordinates)
             && whole.slots >= SLOTS_FOR_WHOLE_CODES
         {
             return Ok(whole);
         }
-        // Many links of long vectors leave less room: shorter codes then, and only then overflow records.
+        // Many links of long vectors leave less room: then shorter codes come first, overflow
+        // records second.
         let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
         let without_overflows =
             lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
         let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
         let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
-        // Longer codes for the same number of records on a page, and of overflow records.
+        // The longest code that leaves the numbers of records on a page and of overflow records as
+        // they are.
         let mut best = with(bits)?;
         for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
             match with(longer) {

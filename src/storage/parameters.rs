@@ -1,4 +1,5 @@
-//! The parameters of an index: everything that is fixed when the index is made, kept on its meta page.
+//! Parameters of an index: the choices that are fixed when the index is made. They are kept on its
+//! meta page.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,7 @@ use crate::error::Result;
 /// Numbers of a centroid on a page.
 pub(super) const CENTROID_NUMBERS_PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
 
-/// Pages of a centroid of so many dimensions.
+/// Pages of a centroid of this many dimensions.
 pub fn centroid_pages(dimensions: u32) -> BlockNumber {
     dimensions.div_ceil(CENTROID_NUMBERS_PER_PAGE as u32)
 }
@@ -30,7 +31,8 @@ pub enum Element {
     Sparsevec,
 }
 
-/// What is fixed when the index is made.
+/// The choices that are fixed when the index is made. Their serialised form is part of the file
+/// format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// Dimensions, links, and the form of vectors and codes.
@@ -43,7 +45,8 @@ pub struct Parameters {
     pub ef_construction: u16,
     /// Seed of the levels and of the rotation.
     pub seed: u64,
-    /// The hash of the centroid (`centroid::hash`), which is on the pages after the meta page; 0 if there is none.
+    /// The hash of the centroid (`centroid::hash`), which is on the pages after the meta page; 0 if
+    /// there is none.
     pub centroid: u64,
 }
 
@@ -58,7 +61,7 @@ impl Element {
         }
     }
 
-    /// Whether values of this type are stored in this encoding, and have this distance.
+    /// Whether values of this type can have this encoding and this metric.
     pub(super) fn allows(self, encoding: Encoding, metric: Metric) -> bool {
         let is_of_bits = matches!(metric, Metric::Hamming | Metric::Jaccard);
         match self {
@@ -70,8 +73,9 @@ impl Element {
 }
 
 impl Parameters {
-    /// Whether an index of these parameters may have a centroid: its distances do not change when all vectors are
-    /// moved alike (cosine distances are those of L2 of normalized vectors), and it has codes.
+    /// Whether an index of these parameters may have a centroid: it has codes, and its distances do
+    /// not change when all vectors are moved alike (a cosine index has L2 distances of normalised
+    /// vectors).
     pub fn allow_centroid(&self) -> bool {
         self.shape.code_bits > 0 && matches!(self.metric, Metric::L2 | Metric::Cosine)
     }
@@ -85,7 +89,7 @@ impl Parameters {
         META_BLOCK + 1 + centroid
     }
 
-    /// Where things are in the records of the index, and where these begin.
+    /// Layout of the index's records, with the block where they begin.
     ///
     /// # Errors
     /// As [`Layout::of`].

@@ -1,7 +1,8 @@
 //! The page store on PostgreSQL's shared buffers.
 //!
-//! [`pins`] has the guards of pins and locks, [`wal`] the logging of changes, [`buffer_hints`] the buffers in which the backend last
-//! saw blocks. This file has the store itself, and the facts of a relation that it goes by.
+//! [`pins`] has the guards of pins and locks, [`wal`] the logging of changes, [`buffer_hints`] the
+//! buffers in which the backend last saw blocks. This file has the store itself and the facts of a
+//! relation and a backend that it uses.
 
 pub mod buffer_hints;
 mod pins;
@@ -32,27 +33,28 @@ const INVALID_BLOCK: BlockNumber = pg_sys::InvalidBlockNumber;
 /// The pages of an index relation that the caller has open and locked.
 pub struct BufferStore {
     relation: pg_sys::Relation,
-    /// The relation's length when it was last asked for.
+    /// Length of the relation at the last look.
     blocks: Cell<BlockNumber>,
-    /// Pages changed and logged.
+    /// Number of logged page changes.
     changes: Cell<u64>,
     mode: Mode,
-    /// The ring of buffers that passes over all pages use; null for any.
+    /// Ring of buffers for passes over all pages; null for all buffers.
     strategy: pg_sys::BufferAccessStrategy,
-    /// Whether its pages are in the backend's own buffers, whose numbers are negative.
+    /// Whether the relation is temporary: its pages are in local buffers, which have negative
+    /// numbers.
     temporary: bool,
-    /// In a scan's pass over all pages.
+    /// Read-ahead of a scan's pass over all pages.
     ahead: Option<ReadAhead>,
 }
 
-/// What an operation on an index is, as far as its pages are concerned.
+/// Kind of an operation on an index, as it concerns pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// A scan or an insert.
     Normal,
-    /// VACUUM: it rests as its cost settings say.
+    /// VACUUM: cost-based delays apply.
     Vacuum,
-    /// A build: changes are not logged, since [`log_all`] does so at the end.
+    /// A build: changes are not logged one by one, because [`log_all`] logs all pages at the end.
     Build,
 }
 
@@ -60,7 +62,8 @@ impl BufferStore {
     /// The pages of an index.
     ///
     /// # Safety
-    /// `relation` stays open and locked, with a lock that suits the mode, as long as the store lives.
+    /// `relation` stays open and locked, with a lock that suits the mode, as long as the store
+    /// lives.
     pub unsafe fn new(relation: pg_sys::Relation, mode: Mode) -> BufferStore {
         // SAFETY: an open relation has its pg_class row.
         let persistence = unsafe { (*(*relation).rd_rel).relpersistence } as u8;
@@ -75,7 +78,7 @@ impl BufferStore {
         }
     }
 
-    /// As it is, with the ring of buffers that passes over all pages use.
+    /// The same store with a ring of buffers for passes over all pages.
     ///
     /// # Safety
     /// `strategy` is null, or lives as long as the store.
@@ -83,15 +86,15 @@ impl BufferStore {
         BufferStore { strategy, ..self }
     }
 
-    /// Whether a page's LSN tells that it was changed. Those of an unlogged index do not; nor do a temporary one's, which nobody changes while this
-    /// backend scans it.
+    /// Whether a page's LSN tells if the page was changed. LSNs of an unlogged index do not. LSNs
+    /// of a temporary index do not either, but no other backend changes it while this one scans it.
     pub fn has_lsns(&self) -> bool {
         // SAFETY: the relation is open.
         let persistence = unsafe { (*(*self.relation).rd_rel).relpersistence } as u8;
         persistence != pg_sys::RELPERSISTENCE_UNLOGGED
     }
 
-    /// Pages that were changed through this store, one as often as it was.
+    /// Number of logged page changes through this store; a page counts as often as it was changed.
     pub fn changes(&self) -> u64 {
         self.changes.get()
     }
@@ -101,9 +104,10 @@ impl BufferStore {
         Ok(block < self.blocks.get() || block < self.blocks()?)
     }
 
-    /// The backend's last target, as the heap keeps it (PostgreSQL's `hio.c`).
+    /// The backend's last target block, kept where the heap keeps its own (PostgreSQL's `hio.c`).
     fn last_target(&self) -> BlockNumber {
-        // SAFETY: the relation is open; its storage manager entry, where there is one, is this backend's.
+        // SAFETY: the relation is open; its storage manager entry, where there is one, is this
+        // backend's.
         unsafe { (*self.relation).rd_smgr.as_ref() }.map_or(INVALID_BLOCK, |smgr| smgr.smgr_targblock)
     }
 
@@ -208,7 +212,7 @@ impl PageStore for BufferStore {
         f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
     ) -> Result<T> {
         assert_ne!(first, second, "two different pages");
-        // Both are read in before the first lock is taken.
+        // Both are read in before the first lock is taken, so that no lock is held during input.
         let low = self.fetch_to_change(first.min(second))?;
         let high = self.fetch_to_change(first.max(second))?;
         let low = low.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
@@ -219,7 +223,8 @@ impl PageStore for BufferStore {
 
     fn extend(&self) -> Result<BlockNumber> {
         let lock = pg_sys::ExclusiveLock as i32;
-        // SAFETY: the relation is open. An error in between is followed by an abort, which releases the extension lock.
+        // SAFETY: the relation is open. An error in between is followed by an abort, which releases
+        // the extension lock.
         let block = unsafe {
             pg_sys::LockRelationForExtension(self.relation, lock);
             let new = Pinned::read(self.relation, INVALID_BLOCK, ptr::null_mut()); // P_NEW
@@ -240,14 +245,15 @@ impl PageStore for BufferStore {
         if self.mode == Mode::Build {
             return Ok(None);
         }
-        // SAFETY: the relation is open. The page is then no longer in the map, so this ends.
+        // SAFETY: the relation is open. The call removes the page from the map, so repeated calls
+        // end.
         let block = unsafe { pg_sys::GetFreeIndexPage(self.relation) };
         Ok((block > 0 && block < blocks).then(|| self.remember_target(block)))
     }
 
     fn note_free(&self, block: BlockNumber) {
         if self.mode == Mode::Build {
-            return; // Nobody else looks for a page, and this backend remembers its own.
+            return; // No other backend looks for a page, and this one remembers its own.
         }
         // SAFETY: the relation is open.
         unsafe { pg_sys::RecordFreeIndexPage(self.relation, block) };
@@ -287,13 +293,14 @@ pub unsafe fn file_of(relation: pg_sys::Relation) -> u32 {
     }
 }
 
-/// Blocks of an index that are in shared buffers, about: the buffers are looked at while others use them. Nothing for a temporary index, which
-/// is not in shared buffers.
+/// Approximate number of an index's blocks in shared buffers, because they are counted while others
+/// use them. `None` for a temporary index, which is not in shared buffers.
 ///
 /// # Safety
 /// `index` is open.
 pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
-    // SAFETY: as the caller promises; the headers are in shared memory as long as the server runs, and a torn read of one counts wrongly, no more.
+    // SAFETY: as the caller promises; the headers are in shared memory as long as the server runs,
+    // and a torn read of one only makes the count wrong.
     unsafe {
         if (*(*index).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP {
             return None;
@@ -320,10 +327,10 @@ pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
     }
 }
 
-/// Bytes of memory that maintenance of an index may use.
+/// Bytes of memory that a build or VACUUM may use (`maintenance_work_mem`, `autovacuum_work_mem`).
 pub fn maintenance_memory() -> usize {
     unsafe extern "C" {
-        /// PostgreSQL's setting, which pgrx does not have.
+        /// PostgreSQL's setting, which pgrx does not declare.
         static autovacuum_work_mem: std::ffi::c_int;
     }
     // SAFETY: settings; the process's kind is fixed when it starts.

@@ -1,7 +1,8 @@
-//! Pins and locks of buffers: guards, pins by hint, the ring and the read-ahead of passes over all pages.
+//! Pins and locks of buffers: guards, pins by hint, ring and read-ahead of passes over all pages.
 //!
-//! While PostgreSQL unwinds from an error the guards leave pins and locks to it: aborting the (sub)transaction releases them, and
-//! its error handling has already reset the counters that a release would count down.
+//! While PostgreSQL unwinds from an error the guards leave pins and locks to it: aborting the
+//! (sub)transaction releases them, and its error handling has already reset the counters that a
+//! release would count down.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use crate::error::Result;
 use crate::storage::page::Page;
 use crate::storage::{BlockNumber, corrupted};
 
-/// A pinned buffer, locked or not.
+/// Guard of a buffer's pin, and of its lock if there is one.
 pub(super) struct Pinned {
     pub(super) buffer: pg_sys::Buffer,
     locked: bool,
@@ -44,7 +45,7 @@ impl Pinned {
         self
     }
 
-    /// The bytes of the page. At least a share lock is held while they are in use.
+    /// The bytes of the page. At least a share lock must be held while they are in use.
     pub(super) fn page(&self) -> *mut Page {
         // SAFETY: the buffer is pinned.
         unsafe { pg_sys::BufferGetPage(self.buffer).cast() }
@@ -67,7 +68,7 @@ impl Drop for Pinned {
     }
 }
 
-/// A page that was asked for ahead of its use; pinned if it was in a buffer.
+/// A page that was requested ahead of its use; pinned if it was in a buffer.
 pub struct Pin<'a> {
     pub(super) block: BlockNumber,
     pub(super) exists: bool,
@@ -75,13 +76,14 @@ pub struct Pin<'a> {
     pub(super) store: PhantomData<&'a BufferStore>,
 }
 
-/// What a pass knows of the cache: pages are asked for ahead of their use where the last ones had to be read.
+/// State of a pass's read-ahead: the next pages are requested if the last ones were not in a
+/// buffer.
 pub(super) struct ReadAhead {
-    /// Blocks that the backend had read when the last window began.
+    /// Blocks that the backend had read in at the start of the last window.
     pub(super) known_reads: Cell<i64>,
 }
 
-/// Pages that a pass asks for at a time.
+/// Pages that a pass requests at a time.
 const WINDOW: BlockNumber = 32;
 
 impl BufferStore {
@@ -93,14 +95,15 @@ impl BufferStore {
         taken.then(|| Pinned::owned(buffer))
     }
 
-    /// Pins a block where this backend last saw it, if it still is there.
+    /// Pins a block in the buffer where this backend last saw it, if it is still there.
     #[inline]
     pub(super) fn recall(&self, block: BlockNumber) -> Option<Pinned> {
         // SAFETY: the relation is open.
         self.take(block, unsafe { buffer_hints::get(self.relation, block) })
     }
 
-    /// Pins a block that is in a buffer that we do not know, or asks the operating system to read it.
+    /// Pins a block in the buffer that PostgreSQL's table names, or asks the operating system to
+    /// read it.
     #[inline(never)]
     pub(super) fn look_up(&self, block: BlockNumber) -> Option<Pinned> {
         // SAFETY: the relation is open, and the block is one of its.
@@ -114,7 +117,7 @@ impl BufferStore {
     #[inline(never)]
     pub(super) fn read_in(&self, block: BlockNumber) -> Pinned {
         if self.ahead.is_some() {
-            return Pinned::read(self.relation, block, self.strategy); // It is soon another block's.
+            return Pinned::read(self.relation, block, self.strategy); // No hint: a ring's buffer is soon reused.
         }
         let pinned = Pinned::read(self.relation, block, ptr::null_mut());
         // SAFETY: the relation is open.
@@ -127,7 +130,7 @@ impl BufferStore {
         self.recall(block).unwrap_or_else(|| self.read_in(block))
     }
 
-    /// Pins a block that is going to be changed.
+    /// Pins a block that is to be changed; a block beyond the end is corruption.
     pub(super) fn fetch_to_change(&self, block: BlockNumber) -> Result<Pinned> {
         if !self.exists(block)? {
             return corrupted(block, "a reference points beyond the end of the index");
@@ -135,7 +138,8 @@ impl BufferStore {
         Ok(self.fetch(block))
     }
 
-    /// Asks the operating system for the next window of a pass if pages of this one were not in a buffer.
+    /// Asks the operating system for the next window of a pass if pages of the current one were not
+    /// in a buffer.
     pub(super) fn read_ahead(&self, block: BlockNumber) -> Result<()> {
         let Some(ahead) = self.ahead.as_ref().filter(|_| block.is_multiple_of(WINDOW)) else {
             return Ok(());
@@ -153,13 +157,14 @@ impl BufferStore {
     }
 }
 
-/// Blocks that this backend has read in.
+/// Blocks that this backend has read in since it started.
 pub(super) fn blocks_read() -> i64 {
     // SAFETY: counters of this backend.
     unsafe { pg_sys::pgBufferUsage.shared_blks_read + pg_sys::pgBufferUsage.local_blks_read }
 }
 
-/// A small ring of buffers for passes over all pages of an index, so that they leave those of others where they are.
+/// A small ring of buffers for passes over all pages of an index, which then do not evict other
+/// pages.
 pub struct Ring(pg_sys::BufferAccessStrategy);
 
 impl Ring {
@@ -170,7 +175,7 @@ impl Ring {
         Ring(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
     }
 
-    /// What PostgreSQL knows it by; it has to live as long as this is used.
+    /// PostgreSQL's handle of the ring, valid as long as the ring lives.
     pub fn strategy(&self) -> pg_sys::BufferAccessStrategy {
         self.0
     }
@@ -178,7 +183,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // An error frees it with its memory context.
+        // An error frees the ring with its memory context.
         if !std::thread::panicking() {
             // SAFETY: it is from GetAccessStrategy.
             unsafe { pg_sys::FreeAccessStrategy(self.0) };

@@ -1,7 +1,8 @@
-//! WAL: everything that logs a page of an index, or decides that it is not logged.
+//! WAL: all code that logs a page of an index or decides not to.
 //!
-//! Every change of a scan, an insert or VACUUM is a generic WAL record (PostgreSQL's `generic_xlog.c`), so that an index recovers and replicates without this
-//! library being loaded; a build writes unlogged and logs all pages at its end.
+//! Every change of a scan, an insert or VACUUM is a generic WAL record (PostgreSQL's
+//! `generic_xlog.c`), so that an index recovers and replicates without this library being loaded; a
+//! build writes unlogged and logs all pages at its end.
 
 use std::ptr;
 
@@ -13,7 +14,7 @@ use crate::error::Result;
 use crate::storage::page::{self, PAGE_SIZE, Page};
 use crate::storage::store::Edit;
 
-/// A generic WAL record being made; aborted unless finished.
+/// Guard of a generic WAL record under construction; aborted unless finished.
 struct Record(*mut pg_sys::GenericXLogState);
 
 impl Record {
@@ -22,13 +23,16 @@ impl Record {
         Record(unsafe { pg_sys::GenericXLogStart(relation) })
     }
 
-    /// The copy of an exclusively locked page that becomes the page when the record is finished.
+    /// A copy of an exclusively locked page, which replaces the page when the record is finished.
     fn register(&mut self, buffer: &Pinned) -> *mut Page {
-        // SAFETY: the caller holds the exclusive lock, so nobody else reads or writes the page.
+        // SAFETY: the caller holds the exclusive lock, so no other backend reads or writes the
+        // page.
         let new = page::is_new(unsafe { &*buffer.page() });
-        // A page that was never logged has to be, as a whole: replay cannot start from a block that does not exist.
+        // A new page is logged as a whole, because replay cannot start from a block that does not
+        // exist.
         let flags = if new { pg_sys::GENERIC_XLOG_FULL_IMAGE } else { 0 };
-        // SAFETY: the record is under way, the buffer pinned and locked, and at most two are registered.
+        // SAFETY: the record is under way, the buffer pinned and locked, and at most two are
+        // registered.
         unsafe { pg_sys::GenericXLogRegisterBuffer(self.0, buffer.buffer, flags as i32).cast() }
     }
 
@@ -49,7 +53,11 @@ impl Drop for Record {
 }
 
 impl BufferStore {
-    /// Runs a change of locked pages, and logs it.
+    ///
+    /// Runs a change of exclusively locked pages and logs it; in a build, marks them dirty without
+    /// WAL.
+    ///
+    /// Locks: taken by the caller and kept; the edit and the WAL insertion happen under them.
     pub(super) fn change<T, const N: usize>(
         &self,
         buffers: [&Pinned; N],
@@ -98,10 +106,10 @@ pub unsafe fn needs_wal(relation: pg_sys::Relation) -> bool {
     }
 }
 
-/// Logs every page of a fork as it stands.
+/// Logs every page of a fork as it is.
 ///
 /// # Safety
-/// `relation` is open and nobody else changes it.
+/// `relation` is open and no other backend changes it.
 pub unsafe fn log_all(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) {
     // SAFETY: as the caller promises.
     unsafe {
@@ -110,10 +118,13 @@ pub unsafe fn log_all(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type
     }
 }
 
-/// Adds a page to a fork that only we see, unlogged.
+///
+/// Adds a page, unlogged, to a fork that no other backend uses.
+///
+/// Locks: the relation's extension lock, then the new page, exclusive; on return: none.
 ///
 /// # Safety
-/// `relation` is open and nobody else changes the fork.
+/// `relation` is open and no other backend changes the fork.
 pub unsafe fn append(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type, page: &Page) {
     const {
         assert!(
