@@ -1,15 +1,14 @@
 //! The index file: pages, records, and the store that holds them.
 //!
-//!
 //! An index relation is a key-value store. The key is a [`NodeRef`], the value a record of fixed
 //! stride, and the backend any implementation of [`PageStore`]: PostgreSQL's shared buffers
 //! ([`buffer_store`]) or plain memory ([`memory_store`], for the build). Both hold the same bytes:
 //! a page image built in memory is written to the relation as it is. `docs/design.md` of the
 //! project has the format byte by byte.
 //!
-//! Each module imports only modules before it: [`page`], [`layout`], [`parameters`], [`meta`] and
-//! [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores. [`format`] has
-//! the numbers that all of them share.
+//! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
+//! [`meta`] and [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores.
+//! [`format`] has the numbers that all of them share.
 //!
 //! Invariants:
 //! - every byte read from a page is checked before it is used; damage is [`Error::Corrupted`],
@@ -18,8 +17,8 @@
 //!   may drop the hole;
 //! - a slot's generation changes whenever the slot is freed, and every link names the generation
 //!   that it means, so that a link to a reused slot is recognised as stale;
-//! - code that locks two pages locks the lower block first; nobody waits for the meta page while
-//!   holding another one.
+//! - code that locks two pages locks the lower block first; no code waits for the meta page while
+//!   it holds another one.
 //!
 //! Only [`buffer_store`] knows PostgreSQL.
 

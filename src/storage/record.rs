@@ -138,7 +138,7 @@ impl<'a> Record<'a> {
         Ok(record)
     }
 
-    /// What the slot holds.
+    /// State of the slot.
     #[inline]
     pub fn state(&self) -> State {
         self.state
@@ -309,7 +309,7 @@ impl<'a> Record<'a> {
             .map(Entry::read)
     }
 
-    /// The TID of a level-0 record whose node has no other.
+    /// The only TID of a node, if the node has one TID.
     #[inline]
     pub fn only_entry(&self) -> Option<Entry> {
         let only = self.tid_count() == 1 && self.below() == NodeRef::NONE;

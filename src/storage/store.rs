@@ -58,7 +58,6 @@ pub trait PageStore {
     /// Changes a page.
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T>;
 
-    ///
     /// Changes two different pages at once. The closure gets them in the order of the arguments.
     ///
     /// Locks: both pages, exclusive, in block order; on return: none.
@@ -104,7 +103,6 @@ pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<B
     }
 }
 
-///
 /// Makes a node page of a new page, unless another backend has done so.
 ///
 /// Locks: the meta page, shared, then the block, exclusive, one after the other; on return: none.
@@ -119,7 +117,6 @@ pub fn init<S: PageStore>(store: &S, layout: &Layout, block: BlockNumber) -> Res
     })
 }
 
-///
 /// Finds a free slot and lets `f` fill it, as one change of one page.
 ///
 /// Locks: the page, exclusive, while `f` runs; on return: none.

@@ -53,7 +53,6 @@ impl Drop for Record {
 }
 
 impl BufferStore {
-    ///
     /// Runs a change of exclusively locked pages and logs it; in a build, marks them dirty without
     /// WAL.
     ///
@@ -118,7 +117,6 @@ pub unsafe fn log_all(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type
     }
 }
 
-///
 /// Adds a page, unlogged, to a fork that no other backend uses.
 ///
 /// Locks: the relation's extension lock, then the new page, exclusive; on return: none.
