@@ -1,8 +1,9 @@
-//! AVX-512 with its instructions for bytes and for short registers (avx512f, avx512bw, avx512vl; only the Xeon Phi
-//! has the first alone, and runs AVX2): 16 floats a register.
+//! AVX-512 kernels (avx512f, avx512bw, avx512vl; the Xeon Phi has the first alone and runs AVX2):
+//! 16 floats a register.
 //!
-//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each needs. The rest of a
-//! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
+//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each
+//! needs. The rest of a vector, fewer than four registers, takes one masked step a set: lanes past
+//! the end read nothing and add zero.
 
 use std::arch::x86_64::*;
 
@@ -22,7 +23,7 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-/// The instructions of `dispatch::AVX512_VBMI`: what Ice Lake and Zen 4 brought.
+/// The instructions of `dispatch::AVX512_VBMI`, new in Ice Lake and Zen 4.
 pub(super) fn detected_vbmi() -> bool {
     detected()
         && is_x86_feature_detected!("avx512vbmi")
@@ -41,7 +42,8 @@ pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     }
 }
 
-/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
+/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of
+/// this file.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
@@ -94,7 +96,8 @@ fn add_square(sum: __m512, x: __m512, y: __m512) -> __m512 {
     _mm512_fmadd_ps(difference, difference, sum)
 }
 
-/// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds nothing for (0, 0).
+/// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds
+/// nothing for (0, 0).
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` numbers, at any alignment.
@@ -135,12 +138,13 @@ unsafe fn sums<T: Load, const K: usize>(
     total
 }
 
-/// Numbers that a register of floats is made of.
+/// Number types that load into a register of floats.
 pub(super) trait Load: Copy {
     /// The first `count` (1 to 16) numbers at `from`, then zeros.
     ///
     /// # Safety
-    /// `from` is readable for `count` numbers, at any alignment, and the machine has the instructions.
+    /// `from` is readable for `count` numbers, at any alignment, and the machine has the
+    /// instructions.
     unsafe fn load(from: *const Self, count: usize) -> __m512;
 }
 
@@ -183,7 +187,7 @@ pub(super) unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
     unsafe { counts(a, b, |x, y| [_mm512_and_si512(x, y), _mm512_or_si512(x, y)]) }
 }
 
-/// How many bits are set in each of the `K` things that `combine` makes of two arrays; of zeros it makes zeros.
+/// Number of bits set in each of the `K` results of `combine`, which gives zeros for zeros.
 ///
 /// # Safety
 /// The arrays have one length.
@@ -205,7 +209,8 @@ unsafe fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(__m512i, _
             *total = _mm512_add_epi64(*total, _mm512_popcnt_epi64(bits));
         }
     }
-    // A loop, and no closure: one passed to a function that lacks the instructions would not be inlined there.
+    // A loop instead of a closure, because a closure that is passed to a function without the
+    // instructions is not inlined.
     let mut counts = [0; K];
     for (count, &total) in counts.iter_mut().zip(&totals) {
         *count = _mm512_reduce_add_epi64(total) as u32;

@@ -10,7 +10,7 @@ use super::dispatch::kernels;
 #[must_use]
 pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
     assert_eq!(a.len(), b.len(), "codes of unequal length");
-    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
+    // SAFETY: the arrays have one length; this machine can run the table of `kernels`.
     unsafe { (kernels().hamming)(a, b) }
 }
 
@@ -22,12 +22,13 @@ pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
 #[must_use]
 pub fn overlap(a: &[u8], b: &[u8]) -> (u32, u32) {
     assert_eq!(a.len(), b.len(), "codes of unequal length");
-    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
+    // SAFETY: the arrays have one length; this machine can run the table of `kernels`.
     let [both, either] = unsafe { (kernels().overlap)(a, b) };
     (both, either)
 }
 
-/// Jaccard distance of two arrays of bytes: of the bits that are set in either, the share that is not set in both; 1 if none is set in both.
+/// Jaccard distance of two arrays of bytes: the share, of the bits that are set in either, that is
+/// not set in both; 1 if no bit is set in both.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -41,7 +41,7 @@ pub fn l1<T: Number>(a: &[T], b: &[T]) -> f32 {
 #[inline]
 pub fn cosine_terms<T: Number>(a: &[T], b: &[T]) -> (f32, f32, f32) {
     assert_eq!(a.len(), b.len(), "vectors of unequal length");
-    // SAFETY: both slices hold `a.len()` numbers; `kernels` returns what this machine can run.
+    // SAFETY: both slices hold `a.len()` numbers; this machine can run the table of `kernels`.
     let [ab, aa, bb] = unsafe { (T::of(kernels()).cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
     (ab, aa, bb)
 }

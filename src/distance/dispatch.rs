@@ -1,7 +1,7 @@
-//! The choice of an instruction set, made once a process by asking the processor.
+//! The choice of an instruction set, made once a process from the processor's features.
 //!
-//! Invariant: a table is handed out only if this machine has the instructions its kernels use, so a kernel obtained
-//! here is safe to call on any arrays that are long enough.
+//! Invariant: a table is returned only if this machine has the instructions of its kernels, so a
+//! kernel from here is safe to call on any arrays that are long enough.
 
 use std::sync::LazyLock;
 
@@ -97,7 +97,7 @@ pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
         avx512::detected().then_some(&AVX512),
         #[cfg(target_arch = "x86_64")]
         avx2::detected().then_some(&AVX2),
-        // Every aarch64 target of Rust's standard library has NEON.
+        // NEON is part of every aarch64 target of Rust's standard library.
         #[cfg(target_arch = "aarch64")]
         Some(&NEON),
         Some(&SCALAR),

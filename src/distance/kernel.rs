@@ -1,8 +1,7 @@
-//! The types of kernels, and of their arguments: the interface between the files of an instruction set and the choice
-//! of one.
+//! Types of kernels and of their arguments: the interface between the files of an instruction set
+//! and the choice of one.
 //!
-//! This module imports nothing of `distance`. Order of the others: [`super::number`], the kernels of each instruction set,
-//! [`super::dispatch`], the safe functions.
+//! This module imports nothing of `distance`.
 
 use half::f16;
 
@@ -21,19 +20,20 @@ pub(super) struct Kernels {
 
 /// A sum over the pairs of two arrays of n numbers, in f32.
 ///
-/// To call one: both pointers are readable for n numbers, at any alignment, and the machine has the instructions.
+/// Conditions of a call: both pointers are readable for n numbers, at any alignment, and the
+/// machine has the instructions.
 pub type PairKernel<T = f32> = unsafe fn(a: *const T, b: *const T, n: usize) -> f32;
 
-/// As [`PairKernel`], for the three sums <a,b>, <a,a>, <b,b>.
+/// As [`PairKernel`], of the three sums <a,b>, <a,a>, <b,b>.
 pub type CosineKernel<T> = unsafe fn(a: *const T, b: *const T, n: usize) -> [f32; 3];
 
 /// The number of bits in which two arrays of bytes differ.
 ///
-/// To call one: the arrays have one length, and the machine has the instructions.
+/// Conditions of a call: the arrays have one length, and the machine has the instructions.
 pub(super) type HammingKernel = unsafe fn(a: &[u8], b: &[u8]) -> u32;
 
-/// The numbers of bits that are set in both of two arrays of bytes, and in at least one. To be called as a
-/// [`HammingKernel`].
+/// The numbers of bits that are set in both of two arrays of bytes, and in at least one. Conditions
+/// of a call: as of [`HammingKernel`].
 pub(super) type OverlapKernel = unsafe fn(a: &[u8], b: &[u8]) -> [u32; 2];
 
 /// The kernels for dense vectors of one type of numbers.
@@ -57,7 +57,7 @@ pub(super) unsafe fn apply<T>(kernel: PairKernel<T>, a: &[T], b: &[T]) -> f32 {
     unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
 }
 
-/// Codes that are summed at once.
+/// Codes that a FastScan kernel sums at once.
 pub const LANES: usize = 32;
 
 /// Bytes of a block of 32 bits of all codes, and of their tables.
@@ -66,10 +66,10 @@ pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
 /// Bytes of one factor of every lane, a bfloat16 each.
 pub const FACTOR_BYTES: usize = LANES * 2;
 
-/// What to scan: a table and the codes to look up in it.
+/// Arguments of a scan: a table and the codes that select its entries.
 ///
-/// To call a kernel with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at any alignment, and the
-/// machine has the instructions.
+/// Conditions of a call with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at
+/// any alignment, and the machine has the instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Scan {
     pub table: *const u8,
@@ -77,9 +77,9 @@ pub(super) struct Scan {
     pub blocks: usize,
 }
 
-/// The factors of the lanes, and the numbers all lanes share. See [`super::estimate()`].
+/// The factors of the lanes, and the numbers that all lanes share ([`super::estimate()`]).
 ///
-/// To call a kernel with it: both pointers are readable for `FACTOR_BYTES`, at any alignment.
+/// Conditions of a call with it: both pointers are readable for `FACTOR_BYTES`, at any alignment.
 #[derive(Clone, Copy)]
 pub(super) struct Terms {
     pub a: *const u8,
@@ -90,11 +90,11 @@ pub(super) struct Terms {
     pub worst: f32,
 }
 
-/// The sum of every lane. To call one: as [`Scan`] says.
+/// The sum of every lane. Conditions of a call: as [`Scan`] says.
 pub(super) type SumKernel = unsafe fn(scan: Scan) -> [u16; LANES];
 
-/// The estimate of every lane, and the mask of those not known to be as bad as the worst. To call one: as [`Scan`] and
-/// [`Terms`] say.
+/// The estimate of every lane, and the mask of the lanes not known to be as bad as the worst.
+/// Conditions of a call: as [`Scan`] and [`Terms`] say.
 pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32;
 
 impl Scan {
@@ -109,10 +109,10 @@ impl Scan {
     }
 }
 
-/// Dimensions of a block.
+/// Dimensions of a block of packed numbers ([`super::packed`]).
 pub const BLOCK: usize = 32;
 
-/// The bits of a number.
+/// Bits of a packed number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
     Twelve,
@@ -123,7 +123,7 @@ impl Width {
     #[cfg(test)]
     pub const ALL: [Width; 2] = [Width::Twelve, Width::Ten];
 
-    /// How many they are.
+    /// The number of bits.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -141,7 +141,8 @@ impl Width {
     }
 }
 
-/// A vector of integers on a scale of its own: dimension i is `offset + scale * v`, where v is the i-th number in `bytes`.
+/// A vector of integers on a scale of its own: dimension i is `offset + scale * v`, where v is the
+/// i-th number in `bytes`.
 #[derive(Clone, Copy, Debug)]
 pub struct Packed<'a> {
     pub bytes: &'a [u8],
@@ -152,11 +153,12 @@ pub struct Packed<'a> {
 
 /// A sum over the dimensions of a query and of a packed vector.
 ///
-/// To call one: the vector has the width that the kernel is for, the query [`BLOCK`] dimensions for each block of the
-/// vector, whole blocks, and the machine the instructions.
+/// Conditions of a call: the vector has the kernel's width, the query has [`BLOCK`] dimensions for
+/// each block of the vector, all blocks are whole, and the machine has the instructions.
 pub(super) type PackedKernel = unsafe fn(q: &[f32], x: &Packed) -> f32;
 
-/// Writes all dimensions of a packed vector. To call one: as [`PackedKernel`] says, of the vector that is written.
+/// Writes all dimensions of a packed vector. Conditions of a call: as of [`PackedKernel`], with the
+/// output as the query.
 pub(super) type DecodeKernel = unsafe fn(x: &Packed, vector: &mut [f32]);
 
 /// The kernels of an instruction set for one width.

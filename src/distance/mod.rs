@@ -1,16 +1,22 @@
-//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each instruction set, chosen
-//! at run time (those for sparse vectors are plain). Knows no PostgreSQL.
+//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each
+//! instruction set, chosen at run time (sparse vectors have plain code only). Knows no PostgreSQL.
+//!
+//! Each module imports only earlier ones of this list: [`kernel`] (types), [`number`], the kernels
+//! of each instruction set ([`scalar`], `avx2`, `avx512`, `neon`, also in [`fastscan`] and
+//! [`packed`]), [`dispatch`], and last the safe functions ([`dense`], [`bits`], [`metric`],
+//! [`fastscan`], [`packed`], [`wide`]).
 //!
 //! Invariants:
-//! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
-//!   One machine always gives the same result for the same input, at any alignment: the choice never changes. The
-//!   kernels on codes and bits, and those for sparse vectors, give the same on every machine.
+//! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets
+//!   may differ in the last bits. One machine always gives the same result for the same input, at
+//!   any alignment, because the choice never changes. Distances of codes, bits and sparse vectors
+//!   are the same on every machine.
 //! - Halves are converted to f32, which is exact, and then treated as floats.
-//! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
-//!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input. Terms below the range of f32 vanish.
-//!   [`wide`] has the sums in f64 for both.
-//! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
-//!   than give a distance over fewer dimensions. Callers check dimensions first and raise the error a user understands.
+//! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that
+//!   sign; an inner product with terms of both signs may also be NaN. No other sum is NaN for
+//!   finite input. Terms below the range of f32 vanish. [`wide`] has the sums in f64 for both.
+//! - Slices of unequal length are a bug of the caller and panic (one comparison, negligible beside
+//!   the call). Callers check dimensions first and raise an error for the user.
 
 mod bits;
 mod dense;

@@ -1,4 +1,4 @@
-//! AVX-512 (avx512f and avx512bw): a shuffle looks up 16 lanes in 4 groups.
+//! FastScan with AVX-512 (avx512f and avx512bw): a shuffle looks up 16 lanes in 4 groups.
 
 use std::arch::x86_64::*;
 

@@ -1,4 +1,4 @@
-//! The reference: plain Rust, on every machine.
+//! Scalar FastScan: the reference, plain Rust, for every machine.
 
 use std::array;
 
@@ -12,7 +12,8 @@ const GROUPS: usize = BLOCK_BYTES / ENTRIES;
 pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
     let mut sums = [0u16; LANES];
     for block in 0..scan.blocks {
-        // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no alignment.
+        // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no
+        // alignment.
         let (table, codes) = unsafe {
             (
                 &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block),

@@ -1,16 +1,16 @@
-//! The bytes of a block of packed numbers, written and read by plain Rust.
+//! The format of packed numbers: offsets in a block, and plain Rust that writes and reads blocks.
 
 use crate::distance::kernel::{BLOCK, Width};
 
-/// Where the lower bits begin.
+/// Offset of the lower bits.
 pub(super) const HEADS: usize = BLOCK;
 
-/// Bytes of a block of numbers with so many lower bits.
+/// Bytes of a block of numbers with `low` lower bits.
 pub(super) const fn block_bytes(low: usize) -> usize {
     HEADS + lows(low)
 }
 
-/// Bytes with the lower bits of a block, so many of each number.
+/// Bytes of the lower bits of a block, `low` of each number.
 pub(super) const fn lows(low: usize) -> usize {
     BLOCK * low / 8
 }
@@ -28,7 +28,7 @@ pub fn pack<const LOW: usize>(numbers: [u16; BLOCK], block: &mut [u8]) {
     }
 }
 
-/// The 32 numbers that [`pack`] put there.
+/// Reads the 32 numbers of a block.
 #[inline(always)]
 pub(super) fn unpack<const LOW: usize>(block: &[u8]) -> [u16; BLOCK] {
     let (heads, rest) = block.split_at(HEADS);
@@ -42,7 +42,8 @@ pub(super) fn unpack<const LOW: usize>(block: &[u8]) -> [u16; BLOCK] {
     numbers
 }
 
-/// Adds `by` to number `i` of a packed vector, if it then still has its bits; says whether it did.
+/// Adds `by` to number `i` of a packed vector; returns false, without a change, if the sum is out
+/// of range.
 pub fn nudge(bytes: &mut [u8], width: Width, i: usize, by: i16) -> bool {
     let block = &mut bytes[i / BLOCK * width.block_bytes()..][..width.block_bytes()];
     match width {
@@ -61,7 +62,7 @@ fn nudge_in<const LOW: usize>(block: &mut [u8], i: usize, by: i16) -> bool {
     true
 }
 
-/// As many ones as there are lower bits.
+/// A mask of the lower bits.
 pub(super) const fn mask(low: usize) -> u16 {
     (1 << low) - 1
 }

@@ -1,17 +1,22 @@
-//! Distances to vectors of 12 or 10 bits a dimension, decoded on the way and compared where they lie, in a page.
+//! Distances to packed vectors of 12 or 10 bits a dimension, decoded during the comparison, in the
+//! page.
 //!
-//! 32 dimensions are a block: 32 bytes with the upper 8 bits of each number, then those with the lower ones, from the lowest
-//! bit of a byte on:
+//! A block has 32 dimensions: 32 bytes with the upper 8 bits of each number, then bytes with the
+//! lower bits, from the lowest bit of a byte on:
 //!
-//! - [`Width::Twelve`]: 16 bytes, 48 in all; byte i has 4 bits of dimension i and 4 of dimension 16 + i;
-//! - [`Width::Ten`]: 8 bytes, 40 in all; byte i has 2 bits of each of the dimensions i, 8 + i, 16 + i and 24 + i.
+//! - [`Width::Twelve`]: 16 bytes, 48 in all; byte i has 4 bits of dimension i and 4 of dimension 16
+//!   + i;
+//! - [`Width::Ten`]: 8 bytes, 40 in all; byte i has 2 bits of each of the dimensions i, 8 + i, 16 +
+//!   i and 24 + i.
 //!
-//! Kernels have the number of lower bits as a parameter, `LOW`: there are `4 * LOW` bytes of them.
+//! Kernels have the number of lower bits as a parameter, `LOW`; the lower bits of a block take `4 *
+//! LOW` bytes.
 //!
-//! Invariant: where the product of the scale with every number is exact, as [`crate::quantize::scalar`] makes it, a decoded
-//! dimension is rounded once and the same in every version. The sums are of floats, so they may differ in the last bits.
+//! Invariant: where the product of the scale with every number is exact, as
+//! [`crate::quantize::scalar`] makes it, a decoded dimension is rounded once and the same for every
+//! instruction set. Sums are of floats and may differ in the last bits.
 
-/// [`PackedKernels`] for each width, in the order of [`Width`], of the functions in scope.
+/// The array of [`PackedKernels`] of the functions in scope, in the order of [`Width`].
 macro_rules! kernels_of_widths {
     () => {
         [kernels_of_widths!(4), kernels_of_widths!(2)]
@@ -72,7 +77,7 @@ pub fn inner_product_packed(q: &[f32], x: &Packed) -> f32 {
 #[inline]
 pub fn decode_packed(x: &Packed, vector: &mut [f32]) {
     check(vector, x);
-    // SAFETY: the lengths are as promised; `of_width` returns what this machine can run.
+    // SAFETY: the lengths are as promised; this machine can run the kernels of `of_width`.
     unsafe { (of_width(x.width).decode)(x, vector) }
 }
 
@@ -83,7 +88,8 @@ fn of_width(width: Width) -> &'static PackedKernels {
 }
 
 /// # Safety
-/// `kernel` is one for the width of `x`, and the machine can run it, as it can all that `of_width` returns.
+/// `kernel` is one for the width of `x`, and the machine can run it, as it can all that `of_width`
+/// returns.
 #[inline]
 unsafe fn apply(kernel: PackedKernel, q: &[f32], x: &Packed) -> f32 {
     check(q, x);
