@@ -1,7 +1,7 @@
 //! AVX2 kernels, with FMA and F16C (every processor with AVX2 has both): 8 floats a register.
 //!
 //! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each
-//! needs. The rest of a vector, less than four registers, takes one masked step a set: lanes past
+//! needs. The rest of a vector, fewer than four registers, takes one masked step a set: lanes past
 //! the end read nothing and add zero.
 
 use std::arch::x86_64::*;

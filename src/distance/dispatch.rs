@@ -8,55 +8,55 @@ use std::sync::LazyLock;
 use super::kernel::Kernels;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-use super::{fastscan, packed, scalar};
 
-/// Runs everywhere.
+/// Runs on every machine.
 static SCALAR: Kernels = Kernels {
     name: "scalar",
     single: scalar::dense(),
     half: scalar::dense(),
-    packed: packed::scalar::KERNELS,
-    fastscan: fastscan::scalar::fastscan,
-    estimate: fastscan::scalar::estimate,
+    packed: super::packed::scalar::KERNELS,
+    fastscan: super::fastscan::scalar::fastscan,
+    estimate: super::fastscan::scalar::estimate,
     hamming: scalar::hamming,
     overlap: scalar::overlap,
 };
 
-/// To be used only where `avx2::detected`.
+/// Requires `avx2::detected`.
 #[cfg(target_arch = "x86_64")]
 static AVX2: Kernels = Kernels {
     name: "avx2",
     single: avx2::dense(),
     half: avx2::dense(),
-    packed: packed::avx2::KERNELS,
-    fastscan: fastscan::avx2::fastscan,
-    estimate: fastscan::avx2::estimate,
+    packed: super::packed::avx2::KERNELS,
+    fastscan: super::fastscan::avx2::fastscan,
+    estimate: super::fastscan::avx2::estimate,
     hamming: avx2::hamming,
     overlap: avx2::overlap,
 };
 
-/// To be used only where `avx512::detected_vbmi`.
+/// Requires `avx512::detected_vbmi`.
 #[cfg(target_arch = "x86_64")]
 static AVX512_VBMI: Kernels = Kernels {
     name: "avx512-vbmi",
-    fastscan: fastscan::avx512_vbmi::fastscan,
-    estimate: fastscan::avx512_vbmi::estimate,
+    fastscan: super::fastscan::avx512_vbmi::fastscan,
+    estimate: super::fastscan::avx512_vbmi::estimate,
     hamming: avx512::hamming_vpopcntdq,
     overlap: avx512::overlap_vpopcntdq,
     ..AVX512
 };
 
-/// To be used only where `avx512::detected`.
+/// Requires `avx512::detected`.
 #[cfg(target_arch = "x86_64")]
 static AVX512: Kernels = Kernels {
     name: "avx512",
     single: avx512::dense(),
     half: avx512::dense(),
-    packed: packed::avx512::KERNELS,
-    fastscan: fastscan::avx512::fastscan,
-    estimate: fastscan::avx512::estimate,
+    packed: super::packed::avx512::KERNELS,
+    fastscan: super::fastscan::avx512::fastscan,
+    estimate: super::fastscan::avx512::estimate,
     // A processor without vpopcntdq counts fastest in its general registers.
     hamming: avx2::hamming,
     overlap: avx2::overlap,
@@ -67,9 +67,9 @@ static NEON: Kernels = Kernels {
     name: "neon",
     single: neon::dense(),
     half: neon::dense(),
-    packed: packed::neon::KERNELS,
-    fastscan: fastscan::neon::fastscan,
-    estimate: fastscan::neon::estimate,
+    packed: super::packed::neon::KERNELS,
+    fastscan: super::fastscan::neon::fastscan,
+    estimate: super::fastscan::neon::estimate,
     hamming: neon::hamming,
     overlap: neon::overlap,
 };

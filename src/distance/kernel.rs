@@ -109,7 +109,7 @@ impl Scan {
     }
 }
 
-/// Dimensions of a block of packed numbers ([`super::packed`]).
+/// Dimensions of a block of packed numbers (`packed`).
 pub const BLOCK: usize = 32;
 
 /// Bits of a packed number.

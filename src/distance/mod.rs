@@ -1,10 +1,10 @@
 //! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each
 //! instruction set, chosen at run time (sparse vectors have plain code only). Knows no PostgreSQL.
 //!
-//! Each module imports only earlier ones of this list: [`kernel`] (types), [`number`], the kernels
-//! of each instruction set ([`scalar`], `avx2`, `avx512`, `neon`, also in [`fastscan`] and
-//! [`packed`]), [`dispatch`], and last the safe functions ([`dense`], [`bits`], [`metric`],
-//! [`fastscan`], [`packed`], [`wide`]).
+//! Each module imports only earlier ones of this list: [`kernel`] (types), [`number`], [`norm`],
+//! the kernels of each instruction set ([`scalar`], `avx2`, `avx512`, `neon`, also in [`fastscan`]
+//! and [`packed`]), [`dispatch`], and last the safe functions ([`dense`], [`bits`], [`metric`],
+//! [`fastscan`], [`packed`], [`wide`]). [`sparse`] stands alone.
 //!
 //! Invariants:
 //! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets
@@ -50,6 +50,6 @@ pub use norm::{norm, normalize};
 pub use number::{Number, f16};
 pub use packed::{Packed, Width, decode_packed, inner_product_packed, l2_squared_packed};
 
-// Stored vectors are compared where they lie, and they are stored little-endian.
+// Stored vectors are little-endian and are compared in place.
 #[cfg(target_endian = "big")]
 compile_error!("big-endian machines are not supported");

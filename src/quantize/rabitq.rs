@@ -18,8 +18,9 @@
 //! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbours word by word: word w of lane
 //! j is the four bytes, little-endian, at 4 (32 w + j). A lane is one run of four bytes in every
 //! 128, so that a new neighbor in one lane costs little more WAL than its own code: PostgreSQL's
-//! generic WAL logs the runs of bytes that changed. The kernels ([`crate::distance::fastscan()`])
-//! take the bytes of a word apart in registers.
+//! generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of codes lie side
+//! by side*). The kernels ([`crate::distance::fastscan()`]) take the bytes of a word apart in
+//! registers.
 
 use super::bfloat16::Bf16;
 pub use crate::distance::fastscan::LANES;
@@ -63,9 +64,10 @@ pub struct Factors {
 
 /// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
 ///
-/// If the first L coordinates of r are all zero, the scale is zero, and the estimate is exact if x
-/// = y. If the factors of the Euclidean distance exceed their range, the scale is zero and the
-/// offset |r|^2, as of an r at right angles to q - y. Other factors are clamped to the range.
+/// If the first L coordinates of r are all zero, the scale is zero, and the estimate is exact for
+/// equal x and y. If the factors of the Euclidean distance exceed their range, the scale is zero
+/// and the offset |r|^2, as of an r at right angles to q - y. Other factors are clamped to the
+/// range.
 ///
 /// # Panics
 /// If the vectors differ in length or are shorter than the code, or the code is empty or longer

@@ -7,11 +7,11 @@
 //! value = offset + scale * v        v in 0..=4095 or 0..=1023, error at most scale / 2
 //! ```
 //!
-//! (at most `scale` for the few components that [`Scalar::balance`] moves)
+//! The error is at most `scale` for the few components that [`Scalar::balance`] moves.
 //!
-//! and, over that, roundings of f32 at the magnitude of the vector. A constant vector has scale 0
-//! and is exact. Components beyond +-2^126, of which no distance in f32 is finite, are limited to
-//! that; components that differ by less than 2^-137 may become equal.
+//! Roundings of f32 at the magnitude of the vector add to it. A constant vector has scale 0 and is
+//! exact. Components beyond +-2^126, of which no distance in f32 is finite, are limited to that;
+//! components that differ by less than 2^-137 may become equal.
 //!
 //! `scale` has 12 significant bits with a `v` of 12 bits, 14 with a `v` of 10, so its product with
 //! `v` is exact and a decoded component is rounded once, whether or not the machine fuses the
@@ -37,7 +37,7 @@ pub struct Scalar {
 }
 
 /// The most components of a vector that are moved to balance it: little excess is left after as
-/// many (measured).
+/// many (docs/measurements.md, *Balance*).
 pub const MOST_MOVED: usize = 16;
 
 /// The excess, as a part of the vector's square, below which a vector is balanced: the rounding
@@ -131,7 +131,7 @@ fn encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
     }
 }
 
-/// `LOW` as [`crate::distance::packed`] has it.
+/// Encodes a vector; `LOW` is the number of lower bits, as in [`crate::distance::packed`].
 #[inline(always)]
 fn encode_as<const LOW: usize>(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
     let (offset, greatest) = range(vector);

@@ -2,12 +2,13 @@
 //! are rotated and coded.
 //!
 //! Subtraction changes no distance, and makes the steps of scalars and the factors of codes finer,
-//! because they are proportional to the numbers. A build learns the centroid from its rows; an
-//! index that begins empty has none.
+//! because they are proportional to the numbers (docs/measurements.md, *A centroid where there are
+//! rows to know it from*). A build learns the centroid from its rows; an index that begins empty
+//! has none.
 //!
 //! The centroid has pages of its own directly after the meta page: `dimensions` f32, little-endian,
-//! as many on each page as fit. The meta page has their hash, so that parameters alone identify a
-//! codec.
+//! as many on each page as fit. The meta page has their hash, so that the parameters alone identify
+//! the mapping from vectors to records.
 
 use super::format::META_BLOCK;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
@@ -196,8 +197,8 @@ mod tests {
             assert!(read(&store, &parameters).is_err_and(|error| expected(&error)));
         };
         for block in [1, 2] {
-            // Every number counts, and every field of the header and the special space that is
-            // checked.
+            // Damage to every number, and to every checked field of the header and the special
+            // space.
             for at in (HEADER_SIZE..HEADER_SIZE + 4 * 900).step_by(97) {
                 refuses(&|page| page[at] ^= 0x10, block);
             }
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(of(&vectors), [100.0, 3.0]);
         assert_eq!(of(&vectors[..1]), [100.0, 3.0]);
         assert_eq!(of(&[[f32::MAX, f32::MIN]; 3]), [f32::MAX, f32::MIN]);
-        // Nothing, around the origin, and of all lengths.
+        // No vectors, vectors around the origin, vectors of all lengths.
         for vectors in [
             &vectors[..0],
             &[[0.0, 0.0]; 5],

@@ -7,9 +7,10 @@
 //! A search by codes pays for the bytes of each record that it visits, and for each visit that a
 //! longer code would have saved. With L bits for d coordinates the variance of an estimate is
 //! proportional to 1.56/L - 1/d (`quantize::rabitq`): a code of every coordinate has about a third
-//! of the variance of one of two thirds of them. Short vectors therefore get codes of every
+//! of the variance of a code of two thirds of them. Short vectors therefore get codes of every
 //! coordinate. For longer ones the plan takes the largest number of records a page that leaves
-//! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs.
+//! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs
+//! (docs/measurements.md, *Codes of as many bits as fit*).
 
 use super::layout::{Encoding, Layout, Shape};
 use crate::error::{Error, Result};
@@ -26,8 +27,8 @@ const SLOTS_FOR_WHOLE_CODES: u32 = 3;
 const SCARCE_BITS: u16 = 384;
 
 /// Dimensions from which 10 bits a coordinate suffice to order neighbors, because the error of a
-/// distance falls with the square root of the dimensions (measured: recall .9998 at 1,536
-/// dimensions, at most .997 at 784).
+/// distance falls with the square root of the dimensions (docs/measurements.md, *10 bits of long
+/// vectors*).
 const LONG: usize = 1024;
 
 /// The shortest code for which vectors stay whole: rather than codes shorter than this, the layout

@@ -2,7 +2,7 @@
 //!
 //! A page is later written to the relation byte for byte. The number of pages is bounded when the
 //! store is made: the build checks [`MemoryStore::is_full`] before each insert, and continues in
-//! the relation.
+//! the relation once it is true.
 
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
 //! Prefetch: a hint to the processor that memory is read soon.
 //!
 //! The hint bypasses the first-level cache. A record is some forty lines, and the few line fill
-//! buffers of that cache stay free for current reads (measured: a visit takes a fifth less time
-//! than with hints to the first level).
+//! buffers of that cache stay free for current reads (docs/measurements.md, *What bounds the
+//! speed*).
 
 /// Bytes of a cache line on current x86-64 and aarch64 processors.
 const LINE: usize = 64;

@@ -10,7 +10,7 @@
 //! | 6 | 1 | overflow record: generation of its owner |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | owner: the node's level-0 record (itself on level 0) |
-//! | 12 | 4 | below: record one level down; on level 0, in an extension: next TID extension or NONE |
+//! | 12 | 4 | below: record one level down; on level 0, in extensions: next TID extension or NONE |
 //! | 16 | 4 n | linked records, n lanes |
 //! | .. | n | their generations |
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
@@ -260,7 +260,7 @@ impl<'a> Record<'a> {
         Bf16::from_bits(get_u16(self.bytes, at + 2 * i))
     }
 
-    /// Reads the code in lane `i`; `words` has the layout's number of words.
+    /// Reads the code in lane `i` into `words`, which has the layout's number of words.
     pub fn read_code(&self, i: usize, words: &mut [u32]) -> Factors {
         let codes = self.layout.codes_of(i / LANES);
         rabitq::read_lane(&self.bytes[codes], i % LANES, words);

@@ -87,6 +87,8 @@ pub trait PageStore {
 
 /// A block that may have a free slot: an existing or a new one. The caller checks it again under
 /// the lock.
+///
+/// Locks: as [`init`] for a new block; on return: none.
 pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<BlockNumber>) -> Result<BlockNumber> {
     loop {
         match store.target(full)? {

@@ -234,8 +234,7 @@ fn a_lane_is_kept_unless_it_is_as_bad_as_the_worst() {
     };
     for kernels in available() {
         let kept = |worst| run(kernels, 1.0, worst).0;
-        // Lane 0: infinity. Lanes 1 to 15: 1 + .5 + 2 * (0 - 4). Lanes 16 to 31: 1 + .5 + 2 * (3 -
-        // 4).
+        // Lane 0: infinity. Lanes 1 to 15: 1 + .5 + 2 * (0 - 4). Lanes 16 on: 1 + .5 + 2 * (3 - 4).
         let (_, out) = run(kernels, 1.0, 0.0);
         assert_eq!(
             (out[0], &out[1..16], &out[16..]),

@@ -4,13 +4,12 @@
 //! A block has 32 dimensions: 32 bytes with the upper 8 bits of each number, then bytes with the
 //! lower bits, from the lowest bit of a byte on:
 //!
-//! - [`Width::Twelve`]: 16 bytes, 48 in all; byte i has 4 bits of dimension i and 4 of dimension 16
-//!   + i;
-//! - [`Width::Ten`]: 8 bytes, 40 in all; byte i has 2 bits of each of the dimensions i, 8 + i, 16 +
-//!   i and 24 + i.
+//! - [`Width::Twelve`]: 16 bytes, 48 in all; byte i has 4 bits of dimension i and 4 of i + 16;
+//! - [`Width::Ten`]: 8 bytes, 40 in all; byte i has 2 bits of each of the dimensions i, i + 8, i +
+//!   16, i + 24.
 //!
-//! Kernels have the number of lower bits as a parameter, `LOW`; the lower bits of a block take `4 *
-//! LOW` bytes.
+//! Kernels have the number of lower bits as a parameter, `LOW`; a block has 4 bytes for each of
+//! them.
 //!
 //! Invariant: where the product of the scale with every number is exact, as
 //! [`crate::quantize::scalar`] makes it, a decoded dimension is rounded once and the same for every

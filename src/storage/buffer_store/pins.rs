@@ -22,6 +22,7 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
+    /// Pins a block, which is read in if necessary; [`super::INVALID_BLOCK`] adds one.
     pub(super) fn read(
         relation: pg_sys::Relation,
         block: BlockNumber,
@@ -33,11 +34,12 @@ impl Pinned {
         Pinned::owned(buffer)
     }
 
-    /// The guard of a pin that the caller has taken.
+    /// The guard of a pin that the caller took.
     pub(super) fn owned(buffer: pg_sys::Buffer) -> Pinned {
         Pinned { buffer, locked: false }
     }
 
+    /// Locks the page in a mode (`BUFFER_LOCK_*`); the lock ends with the guard.
     pub(super) fn lock(mut self, mode: u32) -> Pinned {
         // SAFETY: the buffer is pinned and not locked by us.
         unsafe { pg_sys::LockBuffer(self.buffer, mode as i32) };
@@ -114,6 +116,7 @@ impl BufferStore {
         Some(pinned)
     }
 
+    /// Pins a block through PostgreSQL's table, and remembers its buffer outside of passes.
     #[inline(never)]
     pub(super) fn read_in(&self, block: BlockNumber) -> Pinned {
         if self.ahead.is_some() {
@@ -125,6 +128,7 @@ impl BufferStore {
         pinned
     }
 
+    /// Pins a block, by hint if possible.
     #[inline]
     pub(super) fn fetch(&self, block: BlockNumber) -> Pinned {
         self.recall(block).unwrap_or_else(|| self.read_in(block))
