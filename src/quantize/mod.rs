@@ -16,7 +16,7 @@
 //!   machine and in every version. The arithmetic is therefore additions, multiplications and
 //!   roundings in a fixed order.
 //! - Input is finite. Output is never NaN, for numbers of any size and for equal numbers.
-//! - Nothing allocates after its first use.
+//! - No function allocates memory after its first use.
 
 /// Calls a function that is compiled for the wide registers of this machine if it has them:
 /// `vectorized!(name(argument: Type, ..) -> Result)`, with variables of those names in scope.

@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    /// The file format: this must never change.
+    /// These bits are part of the file format and must never change.
     #[test]
     fn frozen() {
         let mut random = SplitMix64(1_234_567);

@@ -37,10 +37,9 @@ pub(super) const BODY: usize = 16;
 pub enum Encoding {
     /// As f32.
     Float32,
-    /// Rotated, in 12 bits a coordinate (`quantize::scalar`), after an offset and a scale, f32
-    /// each.
+    /// Rotated, in 12 bits a coordinate (`quantize::scalar`), after an offset and a scale of f32.
     Scalar12,
-    /// Likewise, in 10 bits.
+    /// As `Scalar12`, in 10 bits.
     Scalar10,
     /// The bytes of a `bit` value.
     Bits,
@@ -97,7 +96,7 @@ pub struct Shape {
     pub dimensions: u32,
     /// Links on an upper level, half of those on level 0.
     pub m: u16,
-    /// How vectors are stored.
+    /// The stored form of vectors.
     pub encoding: Encoding,
     /// Bits of a neighbour's code, a multiple of 32; 0 in the plain layout, which has no codes.
     pub code_bits: u16,

@@ -159,7 +159,7 @@ pub fn set_file(page: &mut Page, file: u32) {
     put_u32(page, FILE_AT, file);
 }
 
-/// Reads the file that the index was built in alone.
+/// Reads only the file that the index was built in.
 pub fn read_file(page: &Page) -> Result<u32> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     Ok(get_u32(page, FILE_AT))
@@ -217,7 +217,7 @@ pub fn read(page: &Page) -> Result<Meta> {
     })
 }
 
-/// Reads the entry point alone.
+/// Reads only the entry point.
 pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     if page[ENTRY_AT + 5] > MAX_LEVEL {

@@ -18,7 +18,7 @@ pub const PAGE_SIZE: usize = 8192;
 pub const HEADER_SIZE: usize = 24;
 /// Bytes of the special space at the end of a page.
 pub const SPECIAL_SIZE: usize = 16;
-/// Where the special space starts and the contents end.
+/// Offset of the special space: the contents end there at the latest.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 
 const PD_LSN: usize = 0;

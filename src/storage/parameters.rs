@@ -39,7 +39,7 @@ pub struct Parameters {
     pub shape: Shape,
     /// Type of the values.
     pub element: Element,
-    /// The distance.
+    /// The metric.
     pub metric: Metric,
     /// Width of the search for a new node's neighbours.
     pub ef_construction: u16,
