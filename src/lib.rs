@@ -12,6 +12,7 @@ mod fallible;
 pub mod fuzz;
 pub mod hnsw;
 mod inspect;
+mod pg_error;
 pub mod quantize;
 mod reserve;
 pub mod storage;

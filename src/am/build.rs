@@ -21,10 +21,12 @@ use crate::hnsw::insert::Inserter;
 use crate::hnsw::space::Space;
 use crate::reserve;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
+use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, Layout};
 use crate::storage::memory_store::MemoryStore;
-use crate::storage::meta::{self, Element, META_BLOCK, Parameters, Unplaced};
+use crate::storage::meta;
 use crate::storage::page::PAGE_SIZE;
+use crate::storage::parameters::{Element, Parameters};
 use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centroid};
 use crate::txn;
 
@@ -222,7 +224,7 @@ impl Build {
 
     /// Rows to wait for before the graph begins: none where there is no centroid, and no more than a quarter of the memory holds.
     fn most_sampled(&self) -> usize {
-        if !centroid::is_allowed(&self.parameters) {
+        if !self.parameters.allow_centroid() {
             return 0;
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
@@ -254,7 +256,7 @@ impl Build {
 impl Growing {
     /// Begins the graph of a build, whose centroid is that of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centroid = if centroid::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
+        let centroid = if build.parameters.allow_centroid() && sample.len() >= FEWEST_SAMPLED {
             centroid::of(
                 sample.iter().map(|(value, _)| value.dense()),
                 build.parameters.shape.dimensions as usize,

@@ -146,7 +146,7 @@ mod tests {
     use crate::distance::Metric;
     use crate::hnsw::scan::{Limits, Scan};
     use crate::storage::layout::{Encoding, Shape};
-    use crate::storage::meta::{Element, Parameters};
+    use crate::storage::parameters::{Element, Parameters};
 
     const PARAMETERS: Parameters = Parameters {
         shape: Shape {

@@ -13,7 +13,8 @@ use super::{heap_scan, is_our_routine, or_raise};
 use crate::error::{Error, Result};
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
-use crate::storage::meta::{self, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 
 /// The step of whoever was there before.
 static mut NEXT: pg_sys::object_access_hook_type = None;

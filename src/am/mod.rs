@@ -27,8 +27,8 @@ mod validate;
 
 use pgrx::pg_sys;
 
+use crate::pg_error::{or_raise, relation_name};
 use crate::storage::HeapTid;
-use crate::storage::buffer_store::{or_raise, relation_name};
 
 /// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
 pub fn register() {

@@ -11,7 +11,7 @@ use pgrx::pg_sys::SysCacheIdentifier;
 
 use crate::distance::Metric;
 use crate::error::{Error, Result};
-use crate::storage::meta::Element;
+use crate::storage::parameters::Element;
 use crate::types::call::sql_function;
 
 /// The strategy of the operator that a scan is ordered by.

@@ -22,7 +22,7 @@ use crate::hnsw::search::Counts;
 use crate::hnsw::space::Space;
 use crate::storage::HeapTid;
 use crate::storage::buffer_store::{BufferStore, Mode, buffer_hints};
-use crate::storage::meta::Parameters;
+use crate::storage::parameters::Parameters;
 use crate::txn;
 
 /// Dead rows that are remembered before they are marked.

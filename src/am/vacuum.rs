@@ -11,7 +11,8 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
-use crate::storage::meta::{self, Compaction, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta::{self, Compaction};
 use crate::storage::{BlockNumber, Edit, HeapTid, PageStore};
 
 #[pg_guard]

@@ -1,21 +1,20 @@
-//! AVX2 with FMA and F16C (every processor that has the first has the others): 8 floats a register.
+//! AVX2 kernels, with FMA and F16C (every processor with AVX2 has both): 8 floats a register.
 //!
-//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each needs. The rest of a
-//! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
+//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each
+//! needs. The rest of a vector, fewer than four registers, takes one masked step a set: lanes past
+//! the end read nothing and add zero.
 
 use std::arch::x86_64::*;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 use super::scalar;
 
 const LANES: usize = 8;
 const SETS: usize = 4;
 
-/// The instructions of `KERNELS`.
+/// The instructions of `dispatch::AVX2`.
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
@@ -23,20 +22,8 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
-/// To be used only where `detected`.
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "avx2",
-    single: dense(),
-    half: dense(),
-    packed: packed::avx2::KERNELS,
-    fastscan: fastscan::avx2::fastscan,
-    estimate: fastscan::avx2::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -46,7 +33,8 @@ const fn dense<T: Load>() -> DenseKernels<T> {
     }
 }
 
-/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
+/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of
+/// this file.
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
@@ -97,7 +85,8 @@ fn add_square(sum: __m256, x: __m256, y: __m256) -> __m256 {
     _mm256_fmadd_ps(difference, difference, sum)
 }
 
-/// `K` sums over all pairs; `step` adds the terms of 8 pairs to 8 partial sums of each, and adds nothing for (0, 0).
+/// `K` sums over all pairs; `step` adds the terms of 8 pairs to 8 partial sums of each, and adds
+/// nothing for (0, 0).
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` numbers, at any alignment.
@@ -138,12 +127,13 @@ unsafe fn sums<T: Load, const K: usize>(
     total
 }
 
-/// Numbers that a register of floats is made of.
-trait Load: Copy {
+/// Number types that load into a register of floats.
+pub(super) trait Load: Copy {
     /// The first `count` (1 to 8) numbers at `from`, then zeros.
     ///
     /// # Safety
-    /// `from` is readable for `count` numbers, at any alignment, and the machine has the instructions.
+    /// `from` is readable for `count` numbers, at any alignment, and the machine has the
+    /// instructions.
     unsafe fn load(from: *const Self, count: usize) -> __m256;
 }
 
@@ -167,7 +157,8 @@ impl Load for f16 {
     #[inline]
     unsafe fn load(from: *const f16, count: usize) -> __m256 {
         let mut part = [f16::ZERO; LANES];
-        // SAFETY: the caller's promise. There is no load of 16-bit lanes by mask: a part of a register is copied first.
+        // SAFETY: the caller's promise. A part of a register is copied first, because AVX2 has no
+        // masked load of 16-bit lanes.
         unsafe {
             let from = if count == LANES {
                 from

@@ -1,22 +1,21 @@
-//! AVX-512 with its instructions for bytes and for short registers (avx512f, avx512bw, avx512vl; only the Xeon Phi
-//! has the first alone, and runs AVX2): 16 floats a register.
+//! AVX-512 kernels (avx512f, avx512bw, avx512vl; the Xeon Phi has the first alone and runs AVX2):
+//! 16 floats a register.
 //!
-//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each needs. The rest of a
-//! vector, fewer than four registers, takes one masked step a set: lanes past the end read nothing and add zero.
+//! Four sets of partial sums hide the latency of a fused multiply-add behind the two loads each
+//! needs. The rest of a vector, fewer than four registers, takes one masked step a set: lanes past
+//! the end read nothing and add zero.
 
 use std::arch::x86_64::*;
 
 use half::f16;
 
 use super::avx2;
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 
 const LANES: usize = 16;
 const SETS: usize = 4;
 
-/// The instructions of `KERNELS`.
+/// The instructions of `dispatch::AVX512`.
 pub(super) fn detected() -> bool {
     avx2::detected()
         && is_x86_feature_detected!("avx512f")
@@ -24,7 +23,7 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("avx512vl")
 }
 
-/// The instructions of `KERNELS_VBMI`: what Ice Lake and Zen 4 brought.
+/// The instructions of `dispatch::AVX512_VBMI`, new in Ice Lake and Zen 4.
 pub(super) fn detected_vbmi() -> bool {
     detected()
         && is_x86_feature_detected!("avx512vbmi")
@@ -32,31 +31,8 @@ pub(super) fn detected_vbmi() -> bool {
         && is_x86_feature_detected!("avx512vpopcntdq")
 }
 
-/// To be used only where `detected_vbmi`.
-pub(super) static KERNELS_VBMI: Kernels = Kernels {
-    name: "avx512-vbmi",
-    fastscan: fastscan::avx512_vbmi::fastscan,
-    estimate: fastscan::avx512_vbmi::estimate,
-    hamming: hamming_vpopcntdq,
-    overlap: overlap_vpopcntdq,
-    ..KERNELS
-};
-
-/// To be used only where `detected`.
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "avx512",
-    single: dense(),
-    half: dense(),
-    packed: packed::avx512::KERNELS,
-    fastscan: fastscan::avx512::fastscan,
-    estimate: fastscan::avx512::estimate,
-    // A processor without vpopcntdq counts fastest in its general registers.
-    hamming: avx2::hamming,
-    overlap: avx2::overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -66,7 +42,8 @@ const fn dense<T: Load>() -> DenseKernels<T> {
     }
 }
 
-/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
+/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of
+/// this file.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
@@ -119,7 +96,8 @@ fn add_square(sum: __m512, x: __m512, y: __m512) -> __m512 {
     _mm512_fmadd_ps(difference, difference, sum)
 }
 
-/// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds nothing for (0, 0).
+/// `K` sums over all pairs; `step` adds the terms of 16 pairs to 16 partial sums of each, and adds
+/// nothing for (0, 0).
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` numbers, at any alignment.
@@ -160,12 +138,13 @@ unsafe fn sums<T: Load, const K: usize>(
     total
 }
 
-/// Numbers that a register of floats is made of.
-trait Load: Copy {
+/// Number types that load into a register of floats.
+pub(super) trait Load: Copy {
     /// The first `count` (1 to 16) numbers at `from`, then zeros.
     ///
     /// # Safety
-    /// `from` is readable for `count` numbers, at any alignment, and the machine has the instructions.
+    /// `from` is readable for `count` numbers, at any alignment, and the machine has the
+    /// instructions.
     unsafe fn load(from: *const Self, count: usize) -> __m512;
 }
 
@@ -195,7 +174,7 @@ fn mask(count: usize) -> u16 {
 
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
+pub(super) unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
     // SAFETY: the caller's promise.
     let [count] = unsafe { counts(a, b, |x, y| [_mm512_xor_si512(x, y)]) };
     count
@@ -203,12 +182,12 @@ unsafe fn hamming_vpopcntdq(a: &[u8], b: &[u8]) -> u32 {
 
 /// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vpopcntdq")]
-unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
+pub(super) unsafe fn overlap_vpopcntdq(a: &[u8], b: &[u8]) -> [u32; 2] {
     // SAFETY: the caller's promise.
     unsafe { counts(a, b, |x, y| [_mm512_and_si512(x, y), _mm512_or_si512(x, y)]) }
 }
 
-/// How many bits are set in each of the `K` things that `combine` makes of two arrays; of zeros it makes zeros.
+/// Number of bits set in each of the `K` results of `combine`, which gives zeros for zeros.
 ///
 /// # Safety
 /// The arrays have one length.
@@ -230,7 +209,8 @@ unsafe fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(__m512i, _
             *total = _mm512_add_epi64(*total, _mm512_popcnt_epi64(bits));
         }
     }
-    // A loop, and no closure: one passed to a function that lacks the instructions would not be inlined there.
+    // A loop instead of a closure, because a closure that is passed to a function without the
+    // instructions is not inlined.
     let mut counts = [0; K];
     for (count, &total) in counts.iter_mut().zip(&totals) {
         *count = _mm512_reduce_add_epi64(total) as u32;

@@ -1,59 +1,78 @@
-//! The choice of an instruction set, made once a process by asking the processor.
+//! The choice of an instruction set, made once a process from the processor's features.
 //!
-//! Invariant: a table is handed out only if this machine has the instructions its kernels use, so a kernel obtained
-//! here is safe to call on any arrays that are long enough.
+//! Invariant: a table is returned only if this machine has the instructions of its kernels, so a
+//! kernel from here is safe to call on any arrays that are long enough.
 
 use std::sync::LazyLock;
 
-use half::f16;
-
-use super::fastscan::{EstimateKernel, SumKernel};
+use super::kernel::Kernels;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::packed::PackedKernels;
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 
-/// A sum over the pairs of two arrays of n numbers, in f32.
-///
-/// To call one: both pointers are readable for n numbers, at any alignment, and the machine has the instructions.
-pub type PairKernel<T = f32> = unsafe fn(a: *const T, b: *const T, n: usize) -> f32;
+/// Runs on every machine.
+static SCALAR: Kernels = Kernels {
+    name: "scalar",
+    single: scalar::dense(),
+    half: scalar::dense(),
+    packed: super::packed::scalar::KERNELS,
+    fastscan: super::fastscan::scalar::fastscan,
+    estimate: super::fastscan::scalar::estimate,
+    hamming: scalar::hamming,
+    overlap: scalar::overlap,
+};
 
-/// As [`PairKernel`], for the three sums <a,b>, <a,a>, <b,b>.
-pub type CosineKernel<T> = unsafe fn(a: *const T, b: *const T, n: usize) -> [f32; 3];
+/// Requires `avx2::detected`.
+#[cfg(target_arch = "x86_64")]
+static AVX2: Kernels = Kernels {
+    name: "avx2",
+    single: avx2::dense(),
+    half: avx2::dense(),
+    packed: super::packed::avx2::KERNELS,
+    fastscan: super::fastscan::avx2::fastscan,
+    estimate: super::fastscan::avx2::estimate,
+    hamming: avx2::hamming,
+    overlap: avx2::overlap,
+};
 
-/// The number of bits in which two arrays of bytes differ.
-///
-/// To call one: the arrays have one length, and the machine has the instructions.
-pub(super) type HammingKernel = unsafe fn(a: &[u8], b: &[u8]) -> u32;
+/// Requires `avx512::detected_vbmi`.
+#[cfg(target_arch = "x86_64")]
+static AVX512_VBMI: Kernels = Kernels {
+    name: "avx512-vbmi",
+    fastscan: super::fastscan::avx512_vbmi::fastscan,
+    estimate: super::fastscan::avx512_vbmi::estimate,
+    hamming: avx512::hamming_vpopcntdq,
+    overlap: avx512::overlap_vpopcntdq,
+    ..AVX512
+};
 
-/// The numbers of bits that are set in both of two arrays of bytes, and in at least one. To be called as a
-/// [`HammingKernel`].
-pub(super) type OverlapKernel = unsafe fn(a: &[u8], b: &[u8]) -> [u32; 2];
+/// Requires `avx512::detected`.
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = Kernels {
+    name: "avx512",
+    single: avx512::dense(),
+    half: avx512::dense(),
+    packed: super::packed::avx512::KERNELS,
+    fastscan: super::fastscan::avx512::fastscan,
+    estimate: super::fastscan::avx512::estimate,
+    // A processor without vpopcntdq counts fastest in its general registers.
+    hamming: avx2::hamming,
+    overlap: avx2::overlap,
+};
 
-/// The kernels for dense vectors of one type of numbers.
-#[derive(Clone, Copy)]
-pub struct DenseKernels<T> {
-    pub l2_squared: PairKernel<T>,
-    pub inner_product: PairKernel<T>,
-    pub negative_inner_product: PairKernel<T>,
-    pub l1: PairKernel<T>,
-    pub cosine_terms: CosineKernel<T>,
-}
-
-/// The kernels of one instruction set.
-pub(super) struct Kernels {
-    pub name: &'static str,
-    pub single: DenseKernels<f32>,
-    pub half: DenseKernels<f16>,
-    /// In the order of `packed::Width`.
-    pub packed: [PackedKernels; 2],
-    pub fastscan: SumKernel,
-    pub estimate: EstimateKernel,
-    pub hamming: HammingKernel,
-    pub overlap: OverlapKernel,
-}
+#[cfg(target_arch = "aarch64")]
+static NEON: Kernels = Kernels {
+    name: "neon",
+    single: neon::dense(),
+    half: neon::dense(),
+    packed: super::packed::neon::KERNELS,
+    fastscan: super::fastscan::neon::fastscan,
+    estimate: super::fastscan::neon::estimate,
+    hamming: neon::hamming,
+    overlap: neon::overlap,
+};
 
 /// The kernels in use: the best this machine can run.
 #[inline]
@@ -73,15 +92,15 @@ pub fn instruction_set() -> &'static str {
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
     [
         #[cfg(target_arch = "x86_64")]
-        avx512::detected_vbmi().then_some(&avx512::KERNELS_VBMI),
+        avx512::detected_vbmi().then_some(&AVX512_VBMI),
         #[cfg(target_arch = "x86_64")]
-        avx512::detected().then_some(&avx512::KERNELS),
+        avx512::detected().then_some(&AVX512),
         #[cfg(target_arch = "x86_64")]
-        avx2::detected().then_some(&avx2::KERNELS),
-        // Every aarch64 target of Rust's standard library has NEON.
+        avx2::detected().then_some(&AVX2),
+        // NEON is part of every aarch64 target of Rust's standard library.
         #[cfg(target_arch = "aarch64")]
-        Some(&neon::KERNELS),
-        Some(&scalar::KERNELS),
+        Some(&NEON),
+        Some(&SCALAR),
     ]
     .into_iter()
     .flatten()

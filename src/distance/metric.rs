@@ -1,11 +1,12 @@
-//! What an index orders by, and the kernel that computes it.
+//! The metric of an index, and the kernel of its order key.
 
 use serde::{Deserialize, Serialize};
 
-use super::apply;
-use super::dispatch::{PairKernel, kernels};
+use super::dispatch::kernels;
+use super::kernel::{PairKernel, apply};
 
-/// The metric of an index. Its serialised form (the order of the variants) is part of the file format.
+/// The metric of an index. Its serialised form, the order of the variants, is part of the file
+/// format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Metric {
     /// Euclidean distance.
@@ -23,14 +24,15 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The kernel for this metric of dense vectors on this machine, if it is one. Ask once, then use it for every distance of a search or a
-    /// build.
+    /// The kernel of this metric on this machine; `None` for a metric of bits. Callers ask once and
+    /// use it for every distance of a search or a build.
     #[must_use]
     pub fn kernel(self) -> Option<Kernel> {
         let kernels = &kernels().single;
         let sum = match self {
-            // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is computed from differences,
-            // so near duplicates keep their precision, where 1 - <a,b> would cancel to nothing.
+            // On unit vectors |a-b|^2 = 2 (1 - cos): the order of the cosine distance. It is
+            // computed from differences, so near duplicates keep their precision, where 1 - <a,b>
+            // would cancel to nothing.
             Metric::L2 | Metric::Cosine => kernels.l2_squared,
             Metric::InnerProduct => kernels.negative_inner_product,
             Metric::L1 => kernels.l1,
@@ -39,7 +41,7 @@ impl Metric {
         Some(Kernel { sum, metric: self })
     }
 
-    /// What the kernel adds up, of two components, in f64.
+    /// The kernel's summand of two components, in f64.
     #[must_use]
     pub fn term(self) -> fn(f64, f64) -> f64 {
         match self {
@@ -56,10 +58,10 @@ impl Metric {
 /// |---|---|
 /// | L2 | squared Euclidean distance |
 /// | InnerProduct | negative inner product |
-/// | Cosine | squared Euclidean distance, of vectors the caller has normalised |
+/// | Cosine | squared Euclidean distance, of vectors that the caller has normalised |
 /// | L1 | sum of absolute differences |
 ///
-/// The key orders as the SQL operator does but is not its value.
+/// The key has the order of the SQL operator's values but not the values.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     sum: PairKernel,
@@ -78,8 +80,8 @@ impl Kernel {
         unsafe { apply(self.sum, a, b) }
     }
 
-    /// The key of `q` and a vector that is compared where it lies, in a page: `raw` holds its floats, little-endian, at
-    /// any alignment.
+    /// The key of `q` and a vector in a page: `raw` holds its floats, little-endian, at any
+    /// alignment.
     ///
     /// # Panics
     /// If `raw` is not 4 bytes for each dimension of `q`.
@@ -87,8 +89,8 @@ impl Kernel {
     #[must_use]
     pub fn distance_bytes(self, q: &[f32], raw: &[u8]) -> f32 {
         assert_eq!(raw.len(), size_of_val(q), "vectors of unequal length");
-        // SAFETY: `raw` holds `q.len()` floats (every bit pattern is one), kernels read at any alignment, and this one
-        // comes from `kernels`.
+        // SAFETY: `raw` holds `q.len()` floats (every bit pattern is one), kernels read at any
+        // alignment, and this one comes from `kernels`.
         unsafe { (self.sum)(q.as_ptr(), raw.as_ptr().cast(), q.len()) }
     }
 

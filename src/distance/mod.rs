@@ -1,19 +1,28 @@
-//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each instruction set, chosen
-//! at run time (those for sparse vectors are plain). Knows no PostgreSQL.
+//! Distances between vectors, dense (of f32 or f16), sparse, of bits, or encoded: kernels for each
+//! instruction set, chosen at run time (sparse vectors have plain code only). Knows no PostgreSQL.
+//!
+//! Each module imports only earlier ones of this list: [`kernel`] (types), [`number`], [`norm`],
+//! the kernels of each instruction set ([`scalar`], `avx2`, `avx512`, `neon`, also in [`fastscan`]
+//! and [`packed`]), [`dispatch`], and last the safe functions ([`dense`], [`bits`], [`metric`],
+//! [`fastscan`], [`packed`], [`wide`]). [`sparse`] stands alone.
 //!
 //! Invariants:
-//! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets may differ in the last bits.
-//!   One machine always gives the same result for the same input, at any alignment: the choice never changes. The
-//!   kernels on codes and bits, and those for sparse vectors, give the same on every machine.
+//! - Every kernel on dense vectors sums in f32 over several partial sums, so two instruction sets
+//!   may differ in the last bits. One machine always gives the same result for the same input, at
+//!   any alignment, because the choice never changes. Distances of codes, bits and sparse vectors
+//!   are the same on every machine.
 //! - Halves are converted to f32, which is exact, and then treated as floats.
-//! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that sign; an inner product
-//!   with terms of both signs may also be NaN. Nothing else gives NaN for finite input. Terms below the range of f32 vanish.
-//!   [`wide`] has the sums in f64 for both.
-//! - Slices of unequal length are a bug of the caller and panic (one comparison, lost in the cost of a call) rather
-//!   than give a distance over fewer dimensions. Callers check dimensions first and raise the error a user understands.
+//! - A sum that overflows is not finite. If all its terms have one sign it is infinite with that
+//!   sign; an inner product with terms of both signs may also be NaN. No other sum is NaN for
+//!   finite input. Terms below the range of f32 vanish. [`wide`] has the sums in f64 for both.
+//! - Slices of unequal length are a bug of the caller and panic (one comparison, negligible beside
+//!   the call). Callers check dimensions first and raise an error for the user.
 
+mod bits;
+mod dense;
 mod dispatch;
 pub mod fastscan;
+mod kernel;
 mod metric;
 mod norm;
 mod number;
@@ -32,6 +41,8 @@ mod neon;
 #[cfg(test)]
 mod tests;
 
+pub use bits::{hamming, jaccard, overlap};
+pub use dense::{cosine_terms, inner_product, l1, l2_squared};
 pub use dispatch::instruction_set;
 pub use fastscan::{estimate, fastscan};
 pub use metric::{Kernel, Metric};
@@ -39,99 +50,6 @@ pub use norm::{norm, normalize};
 pub use number::{Number, f16};
 pub use packed::{Packed, Width, decode_packed, inner_product_packed, l2_squared_packed};
 
-use dispatch::{PairKernel, kernels};
-
-// Stored vectors are compared where they lie, and they are stored little-endian.
+// Stored vectors are little-endian and are compared in place.
 #[cfg(target_endian = "big")]
 compile_error!("big-endian machines are not supported");
-
-/// Squared Euclidean distance.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f32 {
-    // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(T::of(kernels()).l2_squared, a, b) }
-}
-
-/// Inner product.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f32 {
-    // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(T::of(kernels()).inner_product, a, b) }
-}
-
-/// Sum of absolute differences.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-pub fn l1<T: Number>(a: &[T], b: &[T]) -> f32 {
-    // SAFETY: the kernel comes from `kernels`.
-    unsafe { apply(T::of(kernels()).l1, a, b) }
-}
-
-/// The three sums of the cosine, in one pass: (<a,b>, <a,a>, <b,b>).
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-pub fn cosine_terms<T: Number>(a: &[T], b: &[T]) -> (f32, f32, f32) {
-    assert_eq!(a.len(), b.len(), "vectors of unequal length");
-    // SAFETY: both slices hold `a.len()` numbers; `kernels` returns what this machine can run.
-    let [ab, aa, bb] = unsafe { (T::of(kernels()).cosine_terms)(a.as_ptr(), b.as_ptr(), a.len()) };
-    (ab, aa, bb)
-}
-
-/// The number of bits in which two arrays of bytes differ.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-#[must_use]
-pub fn hamming(a: &[u8], b: &[u8]) -> u32 {
-    assert_eq!(a.len(), b.len(), "codes of unequal length");
-    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
-    unsafe { (kernels().hamming)(a, b) }
-}
-
-/// The numbers of bits that are set in both of two arrays of bytes, and in at least one of them.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-#[must_use]
-pub fn overlap(a: &[u8], b: &[u8]) -> (u32, u32) {
-    assert_eq!(a.len(), b.len(), "codes of unequal length");
-    // SAFETY: the arrays have one length; `kernels` returns what this machine can run.
-    let [both, either] = unsafe { (kernels().overlap)(a, b) };
-    (both, either)
-}
-
-/// Jaccard distance of two arrays of bytes: of the bits that are set in either, the share that is not set in both; 1 if none is set in both.
-///
-/// # Panics
-/// If the lengths differ.
-#[inline]
-#[must_use]
-pub fn jaccard(a: &[u8], b: &[u8]) -> f64 {
-    match overlap(a, b) {
-        (0, _) => 1.0,
-        (both, either) => 1.0 - f64::from(both) / f64::from(either),
-    }
-}
-
-/// Calls a kernel on two slices.
-///
-/// # Safety
-/// The machine can run `kernel`, as it can all that `kernels` returns.
-#[inline]
-unsafe fn apply<T>(kernel: PairKernel<T>, a: &[T], b: &[T]) -> f32 {
-    assert_eq!(a.len(), b.len(), "vectors of unequal length");
-    // SAFETY: both slices hold `a.len()` numbers; the rest is the caller's promise.
-    unsafe { kernel(a.as_ptr(), b.as_ptr(), a.len()) }
-}

@@ -1,15 +1,15 @@
-//! NEON: 4 floats a register. Part of every aarch64 processor, so nothing is detected.
+//! NEON kernels: 4 floats a register. NEON is part of every aarch64 processor, so there is no
+//! detection.
 //!
-//! Eight sets of partial sums hide the latency of a fused multiply-add on cores with up to four vector units. The rest
-//! of a vector takes one step a register, and its last 1 to 3 floats are padded with zeros, which add nothing.
+//! Eight sets of partial sums hide the latency of a fused multiply-add on cores with up to four
+//! vector units. The rest of a vector takes one step a register, and its last 1 to 3 floats are
+//! padded with zeros, which add nothing.
 
 use std::arch::aarch64::*;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 use super::scalar;
 
 const LANES: usize = 4;
@@ -18,19 +18,8 @@ const SETS: usize = 8;
 /// The bytes of a register.
 const BYTES: usize = 16;
 
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "neon",
-    single: dense(),
-    half: dense(),
-    packed: packed::neon::KERNELS,
-    fastscan: fastscan::neon::fastscan,
-    estimate: fastscan::neon::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -40,7 +29,8 @@ const fn dense<T: Load>() -> DenseKernels<T> {
     }
 }
 
-/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
+/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of
+/// this file.
 #[target_feature(enable = "neon")]
 unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
@@ -83,7 +73,8 @@ fn add_square(sum: float32x4_t, x: float32x4_t, y: float32x4_t) -> float32x4_t {
     vfmaq_f32(sum, difference, difference)
 }
 
-/// `K` sums over all pairs; `step` adds the terms of 4 pairs to 4 partial sums of each, and adds nothing for (0, 0).
+/// `K` sums over all pairs; `step` adds the terms of 4 pairs to 4 partial sums of each, and adds
+/// nothing for (0, 0).
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` numbers, at any alignment.
@@ -129,8 +120,8 @@ unsafe fn sums<T: Load, const K: usize>(
     total
 }
 
-/// Numbers that a register of floats is made of.
-trait Load: Copy {
+/// Number types that load into a register of floats.
+pub(super) trait Load: Copy {
     /// The first `count` (at most 4) numbers at `from`, then zeros.
     ///
     /// # Safety
@@ -160,8 +151,8 @@ impl Load for f16 {
     }
 }
 
-/// The bytes of the first `count` (at most 4) numbers, then zeros. Through bytes, since a load of elements may demand
-/// their alignment; a whole register is still one instruction.
+/// The bytes of the first `count` (at most 4) numbers, then zeros. Bytes, because a load of
+/// elements may demand their alignment; a whole register is still one instruction.
 ///
 /// # Safety
 /// `from` is readable for `count` numbers, at any alignment, and `BYTES` is the size of 4.
@@ -177,7 +168,7 @@ unsafe fn first<T, const BYTES: usize>(from: *const T, count: usize) -> [u8; BYT
 
 /// Number of different bits. Safe to call as `HammingKernel` says.
 #[target_feature(enable = "neon")]
-unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
+pub(super) unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
     // SAFETY: the caller's promise.
     let [count] = unsafe { counts(a, b, |x, y| [veorq_u8(x, y)]) };
     // SAFETY: as the caller promises.
@@ -186,7 +177,7 @@ unsafe fn hamming(a: &[u8], b: &[u8]) -> u32 {
 
 /// Numbers of bits set in both, and in either. Safe to call as `OverlapKernel` says.
 #[target_feature(enable = "neon")]
-unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
+pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
     // SAFETY: the caller's promise.
     let [both, either] = unsafe { counts(a, b, |x, y| [vandq_u8(x, y), vorrq_u8(x, y)]) };
     // SAFETY: as the caller promises.
@@ -194,7 +185,8 @@ unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
     [both + both_rest, either + either_rest]
 }
 
-/// How many bits are set in each of the `K` things that `combine` makes of the whole registers of two arrays.
+/// Number of bits set in each of the `K` results of `combine`, over the whole registers of two
+/// arrays.
 ///
 /// # Safety
 /// The arrays have one length.
@@ -220,7 +212,7 @@ unsafe fn counts<const K: usize>(
     counts
 }
 
-/// What [`counts`] leaves out.
+/// The bytes after the whole registers.
 #[inline]
 fn rest(bytes: &[u8]) -> &[u8] {
     bytes.as_chunks::<BYTES>().1

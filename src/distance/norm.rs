@@ -1,11 +1,14 @@
-//! Length and normalisation of a vector, in f64: what a user is shown, and what the cosine metric stores.
+//! Length and normalisation of a vector, in f64, for SQL functions and for the vectors of a cosine
+//! index.
 
-use super::Number;
+use super::number::Number;
 
-/// Partial sums: enough for the compiler to use vector registers, and fixed, so that the result is the same everywhere.
+/// Number of partial sums: enough for the compiler to use vector registers, and fixed, so that the
+/// result is the same on every machine.
 const LANES: usize = 8;
 
-/// Euclidean length. Neither overflows nor underflows for finite input: the squares are summed in f64.
+/// Euclidean length. Neither overflows nor underflows for finite input: the squares are summed in
+/// f64.
 #[must_use]
 pub fn norm<T: Number>(v: &[T]) -> f64 {
     let (whole, rest) = v.as_chunks::<LANES>();
@@ -19,8 +22,8 @@ pub fn norm<T: Number>(v: &[T]) -> f64 {
     partial.iter().sum::<f64>().sqrt()
 }
 
-/// Scales `v` to length 1 and returns the length it had. A zero vector has no direction: it stays as it is, and 0 is
-/// returned.
+/// Scales `v` to length 1 and returns its former length. A zero vector, which has no direction, is
+/// not changed.
 pub fn normalize<T: Number>(v: &mut [T]) -> f64 {
     let norm = norm(v);
     if norm > 0.0 {

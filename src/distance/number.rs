@@ -1,10 +1,10 @@
-//! The numbers that dense vectors are made of.
+//! Number types of dense vectors.
 
 pub use half::f16;
 
-/// A type of numbers that there are kernels for: f32 or [`f16`].
+/// A number type that has kernels: f32 or [`f16`].
 pub trait Number: sealed::Dispatched + Into<f32> + Into<f64> + PartialOrd + Default {
-    /// Whether f32 holds any sum of squares or products of 16,000 of them.
+    /// Whether f32 holds any sum of squares or products of 16,000 such numbers.
     const SQUARES_FIT: bool;
 
     /// The number nearest to a float; infinite beyond the largest.
@@ -29,11 +29,11 @@ impl Number for f16 {
     }
 }
 
-/// Which kernels belong to a type is not for others to say.
+/// Sealed: the kernels of a type are chosen here alone.
 #[allow(private_interfaces, reason = "nobody outside can name this trait, nor call it")]
 pub(super) mod sealed {
     use super::f16;
-    use crate::distance::dispatch::{DenseKernels, Kernels};
+    use crate::distance::kernel::{DenseKernels, Kernels};
 
     pub trait Dispatched: Copy + 'static {
         /// The kernels for this type.

@@ -1,32 +1,19 @@
-//! The reference: plain Rust, on every machine.
+//! Scalar kernels: the reference, plain Rust, for every machine.
 //!
-//! Terms go to `LANES` partial sums in turn. That fixes the order of every addition, so the result is the same on all
-//! machines, and it lets the compiler use the vector registers the target always has: 32 sums are eight of the sixteen
-//! registers of SSE2.
+//! Terms go to `LANES` partial sums in turn. That fixes the order of every addition, so the result
+//! is the same on all machines, and it lets the compiler use the vector registers the target always
+//! has: 32 sums are eight of the sixteen registers of SSE2.
 
 use std::array;
 
 use half::f16;
 
-use super::dispatch::{DenseKernels, Kernels};
-use super::fastscan;
-use super::packed;
+use super::kernel::DenseKernels;
 
 pub(super) const LANES: usize = 32;
 
-pub(super) static KERNELS: Kernels = Kernels {
-    name: "scalar",
-    single: dense(),
-    half: dense(),
-    packed: packed::scalar::KERNELS,
-    fastscan: fastscan::scalar::fastscan,
-    estimate: fastscan::scalar::estimate,
-    hamming,
-    overlap,
-};
-
 /// The kernels of this file for one type of numbers.
-const fn dense<T: Load>() -> DenseKernels<T> {
+pub(super) const fn dense<T: Load>() -> DenseKernels<T> {
     DenseKernels {
         l2_squared: l2_squared::<T>,
         inner_product: inner_product::<T>,
@@ -36,7 +23,8 @@ const fn dense<T: Load>() -> DenseKernels<T> {
     }
 }
 
-/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of this file.
+/// Squared Euclidean distance. Safe to call as `PairKernel` says; likewise the other kernels of
+/// this file.
 unsafe fn l2_squared<T: Load>(a: *const T, b: *const T, n: usize) -> f32 {
     // SAFETY: the caller's promise.
     unsafe { sum(a, b, n, |x, y| (x - y) * (x - y)) }
@@ -62,7 +50,7 @@ unsafe fn cosine_terms<T: Load>(a: *const T, b: *const T, n: usize) -> [f32; 3] 
     unsafe { [inner_product(a, b, n), inner_product(a, a, n), inner_product(b, b, n)] }
 }
 
-/// The sum over all pairs of what `term` makes of a pair.
+/// The sum of `term` over all pairs.
 ///
 /// # Safety
 /// `a` and `b` are readable for `n` numbers, at any alignment.
@@ -94,7 +82,7 @@ pub(super) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
 }
 
 /// Numbers that are summed as floats.
-trait Load: Copy {
+pub(super) trait Load: Copy {
     /// This number as a float.
     fn load(self) -> f32;
 }
@@ -126,7 +114,7 @@ pub(super) unsafe fn overlap(a: &[u8], b: &[u8]) -> [u32; 2] {
     counts(a, b, |x, y| [x & y, x | y])
 }
 
-/// How many bits are set in each of the `K` things that `combine` makes of two arrays; of zeros it makes zeros.
+/// Number of bits set in each of the `K` results of `combine`, which gives zeros for zeros.
 #[inline(always)]
 fn counts<const K: usize>(a: &[u8], b: &[u8], combine: impl Fn(u64, u64) -> [u64; K]) -> [u32; K] {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks(), b.as_chunks());

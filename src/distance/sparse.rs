@@ -1,16 +1,17 @@
-//! Distances between sparse vectors: one walk over both lists of elements, wherever they are.
+//! Distances between sparse vectors: one merge of both lists of elements, from any iterators.
 //!
-//! Terms are computed and summed in f64, so no sum overflows, and the result is the same on every machine.
+//! Terms are computed and summed in f64, so that no sum overflows and the result is the same on
+//! every machine.
 
 use std::iter::{Copied, Zip};
 use std::slice;
 
-/// An element that is not zero: its index, and its value.
+/// A nonzero element: its index and its value.
 pub type Element = (i32, f32);
 
-/// A sparse vector: the elements that are not zero.
+/// A sparse vector: its nonzero elements.
 ///
-/// Indices ascend, and there is a value for each. Lists that break this give a wrong distance and do no other harm.
+/// Indices ascend, and each has a value. Other lists give a wrong distance and do no other harm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sparse<'a> {
     pub indices: &'a [i32],
@@ -45,17 +46,18 @@ pub fn inner_product(a: impl IntoIterator<Item = Element>, b: impl IntoIterator<
     sum(a, b, |x, y| x * y)
 }
 
-/// The sum over all pairs of elements of what `term` makes of a pair, of which it makes nothing where both are zero.
+/// The sum of `term` over all pairs of elements; `term` must be zero for two zeros.
 fn sum(
     a: impl IntoIterator<Item = Element>,
     b: impl IntoIterator<Item = Element>,
     term: impl Fn(f64, f64) -> f64,
 ) -> f64 {
-    // Starting from zero: the sum of no terms is -0 in Rust.
+    // The fold starts from 0, because Rust's sum of no terms is -0.
     merge(a, b).fold(0.0, |sum, (_, x, y)| sum + term(x.into(), y.into()))
 }
 
-/// Index and values of the elements that are present in one or both, in order; what is absent is zero.
+/// Index and values of the elements that are present in one or both vectors, in order; absent
+/// values are zero.
 pub fn merge(
     a: impl IntoIterator<Item = Element>,
     b: impl IntoIterator<Item = Element>,
@@ -79,7 +81,8 @@ mod tests {
     use rand::rngs::SmallRng;
     use rand::{Rng, SeedableRng};
 
-    /// A vector of `dimensions` numbers of which about one in `one_in` is not zero, and its elements.
+    /// A vector of `dimensions` numbers of which about one in `one_in` is not zero, and its
+    /// elements.
     fn draw(rng: &mut SmallRng, dimensions: usize, one_in: u32) -> (Vec<f64>, Vec<i32>, Vec<f32>) {
         let mut dense = vec![0.0; dimensions];
         let (mut indices, mut values) = (Vec::new(), Vec::new());

@@ -1,17 +1,18 @@
 //! Every version this machine can run, against sums in f64 and against the scalar version.
 //!
-//! The tolerance is the standard bound for a sum in floating point. With unit roundoff u = 2^-24, a term carries at
-//! most 3 roundings (difference, in both factors of the square, and product), and its way through the partial sums at
-//! most ceil(n / 32) + 6 additions (no version has fewer than 32 partial sums or more than 2^6). So the error is at
-//! most k u / (1 - k u) times the sum of the absolute terms, with k = ceil(n / 32) + 9, and n 2^-149 more where
-//! products underflow.
+//! The tolerance is the standard bound for a sum in floating point. With unit roundoff u = 2^-24, a
+//! term carries at most 3 roundings (difference, in both factors of the square, and product), and
+//! its way through the partial sums at most ceil(n / 32) + 6 additions (no version has fewer than
+//! 32 partial sums or more than 2^6). So the error is at most k u / (1 - k u) times the sum of the
+//! absolute terms, with k = ceil(n / 32) + 9, and n 2^-149 more where products underflow.
 
 use std::marker::PhantomData;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::dispatch::{DenseKernels, available};
+use super::dispatch::available;
+use super::kernel::DenseKernels;
 use super::*;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
@@ -23,7 +24,7 @@ fn lengths() -> impl Iterator<Item = usize> {
 
 type DrawPair = fn(&mut SmallRng) -> (f32, f32);
 
-/// Pairs of values that stress one thing each.
+/// Pairs of values, each of which stresses one property.
 const INPUTS: [(&str, DrawPair); 11] = [
     ("uniform", |rng| {
         (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0))
@@ -106,7 +107,8 @@ fn any_finite_half(rng: &mut SmallRng) -> f16 {
     }
 }
 
-/// Bytes of a vector that starts `offset` bytes into an allocation, among NaNs that would spoil any sum they enter.
+/// Bytes of a vector that starts `offset` bytes into an allocation, among NaNs that would spoil any
+/// sum they enter.
 struct Placed<T> {
     bytes: Vec<u8>,
     offset: usize,
@@ -147,7 +149,7 @@ const SUMS: [&str; 7] = [
     "<b,b>",
 ];
 
-/// What one version makes of two vectors, in the order of `SUMS`.
+/// The sums of one version of two vectors, in the order of `SUMS`.
 fn all_sums<T: Number>(kernels: &DenseKernels<T>, a: &Placed<T>, b: &Placed<T>) -> [f32; 7] {
     assert_eq!(a.n, b.n);
     let (p, q, n) = (a.as_ptr(), b.as_ptr(), a.n);
@@ -166,7 +168,7 @@ fn all_sums<T: Number>(kernels: &DenseKernels<T>, a: &Placed<T>, b: &Placed<T>) 
     }
 }
 
-/// A sum in f64, with what is needed to say how far off one in f32 may be.
+/// A sum in f64, with the terms of the error bound of a sum in f32.
 #[derive(Clone, Copy, Default)]
 struct Reference {
     n: usize,
@@ -205,7 +207,7 @@ impl Reference {
         one_sign && self.absolute - self.tolerance() > 2.0 * F32_MAX
     }
 
-    /// One term alone overflows, whatever it is added to.
+    /// One term alone overflows, with any other terms.
     fn surely_not_finite(&self) -> bool {
         self.highest_term.max(-self.lowest_term) > 3.0 * F32_MAX
     }
@@ -542,7 +544,7 @@ fn check_magnitudes<T: Number>(exponents: std::ops::Range<i32>) {
                         SUMS[i]
                     );
                 };
-                // Where a sum of f32 seems precise, it is, in every version.
+                // A sum of f32 that seems precise is precise, in every version.
                 let (x, y) = (Placed::new(&a, 3), Placed::new(&b, 5));
                 for kernels in available() {
                     for (i, sum) in all_sums(T::of(kernels), &x, &y).into_iter().enumerate() {

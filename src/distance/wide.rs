@@ -1,17 +1,18 @@
-//! Sums in f64, and the distances that SQL functions return: summed in f32 by the kernels, and once
-//! more in f64 where the sum shows that f32 has not the range for it.
+//! Sums in f64, and the distances of SQL functions: summed in f32 by the kernels, and again in f64
+//! if the sum is out of the precise range of f32.
 
-use super::Number;
+use super::dense;
+use super::number::Number;
 
-/// The least sum of squares or products to which what vanished below the range of f32 makes no
-/// difference: each of 16,000 terms may have lost 2^-150, which are 6e-8 of it. It is 2^-112.
+/// The least precise sum of squares or products, 2^-112: each of 16,000 terms may have lost 2^-150
+/// below the range of f32, in all 6e-8 of this sum.
 pub const LEAST_PRECISE: f32 = f32::from_bits((127 - 112) << 23);
 
-/// Partial sums, so that additions need not wait for each other.
+/// Number of partial sums, so that additions need not wait for each other.
 const LANES: usize = 8;
 
-/// The sum over pairs of numbers of what `term` makes of a pair. It neither overflows nor vanishes
-/// for squares and products of any f32.
+/// The sum of `term` over pairs of numbers. It neither overflows nor vanishes for squares and
+/// products of any f32.
 #[cold]
 #[must_use]
 pub fn sum(pairs: impl Iterator<Item = (f64, f64)>, term: impl Fn(f64, f64) -> f64) -> f64 {
@@ -29,7 +30,7 @@ pub fn sum(pairs: impl Iterator<Item = (f64, f64)>, term: impl Fn(f64, f64) -> f
 #[inline]
 #[must_use]
 pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f64 {
-    precise(super::l2_squared(a, b), a, b, |x, y| (x - y) * (x - y))
+    precise(dense::l2_squared(a, b), a, b, |x, y| (x - y) * (x - y))
 }
 
 /// Inner product.
@@ -39,7 +40,7 @@ pub fn l2_squared<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f64 {
-    precise(super::inner_product(a, b), a, b, |x, y| x * y)
+    precise(dense::inner_product(a, b), a, b, |x, y| x * y)
 }
 
 /// Sum of absolute differences.
@@ -49,7 +50,7 @@ pub fn inner_product<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn l1<T: Number>(a: &[T], b: &[T]) -> f64 {
-    let sum = super::l1(a, b);
+    let sum = dense::l1(a, b);
     // Differences and their sums are exact where they are tiny.
     match sum.is_finite() {
         true => sum.into(),
@@ -64,10 +65,10 @@ pub fn l1<T: Number>(a: &[T], b: &[T]) -> f64 {
 #[inline]
 #[must_use]
 pub fn cosine<T: Number>(a: &[T], b: &[T]) -> f64 {
-    let (ab, aa, bb) = super::cosine_terms(a, b);
-    // One rounding of the root, so that a vector has no distance from itself.
+    let (ab, aa, bb) = dense::cosine_terms(a, b);
+    // One rounding of the root, so that a vector has distance 0 from itself.
     let cosine = |ab: f64, aa: f64, bb: f64| ab / (aa * bb).sqrt();
-    // What the product lost is little beside the squares.
+    // The product's loss is small relative to the squares.
     let cosine = match ab.is_finite() && is_precise(aa) && is_precise(bb) {
         true => cosine(ab.into(), aa.into(), bb.into()),
         false => {
@@ -75,11 +76,11 @@ pub fn cosine<T: Number>(a: &[T], b: &[T]) -> f64 {
             cosine(product(a, b), product(a, a), product(b, b))
         }
     };
-    // Rounding must not make it leave its range; NaN stays.
+    // The clamp removes rounding errors beyond the range; NaN stays.
     cosine.clamp(-1.0, 1.0)
 }
 
-/// A sum in f32 of squares or products, or the same in f64.
+/// A sum of squares or products: in f32 if that is precise, else in f64.
 #[inline]
 fn precise<T: Number>(sum: f32, a: &[T], b: &[T], term: impl Fn(f64, f64) -> f64) -> f64 {
     match T::SQUARES_FIT || is_precise(sum) {

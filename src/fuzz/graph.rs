@@ -14,10 +14,11 @@ use crate::hnsw::indexed_value::OwnedValue;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::scan::{Limits, Scan};
 use crate::hnsw::space::Space;
+use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
 use crate::storage::memory_store::MemoryStore;
-use crate::storage::meta::{Element, Parameters, Unplaced};
 use crate::storage::page::{PAGE_SIZE, Page};
+use crate::storage::parameters::{Element, Parameters};
 use crate::storage::{Edit, HeapTid, Layout, PageStore, centroid, sparse};
 
 const ROWS: usize = 120;

@@ -2,6 +2,7 @@
 
 use super::{Input, tolerate};
 use crate::error::Result;
+use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
@@ -47,7 +48,7 @@ pub fn any_page(input: &[u8]) {
     tolerate(meta::read(&page));
     tolerate(meta::read_entry(&page));
     tolerate(meta::read_compaction(&page));
-    for kind in meta::Unplaced::ALL {
+    for kind in Unplaced::ALL {
         tolerate(meta::read_unplaced(&page, kind));
     }
     tolerate(read_all(&page, &layout));

@@ -4,7 +4,7 @@
 //! its bytes, with zeros beyond its length; `sparsevec`: [`crate::storage::sparse`]) and compared
 //! as a whole, because the distance of a part says nothing about the rest.
 
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 
 /// A value of an index, in unit length where the metric wants it.
 #[derive(Debug, Clone, Copy)]

@@ -37,8 +37,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::storage::meta::{self, EntryPoint, META_BLOCK, Parameters};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta::{self, EntryPoint};
 use crate::storage::node_page::{NodePage, NodePageMut};
+use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page};
 

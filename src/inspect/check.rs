@@ -17,8 +17,9 @@ use crate::hnsw::Graph;
 use crate::hnsw::check::{Fault, Row, Severity, fingerprint};
 use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::space::Point;
+use crate::pg_error::{or_raise, relation_name};
 use crate::storage::HeapTid;
-use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise, relation_name};
+use crate::storage::buffer_store::{self, BufferStore, Mode, Ring};
 use crate::txn;
 
 /// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.

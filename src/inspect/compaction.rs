@@ -4,9 +4,11 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::{Allowed, Inspected, Others};
+use crate::pg_error::or_raise;
 use crate::storage::PageStore;
-use crate::storage::buffer_store::{BufferStore, Mode, or_raise};
-use crate::storage::meta::{self, META_BLOCK};
+use crate::storage::buffer_store::{BufferStore, Mode};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 use crate::storage::page::PAGE_SIZE;
 
 /// The result of the last VACUUM that removed anything; no row before the first one.

@@ -23,7 +23,7 @@ use pgrx::pg_sys;
 
 use crate::am;
 use crate::error::{Error, Result};
-use crate::storage::buffer_store::relation_name;
+use crate::pg_error::relation_name;
 
 /// An index that is looked into, with its table: open, and locked as long as the guard lives. An error leaves the locks to the abort of the
 /// transaction.

@@ -14,7 +14,7 @@ use pgrx::{AnyArray, pg_sys};
 use super::run_as::RunAs;
 use super::{Allowed, Inspected, Others};
 use crate::error::{Error, Result};
-use crate::storage::buffer_store::relation_name;
+use crate::pg_error::relation_name;
 
 /// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 #[pg_extern(sql = false)]

@@ -7,8 +7,10 @@ use super::{Allowed, Inspected, Others};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::stats::Statistics;
-use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise};
-use crate::storage::page::{FORMAT_VERSION, PAGE_SIZE};
+use crate::pg_error::or_raise;
+use crate::storage::buffer_store::{self, BufferStore, Mode, Ring};
+use crate::storage::format::FORMAT_VERSION;
+use crate::storage::page::PAGE_SIZE;
 use crate::storage::{BlockNumber, PageStore};
 
 /// What an index consists of: reads all of it.

@@ -11,8 +11,8 @@ impl Bf16 {
     /// The largest finite value, about 3.39e38.
     pub const MAX: Bf16 = Bf16(0x7F7F);
 
-    /// The nearest bfloat16, the even one of two that are equally near; the largest of its sign beyond that, and for
-    /// infinities; zero for NaN. Relative error at most 2^-8 for normal numbers.
+    /// The nearest bfloat16, ties to even. Larger numbers and infinities become the largest of
+    /// their sign, NaN becomes zero. Relative error at most 2^-8 for normal numbers.
     #[inline]
     pub fn from_f32(value: f32) -> Self {
         if value.is_nan() {
@@ -35,7 +35,8 @@ impl Bf16 {
         self.0
     }
 
-    /// The number with these bits, which may come from a damaged page: what is not finite is read as zero.
+    /// The number with these bits. They may come from a damaged page: infinities and NaN are read
+    /// as zero.
     #[inline]
     pub const fn from_bits(bits: u16) -> Self {
         if bits & 0x7F80 == 0x7F80 { Bf16(0) } else { Bf16(bits) }

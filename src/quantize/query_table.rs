@@ -1,19 +1,22 @@
-//! The query's table: what a query adds to each of the 16 patterns of four sign bits, for each group of four dimensions.
+//! The query table: a query's contribution to each of the 16 patterns of four sign bits, for each
+//! group of four dimensions.
 //!
-//! With s in {-1,+1}^L, <q[0..L], s> = 2 sum(|q[i]| where s[i] is the sign of q[i]) - sum(|q[0..L]|). The table holds, as 8-bit
-//! multiples of a step, the sum on the right for each pattern of each group. The sum of the entries that a code selects is an
-//! integer of 16 bits, from which `scale * sum + offset` restores the inner product.
+//! With s in {-1,+1}^L, <q[0..L], s> = 2 sum(|q[i]| where s[i] is the sign of q[i]) -
+//! sum(|q[0..L]|). The table holds, as 8-bit multiples of a step, the sum on the right for each
+//! pattern of each group. The sum of the entries that a code selects is an integer of 16 bits, from
+//! which `scale * sum + offset` restores the inner product.
 //!
-//! A block of the table belongs to 32 dimensions, one word of a code: its eight groups, 16 bytes each, first those whose
-//! bits are the low halves of the word's bytes, then those of the high halves ([`ORDER`]).
+//! A block of the table belongs to 32 dimensions, one word of a code. It has eight groups of 16
+//! bytes: first the groups in the low halves of the word's bytes, then the groups in the high
+//! halves ([`ORDER`]).
 //!
-//! The step is the least that keeps every entry within 255 and the sum of any entries, one a group, within 65,535. Entries are
-//! rounded to nearest, so a restored inner product errs by at most a step for each group, and by about sqrt(groups/3) steps in
-//! the root mean square.
+//! The step is the least that keeps every entry within 255 and the sum of any entries, one a group,
+//! within 65,535. Entries are rounded to nearest, so a restored inner product errs by at most a
+//! step for each group, and by about sqrt(groups/3) steps in the root mean square.
 
 use super::rabitq::{Factors, MAX_BITS, WORD_BITS};
 
-/// Dimensions of a group: those whose bits share half a byte.
+/// Dimensions of a group: their bits share half a byte.
 const GROUP: usize = 4;
 
 /// Patterns of the bits of a group; one byte each.
@@ -22,10 +25,10 @@ const PATTERNS: usize = 1 << GROUP;
 /// Groups of a word.
 const GROUPS: usize = WORD_BITS / GROUP;
 
-/// The groups of a word as they follow each other in its block.
+/// Order of a word's groups in its block.
 const ORDER: [usize; GROUPS] = [0, 2, 4, 6, 1, 3, 5, 7];
 
-/// The table of one query. Reused, it allocates only for codes longer than ever before.
+/// The table of one query. A reused table allocates only for codes longer than any before.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     entries: Vec<u8>,
@@ -44,13 +47,14 @@ impl Table {
         fill(self, query);
     }
 
-    /// The estimate that belongs to one code, at this distance to the node: as [`crate::distance::estimate()`] makes 32 of them.
+    /// The estimate for one code at this distance to the node, as [`crate::distance::estimate()`]
+    /// computes it for 32 codes at once.
     pub fn estimate(&self, code: &[u32], factors: Factors, distance: f32) -> f32 {
         let product = f32::from(self.sum(code)).mul_add(self.scale, self.offset);
         (-factors.scale.to_f32()).mul_add(product, distance + factors.offset.to_f32())
     }
 
-    /// The same in f64, which holds what is beyond the range of f32.
+    /// The estimate in f64, for distances beyond the range of f32.
     pub fn wide_estimate(&self, code: &[u32], factors: Factors, distance: f64) -> f64 {
         let product = f64::from(self.sum(code)) * f64::from(self.scale) + f64::from(self.offset);
         distance + f64::from(factors.offset.to_f32()) - f64::from(factors.scale.to_f32()) * product
@@ -70,31 +74,34 @@ impl Table {
         sum
     }
 
-    /// As long as the codes of a node: 128 bytes for each 32 dimensions, 16 for each group of four; byte c of a group is the
-    /// entry of the pattern whose bit i is that of dimension i.
+    /// The entries, as long as the codes of a node: 128 bytes for each 32 dimensions, 16 for each
+    /// group of four. Byte c of a group is the entry of pattern c; bit i of a pattern belongs to
+    /// dimension i of the group.
     pub fn entries(&self) -> &[u8] {
         &self.entries
     }
 
-    /// What a unit of the sum stands for in the inner product.
+    /// Inner product of one unit of the sum.
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// What the inner product is where the sum is zero.
+    /// Inner product of the sum zero.
     pub fn offset(&self) -> f32 {
         self.offset
     }
 }
 
-/// Fills the table, which has its length. Not compiled for wide registers: the compiler makes that one slower.
+/// Fills the table, which has its final length. Not compiled for wide registers, because that
+/// version is slower.
 fn fill(table: &mut Table, query: &[f32]) {
     let words = query.as_chunks::<WORD_BITS>().0;
     let (largest, total) = measure(words);
-    // Rounding adds at most 130/256 of a step a group, and f32 arithmetic far less than the 16 steps left over.
+    // Rounding adds at most 130/256 of a step a group, and f32 arithmetic far less than the 16
+    // spare steps.
     let room = f64::from(u16::MAX) - (words.len() * GROUPS) as f64 * (130.0 / 256.0) - 16.0;
     let step = (largest / 255.0).max(total / room) as f32;
-    // A query so near to zero that there is no such step contributes nothing.
+    // A query too near to zero for such a step contributes nothing.
     let (step, inverse) = if step > 1e-35 { (step, 256.0 / step) } else { (0.0, 0.0) };
     table.scale = 2.0 * step;
     table.offset = -total.min(f64::from(f32::MAX)) as f32;
@@ -104,12 +111,12 @@ fn fill(table: &mut Table, query: &[f32]) {
     }
 }
 
-/// The largest sum of magnitudes of a group, and the sum over all groups.
+/// The largest sum of magnitudes of any group, and the sum over all groups.
 fn measure(words: &[[f32; WORD_BITS]]) -> (f64, f64) {
     let mut largest = [0.0f32; GROUPS];
     let mut total = [0.0f64; GROUPS];
     for word in words {
-        // Quarters: their sum over a group is finite.
+        // Quarters, because their sum over a group is finite.
         let quarters = word.map(|v| v.abs() * 0.25);
         for (g, group) in quarters.as_chunks::<GROUP>().0.iter().enumerate() {
             let sum = (group[0] + group[1]) + (group[2] + group[3]);
@@ -121,9 +128,11 @@ fn measure(words: &[[f32; WORD_BITS]]) -> (f64, f64) {
     (4.0 * f64::from(largest), 4.0 * total.into_iter().sum::<f64>())
 }
 
-/// The entries of a block, from the coordinates of its dimensions and the number of 256ths of a step in 1.
+/// Computes the entries of a block from the coordinates of its dimensions; `inverse` is the number
+/// of 256ths of a step in 1.
 fn fill_block(word: &[f32; WORD_BITS], inverse: f32, block: &mut [[u8; PATTERNS]; GROUPS]) {
-    // Integers of 16 bits that wrap: what a group's coordinates add up to has room in them, with or without their signs.
+    // Integers of 16 bits that wrap: sums of a group's coordinates fit, with or without their
+    // signs.
     let parts = word.map(|v| (v * inverse + ROUND).to_bits() as u16);
     let negative = word.map(|v| ((-v).max(0.0) * inverse + ROUND).to_bits() as u16);
     for (entries, group) in block.iter_mut().zip(ORDER) {
@@ -140,7 +149,7 @@ fn fill_block(word: &[f32; WORD_BITS], inverse: f32, block: &mut [[u8; PATTERNS]
     }
 }
 
-/// For each dimension of a group, ones for the patterns that have its bit.
+/// For each dimension of a group, ones at the patterns that have its bit.
 const MASKS: [[u16; PATTERNS]; GROUP] = {
     let mut masks = [[0; PATTERNS]; GROUP];
     let mut c = 0;
@@ -155,7 +164,7 @@ const MASKS: [[u16; PATTERNS]; GROUP] = {
     masks
 };
 
-/// Added to a number below 2^22, it leaves that number, rounded to nearest, in the low bits.
+/// A number whose sum with a number below 2^22 has the latter, rounded to nearest, in its low bits.
 const ROUND: f32 = (3 << 22) as f32;
 
 #[cfg(test)]
@@ -170,7 +179,7 @@ mod tests {
         table
     }
 
-    /// The sum that a kernel forms for one code, unlimited.
+    /// The sum that a kernel forms for one code, without the limit of 16 bits.
     fn sum(table: &Table, code: &[u32]) -> u32 {
         let groups = table.entries().as_chunks::<16>().0;
         assert_eq!(groups.len(), code.len() * 8);
@@ -220,7 +229,7 @@ mod tests {
                     squares += (error / step).powi(2) / groups / 400.0;
                 }
             }
-            // A third is what independent rounding gives.
+            // Independent rounding gives a third.
             assert!(squares.sqrt() < 0.8, "{bits}: {}", squares.sqrt());
         }
     }

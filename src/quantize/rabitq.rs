@@ -1,6 +1,8 @@
-//! The code of a neighbour `x` relative to a node `y`, and what can be estimated from it.
+//! RaBitQ codes: the code of a neighbor `x` relative to a node `y`, its factors, and the estimates
+//! from them.
 //!
-//! With both vectors rotated, r = x - y, and L the length of the code in bits, the code is the signs s of r[0..L], and
+//! With both vectors rotated, r = x - y, and L the length of the code in bits, the code is the
+//! signs s of r[0..L], and
 //!
 //! ```text
 //! f = |r|^2 / sum(|r[0..L]|)
@@ -8,14 +10,17 @@
 //! -<q,x>   ~  -<q,y>                             -   f <q[0..L], s>
 //! ```
 //!
-//! Both have the form `distance to y + offset - scale * <q[0..L], s>`, and [`Factors`] holds `offset` and `scale`. Over random
-//! rotations the estimates are unbiased, and their error falls as 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
+//! Both have the form `distance to y + offset - scale * <q[0..L], s>`, and [`Factors`] holds
+//! `offset` and `scale`. Over random rotations the estimates are unbiased, and their error falls as
+//! 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
 //!
-//! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant) is set if s[i] = +1. A node
-//! keeps the codes of [`LANES`] neighbours word by word: word w of lane j is the four bytes, little-endian, at 4 (32 w + j). So
-//! a lane is one run of four bytes in every 128: PostgreSQL's generic WAL logs the runs of bytes that changed, and another
-//! neighbour in one lane costs little more than its own code. The kernels ([`crate::distance::fastscan()`]) take the bytes
-//! of a word apart in registers.
+//! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant)
+//! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbours word by word: word w of lane
+//! j is the four bytes, little-endian, at 4 (32 w + j). A lane is one run of four bytes in every
+//! 128, so that a new neighbor in one lane costs little more WAL than its own code: PostgreSQL's
+//! generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of codes lie side
+//! by side*). The kernels ([`crate::distance::fastscan()`]) take the bytes of a word apart in
+//! registers.
 
 use super::bfloat16::Bf16;
 pub use crate::distance::fastscan::LANES;
@@ -37,7 +42,7 @@ pub const fn codes_len(bits: usize) -> usize {
     bits / WORD_BITS * ROW_BYTES
 }
 
-/// Which distance the factors of a code serve.
+/// The distance that the factors of a code estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Estimated {
     /// Squared Euclidean distance; also cosine, on vectors of unit length.
@@ -46,7 +51,7 @@ pub enum Estimated {
     NegativeInnerProduct,
 }
 
-/// What is stored beside a code.
+/// The numbers that are stored with a code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Factors {
     /// L2: |r|^2 + 2 f <y[0..L], s>. Inner product: 0.
@@ -59,19 +64,20 @@ pub struct Factors {
 
 /// Writes the code of `x` relative to `y`, both rotated, and returns its factors.
 ///
-/// Where the first L coordinates of r are all zero the scale is zero, and the estimate exact if x =
-/// y. Where the factors of the Euclidean distance exceed their range, the scale is zero and the
-/// offset |r|^2: the estimate is that of an r at right angles. What else exceeds it is limited to
-/// it.
+/// If the first L coordinates of r are all zero, the scale is zero, and the estimate is exact for
+/// equal x and y. If the factors of the Euclidean distance exceed their range, the scale is zero
+/// and the offset |r|^2, as of an r at right angles to q - y. Other factors are clamped to the
+/// range.
 ///
 /// # Panics
-/// If the vectors differ in length or are shorter than the code, or the code is empty or longer than [`MAX_BITS`].
+/// If the vectors differ in length or are shorter than the code, or the code is empty or longer
+/// than [`MAX_BITS`].
 pub fn encode(x: &[f32], y: &[f32], estimated: Estimated, code: &mut [u32]) -> Factors {
     factors(&sums(x, y, code), estimated)
 }
 
-/// As [`encode`], and also returns the factors of the code of `y` relative to `x`, which is made of the other bits: r is the
-/// other way round.
+/// As [`encode`], and also returns the factors of the code of `y` relative to `x`. That code is the
+/// complement, because r has the opposite sign.
 ///
 /// # Panics
 /// As [`encode`].
@@ -92,7 +98,7 @@ fn sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Sums {
     sums.unwrap_or_else(|| precise_sums(x, y, bits))
 }
 
-/// The sums that factors are made of.
+/// The sums from which the factors are computed.
 #[derive(Clone, Copy)]
 struct Sums {
     /// |r|^2
@@ -106,7 +112,8 @@ struct Sums {
 /// Partial sums of one kind, as wide as the widest registers.
 type Partial = [f32; 16];
 
-/// Writes the code, and sums in f32; `None` if that was not precise because the numbers are huge or tiny.
+/// Writes the code and sums in f32; `None` if the sums are imprecise because the numbers are huge
+/// or tiny.
 #[inline(always)]
 fn signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums> {
     let bits = code.len() * WORD_BITS;
@@ -149,7 +156,7 @@ fn signs_and_sums(x: &[f32], y: &[f32], code: &mut [u32]) -> Option<Sums> {
     })
 }
 
-/// The sums in f64, which hold the squares of all f32.
+/// The sums in f64, which holds the squares of all f32.
 #[cold]
 fn precise_sums(x: &[f32], y: &[f32], bits: usize) -> Sums {
     let mut sums = Sums {
@@ -178,7 +185,8 @@ fn factors(sums: &Sums, estimated: Estimated) -> Factors {
     match estimated {
         Estimated::L2Squared => {
             let scale = Bf16::from_f32((2.0 * f) as f32);
-            // With the scale as it is stored, its rounding errors in the two products with s nearly cancel.
+            // With the scale as stored, its rounding errors in the two products with s nearly
+            // cancel.
             let along = f64::from(scale.to_f32()) * sums.along;
             let fits = (sums.square + along).abs().max(2.0 * f) <= f64::from(Bf16::MAX.to_f32());
             let (offset, scale) = match fits {
@@ -202,7 +210,7 @@ fn factors(sums: &Sums, estimated: Estimated) -> Factors {
 /// Puts a code into a lane of a node's codes.
 ///
 /// # Panics
-/// If `lane` is not below [`LANES`] or the lengths are not those of the same number of bits.
+/// If `lane` is not below [`LANES`], or `codes` and `code` are of different numbers of bits.
 pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
     assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
     for (row, word) in codes.as_chunks_mut::<ROW_BYTES>().0.iter_mut().zip(code) {
@@ -235,15 +243,16 @@ fn hamming_any(a: &[u32], b: &[u32]) -> u32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
 }
 
-/// The estimated cosine of the angle between two neighbours as seen from the node: two random hyperplanes' worth of sides agree
-/// with probability 1 - angle/pi (Goemans and Williamson), so cos ~ sin(pi/2 (1 - 2 hamming/L)).
+/// Estimated cosine of the angle between two neighbors as seen from the node. Two vectors lie on
+/// the same side of a random hyperplane with probability 1 - angle/pi (Goemans and Williamson), so
+/// cos ~ sin(pi/2 (1 - 2 hamming/L)).
 #[inline]
 pub fn cosine(hamming: u32, bits: usize) -> f32 {
     (std::f32::consts::FRAC_PI_2 * (1.0 - 2.0 * hamming as f32 / bits as f32)).sin()
 }
 
-/// The estimated squared distance between two neighbours of a node, from their lengths |r| and the cosine between them.
-/// Never negative, and finite: f64 holds the squares of all f32.
+/// Estimated squared distance between two neighbors of a node, from their lengths |r| and the
+/// cosine between them. Never negative, and finite, because f64 holds the squares of all f32.
 #[inline]
 pub fn between(length_a: f32, length_b: f32, cosine: f32) -> f64 {
     // As (a - b)^2 + 2ab(1 - cos): nothing cancels.

@@ -1,38 +1,41 @@
-//! A random rotation that costs O(d log d): an isometry of R^d into R^n, n >= d.
+//! A random rotation in O(d log d): an isometry of R^d into R^n, n >= d.
 //!
-//! The input is padded with zeros to n and goes through [`ROUNDS`] rounds. Each flips signs at random and applies the
-//! Walsh-Hadamard transform of the largest power of two P <= n, to the first P coordinates and to the last P in turn; where
-//! these are not all, each round ends with one step of Kac's walk, which turns every pair of coordinates half of n apart by 45
-//! degrees, one of them with a random sign again (else what Hadamard made alike would stay together). All steps are
-//! orthogonal. (Fast transform: Ailon and Chazelle, DOI 10.1145/1132516.1132597; with overlapping halves and Kac's walk: the
-//! RaBitQ library.)
+//! The input is padded with zeros to n and goes through [`ROUNDS`] rounds. Each round flips signs
+//! at random and applies the Walsh-Hadamard transform of size P, the largest power of two up to n,
+//! to the first P coordinates and to the last P in turn. If P < n, each round ends with one step of
+//! Kac's walk, which turns every pair of coordinates half of n apart by 45 degrees, one of them
+//! with a random sign (without it, coordinates that the transform made alike would stay together).
+//! All steps are orthogonal. (Fast transform: Ailon and Chazelle, DOI 10.1145/1132516.1132597; with
+//! overlapping halves and Kac's walk: the RaBitQ library.)
 //!
-//! Part of the file format, so frozen: the bit generator (SplitMix64), the order of the steps.
+//! The bit generator (SplitMix64) and the order of the steps are frozen, because they are part of
+//! the file format.
 
 /// Rounds of signs and transforms.
 const ROUNDS: usize = 4;
 
-/// A block of the transform that is done in one register.
+/// Size of a transform in one register.
 const BLOCK: usize = 8;
 
-/// Largest magnitude for which no sum in a rotation of up to 2^16 dimensions can overflow.
+/// The largest magnitude for which no sum in a rotation of up to 2^16 dimensions can overflow.
 const SAFE_MAGNITUDE: f32 = f32::MAX / 1024.0;
 
-/// A rotation of vectors of some dimensions, given by a seed.
+/// A rotation of vectors of fixed dimensions, given by a seed.
 #[derive(Clone, Debug)]
 pub struct Rotation {
     dimensions: usize,
     padded: usize,
     /// Size of the transform: the largest power of two that is not above `padded`.
     power: usize,
-    /// For each round, a bit for each coordinate: whether its sign flips before the transform.
+    /// For each round, a bit for each coordinate, set if its sign flips before the transform.
     flips: Vec<u32>,
-    /// For each round, a bit for each pair: whether its second sign flips before the step of Kac's walk.
+    /// For each round, a bit for each pair, set if its second sign flips before the step of Kac's
+    /// walk.
     pair_flips: Vec<u32>,
 }
 
 impl Rotation {
-    /// The rotation from `dimensions` to `padded` coordinates that belongs to a seed.
+    /// The rotation of a seed from `dimensions` to `padded` coordinates.
     ///
     /// # Panics
     /// If `dimensions` is zero, or `padded` less than `dimensions` or more than 2^16.
@@ -62,8 +65,8 @@ impl Rotation {
         self.padded
     }
 
-    /// Rotates one vector. Lengths and inner products are kept, but for rounding and for coordinates beyond the range of f32,
-    /// which become its largest value.
+    /// Rotates one vector. Lengths and inner products are kept except for rounding, and for
+    /// coordinates beyond the range of f32, which are clamped to it.
     ///
     /// # Panics
     /// If the input has not `dimensions` numbers or the output has not room for `padded`.
@@ -75,7 +78,7 @@ impl Rotation {
         self.rotate_in_place(output);
     }
 
-    /// Likewise, of a vector that is padded with zeros already.
+    /// Rotates a vector that is already padded with zeros.
     ///
     /// # Panics
     /// If there are not `padded` numbers.
@@ -131,7 +134,8 @@ fn flipped(value: f32, word: u32, bit: usize) -> f32 {
     f32::from_bits(value.to_bits() ^ sign)
 }
 
-/// Turns each pair (i, i + n/2), its second flipped or not, by 45 degrees and mirrors it; of an odd number the middle one stays.
+/// One step of Kac's walk: turns each pair (i, i + n/2), its second flipped or not, by 45 degrees
+/// and mirrors it; the middle coordinate of an odd number stays.
 #[inline(always)]
 fn kac_step(data: &mut [f32], flips: &[u32]) {
     const C: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -145,8 +149,8 @@ fn kac_step(data: &mut [f32], flips: &[u32]) {
     }
 }
 
-/// The Walsh-Hadamard transform of `scale` times the data, whose length is a power of two. Scaling comes first so that no
-/// intermediate is larger than the length of the vector.
+/// The Walsh-Hadamard transform of `scale` times the data, whose length is a power of two. Scaling
+/// comes first so that no intermediate is larger than the length of the vector.
 #[inline(always)]
 fn hadamard(data: &mut [f32], scale: f32) {
     if data.len() < BLOCK {
@@ -172,7 +176,8 @@ fn hadamard(data: &mut [f32], scale: f32) {
     }
 }
 
-/// The transform of eight numbers, times `scale`, in the form that compiles to shuffles of one register.
+/// The transform of eight numbers, times `scale`, in the form that compiles to shuffles of one
+/// register.
 #[inline(always)]
 fn block_of_8(block: &mut [f32; BLOCK], scale: f32) {
     let v = block.map(|v| v * scale);
@@ -181,13 +186,14 @@ fn block_of_8(block: &mut [f32; BLOCK], scale: f32) {
     *block = block_step::<1>(v);
 }
 
-/// One step: each number's partner, plus the number or, for the second of a pair, less it.
+/// One step in a register: each number's partner, plus the number or, for the second of a pair,
+/// less it.
 #[inline(always)]
 fn block_step<const STRIDE: usize>(v: [f32; BLOCK]) -> [f32; BLOCK] {
     std::array::from_fn(|i| v[i ^ STRIDE] + if i & STRIDE == 0 { v[i] } else { -v[i] })
 }
 
-/// One step: sums and differences of what lies `stride` apart.
+/// One step: sums and differences of numbers `stride` apart.
 #[inline(always)]
 fn butterflies(data: &mut [f32], stride: usize) {
     for pair in data.chunks_exact_mut(2 * stride) {
@@ -212,7 +218,8 @@ fn double_butterflies(data: &mut [f32], stride: usize) {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, DOI 10.1145/2660193.2660195), written out because its bits are part of the file format.
+/// SplitMix64 (Steele, Lea and Flood, DOI 10.1145/2660193.2660195), written out because its bits
+/// are part of the file format.
 pub struct SplitMix64(pub u64);
 
 impl SplitMix64 {
@@ -287,7 +294,8 @@ mod tests {
         }
     }
 
-    /// Whatever the input, its image has no outstanding coordinate and its parts have their share of the length.
+    /// The image of any input has no outstanding coordinate, and its parts have their share of the
+    /// length.
     #[test]
     fn concentrated_vectors_are_spread() {
         for d in [100, 128, 384, 1000, 1536, 4097, 16_000] {
@@ -345,7 +353,7 @@ mod tests {
         }
     }
 
-    /// The file format: this must never change.
+    /// These bits are part of the file format and must never change.
     #[test]
     fn frozen() {
         let mut random = SplitMix64(1_234_567);

@@ -1,20 +1,23 @@
-//! Scalar quantization: vectors as 12 or 10 bits per dimension.
+//! Scalar quantization: vectors in 12 or 10 bits a dimension.
 //!
-//! Every component is one of 4,096 or 1,024 equal steps from the least to the greatest of its vector:
+//! Every component is one of 4,096 or 1,024 equal steps from the least to the greatest of its
+//! vector:
 //!
 //! ```text
 //! value = offset + scale * v        v in 0..=4095 or 0..=1023, error at most scale / 2
 //! ```
 //!
-//! (of a few components `scale`, where a vector is balanced: [`Scalar::balance`])
+//! The error is at most `scale` for the few components that [`Scalar::balance`] moves.
 //!
-//! and, over that, roundings of f32 at the magnitude of the vector. A constant vector has scale 0 and is exact. Components
-//! beyond +-2^126, of which no distance in f32 is finite, are limited to that; components that differ by less than 2^-137 may
-//! become equal.
+//! Roundings of f32 at the magnitude of the vector add to it. A constant vector has scale 0 and is
+//! exact. Components beyond +-2^126, of which no distance in f32 is finite, are limited to that;
+//! components that differ by less than 2^-137 may become equal.
 //!
-//! `scale` has 12 significant bits, or 14 beside the `v` of 10, so its product with `v` is exact and a decoded component is rounded once, whether or not
-//! the machine fuses the multiplication with the addition. So it is the same number everywhere, and the distance kernels
-//! ([`Packed`]) find a decoded vector at distance 0 from its stored form.
+//! `scale` has 12 significant bits with a `v` of 12 bits, 14 with a `v` of 10, so its product with
+//! `v` is exact and a decoded component is rounded once, whether or not the machine fuses the
+//! multiplication with the addition. A decoded component is therefore the same number on every
+//! machine, and the distance kernels ([`Packed`]) find a decoded vector at distance 0 from its
+//! stored form.
 //!
 //! The bytes are those of [`crate::distance::packed`]: 48 or 40 for each 32 dimensions.
 
@@ -22,21 +25,23 @@ pub use crate::distance::packed::{BLOCK, Width};
 use crate::distance::packed::{nudge, pack};
 use crate::distance::{Packed, decode_packed};
 
-/// What turns the bytes of a vector into numbers.
+/// The parameters that turn the bytes of a vector into numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scalar {
-    /// The number that zero stands for: the least component.
+    /// Value of step 0: the least component.
     pub offset: f32,
-    /// What a step stands for.
+    /// Size of a step.
     pub scale: f32,
-    /// The bits of the steps.
+    /// Bits of a step's number.
     pub width: Width,
 }
 
-/// Components of a vector that are moved to balance it: after so few of them hardly anything is left (measured).
+/// The most components of a vector that are moved to balance it: little excess is left after as
+/// many (docs/measurements.md, *Balance*).
 pub const MOST_MOVED: usize = 16;
 
-/// Part of the square of a vector below which it is balanced: a product in f32 is rounded by as much.
+/// The excess, as a part of the vector's square, below which a vector is balanced: the rounding
+/// error of a product in f32.
 const LEAST_EXCESS: f64 = 1e-8;
 
 /// The greatest magnitude, so that the range of a vector and its last step are finite.
@@ -46,16 +51,17 @@ impl Scalar {
     /// Encodes a vector. All results are finite.
     ///
     /// # Panics
-    /// If the length is not a multiple of [`BLOCK`], or `bytes` not [`Width::block_bytes`] for each.
+    /// If the length is not a multiple of [`BLOCK`], or `bytes` not [`Width::block_bytes`] for
+    /// each.
     pub fn encode(vector: &[f32], width: Width, bytes: &mut [u8]) -> Self {
         assert!(vector.len().is_multiple_of(BLOCK) && bytes.len() == vector.len() / BLOCK * width.block_bytes());
         vectorized!(encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar)
     }
 
-    /// Moves at most [`MOST_MOVED`] components of an encoded vector by one step, so that its product with the
-    /// vector is that of the vector with itself: the error of an inner product with a vector near it is
-    /// then in proportion to their distance, and not to their lengths. Errors of components that
-    /// are moved are at most `scale`. `changes` is memory that is reused.
+    /// Balances an encoded vector: moves at most [`MOST_MOVED`] components by one step, so that its
+    /// product with the original vector is the original's with itself. The error of an inner
+    /// product with a near vector is then proportional to their distance instead of their lengths.
+    /// Errors of moved components are at most `scale`. `changes` is scratch memory.
     ///
     /// # Panics
     /// As [`Scalar::encode`].
@@ -63,7 +69,8 @@ impl Scalar {
         if self.scale == 0.0 {
             return;
         }
-        // The stored vector, and then by how much the step to the other side of each component changes the product.
+        // First the stored vector, then the change of the product by each component's step to the
+        // other side of its value.
         changes.clear();
         changes.resize(vector.len(), 0.0);
         self.decode(bytes, changes);
@@ -83,7 +90,7 @@ impl Scalar {
             let wanted = (-excess / scale) as f32;
             let Some(best) = nearest(changes, wanted) else { return };
             let (change, value) = (f64::from(changes[best]), limit(vector[best]));
-            // Moved, or refused at the end of the range: not again.
+            // Each component is tried once: it is moved, or refused at the end of the range.
             changes[best] = f32::NAN;
             let after = excess + change * scale;
             if after.abs() >= excess.abs() {
@@ -124,7 +131,7 @@ fn encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
     }
 }
 
-/// `LOW` as [`crate::distance::packed`] has it.
+/// Encodes a vector; `LOW` is the number of lower bits, as in [`crate::distance::packed`].
 #[inline(always)]
 fn encode_as<const LOW: usize>(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
     let (offset, greatest) = range(vector);
@@ -145,7 +152,7 @@ fn encode_as<const LOW: usize>(vector: &[f32], width: Width, bytes: &mut [u8]) -
     Scalar { offset, scale, width }
 }
 
-/// The place of the number nearest to one, the first of several; none of what is not a number.
+/// Index of the number nearest to `wanted`, the first of equally near ones; NaN is skipped.
 fn nearest(numbers: &[f32], wanted: f32) -> Option<usize> {
     let mut best = (f32::INFINITY, None);
     for (i, number) in numbers.iter().enumerate() {
@@ -157,14 +164,14 @@ fn nearest(numbers: &[f32], wanted: f32) -> Option<usize> {
     best.1
 }
 
-/// The next number, not below this one, whose last `bits` bits, of the 24 significant ones that f32 has, are zeros.
+/// Rounds up to a number with zeros in the last `bits` of the 24 significant bits of f32.
 #[inline(always)]
 fn round_up(value: f32, bits: u32) -> f32 {
     let last = (1 << bits) - 1;
     f32::from_bits((value.to_bits() + last) & !last)
 }
 
-/// Added to a small number, it leaves that number, rounded to nearest, in the low bits.
+/// A number whose sum with a small one has the small one, rounded to nearest, in its low bits.
 const ROUND: f32 = (1 << 23) as f32;
 
 #[inline(always)]
@@ -187,7 +194,7 @@ fn range(vector: &[f32]) -> (f32, f32) {
     }
     let least = least.into_iter().fold(first, f32::min);
     let greatest = greatest.into_iter().fold(first, f32::max);
-    // One zero: which of two the minimum is, is not defined.
+    // Positive zero: the minimum of two zeros may be either.
     (limit(least) + 0.0, limit(greatest))
 }
 
@@ -198,8 +205,8 @@ mod tests {
     use crate::quantize::rotation::Rotation;
     use crate::test_data::phrases;
 
-    /// Encodes, checks the bound of every error, that the vector decoded is at distance 0, and returns the greatest error, in
-    /// units of the scale.
+    /// Encodes a vector, checks the bound of every error and that the decoded vector is at distance
+    /// 0, and returns the greatest error in units of the scale.
     fn error(vector: &[f32], width: Width) -> f64 {
         let d = vector.len();
         let (mut bytes, mut back) = (vec![0xA5; d / BLOCK * width.block_bytes()], vec![f32::NAN; d]);
@@ -242,7 +249,8 @@ mod tests {
         }
     }
 
-    /// The product of a vector with the error of what is stored of it, in units of the scale and the vector's length.
+    /// Product of a vector with the error of its stored form, in units of the scale and the
+    /// vector's length.
     fn excess(vector: &[f32], back: &[f32], scale: f32) -> f64 {
         let pairs = || {
             vector

@@ -1,39 +1,31 @@
-//! The centroid of a coded index: what its vectors have in common, which is subtracted before they are rotated and coded.
+//! The centroid of a coded index: the common offset of its vectors, which is subtracted before they
+//! are rotated and coded.
 //!
-//! Steps of scalars and factors of codes are as fine as the numbers are small, and an offset that all vectors share takes no part in
-//! their distances. A build knows rows to learn it from; an index that begins empty has no centroid.
+//! Subtraction changes no distance, and makes the steps of scalars and the factors of codes finer,
+//! because they are proportional to the numbers (docs/measurements.md, *A centroid where there are
+//! rows to know it from*). A build learns the centroid from its rows; an index that begins empty
+//! has none.
 //!
-//! It is on pages of its own directly after the meta page: `dimensions` f32, little-endian, as many on each page as fit. The meta page
-//! has their hash, so that parameters alone name a space.
+//! The centroid has pages of its own directly after the meta page: `dimensions` f32, little-endian,
+//! as many on each page as fit. The meta page has their hash, so that the parameters alone identify
+//! the mapping from vectors to records.
 
-use super::meta::{META_BLOCK, Parameters};
+use super::format::META_BLOCK;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
+use super::parameters::{CENTROID_NUMBERS_PER_PAGE as PER_PAGE, Parameters};
 use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
-use crate::distance::Metric;
 use crate::error::Result;
 
-/// Numbers on a page.
-const PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
-
-/// A vector is much nearer to the centroid than to the origin if it is so many times as near.
+/// A vector is much nearer to the centroid than to the origin if its distance is smaller by this
+/// factor.
 const NEARER: f64 = 2.0;
 
 /// The first block of a centroid.
 const FIRST: BlockNumber = META_BLOCK + 1;
 
-/// Pages of a centroid of so many dimensions.
-pub fn pages(dimensions: u32) -> BlockNumber {
-    dimensions.div_ceil(PER_PAGE as u32)
-}
-
-/// Whether an index of this kind may have a centroid: its distances do not change when all vectors move alike (under cosine they are those
-/// of L2), and it has codes.
-pub fn is_allowed(parameters: &Parameters) -> bool {
-    parameters.shape.code_bits > 0 && matches!(parameters.metric, Metric::L2 | Metric::Cosine)
-}
-
-/// The centroid of vectors, empty if they have none: it is worth its place only if most are much nearer to it than to the origin.
-/// Of vectors of widely different lengths the short ones would be lost beside it.
+/// The centroid of vectors. Empty unless most of them are much nearer to it than to the origin;
+/// otherwise it gains little, and among vectors of widely different lengths it would dwarf the
+/// short ones.
 pub fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
     let centroid = median(vectors.clone(), dimensions);
     let square = |v: f32, c: f32| (f64::from(v) - f64::from(c)).powi(2);
@@ -47,7 +39,8 @@ pub fn of<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensi
     if 2 * near > vectors.len() { centroid } else { Vec::new() }
 }
 
-/// Of each component the median: a few rows of another magnitude do not move it, and it is one of the numbers, whatever their sum.
+/// Componentwise median. A few rows of another magnitude do not move it, and it cannot overflow,
+/// because it is one of the numbers.
 fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensions: usize) -> Vec<f32> {
     if vectors.len() == 0 {
         return Vec::new();
@@ -63,12 +56,13 @@ fn median<'a>(vectors: impl ExactSizeIterator<Item = &'a [f32]> + Clone, dimensi
         .collect()
 }
 
-/// What the parameters keep of a centroid; never zero, which is for an index without one. Part of the file format: FNV-1a of the bytes.
+/// Hash of a centroid, as the parameters keep it: FNV-1a of the bytes. Never zero, which marks an
+/// index without a centroid. Part of the file format.
 pub fn hash(centroid: &[f32]) -> u64 {
     fnv1a(centroid.iter().flat_map(|value| value.to_le_bytes())).max(1)
 }
 
-/// Writes the pages of a centroid, which come next in a new index.
+/// Adds the pages of a centroid to a new index that has only its meta page.
 pub fn write<S: PageStore>(store: &S, centroid: &[f32]) -> Result<()> {
     for (values, expected) in centroid.chunks(PER_PAGE).zip(FIRST..) {
         let block = store.extend()?;
@@ -122,10 +116,11 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Metric;
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::memory_store::MemoryStore;
-    use crate::storage::meta::Element;
     use crate::storage::page::put_u32;
+    use crate::storage::parameters::{self, Element};
 
     fn parameters(centroid: &[f32]) -> Parameters {
         Parameters {
@@ -159,7 +154,7 @@ mod tests {
         for (dimensions, pages) in [(1, 1), (384, 1), (2038, 1), (2039, 2), (16_000, 8)] {
             let centroid = values(dimensions);
             let store = written(&centroid);
-            assert_eq!(self::pages(dimensions as u32), pages);
+            assert_eq!(parameters::centroid_pages(dimensions as u32), pages);
             assert_eq!(parameters(&centroid).first_node_block(), 1 + pages);
             assert_eq!(store.blocks(), Ok(1 + pages));
             assert_eq!(read(&store, &parameters(&centroid)), Ok(centroid));
@@ -190,7 +185,7 @@ mod tests {
     #[test]
     fn damaged_pages_are_refused() {
         let centroid = values(3000);
-        let parameters = parameters(&centroid);
+        let parameters = self::parameters(&centroid);
         let refuses = |damage: &dyn Fn(&mut Page), block| {
             let store = written(&centroid);
             let damage = |page: &mut Page| {
@@ -202,7 +197,8 @@ mod tests {
             assert!(read(&store, &parameters).is_err_and(|error| expected(&error)));
         };
         for block in [1, 2] {
-            // Every number counts, and every field of the header and the special space that is checked.
+            // Damage to every number, and to every checked field of the header and the special
+            // space.
             for at in (HEADER_SIZE..HEADER_SIZE + 4 * 900).step_by(97) {
                 refuses(&|page| page[at] ^= 0x10, block);
             }
@@ -216,7 +212,7 @@ mod tests {
             refuses(&|page| page::init(page, PageKind::Node, 0), block);
             refuses(&|page| init(page, &[]), block);
         }
-        // Pages of a file that was cut off.
+        // Pages of a file that was truncated.
         let cut = MemoryStore::new(0).unwrap();
         cut.extend().unwrap();
         assert!(read(&cut, &parameters).is_err());
@@ -235,7 +231,7 @@ mod tests {
         assert_eq!(of(&vectors), [100.0, 3.0]);
         assert_eq!(of(&vectors[..1]), [100.0, 3.0]);
         assert_eq!(of(&[[f32::MAX, f32::MIN]; 3]), [f32::MAX, f32::MIN]);
-        // Nothing, around the origin, and of all lengths.
+        // No vectors, vectors around the origin, vectors of all lengths.
         for vectors in [
             &vectors[..0],
             &[[0.0, 0.0]; 5],

@@ -1,71 +1,49 @@
-//! The layout of records: which form vectors and neighbours are stored in, and where each field is.
+//! Layout of records: the stored form of vectors and neighbours, and the offset of each field.
 //!
-//! [`Layout::plan`] chooses for a new index; the choice (encoding and code length) is kept with the index's parameters, so that a
-//! later version may choose otherwise. [`Layout::of`] computes the places of the fields from them. Nothing of it is on the pages
-//! but the stride.
-//!
-//! A search that estimates distances from codes pays for the bytes of a record, and for each visit that a longer code would
-//! have saved. With L bits for d coordinates the variance of an estimate is proportional to 1.56/L - 1/d (`quantize::rabitq`): a code
-//! of every coordinate has about a third of the variance of one of two thirds of them. So short vectors get such codes. Of longer ones, the plan
-//! puts as many on a page as leave [`ENOUGH_BITS`] each, and gives what is then left over to the codes and to TIDs.
+//! [`Layout::of`] computes the offsets from a [`Shape`], which is kept with the index's parameters
+//! ([`super::layout_plan`] chooses it for a new index). Of a layout itself only the stride is on
+//! the pages, so everything in this file is part of the file format, its constants included.
 
 use serde::{Deserialize, Serialize};
 
-use super::meta::{META_BLOCK, Unplaced};
+use super::format::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
 use crate::quantize::rabitq::{self, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
-/// The most components other than zero that a sparse vector has.
+/// The most nonzero components of a sparse vector.
 const MOST_COMPONENTS: usize = 16_000;
 
-/// Records on a page where sparse vectors may have overflow records: most have few hundred components, and fit one.
+/// Records on a page where sparse vectors may have overflow records: most vectors have a few
+/// hundred components and fit one record.
 const SPARSE_SLOTS: usize = 4;
 
-/// TIDs in a level-0 record, where there is room for more than [`FEWEST_TIDS`]: duplicates and versions of a row with an
-/// unchanged vector.
+/// The most TIDs in a level-0 record; [`FEWEST_TIDS`] is the least. Duplicates share a record, and
+/// so do versions of a row with an unchanged vector.
 const TIDS: usize = 10;
 const FEWEST_TIDS: usize = 4;
 
-/// The code length that records leave room for, if the vectors have as many coordinates.
-const ENOUGH_BITS: usize = 256;
-
-/// Codes have a bit for every coordinate where so many records fit a page nevertheless.
-const SLOTS_FOR_WHOLE_CODES: u32 = 3;
-
-/// Where the codes of [`LONG`] vectors would have fewer bits, two bits of every coordinate are worth more in them than in the vector.
-const SCARCE_BITS: u16 = 384;
-
-/// The error of a distance falls with the square root of the dimensions: from here on 10 bits a coordinate decide the order of
-/// neighbours (measured: recall .9998 at 1,536 dimensions, where .997 is the most that they give at 784).
-const LONG: usize = 1024;
-
-/// Below this, a vector rather continues in overflow records.
-const FEWEST_BITS: usize = 128;
-
-/// Coordinates that a short vector is spread to, so that its codes have as many bits.
+/// The fewest coordinates of a rotated vector: the rotation spreads a shorter one to them, so that
+/// its codes have as many bits.
 const FEWEST_COORDINATES: usize = 128;
-
-/// Vectors of up to so many dimensions are stored as they are: they take little room anyway.
-const SHORT: usize = 64;
 
 /// Bytes of a record before its first field of variable size.
 pub(super) const BODY: usize = 16;
 
-/// How a vector is stored.
+/// The stored form of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Encoding {
     /// As f32.
     Float32,
-    /// Rotated, in 12 bits a coordinate (`quantize::scalar`), after an offset and a scale, f32 each.
+    /// Rotated, in 12 bits a coordinate (`quantize::scalar`), after an offset and a scale of f32.
     Scalar12,
-    /// Likewise, in 10 bits.
+    /// As `Scalar12`, in 10 bits.
     Scalar10,
     /// The bytes of a `bit` value.
     Bits,
-    /// The components other than zero ([`super::sparse`]).
+    /// The nonzero components ([`super::sparse`]).
     Sparse,
 }
 
@@ -80,7 +58,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes that a vector can be divided after, beyond its first ones.
+    /// Granularity, in bytes, of a division between record and overflow records, after
+    /// [`Encoding::head`].
     fn unit(self) -> usize {
         match self {
             Encoding::Bits => 1,
@@ -97,7 +76,8 @@ impl Encoding {
         }
     }
 
-    /// Whether vectors are those of floats, whose parts have distances that add up.
+    /// Whether distances can be summed over parts of the vector (float forms; not `bit`,
+    /// `sparsevec`).
     #[inline]
     pub fn is_dense(self) -> bool {
         !matches!(self, Encoding::Bits | Encoding::Sparse)
@@ -109,14 +89,14 @@ impl Encoding {
     }
 }
 
-/// What decides a layout. Its serialised form is part of the file format.
+/// The input of a layout. Its serialised form is part of the file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Dimensions of the vectors.
     pub dimensions: u32,
     /// Links on an upper level, half of those on level 0.
     pub m: u16,
-    /// How vectors are stored.
+    /// The stored form of vectors.
     pub encoding: Encoding,
     /// Bits of a neighbour's code, a multiple of 32; 0 in the plain layout, which has no codes.
     pub code_bits: u16,
@@ -147,10 +127,10 @@ impl Shape {
     }
 }
 
-/// Where the fields of a record are, in bytes from its start.
+/// Offsets of the fields of a record, in bytes from its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// What the layout follows from.
+    /// The layout's input.
     pub shape: Shape,
     /// The first block of records.
     pub first_block: BlockNumber,
@@ -160,13 +140,13 @@ pub struct Layout {
     pub slots: u32,
     /// Bytes of a stored vector, of the longest one if they differ.
     pub vector_len: usize,
-    /// Its bytes in the record itself; the others are in overflow records.
+    /// Bytes of the stored vector in the record itself; the rest is in overflow records.
     pub inline_len: usize,
     /// Overflow records of a node, at most.
     pub overflows: usize,
     /// Bytes of a vector in an overflow record, but for the last one.
     pub overflow_len: usize,
-    /// Links that a record has room for, in the coded layout a multiple of [`LANES`].
+    /// Neighbor slots of a record, in the coded layout a multiple of [`LANES`].
     pub lanes: usize,
     pub(super) links_at: usize,
     pub(super) generations_at: usize,
@@ -184,83 +164,6 @@ pub struct Layout {
 impl Layout {
     /// Bytes of a page that slots can fill.
     const ROOM: usize = SPECIAL - HEADER_SIZE;
-
-    /// Chooses the layout of a new index without codes.
-    ///
-    /// # Errors
-    /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
-    pub fn plain(dimensions: usize, m: usize, encoding: Encoding) -> Result<Layout> {
-        let maximum = encoding.most_dimensions();
-        if dimensions > maximum {
-            return Err(Error::TooManyDimensionsForIndex { maximum });
-        }
-        Layout::of(Shape {
-            dimensions: dimensions as u32,
-            m: m as u16,
-            encoding,
-            code_bits: 0,
-        })
-    }
-
-    /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
-    ///
-    /// # Errors
-    /// As [`Layout::plain`].
-    pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
-        let plain = Layout::plain(dimensions, m, Encoding::Float32)?;
-        if !coded {
-            return Ok(plain);
-        }
-        let shape = |encoding, code_bits: usize| Shape {
-            dimensions: dimensions as u32,
-            m: m as u16,
-            encoding,
-            code_bits: code_bits as u16,
-        };
-        if dimensions <= SHORT {
-            return Layout::with_codes(shape(Encoding::Float32, 0));
-        }
-        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0))?;
-        if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
-            return Ok(twelve);
-        }
-        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
-        let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
-        let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
-        Ok(if is_as_small && gains { ten } else { twelve })
-    }
-
-    /// Chooses the code length of a coded layout.
-    fn with_codes(shape: Shape) -> Result<Layout> {
-        let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
-        let with = |bits: usize| {
-            Layout::of(Shape {
-                code_bits: bits as u16,
-                ..shape
-            })
-        };
-        // Codes of every coordinate err least for their length: the coordinates that a shorter one leaves out err most.
-        if let Ok(whole) = with(coordinates)
-            && whole.slots >= SLOTS_FOR_WHOLE_CODES
-        {
-            return Ok(whole);
-        }
-        // Many links of long vectors leave less room: shorter codes then, and only then overflow records.
-        let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
-        let without_overflows =
-            lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
-        let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
-        let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
-        // Longer codes for the same number of records on a page, and of overflow records.
-        let mut best = with(bits)?;
-        for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
-            match with(longer) {
-                Ok(longer) if (longer.slots, longer.overflows) == (best.slots, best.overflows) => best = longer,
-                _ => break,
-            }
-        }
-        Ok(best)
-    }
 
     /// The layout of a shape, in an index without a centroid (see `Parameters::layout`).
     ///
@@ -284,7 +187,7 @@ impl Layout {
         let vector_len = shape.vector_len();
         let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
         let beside = vector_at + of_lanes(2) + fewest_tids;
-        // Of slots of a record with overflow records.
+        // Slots of a page, and the most bytes of a slot, where there are overflow records.
         let (per_page, most) = match encoding {
             Encoding::Sparse => (SPARSE_SLOTS, Self::ROOM / SPARSE_SLOTS / 8 * 8),
             _ => (1, Self::ROOM),
@@ -305,7 +208,8 @@ impl Layout {
         let room = Self::ROOM / slots / 8 * 8;
         let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
         let lengths_at = tids_at + tids * HeapTid::SIZE;
-        // An overflow record takes as much as there is.
+        // With overflow records the stride is the slot's whole share of the page, so that they hold
+        // more.
         let stride = if overflows > 0 {
             room
         } else {
@@ -340,8 +244,9 @@ impl Layout {
         stride.saturating_sub(BODY) / encoding.unit() * encoding.unit()
     }
 
-    /// Divides a vector that does not fit a slot of `most` bytes between the record, which has `taken` bytes beside it, and as few overflow records as
-    /// possible. If vectors differ in length, the record has as much as it can.
+    /// Divides a vector that does not fit a slot of `most` bytes between the record, whose other
+    /// fields have `taken` bytes, and as few overflow records as possible. If vectors differ in
+    /// length, the record's part is as long as possible.
     fn spill(taken: usize, vector_len: usize, encoding: Encoding, most: usize) -> Result<(usize, usize)> {
         let overflow = Self::overflow_len(most / 8 * 8, encoding);
         let (head, unit) = (encoding.head(), encoding.unit());
@@ -376,7 +281,8 @@ impl Layout {
         }
     }
 
-    /// Of so many nodes of a level one is on the next: as many as an upper record has links, which is what a step down chooses from.
+    /// Number of nodes of a level for each node of the next level: the link capacity of an upper
+    /// record, because a step down chooses among as many.
     #[inline]
     pub fn level_ratio(&self) -> usize {
         self.link_capacity(1)
@@ -406,10 +312,10 @@ impl Layout {
         node.0 % self.slots
     }
 
-    /// The record in a slot of a block.
+    /// Address of a slot of a block.
     ///
     /// # Errors
-    /// [`Error::IndexFull`] when references of 32 bits cannot name it.
+    /// [`Error::IndexFull`] when a reference of 32 bits cannot name the slot.
     pub fn node(&self, block: BlockNumber, slot: u32) -> Result<NodeRef> {
         let node = u64::from(block) * u64::from(self.slots) + u64::from(slot);
         match u32::try_from(node) {
@@ -418,13 +324,13 @@ impl Layout {
         }
     }
 
-    /// Where a slot starts on its page.
+    /// Offset of a slot on its page.
     #[inline]
     pub fn offset(&self, slot: u32) -> usize {
         HEADER_SIZE + slot as usize * self.stride
     }
 
-    /// Where the codes of a block of lanes are in a record.
+    /// Place of the codes of a block of lanes in a record.
     #[inline]
     pub(super) fn codes_of(&self, block: usize) -> std::ops::Range<usize> {
         let len = rabitq::codes_len(usize::from(self.shape.code_bits));
@@ -437,7 +343,7 @@ impl Layout {
         self.tids_at + HeapTid::SIZE
     }
 
-    /// Bytes of a stored vector, from those in the record.
+    /// Length of a stored vector, from the part in its record.
     #[inline]
     pub fn stored_len(&self, start: &[u8]) -> usize {
         if self.shape.encoding == Encoding::Sparse {
@@ -448,7 +354,7 @@ impl Layout {
         }
     }
 
-    /// Overflow records of a node, from what its record has of its vector.
+    /// Number of a node's overflow records, from the part of its vector in the record.
     #[inline]
     pub fn overflow_count(&self, start: &[u8]) -> usize {
         if self.shape.encoding == Encoding::Sparse {
@@ -458,7 +364,7 @@ impl Layout {
         }
     }
 
-    /// The bytes of a stored vector of this length that its overflow record `i` holds.
+    /// Range of a stored vector of this length that overflow record `i` holds.
     pub fn overflow_range(&self, i: usize, stored_len: usize) -> std::ops::Range<usize> {
         let start = self.inline_len + i * self.overflow_len;
         start..(start + self.overflow_len).min(stored_len)

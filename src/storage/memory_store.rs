@@ -1,7 +1,8 @@
 //! The page store of the build: page images in memory, each under its own lock.
 //!
-//! A page goes to the relation byte for byte as it stands here. The number of pages is bounded when the store is made; the build
-//! looks at [`MemoryStore::is_full`] before each insert and goes on elsewhere.
+//! A page is later written to the relation byte for byte. The number of pages is bounded when the
+//! store is made: the build checks [`MemoryStore::is_full`] before each insert, and continues in
+//! the relation once it is true.
 
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -16,37 +17,39 @@ use super::{BlockNumber, corrupted};
 use crate::error::{Error, Result};
 use crate::fallible::{self, Room};
 
-/// Pages that one insert may add: a record on every level, a few overflow records, an extension.
+/// The most pages that one insert may add: a record on every level, a few overflow records, an
+/// extension.
 const HEADROOM: usize = 48;
 
-/// Pages that are allocated together: enough for huge pages of the processor, so that a random read rarely misses its TLB.
+/// Pages that are allocated together: enough for huge pages of the processor, so that random reads
+/// rarely miss the TLB.
 const SEGMENT: usize = 1024;
 
 type Segment = Box<[RwLock<Page>]>;
 
-/// What blocks beyond the end read as.
+/// The page that blocks beyond the end read as.
 static NEW: RwLock<Page> = RwLock::new(page::NEW);
 
 /// Page images in memory.
 pub struct MemoryStore {
     segments: Box<[OnceLock<Segment>]>,
-    /// Pages that there may be.
+    /// The most pages.
     capacity: usize,
     len: AtomicU32,
     extending: Mutex<()>,
-    /// Pages with free slots, for an index that is changed where it was built.
+    /// Pages with free slots, for an index that is changed in memory.
     free: Mutex<Vec<BlockNumber>>,
     interrupts: Option<Interrupts>,
 }
 
-/// Ends the work of a thread that is told to stop; the other threads of a build leave that to it.
+/// The check for interrupts and the only thread that runs it: the other threads of a build do not.
 #[derive(Clone, Copy)]
 struct Interrupts {
     thread: usize,
     check: fn(),
 }
 
-/// The thread: an address that no other has while it runs, at the price of a load.
+/// Identifies the calling thread by an address that no other running thread has; costs one load.
 #[inline]
 fn this_thread() -> usize {
     thread_local! {
@@ -73,7 +76,7 @@ impl MemoryStore {
         })
     }
 
-    /// The same, where `check` looks for an interrupt: on the thread that calls this, and on no other.
+    /// The same store with a check for interrupts, which runs only on the thread that calls this.
     pub fn with_interrupts(self, check: fn()) -> MemoryStore {
         let thread = this_thread();
         MemoryStore {
@@ -87,7 +90,7 @@ impl MemoryStore {
         self.len.load(Ordering::Acquire)
     }
 
-    /// Whether the next insert might not fit, with those under way adding `waiting` pages.
+    /// Whether the next insert might not fit, if inserts under way add `waiting` pages.
     pub fn is_full(&self, waiting: usize) -> bool {
         self.pages() as usize + HEADROOM + waiting > self.capacity
     }
@@ -120,7 +123,7 @@ impl MemoryStore {
     }
 }
 
-/// Asks the system to back memory with huge pages where it can: a hint, whose failure does not matter.
+/// Advises the system to back memory with huge pages; a failure does not matter.
 fn huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     #[cfg(target_os = "linux")]
     {
@@ -128,7 +131,7 @@ fn huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
         let start = memory.as_mut_ptr().addr().next_multiple_of(SMALL_PAGE);
         let end = memory.as_mut_ptr_range().end.addr() / SMALL_PAGE * SMALL_PAGE;
         if start < end {
-            // SAFETY: the range is part of `memory`, and the advice changes nothing that a program can see.
+            // SAFETY: the range is part of `memory`, and the advice has no visible effect.
             unsafe {
                 libc::madvise(
                     std::ptr::without_provenance_mut(start),
@@ -162,7 +165,7 @@ impl PageStore for MemoryStore {
 
     #[inline]
     fn hint(&self, pin: &&RwLock<Page>, offset: usize, len: usize) {
-        // The lock is left alone: only the address is needed.
+        // The lock is not taken: only the address is needed.
         prefetch(pin.data_ptr().cast_const().cast(), offset, len);
     }
 

@@ -1,26 +1,26 @@
-//! The meta page, block 0: what the index is, and where a search enters it.
+//! The meta page, block 0: parameters, entry point, result of the last VACUUM, chains of rows
+//! without a place in the graph.
 //!
-//! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry record (u32), 36 its
-//! generation (u8), 37 its level (u8), 38 the first generation of new pages' slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44
-//! the file that the index was built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian integers), and their checksum (u32), 256 what the last
-//! VACUUM did ([`Compaction`], likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32 each).
-//! The file and the parameters never change.
+//! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry
+//! record (u32), 36 its generation (u8), 37 its level (u8), 38 the first generation of new pages'
+//! slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44 the file that the index was
+//! built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian
+//! integers), and their checksum (u32), 256 the result of the last VACUUM ([`Compaction`],
+//! likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32
+//! each). The file and the parameters never change.
 //!
-//! A link into pages that VACUUM cut off may be left somewhere. Slots of pages that are added later begin with a generation that no slot of those pages
-//! had while it was in use, so that the link stays stale.
+//! Slots of pages that are added after VACUUM cut pages off begin with a generation that no slot of
+//! the cut pages had while it was in use, so that a remaining link into a cut page stays stale.
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Encoding, Shape};
-use super::page::{self, FORMAT_VERSION, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
-use super::record::MAX_LEVEL;
-use super::{BlockNumber, Layout, Link, NodeRef, centroid, corrupted, fnv1a};
-use crate::distance::Metric;
+use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
+use super::layout::Shape;
+use super::page::{self, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
+use super::parameters::Parameters;
+use super::{Layout, Link, NodeRef, corrupted, fnv1a};
 use crate::error::Result;
 use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
-
-/// The block of the meta page.
-pub const META_BLOCK: u32 = 0;
 
 const MAGIC: u32 = 0x5850_4C41; // "ALPX"
 const VERSION_AT: usize = HEADER_SIZE + 4;
@@ -31,81 +31,7 @@ const FIRST_GENERATION_AT: usize = HEADER_SIZE + 14;
 const PARAMETERS_AT: usize = HEADER_SIZE + 24;
 const COMPACTION_AT: usize = 256;
 
-/// The type of the indexed values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Element {
-    /// `vector`: f32.
-    Vector,
-    /// `halfvec`: numbers of 16 bits, which become f32.
-    Halfvec,
-    /// `bit`.
-    Bit,
-    /// `sparsevec`.
-    Sparsevec,
-}
-
-/// What is fixed when the index is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameters {
-    /// Dimensions, links, and the form of vectors and codes.
-    pub shape: Shape,
-    /// Type of the values.
-    pub element: Element,
-    /// The distance.
-    pub metric: Metric,
-    /// Width of the search for a new node's neighbours.
-    pub ef_construction: u16,
-    /// Seed of the levels and of the rotation.
-    pub seed: u64,
-    /// The hash of the centroid ([`centroid::hash`]), which is on the pages after this one; 0 if there is none.
-    pub centroid: u64,
-}
-
-impl Element {
-    /// The name of the type.
-    pub fn type_name(self) -> &'static str {
-        match self {
-            Element::Vector => "vector",
-            Element::Halfvec => "halfvec",
-            Element::Bit => "bit",
-            Element::Sparsevec => "sparsevec",
-        }
-    }
-
-    /// Whether values of this type are stored in this encoding, and have this distance.
-    fn allows(self, encoding: Encoding, metric: Metric) -> bool {
-        let is_of_bits = matches!(metric, Metric::Hamming | Metric::Jaccard);
-        match self {
-            Element::Vector | Element::Halfvec => encoding.is_dense() && !is_of_bits,
-            Element::Bit => encoding == Encoding::Bits && is_of_bits,
-            Element::Sparsevec => encoding == Encoding::Sparse && !is_of_bits,
-        }
-    }
-}
-
-impl Parameters {
-    /// The first block that may hold records.
-    pub fn first_node_block(&self) -> BlockNumber {
-        let centroid = match self.centroid {
-            0 => 0,
-            _ => centroid::pages(self.shape.dimensions),
-        };
-        META_BLOCK + 1 + centroid
-    }
-
-    /// Where things are in the records of the index, and where these begin.
-    ///
-    /// # Errors
-    /// As [`Layout::of`].
-    pub fn layout(&self) -> Result<Layout> {
-        Ok(Layout {
-            first_block: self.first_node_block(),
-            ..Layout::of(self.shape)?
-        })
-    }
-}
-
-/// Where a search starts: a record on the highest level.
+/// Start of a search: a record on the highest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryPoint {
     /// The record.
@@ -114,80 +40,54 @@ pub struct EntryPoint {
     pub level: u8,
 }
 
-/// What the last VACUUM that removed anything did. Zero before the first one.
+/// Result of the last VACUUM that removed anything; zero before the first one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compaction {
-    /// When it ended, in microseconds since 2000-01-01 (PostgreSQL's `TimestampTz`).
+    /// Time of its end, in microseconds since 2000-01-01 (PostgreSQL's `TimestampTz`).
     pub finished: i64,
     /// Nodes that had no row left.
     pub nodes_removed: u64,
-    /// Links to them that others had, and lost or replaced.
+    /// Links of other nodes to them, which were dropped or replaced.
     pub links_repaired: u64,
     /// Slots that became free.
     pub slots_freed: u64,
     /// Pages cut off from the end of the file.
     pub pages_truncated: u64,
-    /// How long it took, in microseconds.
+    /// Its duration, in microseconds.
     pub duration: u64,
 }
 
 /// Bytes of a [`Compaction`] on the page.
 const COMPACTION_LEN: usize = 6 * 8;
 
-/// Why a row has no place in the graph. Rows of a kind are kept in a chain of TID extensions that
-/// the meta page leads to. In the order in which an ascending sort has their distances.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unplaced {
-    /// Its vector has no direction, which the distance goes by: every distance is NaN.
-    Zero,
-    /// It has no vector: every distance is NULL.
-    Null,
-}
-
 const UNPLACED_AT: usize = COMPACTION_AT + COMPACTION_LEN;
 const CONTENTS_END: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
 
-impl Unplaced {
-    /// Both kinds.
-    pub const ALL: [Unplaced; 2] = [Unplaced::Zero, Unplaced::Null];
-
-    /// The least of the references that name chains instead of records.
-    pub const FIRST_OWNER: NodeRef = NodeRef(u32::MAX - Unplaced::ALL.len() as u32);
-
-    /// The owner that the chain's extensions name.
-    pub fn owner(self) -> NodeRef {
-        NodeRef(Unplaced::FIRST_OWNER.0 + self as u32)
-    }
-
-    /// The chain that an owner of extensions names, if it is none of the nodes.
-    pub fn of_owner(owner: NodeRef) -> Option<Unplaced> {
-        Unplaced::ALL.into_iter().find(|kind| kind.owner() == owner)
-    }
-
-    fn at(self) -> usize {
-        UNPLACED_AT + self as usize * size_of::<u32>()
-    }
+/// Offset of the reference to the first extension of a kind's chain.
+fn unplaced_at(kind: Unplaced) -> usize {
+    UNPLACED_AT + kind as usize * size_of::<u32>()
 }
 
-/// Reads where the chain of a kind begins; [`NodeRef::NONE`] if there is no such row.
+/// First extension of a kind's chain; [`NodeRef::NONE`] if there is no such row.
 pub fn read_unplaced(page: &Page, kind: Unplaced) -> Result<NodeRef> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
-    Ok(NodeRef(get_u32(page, kind.at())))
+    Ok(NodeRef(get_u32(page, unplaced_at(kind))))
 }
 
-/// Changes where the chain of a kind begins.
+/// Sets the first extension of a kind's chain.
 pub fn set_unplaced(page: &mut Page, kind: Unplaced, first: NodeRef) {
-    put_u32(page, kind.at(), first.0);
+    put_u32(page, unplaced_at(kind), first.0);
 }
 
 /// The decoded meta page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
-    /// What the index is.
+    /// Parameters of the index.
     pub parameters: Parameters,
-    /// The file that the index was built in: two builds of an index have different ones, also when it was copied to another file since.
+    /// The file that the index was built in. Two builds of an index have different ones, and a copy
+    /// of the index in another file keeps the number.
     pub file: u32,
-    /// Where a search enters; nowhere while the index is empty.
+    /// Start of searches; none while the index is empty.
     pub entry: Option<EntryPoint>,
 }
 
@@ -218,12 +118,13 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     Ok(())
 }
 
-/// What follows the parameters: they decide how every byte of the index is read, and a damaged one may make sense.
+/// Checksum that follows the parameters. They decide how every byte of the index is read, and
+/// damaged ones may still be in range.
 fn checksum(parameters: &[u8]) -> u32 {
     fnv1a(parameters.iter().copied()) as u32
 }
 
-/// Says what the last VACUUM did.
+/// Stores the result of the last VACUUM.
 pub fn set_compaction(page: &mut Page, compaction: &Compaction) -> Result<()> {
     let bytes = &mut page[COMPACTION_AT..COMPACTION_AT + COMPACTION_LEN];
     match bincode::serde::encode_into_slice(compaction, bytes, encoding()) {
@@ -232,7 +133,7 @@ pub fn set_compaction(page: &mut Page, compaction: &Compaction) -> Result<()> {
     }
 }
 
-/// Reads what the last VACUUM did.
+/// Reads the result of the last VACUUM.
 pub fn read_compaction(page: &Page) -> Result<Compaction> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     let bytes = &page[COMPACTION_AT..COMPACTION_AT + COMPACTION_LEN];
@@ -242,23 +143,23 @@ pub fn read_compaction(page: &Page) -> Result<Compaction> {
     }
 }
 
-/// The generation that slots of new pages begin with.
+/// First generation of the slots of new pages.
 pub fn read_first_generation(page: &Page) -> Result<u8> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     Ok(page[FIRST_GENERATION_AT])
 }
 
-/// Sets the generation that slots of new pages begin with.
+/// Sets the first generation of the slots of new pages.
 pub fn set_first_generation(page: &mut Page, generation: u8) {
     page[FIRST_GENERATION_AT] = generation;
 }
 
-/// Says which file (PostgreSQL's `relfilenode`) the index is built in.
+/// Stores the file (PostgreSQL's `relfilenode`) that the index is built in.
 pub fn set_file(page: &mut Page, file: u32) {
     put_u32(page, FILE_AT, file);
 }
 
-/// Reads the file that the index was built in alone.
+/// Reads only the file that the index was built in.
 pub fn read_file(page: &Page) -> Result<u32> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     Ok(get_u32(page, FILE_AT))
@@ -302,7 +203,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || !parameters.element.allows(encoding, parameters.metric)
         || (coded && !encoding.is_dense())
         || (!coded && encoding.width().is_some())
-        || (parameters.centroid != 0 && !centroid::is_allowed(&parameters))
+        || (parameters.centroid != 0 && !parameters.allow_centroid())
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
         || Layout::of(parameters.shape).is_err()
@@ -316,7 +217,7 @@ pub fn read(page: &Page) -> Result<Meta> {
     })
 }
 
-/// Reads the entry point alone.
+/// Reads only the entry point.
 pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
     page::check(page, META_BLOCK, PageKind::Meta, 0)?;
     if page[ENTRY_AT + 5] > MAX_LEVEL {
@@ -335,7 +236,10 @@ pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Metric;
+    use crate::storage::layout::Encoding;
     use crate::storage::page::PAGE_SIZE;
+    use crate::storage::parameters::Element;
 
     const PARAMETERS: Parameters = Parameters {
         shape: Shape {
@@ -450,7 +354,7 @@ mod tests {
         assert_eq!(Unplaced::of_owner(NodeRef(0)), None);
     }
 
-    /// Makes the checksum that of the parameters as they are.
+    /// Replaces the checksum by that of the parameters as they stand.
     fn seal(page: &mut Page) {
         let end = PARAMETERS_AT + get_u32(page, LENGTH_AT) as usize;
         let checksum = checksum(&page[PARAMETERS_AT..end]);

@@ -1,27 +1,37 @@
 //! The index file: pages, records, and the store that holds them.
 //!
-//! An index relation is a key-value store. The key is a [`NodeRef`], the value a record of fixed stride, and the backend is
-//! anything that implements [`PageStore`]: PostgreSQL's shared buffers ([`buffers`]) or plain memory ([`memory`], for the build).
-//! Both hold the same bytes: a page image built in memory is written to the relation as it is. `docs/design.md` of the project
-//! has the format byte by byte.
+//! An index relation is a key-value store. The key is a [`NodeRef`], the value a record of fixed
+//! stride, and the backend any implementation of [`PageStore`]: PostgreSQL's shared buffers
+//! ([`buffer_store`]) or plain memory ([`memory_store`], for the build). Both hold the same bytes:
+//! a page image built in memory is written to the relation as it is. `docs/design.md` of the
+//! project has the format byte by byte.
+//!
+//! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
+//! [`meta`] and [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores.
+//! [`format`] has the numbers that all of them share.
 //!
 //! Invariants:
-//! - every byte read from a page is checked before it is used; what makes no sense is [`Error::Corrupted`], never a read out of
-//!   bounds;
-//! - everything that must survive lies below `pd_lower` or in the special space, so that full-page images may drop the hole;
-//! - a slot's generation changes whenever the slot is freed, and every link names the generation that it means, so that a link
-//!   to a reused slot is recognised as stale;
-//! - code that locks two pages locks the lower block first; nobody waits for the meta page while holding another one.
+//! - every byte read from a page is checked before it is used; damage is [`Error::Corrupted`],
+//!   never a read out of bounds;
+//! - all lasting contents lie below `pd_lower` or in the special space, so that full-page images
+//!   may drop the hole;
+//! - a slot's generation changes whenever the slot is freed, and every link names the generation
+//!   that it means, so that a link to a reused slot is recognised as stale;
+//! - code that locks two pages locks the lower block first; no code waits for the meta page while
+//!   it holds another one.
 //!
-//! Only [`buffers`] knows PostgreSQL.
+//! Only [`buffer_store`] knows PostgreSQL.
 
 pub mod buffer_store;
 pub mod centroid;
+pub mod format;
 pub mod layout;
+mod layout_plan;
 pub mod memory_store;
 pub mod meta;
 pub mod node_page;
 pub mod page;
+pub mod parameters;
 mod prefetch;
 pub mod record;
 pub mod sparse;
@@ -29,7 +39,7 @@ pub mod store;
 
 use crate::error::{Error, Result};
 
-/// FNV-1a, which is part of the file format.
+/// The FNV-1a hash, which is part of the file format.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
@@ -39,7 +49,8 @@ fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
 /// A block number of the index relation, as PostgreSQL's `BlockNumber`.
 pub type BlockNumber = u32;
 
-/// The address of a record: `block * slots per page + slot`. Block 0 is the meta page, so no record has address 0.
+/// Address of a record: `block * slots per page + slot`. No record has address 0, because block 0
+/// is the meta page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeRef(pub u32);
 
@@ -53,7 +64,8 @@ impl NodeRef {
     }
 }
 
-/// A reference to a record together with the generation of its slot: stale once the slot has been freed.
+/// A reference to a record together with the generation of its slot: stale once the slot has been
+/// freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The record.
@@ -62,7 +74,8 @@ pub struct Link {
     pub generation: u8,
 }
 
-/// A heap tuple identifier: block and offset number, stored as PostgreSQL's `ItemPointerData` (three u16).
+/// A heap tuple identifier: block and offset number, stored as PostgreSQL's `ItemPointerData`
+/// (three u16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeapTid {
     /// Heap block.
@@ -92,7 +105,7 @@ impl HeapTid {
     }
 }
 
-/// Shorthand for a page that makes no sense.
+/// Shorthand for the error of a damaged page.
 pub(crate) fn corrupted<T>(block: BlockNumber, reason: &'static str) -> Result<T> {
     Err(Error::corrupted(block, reason))
 }

@@ -1,13 +1,15 @@
-//! Node pages: slots of the index's stride, filled from the first one on; the used ones are those below `pd_lower`.
+//! Node pages: slots of the index's stride, used from the first one on. Used slots lie below
+//! `pd_lower`.
 //!
-//! A slot that was never used, on whatever page, reads as a free one: links may lead to blocks that VACUUM cut off and that were added again.
+//! A slot that was never used reads as a free one, on a page of any kind, because links may lead to
+//! blocks that VACUUM cut off and that were added again.
 
 use super::page::{self, HEADER_SIZE, Page, PageKind};
 use super::record::{Record, RecordMut, State};
 use super::{BlockNumber, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
 
-/// A node page: its used slots are those below `pd_lower`.
+/// Read view of a node page.
 pub struct NodePage<'a> {
     page: &'a Page,
     block: BlockNumber,
@@ -30,7 +32,7 @@ impl<'a> NodePage<'a> {
     #[inline]
     pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
         let page = match page::is_new(page) {
-            true => &page::NEW, // Whatever else it holds.
+            true => &page::NEW, // Its other bytes do not matter.
             false => {
                 used_slots(page, block, layout)?;
                 page
@@ -39,8 +41,8 @@ impl<'a> NodePage<'a> {
         Ok(NodePage { page, block, layout })
     }
 
-    /// Reads a page that a reference leads to, with no look at its special space: that is another cache line, and whatever is there
-    /// instead of a record is judged as one.
+    /// Reads a page that a reference leads to, without a look at its special space, which is
+    /// another cache line. Other contents than records are checked as records are.
     #[inline]
     pub fn visited(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
         if block < layout.first_block {
@@ -54,7 +56,7 @@ impl<'a> NodePage<'a> {
         Ok(NodePage { page, block, layout })
     }
 
-    /// Slots in use or freed; those from here to the layout's `slots` were never used.
+    /// Slots in use or freed; later ones, up to the layout's `slots`, were never used.
     pub fn len(&self) -> u32 {
         (page::lower(self.page).saturating_sub(HEADER_SIZE) / self.layout.stride) as u32
     }
@@ -87,13 +89,14 @@ impl<'a> NodePage<'a> {
         Record::new(bytes, self.block, self.layout, page::lsn(self.page))
     }
 
-    /// All records with their addresses, free slots included.
+    /// All records with their addresses, including free slots.
     pub fn records(&self) -> impl Iterator<Item = Result<(NodeRef, Record<'a>)>> + '_ {
         (0..self.len()).map(|slot| Ok((self.layout.node(self.block, slot)?, self.record(slot)?)))
     }
 }
 
-/// Makes an empty node page of one that was never initialised; its slots begin with a generation.
+/// Makes an empty node page of a page that was never initialised; `first_generation` is that of its
+/// slots.
 pub fn init(page: &mut Page, layout: &Layout, first_generation: u8) {
     page::init(page, PageKind::Node, layout.stride);
     page::set_first_generation(page, first_generation);
@@ -127,7 +130,7 @@ impl<'a> NodePageMut<'a> {
         page::lsn(self.page)
     }
 
-    /// A slot that is free, or was never used, if there is one.
+    /// A slot that is free or was never used, if there is one.
     pub fn free_slot(&self) -> Result<Option<u32>> {
         let view = self.view();
         for slot in 0..view.len() {
@@ -138,7 +141,8 @@ impl<'a> NodePageMut<'a> {
         Ok((view.len() < self.layout.slots).then_some(view.len()))
     }
 
-    /// Puts an empty record of a state and level into a free slot: `owner` is itself unless given.
+    /// Puts an empty record of a state and level into a free slot. `owner` [`NodeRef::NONE`] means
+    /// the record itself.
     ///
     /// Returns the link to it.
     pub fn occupy(&mut self, slot: u32, state: State, level: u8, owner: NodeRef, below: NodeRef) -> Result<Link> {

@@ -1,11 +1,14 @@
 //! The page as PostgreSQL lays it out: header, contents up to `pd_lower`, special space.
 //!
-//! The 24 bytes of `PageHeaderData` (PostgreSQL's `bufpage.h`) are written here as `PageInit` does, so that a page can be made
-//! without a server. The special space is 16 bytes: kind (u16), format version (u16), record stride (u32), first generation of the
-//! slots (u8), zero (5 bytes), page identifier (u16, last on the page as for PostgreSQL's own access methods).
+//! The 24 bytes of `PageHeaderData` (PostgreSQL's `bufpage.h`) are written here as `PageInit` does,
+//! so that a page can be made without a server. The special space is 16 bytes: kind (u16), format
+//! version (u16), record stride (u32), first generation of the slots (u8), zero (5 bytes), page
+//! identifier (u16, last on the page as for PostgreSQL's own access methods).
 //!
-//! A block beyond the end of the file reads as a page that was never initialised: VACUUM may have cut it off, and a link may still lead there.
+//! A block beyond the end of the file reads as a page that was never initialised, because links may
+//! still lead to pages that VACUUM cut off.
 
+use super::format::FORMAT_VERSION;
 use super::{BlockNumber, corrupted};
 use crate::error::Result;
 
@@ -15,10 +18,8 @@ pub const PAGE_SIZE: usize = 8192;
 pub const HEADER_SIZE: usize = 24;
 /// Bytes of the special space at the end of a page.
 pub const SPECIAL_SIZE: usize = 16;
-/// Where the special space starts and the contents end.
+/// Offset of the special space: the contents end there at the latest.
 pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
-/// The version of the format on all pages.
-pub const FORMAT_VERSION: u16 = 6;
 
 const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;
@@ -35,7 +36,7 @@ pub type Page = [u8; PAGE_SIZE];
 /// A page that was never initialised.
 pub static NEW: Page = [0; PAGE_SIZE];
 
-/// What a page holds.
+/// The kind of a page's contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum PageKind {
@@ -71,7 +72,7 @@ pub fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_ne_bytes());
 }
 
-/// Makes an empty page of a kind; `stride` is that of its records (0 on a page without any).
+/// Makes an empty page of a kind; `stride` is the records' (0 on a page without records).
 pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
     page.fill(0);
     put_u16(page, PD_LOWER, HEADER_SIZE as u16);
@@ -84,35 +85,37 @@ pub fn init(page: &mut Page, kind: PageKind, stride: usize) {
     put_u16(page, SPECIAL + 14, PAGE_ID);
 }
 
-/// Whether the page was never initialised: it is being added, or the server stopped before it was written, or it is beyond the end.
+/// Whether the page was never initialised: another backend is adding it, the server stopped before
+/// it was written, or the block is beyond the end.
 #[inline]
 pub fn is_new(page: &Page) -> bool {
     get_u16(page, PD_UPPER) == 0
 }
 
-/// The generation that slots of the page have when they are first used.
+/// Generation of the page's slots at their first use.
 pub fn first_generation(page: &Page) -> u8 {
     page[SPECIAL + 8]
 }
 
-/// Sets the generation that slots have when they are first used.
+/// Sets the generation of the page's slots at their first use.
 pub fn set_first_generation(page: &mut Page, generation: u8) {
     page[SPECIAL + 8] = generation;
 }
 
-/// The position in WAL of the last change: as long as it is the same, so is the page. Not so where changes are not logged.
+/// Position in WAL of the last change. An equal position means an unchanged page, except where
+/// changes are not logged.
 #[inline]
 pub fn lsn(page: &Page) -> u64 {
     u64::from(get_u32(page, PD_LSN)) << 32 | u64::from(get_u32(page, PD_LSN + 4))
 }
 
-/// Where the contents end.
+/// End of the contents.
 #[inline]
 pub fn lower(page: &Page) -> usize {
     usize::from(get_u16(page, PD_LOWER))
 }
 
-/// Sets where the contents end.
+/// Sets the end of the contents.
 pub fn set_lower(page: &mut Page, lower: usize) {
     put_u16(page, PD_LOWER, lower as u16);
 }

@@ -1,12 +1,14 @@
-//! A hint to the processor that memory is read soon.
+//! Prefetch: a hint to the processor that memory is read soon.
 //!
-//! It goes past the first-level cache: a record is some forty lines, and the few places where that cache waits for lines are then
-//! left to what is read now (measured: a visit takes a fifth less time than with hints to the first level).
+//! The hint bypasses the first-level cache. A record is some forty lines, and the few line fill
+//! buffers of that cache stay free for current reads (docs/measurements.md, *What bounds the
+//! speed*).
 
-/// Bytes of a cache line on the processors that matter.
+/// Bytes of a cache line on current x86-64 and aarch64 processors.
 const LINE: usize = 64;
 
-/// Hints that `len` bytes at `base + offset` are read soon. Nothing is read: any address is allowed.
+/// Hints that `len` bytes at `base + offset` are read soon. Any address is allowed, because nothing
+/// is read.
 #[inline]
 pub fn prefetch(base: *const u8, offset: usize, len: usize) {
     for at in (offset..offset + len).step_by(LINE) {

@@ -1,4 +1,4 @@
-//! Records: what a slot of a node page holds, read and written through typed views.
+//! Records: the contents of a slot of a node page, read and written through typed views.
 //!
 //! | at | size | field |
 //! |---|---|---|
@@ -10,7 +10,7 @@
 //! | 6 | 1 | overflow record: generation of its owner |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | owner: the node's level-0 record (itself on level 0) |
-//! | 12 | 4 | below: the node's record one level down; on level 0 and in an extension the next TID extension, or NONE |
+//! | 12 | 4 | below: record one level down; on level 0, in extensions: next TID extension or NONE |
 //! | 16 | 4 n | linked records, n lanes |
 //! | .. | n | their generations |
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
@@ -21,22 +21,22 @@
 //! | .. | 6 k | heap TIDs (level 0 only) |
 //! | .. | 2 n | coded: the lengths of the lanes' codes, bfloat16 |
 //!
-//! A TID extension has the same 16 bytes and then as many TIDs as fit in the stride; an overflow record has them and then the bytes of its part of the
-//! vector. `layout` has the sizes.
+//! A TID extension has the same first 16 bytes and then as many TIDs as fit in the stride; an
+//! overflow record has them and then the bytes of its part of the vector. `layout` has the sizes.
 //!
-//! The highest bit of a TID's offset, which no line pointer needs, says that a scan found the row dead to everyone. VACUUM takes the TID out.
+//! The highest bit of a TID's offset, which no line pointer needs, marks a row that a scan found
+//! dead to everyone. VACUUM removes the TID.
 //!
-//! A lane is a survivor of the heuristic, or a fill: a near neighbour in a lane that would be empty otherwise, replaced first.
+//! A lane holds a survivor of the selection heuristic or a fill: a near neighbor in a lane that
+//! would otherwise be empty. Fills are replaced first.
 
+use super::format::MAX_LEVEL;
 use super::layout::BODY;
 use super::page::{get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, HeapTid, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Factors, LANES};
-
-/// Levels are 0..=MAX_LEVEL.
-pub const MAX_LEVEL: u8 = 31;
 
 const STATE: usize = 0;
 const GENERATION: usize = 1;
@@ -47,15 +47,16 @@ const OWNER_GENERATION: usize = 6;
 const OWNER: usize = 8;
 const BELOW: usize = 12;
 
-/// What a slot holds.
+/// State of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// Nothing: any record may be put here.
+    /// No record: the slot may be used.
     Free = 0,
     /// A record of a node.
     Node = 1,
-    /// A record of a node without TIDs that VACUUM is removing: searches may still pass through it, nothing may link to it.
+    /// A record of a node without TIDs that VACUUM is removing: searches may still pass through it,
+    /// new links to it are not made.
     Dead = 2,
     /// More TIDs of a node.
     Extension = 3,
@@ -63,10 +64,10 @@ pub enum State {
     Overflow = 4,
 }
 
-/// Where the offset is in a stored TID.
+/// Position of the offset in a stored TID.
 const OFFSET_IN_TID: usize = 4;
 
-/// The bit of a stored TID's offset that says that its row is dead to everyone.
+/// The bit of a stored TID's offset that marks a row dead to everyone.
 const KILLED: u16 = 1 << 15;
 
 /// A stored TID.
@@ -101,7 +102,8 @@ pub struct Code<'a> {
     pub factors: Factors,
 }
 
-/// The read view of a record; what [`Record::new`] has checked cannot lead out of bounds.
+/// Read view of a record. [`Record::new`] checks the counts, so that no later read leaves the
+/// record.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
     bytes: &'a [u8],
@@ -136,13 +138,14 @@ impl<'a> Record<'a> {
         Ok(record)
     }
 
-    /// What the slot holds.
+    /// State of the slot.
     #[inline]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// The position in WAL of the last change to the record's page ([`super::page::lsn`]); 0 in a view of one under change.
+    /// Position in WAL of the last change to the record's page ([`super::page::lsn`]); 0 in a view
+    /// of a page under change.
     #[inline]
     pub fn lsn(&self) -> u64 {
         self.lsn
@@ -160,7 +163,8 @@ impl<'a> Record<'a> {
         self.bytes[LEVEL]
     }
 
-    /// Whether the record is one of a node, on this level, and of the generation that a link to it names.
+    /// Whether the record belongs to a node, is on this level, and has the generation that a link
+    /// to it names.
     #[inline]
     pub fn is(&self, generation: u8, level: u8) -> bool {
         matches!(self.state, State::Node | State::Dead) && self.generation() == generation && self.level() == level
@@ -199,13 +203,13 @@ impl<'a> Record<'a> {
             .map(|overflow| NodeRef(get_u32(overflow, 0)))
     }
 
-    /// Whether the vector is all there: a crash may leave a record before its overflow records.
+    /// Whether all overflow records are there: a crash may leave a record without them.
     #[inline]
     pub fn is_complete(&self) -> bool {
         self.layout.overflows == 0 || self.overflows().all(|overflow| overflow != NodeRef::NONE)
     }
 
-    /// Of an overflow record: the bytes of its part of the vector, and beyond.
+    /// Of an overflow record: the bytes of its part of the vector, up to the end of the slot.
     pub fn overflow_bytes(&self) -> &'a [u8] {
         &self.bytes[BODY..]
     }
@@ -232,7 +236,7 @@ impl<'a> Record<'a> {
         (0..self.link_count()).map(move |i| record.link(i))
     }
 
-    /// The links that survived the heuristic.
+    /// Links that survived the selection heuristic.
     pub fn survivors(&self) -> impl Iterator<Item = Link> + use<'a> {
         let record = *self;
         (0..self.link_count())
@@ -240,13 +244,13 @@ impl<'a> Record<'a> {
             .map(move |i| record.link(i))
     }
 
-    /// Whether lane `i` is a fill. In the plain layout none is.
+    /// Whether lane `i` is a fill. The plain layout has no fills.
     #[inline]
     pub fn is_fill(&self, i: usize) -> bool {
         self.layout.is_coded() && self.bytes[self.layout.fills_at + i / 8] >> (i % 8) & 1 == 1
     }
 
-    /// The length of the code in lane `i`: the neighbour's Euclidean distance, stored in 8 significant bits.
+    /// Length of the code in lane `i`: the neighbor's Euclidean distance, in 8 significant bits.
     #[inline]
     pub fn length(&self, i: usize) -> f32 {
         self.factor(self.layout.lengths_at, i).to_f32()
@@ -256,7 +260,7 @@ impl<'a> Record<'a> {
         Bf16::from_bits(get_u16(self.bytes, at + 2 * i))
     }
 
-    /// Reads the code in lane `i`; `words` has the layout's number of them.
+    /// Reads the code in lane `i` into `words`, which has the layout's number of words.
     pub fn read_code(&self, i: usize, words: &mut [u32]) -> Factors {
         let codes = self.layout.codes_of(i / LANES);
         rabitq::read_lane(&self.bytes[codes], i % LANES, words);
@@ -267,7 +271,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The codes of a block of 32 lanes, their offsets and their scales, as `distance::estimate` takes them.
+    /// Codes of a block of 32 lanes, with their offsets and scales, as `distance::estimate` takes
+    /// them.
     #[inline]
     pub fn codes(&self, block: usize) -> (&'a [u8], &'a [u8], &'a [u8]) {
         let factors = |at: usize| &self.bytes[at + 2 * LANES * block..at + 2 * LANES * (block + 1)];
@@ -296,7 +301,7 @@ impl<'a> Record<'a> {
         self.entries().map(|entry| entry.tid)
     }
 
-    /// The TIDs in this record, with what is known of their rows.
+    /// The TIDs in this record with their marks.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + use<'a> {
         let at = self.tids_at();
         self.bytes[at..at + HeapTid::SIZE * self.tid_count()]
@@ -304,7 +309,7 @@ impl<'a> Record<'a> {
             .map(Entry::read)
     }
 
-    /// The TID of a level-0 record whose node has no other.
+    /// The only TID of a node, if the node has one TID.
     #[inline]
     pub fn only_entry(&self) -> Option<Entry> {
         let only = self.tid_count() == 1 && self.below() == NodeRef::NONE;
@@ -353,7 +358,7 @@ impl<'a> RecordMut<'a> {
         })
     }
 
-    /// Makes this an empty record: `owner` is itself unless given.
+    /// Makes this an empty record. `owner` [`NodeRef::NONE`] means the record itself.
     pub(super) fn occupy(&mut self, node: NodeRef, state: State, level: u8, owner: NodeRef, below: NodeRef) -> Link {
         let generation = self.bytes[GENERATION];
         self.bytes.fill(0);
@@ -369,7 +374,7 @@ impl<'a> RecordMut<'a> {
         Link { node, generation }
     }
 
-    /// Sets the generation of a slot that is used for the first time.
+    /// Sets the generation of a slot at its first use.
     pub(super) fn set_generation(&mut self, generation: u8) {
         self.bytes[GENERATION] = generation;
     }
@@ -405,7 +410,7 @@ impl<'a> RecordMut<'a> {
         put_u32(self.bytes, BELOW, below.0);
     }
 
-    /// Stores the start of a stored vector, as much of it as is kept in a record.
+    /// Stores the record's part of a stored vector.
     pub fn set_vector(&mut self, stored: &[u8]) {
         self.bytes[self.layout.vector_at..self.layout.overflows_at].copy_from_slice(&stored[..self.layout.inline_len]);
     }
@@ -418,7 +423,7 @@ impl<'a> RecordMut<'a> {
         }
     }
 
-    /// Of an overflow record: stores its part of a vector, and whose it is.
+    /// Of an overflow record: stores its part of a vector and the generation of its owner.
     pub fn set_overflow(&mut self, owner_generation: u8, bytes: &[u8]) {
         self.bytes[OWNER_GENERATION] = owner_generation;
         self.bytes[BODY..BODY + bytes.len()].copy_from_slice(bytes);
@@ -434,7 +439,7 @@ impl<'a> RecordMut<'a> {
         self.bytes[LINKS] = 0;
     }
 
-    /// Adds a link in a lane of its own if there is one; says whether there was.
+    /// Adds a link in an unused lane; returns false if there is none.
     pub fn push_link(&mut self, link: Link, code: Code<'_>, fill: bool) -> bool {
         let count = usize::from(self.bytes[LINKS]);
         if count >= self.layout.link_capacity(self.bytes[LEVEL]) {
@@ -461,7 +466,8 @@ impl<'a> RecordMut<'a> {
         }
     }
 
-    /// Empties lane `i`; the last link takes it. `words` has the layout's number of them, and any contents.
+    /// Empties lane `i`: the last link moves there. `words` is scratch memory of the layout's
+    /// number of words.
     pub fn remove_link(&mut self, i: usize, words: &mut [u32]) {
         let last = usize::from(self.bytes[LINKS]) - 1;
         if i < last {
@@ -479,7 +485,7 @@ impl<'a> RecordMut<'a> {
         self.bytes[LINKS] -= 1;
     }
 
-    /// Says whether the link in lane `i` is a fill.
+    /// Marks lane `i` as a fill or as a survivor.
     pub fn set_fill(&mut self, i: usize, fill: bool) {
         debug_assert!(self.layout.is_coded());
         let byte = &mut self.bytes[self.layout.fills_at + i / 8];
@@ -493,7 +499,7 @@ impl<'a> RecordMut<'a> {
     /// Adds a TID.
     ///
     /// # Errors
-    /// [`crate::error::Error::Corrupted`] when there is no room, which the caller has checked.
+    /// [`crate::error::Error::Corrupted`] if there is no room; the caller has checked it.
     pub fn push_tid(&mut self, tid: HeapTid) -> Result<()> {
         if tid.offset & KILLED != 0 || !self.view().has_room_for_tid() {
             return corrupted(self.block, "too many TIDs in a record");
@@ -505,7 +511,8 @@ impl<'a> RecordMut<'a> {
         Ok(())
     }
 
-    /// Marks a TID as that of a row that is dead to everyone; says whether it is there and was not marked yet.
+    /// Marks the row of a TID as dead to everyone. Returns false if the TID is absent or already
+    /// marked.
     pub fn kill(&mut self, tid: HeapTid) -> bool {
         let alive = |entry: Entry| entry.tid == tid && !entry.killed;
         let Some(i) = self.view().entries().position(alive) else {
@@ -516,7 +523,7 @@ impl<'a> RecordMut<'a> {
         true
     }
 
-    /// Keeps the TIDs that `keep` says yes to; returns how many went.
+    /// Removes the TIDs for which `keep` is false; returns their number.
     pub fn retain_tids(&mut self, mut keep: impl FnMut(HeapTid) -> bool) -> usize {
         let (count, at) = (self.view().tid_count(), self.view().tids_at());
         let mut kept = 0;

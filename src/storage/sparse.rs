@@ -1,6 +1,8 @@
-//! The stored form of sparse vectors: the number n of components (u32), their n indices (i32, from 0, ascending), their n values (f32).
+//! The stored form of sparse vectors: the number n of components (u32), their n indices (i32, from
+//! 0, ascending), their n values (f32).
 //!
-//! It is as long as its components need, and at least as long as a record has room for, with zeros at the end.
+//! The form is as long as its components need, and at least as long as the record's part, with
+//! zeros at the end.
 
 use crate::distance::sparse::Element;
 
@@ -9,7 +11,7 @@ const HEAD: usize = size_of::<u32>();
 /// Bytes of a component.
 const COMPONENT: usize = size_of::<u32>() + size_of::<f32>();
 
-/// Bytes of a sparse vector with so many components.
+/// Bytes of a sparse vector with this many components.
 pub const fn len(components: usize) -> usize {
     HEAD + COMPONENT * components
 }
@@ -23,13 +25,13 @@ pub fn store(components: impl ExactSizeIterator<Item = Element> + Clone) -> Vec<
     stored
 }
 
-/// How many components a stored form has, from its first bytes; no more than `most`, whatever they say.
+/// Number of components of a stored form, from its first bytes, limited to `most`.
 pub fn count(stored: &[u8], most: usize) -> usize {
     let count = stored.first_chunk().map_or(0, |head| u32::from_le_bytes(*head));
     (count as usize).min(most)
 }
 
-/// The components of a stored form: of a damaged one some.
+/// Components of a stored form; of a damaged form, an arbitrary number of them.
 #[inline]
 pub fn components(stored: &[u8]) -> impl ExactSizeIterator<Item = Element> + Clone + '_ {
     let body = stored.get(HEAD..).unwrap_or_default();
@@ -44,7 +46,7 @@ pub fn components(stored: &[u8]) -> impl ExactSizeIterator<Item = Element> + Clo
     indices.zip(values).take(count)
 }
 
-/// Whether a stored form is one of so many dimensions: ascending indices, finite values.
+/// Whether a stored form is sound: ascending indices below `dimensions`, finite values.
 pub fn is_sound(stored: &[u8], dimensions: u32) -> bool {
     let components = components(stored);
     let ascending = components

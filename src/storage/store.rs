@@ -1,42 +1,45 @@
-//! What the graph needs of the place that holds the pages.
+//! The page store: the interface between the graph and the place of its pages.
 
 use super::BlockNumber;
+use super::format::META_BLOCK;
 use super::layout::Layout;
-use super::meta::{self, META_BLOCK};
+use super::meta;
 use super::node_page::{self, NodePageMut};
 use super::page::{self, Page};
 use crate::error::Result;
 
-/// What a change to a page came to.
+/// Outcome of a page edit.
 pub enum Edit<T> {
-    /// The page was changed: it is to be logged.
+    /// The page was changed and has to be logged.
     Changed(T),
-    /// It was left as it was.
+    /// The page was left as it was.
     Unchanged(T),
 }
 
 /// The pages of one index.
 ///
-/// Closures see a page under its lock (shared for reading, exclusive for writing) and must neither call the store again nor take
-/// long. A change is all or nothing: what a closure returns `Changed` for becomes one WAL record, and after an error
-/// the pages are what they were (but for the memory store, whose build ends with an error).
+/// Locks: a closure sees a page under its lock (shared for reading, exclusive for writing), and
+/// must neither call the store again nor take long; on return no lock is held. A change is all or
+/// nothing: `Changed` becomes one WAL record, and after an error the pages are unchanged (except in
+/// the memory store, whose build ends with an error).
 pub trait PageStore {
     /// The number of pages, those before the first records included.
     fn blocks(&self) -> Result<BlockNumber>;
 
-    /// A page that was asked for ahead of its use; it holds no lock. A store gives out a few at a time, for a short while: none
-    /// is kept across calls of the index.
+    /// A page that was requested ahead of its use. A pin holds no lock. Callers keep few pins, for
+    /// a short while, and none across calls of the index.
     type Pin<'a>
     where
         Self: 'a;
 
-    /// Asks for a page that is read soon. Does not wait for input, nor for a lock. A block beyond the end reads as [`page::NEW`].
+    /// Requests a page that is read soon. Waits neither for input nor for a lock. A block beyond
+    /// the end reads as [`page::NEW`].
     fn pin(&self, block: BlockNumber) -> Result<Self::Pin<'_>>;
 
     /// Hints that `len` bytes at `offset` of a pinned page are read soon.
     fn hint(&self, pin: &Self::Pin<'_>, offset: usize, len: usize);
 
-    /// Reads a page that was asked for, and lets it go. Waits for input if it has to.
+    /// Reads a requested page and releases its pin. May wait for input.
     fn read_pinned<T>(&self, pin: Self::Pin<'_>, f: impl FnOnce(&Page) -> Result<T>) -> Result<T>;
 
     /// Reads a page. A block beyond the end reads as [`page::NEW`].
@@ -47,7 +50,7 @@ pub trait PageStore {
         self.read(block, f)
     }
 
-    /// Runs a pass over all pages, which shall leave the pages that others use in memory where they are.
+    /// Runs a pass over all pages, which should not evict the pages that others use.
     fn in_passing<T>(&self, f: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         f(self)
     }
@@ -55,7 +58,9 @@ pub trait PageStore {
     /// Changes a page.
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T>;
 
-    /// Changes two different pages at once: the closure gets them in the order of the arguments; locks are taken in block order.
+    /// Changes two different pages at once. The closure gets them in the order of the arguments.
+    ///
+    /// Locks: both pages, exclusive, in block order; on return: none.
     fn write_two<T>(
         &self,
         first: BlockNumber,
@@ -66,25 +71,29 @@ pub trait PageStore {
     /// Adds a page, all zero.
     fn extend(&self) -> Result<BlockNumber>;
 
-    /// A page that may have a free slot; `full` is one that was found to have none.
+    /// A page that may have a free slot; `full` is a page that turned out to have none.
     fn target(&self, full: Option<BlockNumber>) -> Result<Option<BlockNumber>>;
 
-    /// Remembers that a page has free slots.
+    /// Records that a page has free slots.
     fn note_free(&self, block: BlockNumber);
 
-    /// Ends the statement here if the user cancelled it.
+    /// Ends the statement here if it was cancelled. No lock is held.
     fn check_interrupts(&self);
 
-    /// Hints that a page is asked for soon, and `len` bytes at `offset` of it are read.
+    /// Hints that a page is requested soon and `len` bytes at `offset` of it are read.
     #[inline]
     fn prefetch(&self, _block: BlockNumber, _offset: usize, _len: usize) {}
 }
 
-/// A block that has, or may still have, a free slot when it is locked: an existing one, or a new one.
+/// A block that may have a free slot: an existing or a new one. The caller checks it again under
+/// the lock.
+///
+/// Locks: as [`init`] for a new block; on return: none.
 pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<BlockNumber>) -> Result<BlockNumber> {
     loop {
         match store.target(full)? {
-            // The last page, or what a damaged free space map names, may be one of the centroid's.
+            // The last page, or a page that a damaged free space map names, may be one of the
+            // centroid's.
             Some(block) if block < layout.first_block => full = Some(block),
             Some(block) => return Ok(block),
             None => {
@@ -96,7 +105,9 @@ pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<B
     }
 }
 
-/// Makes a node page of a new one.
+/// Makes a node page of a new page, unless another backend has done so.
+///
+/// Locks: the meta page, shared, then the block, exclusive, one after the other; on return: none.
 pub fn init<S: PageStore>(store: &S, layout: &Layout, block: BlockNumber) -> Result<()> {
     let generation = store.read(META_BLOCK, meta::read_first_generation)?;
     store.write(block, |page| {
@@ -109,6 +120,8 @@ pub fn init<S: PageStore>(store: &S, layout: &Layout, block: BlockNumber) -> Res
 }
 
 /// Finds a free slot and lets `f` fill it, as one change of one page.
+///
+/// Locks: the page, exclusive, while `f` runs; on return: none.
 pub fn place<S: PageStore, T>(
     store: &S,
     layout: &Layout,
@@ -119,7 +132,7 @@ pub fn place<S: PageStore, T>(
         let block = target_block(store, layout, full)?;
         let placed = store.write(block, |page| {
             if page::is_new(page) {
-                return Ok(Edit::Unchanged(None)); // Somebody else is adding it, or VACUUM will.
+                return Ok(Edit::Unchanged(None)); // Another backend is adding it, or VACUUM will.
             }
             let mut nodes = NodePageMut::new(page, block, layout)?;
             Ok(match nodes.free_slot()? {
@@ -132,7 +145,8 @@ pub fn place<S: PageStore, T>(
         })?;
         if let Some((placed, has_room)) = placed {
             if has_room && full.is_some() {
-                // A new target: others, and we after a reconnection, find its other slots.
+                // A new target: other backends, and this one after a reconnection, find its other
+                // slots.
                 store.note_free(block);
             }
             return Ok(placed);

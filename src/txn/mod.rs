@@ -33,8 +33,10 @@ use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::insert::{Inserter, NewRow};
 use crate::hnsw::space::{Point, Query, Space};
-use crate::storage::buffer_store::{self, BufferStore, Mode, or_raise};
-use crate::storage::meta::{self, META_BLOCK};
+use crate::pg_error::or_raise;
+use crate::storage::buffer_store::{self, BufferStore, Mode};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 use crate::storage::{HeapTid, PageStore};
 
 use insert_counters::Measured;

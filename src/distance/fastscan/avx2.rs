@@ -1,10 +1,11 @@
-//! AVX2 with FMA: a shuffle looks up 16 lanes in each of 2 groups.
+//! FastScan with AVX2 and FMA: a shuffle looks up 16 lanes in each of 2 groups.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
-/// Lanes whose sums fill a register of 16 bits each, and of floats after widening.
+/// Lanes of a register: of sums of 16 bits (128 bits wide), and of floats after widening (256
+/// bits).
 const BLOCK: usize = 8;
 
 /// Safe to call as `SumKernel` says.
@@ -89,15 +90,16 @@ unsafe fn load(from: *const u8) -> [__m256i; 4] {
     }
 }
 
-/// The words of 16 lanes, to their bytes 0 and 1, 16 lanes of either, and their bytes 2 and 3.
+/// Transposes the words of 16 lanes: the first register gets their bytes 0, then 1, the second
+/// their bytes 2, then 3.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn transpose(words: [__m256i; 2]) -> [__m256i; 2] {
-    // Byte k of 4 lanes to word k of each half of a register, and from there byte k of 8 lanes to quarter 0, 2, 1, 3.
-    let load_candidates =
-        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    // Byte k of 4 lanes to word k of each half of a register, and from there byte k of 8 lanes to
+    // quarter 0, 2, 1, 3.
+    let gather = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     let spread = _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7);
-    let [a, b] = words.map(|words| _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, load_candidates), spread));
+    let [a, b] = words.map(|words| _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(words, gather), spread));
     [_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)]
 }
 

@@ -1,8 +1,8 @@
-//! AVX-512 (avx512f and avx512bw): a shuffle looks up 16 lanes in 4 groups.
+//! FastScan with AVX-512 (avx512f and avx512bw): a shuffle looks up 16 lanes in 4 groups.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 pub(super) const HALF: usize = LANES / 2;
 
@@ -32,7 +32,7 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 unsafe fn sums(scan: Scan) -> [__m512i; 2] {
     let nibble = _mm512_set1_epi8(0xf);
     // Byte k of 4 lanes to word k of each quarter of a register, and from there to quarter k.
-    let load_candidates = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    let gather = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     let spread = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let mut halves = [Bytes::zero(), Bytes::zero()];
     for block in 0..scan.blocks {
@@ -47,7 +47,7 @@ unsafe fn sums(scan: Scan) -> [__m512i; 2] {
         for (i, half) in halves.iter_mut().enumerate() {
             // SAFETY: likewise.
             let codes = unsafe { _mm512_loadu_si512(scan.codes.add(at + i * REGISTER).cast()) };
-            let codes = _mm512_permutexvar_epi32(spread, _mm512_shuffle_epi8(codes, load_candidates));
+            let codes = _mm512_permutexvar_epi32(spread, _mm512_shuffle_epi8(codes, gather));
             half.add(_mm512_shuffle_epi8(even, _mm512_and_si512(codes, nibble)));
             let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
             half.add(_mm512_shuffle_epi8(odd, upper));

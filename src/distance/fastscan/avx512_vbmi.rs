@@ -1,10 +1,11 @@
-//! AVX-512 with avx512vbmi and avx512vnni: a permutation looks up 16 lanes in 4 groups where they lie, for its 64 entries
-//! are the tables of the 4 bytes of a word; and a sum of 4 neighbouring products adds them up by lane.
+//! FastScan with AVX-512 (avx512vbmi and avx512vnni): a permutation looks up 16 lanes in 4 groups
+//! without a transposition, because its 64 entries are the tables of the 4 bytes of a word; a sum
+//! of 4 adjacent products adds the terms up by lane.
 
 use std::arch::x86_64::*;
 
 use super::avx512::{REGISTER, estimates, narrow};
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// Safe to call as `SumKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]

@@ -1,14 +1,18 @@
-//! FastScan: the sums of 32 short codes at once, and from them the estimated distances of a node's 32 neighbours.
+//! FastScan: the sums of 32 short codes at once, and from them the estimated distances of a node's
+//! 32 neighbours.
 //!
-//! A code is cut into groups of 4 bits. A group has a table of what each of its 16 values adds to the sum, so that a
-//! byte shuffle looks up the terms of many lanes. Both arrays are made of blocks of 128 bytes for each 32 bits of a code:
-//! - codes: a word of 32 bits of every lane, little-endian, so that one lane's is four bytes side by side. Byte b of a word
-//!   is group 2b in its low half and group 2b + 1 in its high half.
-//! - table: 16 entries for each of the 8 groups, in the order 0, 2, 4, 6, 1, 3, 5, 7: those of the low halves of the
-//!   word's bytes are 64 bytes side by side, a register, and so are those of the high halves.
+//! A code is divided into groups of 4 bits. Each group has a table with the term of each of its 16
+//! values, so that a byte shuffle looks up the terms of many lanes. Codes and tables consist of
+//! blocks of 128 bytes for each 32 bits of a code:
+//! - codes: a word of 32 bits of every lane, little-endian, so that a lane's word is four bytes
+//!   side by side. Byte b of a word is group 2b in its low half and group 2b + 1 in its high half.
+//! - table: 16 entries for each of the 8 groups, in the order 0, 2, 4, 6, 1, 3, 5, 7: the entries
+//!   of the low halves of the word's bytes are 64 bytes side by side, a register, and so are the
+//!   entries of the high halves.
 //!
-//! Invariant: unlike the sums of floats, the results are the same in every version to the last bit (NaN for NaN). The
-//! sums are integers modulo 2^16. An estimate is one addition and two fused multiply-adds, in a fixed order.
+//! Invariant: unlike the sums of floats, the results are the same in every version to the last bit
+//! (NaN for NaN). The sums are integers modulo 2^16. An estimate is one addition and two fused
+//! multiply-adds, in a fixed order.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
@@ -24,60 +28,12 @@ pub(super) mod scalar;
 mod tests;
 
 use super::dispatch::kernels;
+use super::kernel::{Scan, Terms};
 
-/// Codes that are summed at once.
-pub const LANES: usize = 32;
+pub use super::kernel::{BLOCK_BYTES, FACTOR_BYTES, LANES};
 
-/// Bytes of a block of 32 bits of all codes, and of their tables.
-pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
-
-/// Bytes of one factor of every lane, a bfloat16 each.
-pub const FACTOR_BYTES: usize = LANES * 2;
-
-/// What to scan: a table and the codes to look up in it.
-///
-/// To call a kernel with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at any alignment, and the
-/// machine has the instructions.
-#[derive(Clone, Copy)]
-pub(super) struct Scan {
-    table: *const u8,
-    codes: *const u8,
-    blocks: usize,
-}
-
-/// The factors of the lanes, and the numbers all lanes share. See [`estimate`].
-///
-/// To call a kernel with it: both pointers are readable for `FACTOR_BYTES`, at any alignment.
-#[derive(Clone, Copy)]
-pub(super) struct Terms {
-    a: *const u8,
-    f: *const u8,
-    base: f32,
-    scale: f32,
-    offset: f32,
-    worst: f32,
-}
-
-/// The sum of every lane. To call one: as [`Scan`] says.
-pub(super) type SumKernel = unsafe fn(scan: Scan) -> [u16; LANES];
-
-/// The estimate of every lane, and the mask of those not known to be as bad as the worst. To call one: as [`Scan`] and
-/// [`Terms`] say.
-pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32;
-
-impl Scan {
-    fn new(table: &[u8], codes: &[u8]) -> Self {
-        assert_eq!(table.len(), codes.len(), "table and codes of unequal length");
-        assert_eq!(codes.len() % BLOCK_BYTES, 0, "codes end within a block");
-        Self {
-            table: table.as_ptr(),
-            codes: codes.as_ptr(),
-            blocks: codes.len() / BLOCK_BYTES,
-        }
-    }
-}
-
-/// The sum of every lane: over all groups, the entry of the group's table at the lane's value, modulo 2^16.
+/// The sum of every lane: over all groups, the entry of the group's table at the lane's value,
+/// modulo 2^16.
 ///
 /// # Panics
 /// If the lengths differ or are not whole blocks.
@@ -85,7 +41,7 @@ impl Scan {
 #[must_use]
 pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
     let scan = Scan::new(table, codes);
-    // SAFETY: `scan` is made of slices of its length; `kernels` returns what this machine can run.
+    // SAFETY: `scan` is made of slices of its length; this machine can run the table of `kernels`.
     unsafe { (kernels().fastscan)(scan) }
 }
 
@@ -96,15 +52,15 @@ pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
 /// bit i  = not (out[i] >= worst)
 /// ```
 ///
-/// So a lane whose estimate is NaN, the difference of two infinities, is kept rather than lost; and if `worst` is NaN,
-/// all are.
+/// A lane whose estimate is NaN, the difference of two infinities, is therefore kept; and if
+/// `worst` is NaN, all lanes are.
 ///
-/// `factors_a` and `factors_f` hold a bfloat16 for every lane, little-endian, at any alignment. The sum of lane i is that
-/// of [`fastscan`]; `scale` and `offset` turn it back into an inner product.
+/// `factors_a` and `factors_f` hold a bfloat16 for every lane, little-endian, at any alignment.
+/// `sum[i]` is that of [`fastscan`]; `scale` and `offset` turn it back into an inner product.
 ///
 /// # Panics
-/// If the lengths of `table` and `codes` differ or are not whole blocks, or those of the factors are not
-/// [`FACTOR_BYTES`].
+/// If the lengths of `table` and `codes` differ or are not whole blocks, or the factors' lengths
+/// are not [`FACTOR_BYTES`].
 #[inline]
 #[expect(
     clippy::too_many_arguments,
@@ -132,7 +88,7 @@ pub fn estimate(
         offset,
         worst,
     };
-    // SAFETY: `scan` and `terms` are made of slices of the lengths they promise; `kernels` returns what this machine
-    // can run.
+    // SAFETY: `scan` and `terms` are made of slices of the lengths they promise; this machine can
+    // run the table of `kernels`.
     unsafe { (kernels().estimate)(scan, terms, out) }
 }

@@ -1,10 +1,11 @@
-//! NEON: a load takes the bytes of 16 lanes' words apart, and a table lookup finds them in 1 group.
+//! FastScan with NEON: a load separates the bytes of 16 lanes' words, and a table lookup serves 16
+//! lanes in 1 group.
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
-/// Lanes whose sums fill a register of 16 bits each; of floats after widening, they fill two.
+/// Lanes of a register of 16-bit sums, and of a register of floats.
 const BLOCK: usize = 8;
 const FLOATS: usize = 4;
 
@@ -61,7 +62,8 @@ unsafe fn sums(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
     let mut sums = [vdupq_n_u16(0); LANES / BLOCK];
     for block in 0..scan.blocks {
         let at = block * BLOCK_BYTES;
-        // SAFETY: `block` is one of the blocks the caller promises; loads of bytes have no alignment.
+        // SAFETY: `block` is one of the blocks the caller promises; loads of bytes have no
+        // alignment.
         let (even, odd) = unsafe {
             (
                 vld1q_u8_x4(scan.table.add(at)),

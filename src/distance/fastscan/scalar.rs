@@ -1,8 +1,8 @@
-//! The reference: plain Rust, on every machine.
+//! Scalar FastScan: the reference, plain Rust, for every machine.
 
 use std::array;
 
-use super::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
 
 /// The entries of a group, and the groups of a block.
 const ENTRIES: usize = 16;
@@ -12,7 +12,8 @@ const GROUPS: usize = BLOCK_BYTES / ENTRIES;
 pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
     let mut sums = [0u16; LANES];
     for block in 0..scan.blocks {
-        // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no alignment.
+        // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no
+        // alignment.
         let (table, codes) = unsafe {
             (
                 &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block),

@@ -1,16 +1,18 @@
-//! Every version this machine can run: sums against a plain count, estimates against the scalar version, to the bit.
+//! Every version this machine can run: sums against a plain count, estimates against the scalar
+//! version, to the bit.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::distance::dispatch::{Kernels, available};
+use crate::distance::dispatch::available;
+use crate::distance::kernel::Kernels;
 
 fn block_counts() -> impl Iterator<Item = usize> {
     (0..=26).chain([50, 512])
 }
 
-/// What the sums of 16 bits are, one lane and one group at a time.
+/// The expected sums of 16 bits, one lane and one group at a time.
 fn expected_sums(table: &[u8], codes: &[u8]) -> [u16; LANES] {
     std::array::from_fn(|lane| {
         let entry = |group: usize| {
@@ -27,7 +29,7 @@ fn expected_sums(table: &[u8], codes: &[u8]) -> [u16; LANES] {
 
 type Draw<T> = fn(&mut SmallRng) -> T;
 
-/// Bytes of tables and codes, that stress one thing each.
+/// Bytes of tables and codes, each of which stresses one property.
 const BYTES: [(&str, Draw<u8>, Draw<u8>); 5] = [
     ("random", SmallRng::random, SmallRng::random),
     ("sums wrap around", |_| 255, SmallRng::random),
@@ -67,7 +69,8 @@ fn sums_are_exact_in_every_version() {
             let (table, codes) = (table.get(), codes.get());
             let expected = expected_sums(table, codes);
             for kernels in available() {
-                // SAFETY: the slices have the length they promise, and the kernels come from `available`.
+                // SAFETY: the slices have the length they promise, and the kernels come from
+                // `available`.
                 let sums = unsafe { (kernels.fastscan)(Scan::new(table, codes)) };
                 assert_eq!(sums, expected, "{} of {blocks} blocks ({input})", kernels.name);
             }
@@ -123,7 +126,8 @@ fn bfloat16(x: f32) -> [u8; 2] {
 
 fn run(kernels: &Kernels, scan: Scan, terms: Terms) -> (u32, [f32; LANES]) {
     let mut out = [f32::NAN; LANES];
-    // SAFETY: the tests make both of slices of the length they promise, and the kernels come from `available`.
+    // SAFETY: the tests make both of slices of the length they promise, and the kernels come from
+    // `available`.
     let mask = unsafe { (kernels.estimate)(scan, terms, &mut out) };
     (mask, out)
 }
@@ -230,7 +234,7 @@ fn a_lane_is_kept_unless_it_is_as_bad_as_the_worst() {
     };
     for kernels in available() {
         let kept = |worst| run(kernels, 1.0, worst).0;
-        // Lane 0: infinity. Lanes 1 to 15: 1 + .5 + 2 * (0 - 4). Lanes 16 to 31: 1 + .5 + 2 * (3 - 4).
+        // Lane 0: infinity. Lanes 1 to 15: 1 + .5 + 2 * (0 - 4). Lanes 16 on: 1 + .5 + 2 * (3 - 4).
         let (_, out) = run(kernels, 1.0, 0.0);
         assert_eq!(
             (out[0], &out[1..16], &out[16..]),

@@ -1,9 +1,10 @@
-//! AVX2 with FMA: 8 dimensions a register.
+//! Packed vectors with AVX2 and FMA: 8 dimensions a register.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, HEADS, Packed, PackedKernels, block_bytes, lows, mask};
+use super::format::{HEADS, block_bytes, lows, mask};
 use crate::distance::avx2::add_lanes;
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 
 /// Dimensions of a register.
 const WIDTH: usize = 8;
@@ -32,7 +33,7 @@ unsafe fn inner_product<const LOW: i32>(q: &[f32], x: &Packed) -> f32 {
 unsafe fn decode<const LOW: i32>(x: &Packed, vector: &mut [f32]) {
     let (offset, scale) = (_mm256_set1_ps(x.offset), _mm256_set1_ps(x.scale));
     for block in 0..vector.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let numbers = unsafe { unpack::<LOW>(x.bytes.as_ptr().add(block * block_bytes(LOW as usize))) };
         for (i, numbers) in numbers.into_iter().enumerate() {
             let decoded = _mm256_fmadd_ps(_mm256_cvtepi32_ps(numbers), scale, offset);
@@ -52,7 +53,7 @@ unsafe fn sum<const LOW: i32>(q: &[f32], x: &Packed, step: impl Fn(__m256, __m25
     let (offset, scale) = (_mm256_set1_ps(x.offset), _mm256_set1_ps(x.scale));
     let mut partial = [_mm256_setzero_ps(); BLOCK / WIDTH];
     for block in 0..q.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let (q, bytes) = unsafe {
             (
                 q.as_ptr().add(block * BLOCK),

@@ -1,8 +1,9 @@
-//! AVX-512 (avx512f): 16 dimensions a register.
+//! Packed vectors with AVX-512 (avx512f): 16 dimensions a register.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, HEADS, Packed, PackedKernels, block_bytes, lows, mask};
+use super::format::{HEADS, block_bytes, lows, mask};
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 
 /// Dimensions of a register.
 const WIDTH: usize = 16;
@@ -31,7 +32,7 @@ unsafe fn inner_product<const LOW: u32>(q: &[f32], x: &Packed) -> f32 {
 unsafe fn decode<const LOW: u32>(x: &Packed, vector: &mut [f32]) {
     let (offset, scale) = (_mm512_set1_ps(x.offset), _mm512_set1_ps(x.scale));
     for block in 0..vector.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let numbers = unsafe { unpack::<LOW>(x.bytes.as_ptr().add(block * block_bytes(LOW as usize))) };
         for (i, numbers) in numbers.into_iter().enumerate() {
             let decoded = _mm512_fmadd_ps(_mm512_cvtepi32_ps(numbers), scale, offset);
@@ -52,7 +53,7 @@ unsafe fn sum<const LOW: u32>(q: &[f32], x: &Packed, step: impl Fn(__m512, __m51
     // Two sets of partial sums: each is added to once while a block is decoded.
     let mut partial = [_mm512_setzero_ps(); BLOCK / WIDTH];
     for block in 0..q.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let (q, bytes) = unsafe {
             (
                 q.as_ptr().add(block * BLOCK),
@@ -79,9 +80,10 @@ unsafe fn sum<const LOW: u32>(q: &[f32], x: &Packed, step: impl Fn(__m512, __m51
 #[inline]
 unsafe fn unpack<const LOW: u32>(block: *const u8) -> [__m512i; BLOCK / WIDTH] {
     let ones = _mm512_set1_epi32(mask(LOW as usize).into());
-    // SAFETY: the caller's promise: twice 16 bytes, and then those of the lower bits.
+    // SAFETY: the caller's promise: twice 16 bytes, and then the lower bits.
     let (heads, rest) = unsafe { ([wide(block), wide(block.add(WIDTH))], lower::<LOW>(block.add(HEADS))) };
-    // A byte of lower bits has them of as many dimensions of either register, those of the first in its low half.
+    // A byte of lower bits serves equally many dimensions of either register, in its low half the
+    // first register's.
     let lower = [rest, _mm512_srli_epi32::<4>(rest)];
     let mut numbers = [_mm512_setzero_si512(); BLOCK / WIDTH];
     for (i, numbers) in numbers.iter_mut().enumerate() {
@@ -90,7 +92,8 @@ unsafe fn unpack<const LOW: u32>(block: *const u8) -> [__m512i; BLOCK / WIDTH] {
     numbers
 }
 
-/// The bytes of lower bits, each shifted to where those of a dimension of the first register begin, in order.
+/// The bytes of lower bits in the order of the first register's dimensions, each shifted to the
+/// start of its dimension's bits.
 ///
 /// # Safety
 /// `from` is readable for the bytes with the lower bits of a block.

@@ -1,8 +1,9 @@
-//! NEON: 4 dimensions a register.
+//! Packed vectors with NEON: 4 dimensions a register.
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, HEADS, Packed, PackedKernels, block_bytes, lows, mask};
+use super::format::{HEADS, block_bytes, lows, mask};
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 
 /// Dimensions of a register.
 const WIDTH: usize = 4;
@@ -31,7 +32,7 @@ unsafe fn inner_product<const LOW: i32>(q: &[f32], x: &Packed) -> f32 {
 unsafe fn decode<const LOW: i32>(x: &Packed, vector: &mut [f32]) {
     let (offset, scale) = (vdupq_n_f32(x.offset), vdupq_n_f32(x.scale));
     for block in 0..vector.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let numbers = unsafe { unpack::<LOW>(x.bytes.as_ptr().add(block * block_bytes(LOW as usize))) };
         for (i, numbers) in numbers.into_iter().enumerate() {
             let numbers = [vmovl_u16(vget_low_u16(numbers)), vmovl_high_u16(numbers)];
@@ -58,7 +59,7 @@ unsafe fn sum<const LOW: i32>(
     let (offset, scale) = (vdupq_n_f32(x.offset), vdupq_n_f32(x.scale));
     let mut partial = [vdupq_n_f32(0.0); BLOCK / WIDTH];
     for block in 0..q.len() / BLOCK {
-        // SAFETY: `block` is one of those the caller promises.
+        // SAFETY: `block` is one of the blocks that the caller promises.
         let (q, bytes) = unsafe {
             (
                 q.as_ptr().add(block * BLOCK),
@@ -116,6 +117,7 @@ unsafe fn unpack<const LOW: i32>(block: *const u8) -> [uint16x8_t; BLOCK / 8] {
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn load(from: *const f32) -> float32x4_t {
-    // SAFETY: the caller's promise. Through bytes: a load of f32 elements may demand their alignment.
+    // SAFETY: the caller's promise. Loaded as bytes, because a load of f32 elements may demand
+    // their alignment.
     vreinterpretq_f32_u8(unsafe { vld1q_u8(from.cast()) })
 }

@@ -1,6 +1,7 @@
-//! The reference: plain Rust, on every machine.
+//! Scalar kernels of packed vectors: the reference, plain Rust, for every machine.
 
-use super::{BLOCK, Packed, PackedKernels, block_bytes, unpack};
+use super::format::{block_bytes, unpack};
+use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 use crate::distance::scalar::{LANES, add_lanes};
 
 const _: () = assert!(BLOCK == LANES);
@@ -16,7 +17,7 @@ unsafe fn inner_product<const LOW: usize>(q: &[f32], x: &Packed) -> f32 {
     sum::<LOW>(q, x, |x, y| x * y)
 }
 
-/// The sum over all dimensions of what `term` makes of a query and a decoded vector.
+/// The sum of `term` over all dimensions of a query and a decoded vector.
 #[inline(always)]
 fn sum<const LOW: usize>(q: &[f32], x: &Packed, term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];

@@ -4,7 +4,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::*;
-use crate::distance::dispatch::{Kernels, available};
+use crate::distance::dispatch::available;
+use crate::distance::kernel::Kernels;
 
 const UNIT_ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
 
@@ -40,8 +41,9 @@ fn sums(kernels: &Kernels, q: &[f32], x: &Packed) -> [f32; 2] {
     unsafe { [(of_width.l2_squared)(q, x), (of_width.inner_product)(q, x)] }
 }
 
-/// An exact sum, and how far off one in f32 may be: every term passes k roundings on its way into the sum (see the tests
-/// of the sums of floats), and is itself computed from a decoded value that carries three.
+/// An exact sum, and how far off one in f32 may be: every term passes k roundings on its way into
+/// the sum (see the tests of the sums of floats), and is itself computed from a decoded value that
+/// carries three.
 #[derive(Default)]
 struct Reference {
     exact: f64,
@@ -138,7 +140,8 @@ fn every_version_decodes_to_the_same_bits_at_distance_zero() {
     for (n, width) in shapes() {
         for _ in 0..8 {
             let placed = Placed::new(n, width, &mut rng);
-            // Any size below 2^115, but of so few significant bits that the products with the numbers are exact.
+            // Any size below 2^115, but of so few significant bits that the products with the
+            // numbers are exact.
             let last = (1 << width.bits()) - 1;
             let scale = f32::from_bits(rng.random_range(0..(127 + 115) << 23) & !last);
             let offset = scale * rng.random_range(-4095.0..1.0);

@@ -23,7 +23,7 @@ use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::space::Point;
 use crate::hnsw::vacuum::node_set::NodeSet;
-use crate::storage::meta::{META_BLOCK, Unplaced};
+use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};

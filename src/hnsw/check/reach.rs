@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::node_set::NodeSet;
-use crate::storage::meta::META_BLOCK;
+use crate::storage::format::META_BLOCK;
 use crate::storage::record::{Record, State};
 use crate::storage::{NodeRef, PageStore};
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::{ChainReader, Head};
 use crate::hnsw::vacuum::node_set::NodeSet;
-use crate::storage::meta::{META_BLOCK, Unplaced};
+use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};
 

@@ -16,7 +16,8 @@
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::node_set::NodeSet;
-use crate::storage::meta::{self, META_BLOCK, Unplaced};
+use crate::storage::format::{META_BLOCK, Unplaced};
+use crate::storage::meta;
 use crate::storage::node_page::NodePageMut;
 use crate::storage::page::{self, Page};
 use crate::storage::record::{Record, RecordMut, State};

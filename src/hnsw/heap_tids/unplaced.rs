@@ -7,7 +7,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::heap_tids::list::{ChainReader, Head, Outcome};
 use crate::hnsw::search::Counts;
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::{HeapTid, NodeRef, PageStore};
 
 impl Unplaced {

@@ -19,7 +19,7 @@ use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::search::deferred_links::DeferredLinks;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::{Edit, Link, NodeRef, PageStore};
 
 /// Bytes of links that may be deferred.

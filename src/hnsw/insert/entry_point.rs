@@ -9,7 +9,8 @@ use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::space::{Point, Query};
-use crate::storage::meta::{self, EntryPoint, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta::{self, EntryPoint};
 use crate::storage::record::State;
 use crate::storage::{Edit, Link, PageStore};
 

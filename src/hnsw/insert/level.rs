@@ -3,7 +3,7 @@
 
 use crate::quantize::rotation::SplitMix64;
 use crate::storage::HeapTid;
-use crate::storage::record::MAX_LEVEL;
+use crate::storage::format::MAX_LEVEL;
 
 /// The level of the node of a row: `floor(-ln(u) / ln(ratio))`, u uniform in (0, 1]; one of `ratio`
 /// nodes of a level is on the next.

@@ -35,7 +35,7 @@ use crate::hnsw::tuning::scan::{
     CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
 /// Continuation of a scan after its first round.

@@ -13,7 +13,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::scan::Scan;
 use crate::hnsw::search::Counts;
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, PageStore};
 
 /// A merged scan of the graph and of staged rows.

@@ -24,7 +24,8 @@ use crate::hnsw::neighbors::selection::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{DEAD_BOUND, WALK_BOUND};
-use crate::storage::meta::{EntryPoint, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta::EntryPoint;
 use crate::storage::record::{Entry, Record, State};
 use crate::storage::{Link, NodeRef, PageStore, corrupted};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::hnsw::space::Space;
-use crate::storage::meta::Parameters;
+use crate::storage::parameters::Parameters;
 
 /// Most spaces that a thread keeps.
 const MOST_SHARED: usize = 8;

@@ -14,7 +14,7 @@ use crate::hnsw::space::{Point, Space};
 use crate::quantize::rabitq::{self, Estimated, Factors};
 use crate::quantize::scalar::{Scalar, Width};
 use crate::storage::layout::Encoding;
-use crate::storage::meta::Parameters;
+use crate::storage::parameters::Parameters;
 use crate::storage::sparse;
 
 thread_local! {

@@ -22,7 +22,7 @@ use crate::quantize::query_table::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
-use crate::storage::meta::Parameters;
+use crate::storage::parameters::Parameters;
 use crate::storage::{Layout, sparse};
 
 /// All that follows from the parameters of an index.
@@ -321,7 +321,7 @@ mod tests {
     use super::*;
     use crate::storage::centroid;
     use crate::storage::layout::{Encoding, Shape};
-    use crate::storage::meta::Element;
+    use crate::storage::parameters::Element;
     use crate::test_data::phrases;
 
     /// Parameters with the hash of a centroid.

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::hnsw::check::{Fault, Row, fingerprint};
-use crate::storage::meta::{self, Unplaced};
+use crate::storage::format::Unplaced;
+use crate::storage::meta;
 use crate::storage::page::{put_u16, put_u32};
 use crate::storage::record::State;
 use crate::test_data::variations;

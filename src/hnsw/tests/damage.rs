@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::error::Error;
 use crate::storage::centroid;
-use crate::storage::meta::Unplaced;
+use crate::storage::format::Unplaced;
 use crate::storage::page::{PAGE_SIZE, SPECIAL};
 use crate::test_data::variations;
 

@@ -8,7 +8,8 @@ use super::*;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::insert::NewRow;
 use crate::hnsw::scan::staged_merge::MergedScan;
-use crate::storage::meta::{self, Unplaced};
+use crate::storage::format::Unplaced;
+use crate::storage::meta;
 use crate::storage::page::put_u32;
 
 /// The first row of each kind.

@@ -7,7 +7,8 @@
 
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::storage::meta::{self, META_BLOCK};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::State;
 use crate::storage::{BlockNumber, Edit, PageStore};

@@ -48,8 +48,8 @@ fn estimated_distance(estimated: Estimated, q: &[f32], x: &[f32], y: &[f32], bit
     estimate(distance(estimated, q, y), factors, dot(&q[..bits], &signs(&code)))
 }
 
-/// Mean and root mean square of the estimates' errors over triples of words and many rotations, in units of |q-y| |r| for the
-/// Euclidean distance and |q| |r| for the inner product.
+/// Mean and root mean square of the estimates' errors over triples of words and many rotations, in
+/// units of |q-y| |r| for the Euclidean distance and |q| |r| for the inner product.
 fn errors(estimated: Estimated, padded: usize, bits: usize) -> (f64, f64) {
     let words = words(400);
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
@@ -82,7 +82,8 @@ fn unbiased_and_error_falls_with_the_root_of_the_length() {
                 mean.abs() < 4.0 * deviation / 52.0,
                 "{estimated:?} {bits}: {mean} of {deviation}"
             );
-            // Of a vector the share L/D of its square is seen; the theory gives about sqrt(pi/2) |q-y| |r| / sqrt(L) at most.
+            // Of a vector the share L/D of its square is seen; the theory gives about sqrt(pi/2)
+            // |q-y| |r| / sqrt(L) at most.
             assert!(
                 deviation < unit * 1.3 / (bits as f64).sqrt(),
                 "{estimated:?} {bits}: {deviation}"
@@ -99,7 +100,8 @@ fn unbiased_and_error_falls_with_the_root_of_the_length() {
     }
 }
 
-/// The whole way of a search: the neighbours' codes and factors beside each other, the query's table, the kernel.
+/// The whole way of a search: the neighbours' codes and factors beside each other, the query's
+/// table, the kernel.
 #[test]
 fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
     let vectors = rotate_all(&phrases(330, 384), 384, 1);

@@ -1,7 +1,11 @@
-//! The buffers in which this backend last saw blocks, and reading from there.
+//! Buffer hints: a cache of the buffers in which this backend last saw blocks.
 //!
-//! What is remembered is only a guess: blocks share entries, and a buffer may hold another block by now. PostgreSQL checks it
-//! against the buffer's tag.
+//! A search reads hot pages at random, and a lookup in the shared buffer table costs more than the
+//! read of the page. So the backend remembers in which buffer it last saw a block, and pins that
+//! buffer again if it still holds the block.
+//!
+//! A hint is only a guess, because blocks share entries and a buffer may hold another block by now.
+//! PostgreSQL checks it against the buffer's tag.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -12,23 +16,23 @@ use crate::storage::BlockNumber;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::prefetch::prefetch;
 
-/// Buffers of blocks, of whatever index; 0 (`InvalidBuffer`) where none was seen. A backend is a process of one thread, so the
-/// atomics cost nothing. Memory is used where it is written.
+/// Buffers of the blocks of all indexes; 0 (`InvalidBuffer`) where none was seen. The atomics cost
+/// nothing, because a backend has one thread. Untouched parts of the array take no memory.
 static BUFFERS: [AtomicI32; 1 << 16] = [const { AtomicI32::new(0) }; 1 << 16];
 
-/// Where a block's buffer is remembered.
+/// Entry of a block.
 ///
 /// # Safety
 /// `relation` is open.
 #[inline]
 unsafe fn entry(relation: pg_sys::Relation, block: BlockNumber) -> &'static AtomicI32 {
-    // Consecutive blocks have consecutive entries; files start at scattered ones.
-    // SAFETY: as the caller promises.
+    // Consecutive blocks have consecutive entries; the starts of files are scattered. SAFETY: as
+    // the caller promises.
     let start = unsafe { file_of(relation) }.wrapping_mul(0x9E37_79B1) >> 16;
     &BUFFERS[start.wrapping_add(block) as usize % BUFFERS.len()]
 }
 
-/// The buffer in which the block was last seen, perhaps.
+/// The buffer in which the block, or another one of its entry, was last seen.
 ///
 /// # Safety
 /// `relation` is open.
@@ -38,7 +42,7 @@ pub unsafe fn get(relation: pg_sys::Relation, block: BlockNumber) -> pg_sys::Buf
     unsafe { entry(relation, block) }.load(Ordering::Relaxed)
 }
 
-/// Remembers that the block is in this buffer.
+/// Remembers a block's buffer.
 ///
 /// # Safety
 /// `relation` is open, and PostgreSQL has given the buffer's number (or it is 0).
@@ -48,8 +52,9 @@ pub unsafe fn set(relation: pg_sys::Relation, block: BlockNumber, buffer: pg_sys
     unsafe { entry(relation, block) }.store(buffer, Ordering::Relaxed);
 }
 
-/// Hints to the processor that a block is pinned soon and bytes of its page are read, if it is where it was last seen: the buffer's header
-/// and the way to the page in the tables of virtual memory are as far away as the page itself.
+/// Hints to the processor that a block is pinned soon and bytes of its page are read, at the buffer
+/// where it was last seen. The buffer's header is hinted as well, because it is as far away as the
+/// page, and the hints also load the page's address translation.
 ///
 /// # Safety
 /// `relation` is open.
@@ -59,20 +64,21 @@ pub unsafe fn prefetch_at(relation: pg_sys::Relation, block: BlockNumber, offset
     let Ok(buffer @ 1..) = usize::try_from(unsafe { get(relation, block) }) else {
         return; // Not seen yet, or in the backend's own buffers.
     };
-    // SAFETY: PostgreSQL sets both when it starts. Nothing is read there.
+    // SAFETY: PostgreSQL sets both at its start; nothing is read from them.
     let (headers, pages) = unsafe { (pg_sys::BufferDescriptors, pg_sys::BufferBlocks) };
     prefetch(headers.wrapping_add(buffer - 1).cast(), 0, 1);
     prefetch(pages.wrapping_add((buffer - 1) * PAGE_SIZE).cast(), offset, len);
 }
 
-/// Pins a buffer if it holds the block of the main fork, and counts that as ReadBuffer counts a hit.
+/// Pins a buffer if it holds the block of the main fork, and counts a hit as ReadBuffer does.
 ///
 /// # Safety
-/// `relation` is open, `temporary` tells whether it is a temporary one, and PostgreSQL has given the buffer's number (or it is 0).
+/// `relation` is open, `temporary` tells whether it is a temporary one, and PostgreSQL has given
+/// the buffer's number (or it is 0).
 #[inline]
 pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumber, buffer: pg_sys::Buffer) -> bool {
-    // A temporary relation is in the backend's own buffers, of negative numbers. The tag does not tell it from a permanent one
-    // whose file has the same number.
+    // A temporary relation is in local buffers, which have negative numbers. The tag does not
+    // distinguish it from a permanent relation whose file has the same number.
     if buffer == 0 || (buffer < 0) != temporary {
         return false;
     }
@@ -90,8 +96,8 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
     }
 }
 
-/// Counts what ReadRecentBuffer does not: it has counted the hit for EXPLAIN and pg_stat_statements, but neither for the
-/// relation nor for pg_stat_io, nor for VACUUM's report and its delays.
+/// Counts a hit where ReadRecentBuffer does not: for the relation, for pg_stat_io, and for VACUUM's
+/// report and delays. ReadRecentBuffer counts it for EXPLAIN and pg_stat_statements.
 ///
 /// # Safety
 /// As for [`pin`].
@@ -138,10 +144,12 @@ unsafe fn count_hit(relation: pg_sys::Relation, _temporary: bool) {
     }
 }
 
-/// The relation's counters in the cumulative statistics, where they are kept (PostgreSQL's `pgstat_should_count_relation`).
+/// The relation's counters in the cumulative statistics, if they are kept (PostgreSQL's
+/// `pgstat_should_count_relation`).
 ///
 /// # Safety
-/// `relation` is open and stays so while the counters are in use; nothing else changes them meanwhile.
+/// `relation` is open and stays so while the counters are in use; nothing else changes them
+/// meanwhile.
 #[inline]
 pub unsafe fn counts<'a>(relation: pg_sys::Relation) -> Option<&'a mut pg_sys::PgStat_TableCounts> {
     // SAFETY: as the caller promises; the counters, where there are any, belong to this backend.

@@ -41,7 +41,8 @@ mod tests {
         Ok(*page)
     }
 
-    /// Blocks fetched and hit as the relation counts them, and hits as EXPLAIN, VACUUM's report (until PostgreSQL 17) and its delays do.
+    /// Blocks fetched and hit as the relation counts them, and hits as EXPLAIN, VACUUM's report
+    /// (until PostgreSQL 17) and its delays do.
     fn counted(index: &PgRelation) -> [i64; 5] {
         // SAFETY: the index is open, and the counters are this backend's.
         unsafe {

@@ -1,0 +1,196 @@
+//! Pins and locks of buffers: guards, pins by hint, ring and read-ahead of passes over all pages.
+//!
+//! While PostgreSQL unwinds from an error the guards leave pins and locks to it: aborting the
+//! (sub)transaction releases them, and its error handling has already reset the counters that a
+//! release would count down.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ptr;
+
+use pgrx::pg_sys;
+
+use super::{BufferStore, MAIN, buffer_hints};
+use crate::error::Result;
+use crate::storage::page::Page;
+use crate::storage::{BlockNumber, corrupted};
+
+/// Guard of a buffer's pin, and of its lock if there is one.
+pub(super) struct Pinned {
+    pub(super) buffer: pg_sys::Buffer,
+    locked: bool,
+}
+
+impl Pinned {
+    /// Pins a block, which is read in if necessary; [`super::INVALID_BLOCK`] adds one.
+    pub(super) fn read(
+        relation: pg_sys::Relation,
+        block: BlockNumber,
+        strategy: pg_sys::BufferAccessStrategy,
+    ) -> Pinned {
+        // SAFETY: the relation is open.
+        let buffer =
+            unsafe { pg_sys::ReadBufferExtended(relation, MAIN, block, pg_sys::ReadBufferMode::RBM_NORMAL, strategy) };
+        Pinned::owned(buffer)
+    }
+
+    /// The guard of a pin that the caller took.
+    pub(super) fn owned(buffer: pg_sys::Buffer) -> Pinned {
+        Pinned { buffer, locked: false }
+    }
+
+    /// Locks the page in a mode (`BUFFER_LOCK_*`); the lock ends with the guard.
+    pub(super) fn lock(mut self, mode: u32) -> Pinned {
+        // SAFETY: the buffer is pinned and not locked by us.
+        unsafe { pg_sys::LockBuffer(self.buffer, mode as i32) };
+        self.locked = true;
+        self
+    }
+
+    /// The bytes of the page. At least a share lock must be held while they are in use.
+    pub(super) fn page(&self) -> *mut Page {
+        // SAFETY: the buffer is pinned.
+        unsafe { pg_sys::BufferGetPage(self.buffer).cast() }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: this guard owns the pin, and the lock if there is one.
+        unsafe {
+            if self.locked {
+                pg_sys::UnlockReleaseBuffer(self.buffer);
+            } else {
+                pg_sys::ReleaseBuffer(self.buffer);
+            }
+        }
+    }
+}
+
+/// A page that was requested ahead of its use; pinned if it was in a buffer.
+pub struct Pin<'a> {
+    pub(super) block: BlockNumber,
+    pub(super) exists: bool,
+    pub(super) pinned: Option<Pinned>,
+    pub(super) store: PhantomData<&'a BufferStore>,
+}
+
+/// State of a pass's read-ahead: the next pages are requested if the last ones were not in a
+/// buffer.
+pub(super) struct ReadAhead {
+    /// Blocks that the backend had read in at the start of the last window.
+    pub(super) known_reads: Cell<i64>,
+}
+
+/// Pages that a pass requests at a time.
+const WINDOW: BlockNumber = 32;
+
+impl BufferStore {
+    /// Pins a buffer if it holds the block.
+    #[inline]
+    fn take(&self, block: BlockNumber, buffer: pg_sys::Buffer) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the buffer's number is from PostgreSQL.
+        let taken = unsafe { buffer_hints::pin(self.relation, self.temporary, block, buffer) };
+        taken.then(|| Pinned::owned(buffer))
+    }
+
+    /// Pins a block in the buffer where this backend last saw it, if it is still there.
+    #[inline]
+    pub(super) fn recall(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open.
+        self.take(block, unsafe { buffer_hints::get(self.relation, block) })
+    }
+
+    /// Pins a block in the buffer that PostgreSQL's table names, or asks the operating system to
+    /// read it.
+    #[inline(never)]
+    pub(super) fn look_up(&self, block: BlockNumber) -> Option<Pinned> {
+        // SAFETY: the relation is open, and the block is one of its.
+        let buffer = unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, block) }.recent_buffer;
+        let pinned = self.take(block, buffer)?;
+        // SAFETY: the relation is open.
+        unsafe { buffer_hints::set(self.relation, block, buffer) };
+        Some(pinned)
+    }
+
+    /// Pins a block through PostgreSQL's table, and remembers its buffer outside of passes.
+    #[inline(never)]
+    pub(super) fn read_in(&self, block: BlockNumber) -> Pinned {
+        if self.ahead.is_some() {
+            return Pinned::read(self.relation, block, self.strategy); // No hint: a ring's buffer is soon reused.
+        }
+        let pinned = Pinned::read(self.relation, block, ptr::null_mut());
+        // SAFETY: the relation is open.
+        unsafe { buffer_hints::set(self.relation, block, pinned.buffer) };
+        pinned
+    }
+
+    /// Pins a block, by hint if possible.
+    #[inline]
+    pub(super) fn fetch(&self, block: BlockNumber) -> Pinned {
+        self.recall(block).unwrap_or_else(|| self.read_in(block))
+    }
+
+    /// Pins a block that is to be changed; a block beyond the end is corruption.
+    pub(super) fn fetch_to_change(&self, block: BlockNumber) -> Result<Pinned> {
+        if !self.exists(block)? {
+            return corrupted(block, "a reference points beyond the end of the index");
+        }
+        Ok(self.fetch(block))
+    }
+
+    /// Asks the operating system for the next window of a pass if pages of the current one were not
+    /// in a buffer.
+    pub(super) fn read_ahead(&self, block: BlockNumber) -> Result<()> {
+        let Some(ahead) = self.ahead.as_ref().filter(|_| block.is_multiple_of(WINDOW)) else {
+            return Ok(());
+        };
+        let reads = blocks_read();
+        if ahead.known_reads.replace(reads) == reads {
+            return Ok(());
+        }
+        let window = block.saturating_add(WINDOW)..block.saturating_add(2 * WINDOW);
+        for next in window.start..window.end.min(self.blocks.get()) {
+            // SAFETY: the relation is open, and the block is one of its.
+            unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, next) };
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that this backend has read in since it started.
+pub(super) fn blocks_read() -> i64 {
+    // SAFETY: counters of this backend.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_read + pg_sys::pgBufferUsage.local_blks_read }
+}
+
+/// A small ring of buffers for passes over all pages of an index, which then do not evict other
+/// pages.
+pub struct Ring(pg_sys::BufferAccessStrategy);
+
+impl Ring {
+    /// A ring for reading.
+    #[allow(clippy::new_without_default, reason = "it allocates")]
+    pub fn new() -> Ring {
+        // SAFETY: called in a backend.
+        Ring(unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) })
+    }
+
+    /// PostgreSQL's handle of the ring, valid as long as the ring lives.
+    pub fn strategy(&self) -> pg_sys::BufferAccessStrategy {
+        self.0
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // An error frees the ring with its memory context.
+        if !std::thread::panicking() {
+            // SAFETY: it is from GetAccessStrategy.
+            unsafe { pg_sys::FreeAccessStrategy(self.0) };
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The plan of a new index's layout: the stored form of its vectors and the length of its codes.
+//!
+//! The constants of this file trade recall, speed and space. A change of one concerns new indexes
+//! only, because the choice is kept with the index's parameters as a [`Shape`], from which
+//! [`super::layout`] computes the offsets.
+//!
+//! A search by codes pays for the bytes of each record that it visits, and for each visit that a
+//! longer code would have saved. With L bits for d coordinates the variance of an estimate is
+//! proportional to 1.56/L - 1/d (`quantize::rabitq`): a code of every coordinate has about a third
+//! of the variance of a code of two thirds of them. Short vectors therefore get codes of every
+//! coordinate. For longer ones the plan takes the largest number of records a page that leaves
+//! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs
+//! (docs/measurements.md, *Codes of as many bits as fit*).
+
+use super::layout::{Encoding, Layout, Shape};
+use crate::error::{Error, Result};
+use crate::quantize::rabitq::{self, WORD_BITS};
+
+/// Code length that records leave room for, if the vectors have as many coordinates.
+const ENOUGH_BITS: usize = 256;
+
+/// Codes have a bit for every coordinate if at least this many records still fit a page.
+const SLOTS_FOR_WHOLE_CODES: u32 = 3;
+
+/// If codes of [`LONG`] vectors would have fewer bits than this, two bits of every coordinate are
+/// worth more in the codes than in the stored vector.
+const SCARCE_BITS: u16 = 384;
+
+/// Dimensions from which 10 bits a coordinate suffice to order neighbors, because the error of a
+/// distance falls with the square root of the dimensions (docs/measurements.md, *10 bits of long
+/// vectors*).
+const LONG: usize = 1024;
+
+/// The shortest code for which vectors stay whole: rather than codes shorter than this, the layout
+/// has overflow records.
+const FEWEST_BITS: usize = 128;
+
+/// Vectors of up to this many dimensions are stored as f32, because they take little room anyway.
+const SHORT: usize = 64;
+
+impl Layout {
+    /// Chooses the layout of a new index without codes.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
+    pub fn plain(dimensions: usize, m: usize, encoding: Encoding) -> Result<Layout> {
+        let maximum = encoding.most_dimensions();
+        if dimensions > maximum {
+            return Err(Error::TooManyDimensionsForIndex { maximum });
+        }
+        Layout::of(Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: 0,
+        })
+    }
+
+    /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
+    ///
+    /// # Errors
+    /// As [`Layout::plain`].
+    pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
+        let plain = Layout::plain(dimensions, m, Encoding::Float32)?;
+        if !coded {
+            return Ok(plain);
+        }
+        let shape = |encoding, code_bits: usize| Shape {
+            dimensions: dimensions as u32,
+            m: m as u16,
+            encoding,
+            code_bits: code_bits as u16,
+        };
+        if dimensions <= SHORT {
+            return Layout::with_codes(shape(Encoding::Float32, 0));
+        }
+        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0))?;
+        if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
+            return Ok(twelve);
+        }
+        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
+        let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
+        let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
+        Ok(if is_as_small && gains { ten } else { twelve })
+    }
+
+    /// The layout of a shape with the code length that the plan chooses.
+    fn with_codes(shape: Shape) -> Result<Layout> {
+        let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
+        let with = |bits: usize| {
+            Layout::of(Shape {
+                code_bits: bits as u16,
+                ..shape
+            })
+        };
+        // Codes of every coordinate err least for their length: most of a shorter code's error
+        // comes from the coordinates that it leaves out.
+        if let Ok(whole) = with(coordinates)
+            && whole.slots >= SLOTS_FOR_WHOLE_CODES
+        {
+            return Ok(whole);
+        }
+        // Many links of long vectors leave less room: then shorter codes come first, overflow
+        // records second.
+        let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
+        let without_overflows =
+            lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
+        let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
+        let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
+        // The longest code that leaves the numbers of records on a page and of overflow records as
+        // they are.
+        let mut best = with(bits)?;
+        for longer in (bits + WORD_BITS..=coordinates).step_by(WORD_BITS) {
+            match with(longer) {
+                Ok(longer) if (longer.slots, longer.overflows) == (best.slots, best.overflows) => best = longer,
+                _ => break,
+            }
+        }
+        Ok(best)
+    }
+}
