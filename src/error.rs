@@ -9,6 +9,8 @@ use std::ptr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
+use crate::compat;
+
 /// A result with the project's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -191,22 +193,16 @@ pub enum Error {
 
 /// Warns the client, and leaves it out of the server's log: of matters that a session's own settings bring about over and over.
 pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
-    unsafe extern "C-unwind" {
-        // PostgreSQL's (`elog.c`), which pgrx has for levels of its own only.
-        fn errstart(level: c_int, domain: *const c_char) -> bool;
-        fn errcode(code: c_int) -> c_int;
-        fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-    }
     let text = |text: &str| CString::new(text).unwrap_or_default();
     let (message, detail) = (text(message), text(detail));
     // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts live until the report is done.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
-                errcode(code as c_int);
+            if compat::errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
+                compat::errcode(code as c_int);
                 pg_sys::errmsg_internal(c"%s".as_ptr(), message.as_ptr());
                 pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
-                errfinish(c"".as_ptr(), 0, c"".as_ptr());
+                compat::errfinish(c"".as_ptr(), 0, c"".as_ptr());
             }
         });
     }
@@ -343,7 +339,6 @@ impl Error {
     }
 
     /// Whether this is about the text of a value, which may be one of many that somebody tries.
-    #[cfg(not(feature = "pg15"))]
     fn is_of_input(&self) -> bool {
         matches!(
             self,
@@ -365,21 +360,15 @@ impl Error {
     ///
     /// # Safety
     /// `context` is that of the call in progress: null, or a node.
-    #[cfg(not(feature = "pg15"))]
     pub unsafe fn save(&self, context: *mut pg_sys::Node) -> bool {
-        // Not among pgrx's.
-        unsafe extern "C-unwind" {
-            fn errcode(sqlerrcode: c_int) -> c_int;
-            fn errhint(format: *const c_char, ...) -> c_int;
-        }
         const TEXT: *const c_char = c"%s".as_ptr();
         // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names
         // are static.
         unsafe {
-            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
+            if !self.is_of_input() || !compat::saves_errors(context) {
                 return false;
             }
-            if pg_sys::errsave_start(context, std::ptr::null()) {
+            if compat::errsave_start(context) {
                 // No text of ours has a zero byte.
                 let text = |text: String| CString::new(text).unwrap_or_default();
                 let code = self.sqlstate() as c_int;
@@ -389,16 +378,16 @@ impl Error {
                 let (message, detail, hint) = (message.as_ptr(), pointer(&detail), pointer(&hint));
                 // Nothing in it would have to be dropped.
                 pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                    errcode(code);
+                    compat::errcode(code);
                     pg_sys::errmsg_internal(TEXT, message);
                     if !detail.is_null() {
                         pg_sys::errdetail_internal(TEXT, detail);
                     }
                     if !hint.is_null() {
-                        errhint(TEXT, hint);
+                        compat::errhint(TEXT, hint);
                     }
                 });
-                pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
+                compat::errsave_finish(context, line!());
             }
         }
         true

@@ -5,6 +5,7 @@
 //! (pages and records), `quantize` (short forms of vectors), `distance` (kernels). Below `txn` only `storage::buffer_store` and `types` know that PostgreSQL exists.
 
 pub mod am;
+mod compat;
 pub mod distance;
 pub mod error;
 mod fallible;
@@ -20,11 +21,6 @@ pub mod types;
 
 #[cfg(test)]
 mod test_data;
-
-#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
-compile_error!(
-    "another version of PostgreSQL: compare its headers with what is declared by hand (extern \"C-unwind\"), as of standard_planner"
-);
 
 pgrx::pg_module_magic!(name, version);
 

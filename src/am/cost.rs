@@ -22,6 +22,7 @@ use pgrx::{PgList, is_a, pg_guard, pg_sys};
 use super::opclass::Opclass;
 use super::options::{self, Options};
 use super::{heap_scan, planner};
+use crate::compat;
 use crate::hnsw::scan::Iteration;
 
 /// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many
@@ -107,10 +108,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         if orders.is_null() || (*orders).length != 1 {
             // The index knows no condition, only an order, and that by one distance.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
-            #[cfg(feature = "pg18")]
-            {
-                (*path).path.disabled_nodes = 2;
-            }
+            compat::disable(&mut (*path).path);
             return;
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -196,32 +194,8 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
 /// # Safety
 /// `root` and `table` are what PostgreSQL plans with.
 unsafe fn sort(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo, rows: f64) -> f64 {
-    let mut sorted = pg_sys::Path::default();
-    // SAFETY: as the caller promises; only costs are filled in.
-    unsafe {
-        pg_sys::cost_sort(
-            &mut sorted,
-            root,
-            std::ptr::null_mut(),
-            #[cfg(feature = "pg18")]
-            0,
-            0.0,
-            rows,
-            (*table.reltarget).width,
-            0.0,
-            pg_sys::work_mem,
-            -1.0,
-        );
-    }
-    // Where sorting is switched off, older versions add to its cost.
-    #[cfg(not(feature = "pg18"))]
-    // SAFETY: settings are read in a backend's only thread.
-    unsafe {
-        if !pg_sys::enable_sort {
-            sorted.total_cost -= pg_sys::disable_cost;
-        }
-    }
-    sorted.total_cost
+    // SAFETY: as the caller promises.
+    unsafe { compat::sort_cost(root, rows, (*table.reltarget).width) }
 }
 
 /// By how much the share of rows that conditions leave is raised for those whose expressions have

@@ -5,16 +5,17 @@ use std::ffi::{CStr, c_char};
 use pgrx::{is_a, pg_guard, pg_sys};
 
 use super::{is_ours, scan};
+use crate::compat::{self, ExplainNode};
 
-static mut NEXT: pg_sys::explain_per_node_hook_type = None;
+static mut NEXT: Option<ExplainNode> = None;
 
 /// Puts our lines behind those of PostgreSQL.
 pub fn register() {
-    // SAFETY: PostgreSQL loads a library in a process of one thread.
-    unsafe {
-        NEXT = pg_sys::explain_per_node_hook;
-        pg_sys::explain_per_node_hook = Some(explain);
-    }
+    let Some(hook) = compat::explain_node_hook() else {
+        return;
+    };
+    // SAFETY: PostgreSQL loads a library in a process of one thread, and the hook is a variable of the server.
+    unsafe { NEXT = (*hook).replace(explain) };
 }
 
 #[pg_guard]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use pgrx::{pg_guard, pg_sys};
 
 use super::{heap_tid, or_raise};
+use crate::compat;
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 
@@ -17,10 +18,7 @@ use crate::storage::HeapTid;
 pub unsafe fn base_type(index: pg_sys::Relation) -> (pg_sys::Oid, i32) {
     // SAFETY: an open index has a tuple descriptor with its one column.
     unsafe {
-        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
-        let column = (*(*index).rd_att).attrs.as_ptr();
-        #[cfg(feature = "pg18")]
-        let column = pg_sys::TupleDescAttr((*index).rd_att, 0);
+        let column = compat::attribute((*index).rd_att, 0);
         let mut typmod = (*column).atttypmod;
         let base = pg_sys::getBaseTypeAndTypmod((*column).atttypid, &mut typmod);
         (base, typmod)

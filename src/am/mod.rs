@@ -9,7 +9,6 @@ mod build_threads;
 mod cost;
 mod created;
 pub mod datum;
-#[cfg(feature = "pg18")]
 mod explain;
 mod handler;
 pub mod heap_scan;
@@ -36,7 +35,6 @@ pub fn register() {
     planner::register();
     created::register();
     truncate::register();
-    #[cfg(feature = "pg18")]
     explain::register();
 }
 

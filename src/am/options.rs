@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys};
 
+use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Iteration, Limits, Rounds};
@@ -110,17 +111,10 @@ fn kind() -> pg_sys::relopt_kind::Type {
 /// # Safety
 /// Called by PostgreSQL as `amoptions`.
 pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
-    let integer = |name: &'static std::ffi::CStr, offset: usize| pg_sys::relopt_parse_elt {
-        optname: name.as_ptr(),
-        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
-        offset: offset as i32,
-        #[cfg(feature = "pg18")]
-        isset_offset: 0,
-    };
     let elements = [
-        integer(c"m", offset_of!(Options, m)),
-        integer(c"ef_construction", offset_of!(Options, ef_construction)),
-        integer(c"ef_search", offset_of!(Options, ef_search)),
+        compat::integer_reloption(c"m", offset_of!(Options, m)),
+        compat::integer_reloption(c"ef_construction", offset_of!(Options, ef_construction)),
+        compat::integer_reloption(c"ef_search", offset_of!(Options, ef_search)),
     ];
     // SAFETY: the elements describe `Options`.
     let parsed = unsafe {
@@ -244,12 +238,8 @@ unsafe fn mark(mark: *mut *mut c_void, source: pg_sys::GucSource::Type) -> bool 
     if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
         // SAFETY: as the caller promises; PostgreSQL frees the mark as memory that is allocated so.
         unsafe {
-            #[cfg(feature = "pg15")]
-            let new = libc::malloc(1);
-            #[cfg(not(feature = "pg15"))]
-            let new = pg_sys::guc_malloc(pg_sys::LOG as i32, 1);
-            *mark = new;
-            return !new.is_null();
+            *mark = compat::guc_alloc(1);
+            return !(*mark).is_null();
         }
     }
     true

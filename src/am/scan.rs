@@ -10,6 +10,7 @@ use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
 use super::{datum, item_pointer, or_raise, relation_name};
+use crate::compat;
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::fallible::Room;
@@ -362,18 +363,8 @@ unsafe fn count_scan(descriptor: pg_sys::IndexScanDesc) {
     unsafe {
         let index = (*descriptor).indexRelation;
         if let Some(counts) = buffer_hints::counts(index) {
-            #[cfg(feature = "pg15")]
-            {
-                counts.t_numscans += 1;
-            }
-            #[cfg(not(feature = "pg15"))]
-            {
-                counts.numscans += 1;
-            }
+            compat::count_scan(counts);
         }
-        #[cfg(feature = "pg18")]
-        if let Some(instrumentation) = (*descriptor).instrument.as_mut() {
-            instrumentation.nsearches += 1;
-        }
+        compat::count_search(descriptor);
     }
 }

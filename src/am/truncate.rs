@@ -11,6 +11,7 @@ use pgrx::{PgList, pg_guard, pg_sys};
 
 use super::or_raise;
 use super::vacuum::note;
+use crate::compat;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::truncate::EmptyEnd;
@@ -86,13 +87,7 @@ unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
     unsafe {
         let table = pg_sys::table_open((*(*index).rd_index).indrelid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let options = (*table).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
-        #[cfg(not(feature = "pg18"))]
-        let wanted = options.is_none_or(|options| options.vacuum_truncate);
-        #[cfg(feature = "pg18")]
-        let wanted = match options {
-            Some(options) if options.vacuum_truncate_set => options.vacuum_truncate,
-            _ => pg_sys::vacuum_truncate,
-        };
+        let wanted = compat::vacuum_truncate(options);
         pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
         wanted
     }

@@ -8,11 +8,7 @@ use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::opclass::{Class, STRATEGY, SUPPORT};
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's (`amvalidate.c`), which pgrx does not have.
-    fn opfamily_can_sort_type(family: pg_sys::Oid, value: pg_sys::Oid) -> bool;
-}
+use crate::compat::opfamily_can_sort_type;
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {

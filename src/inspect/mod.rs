@@ -22,6 +22,7 @@ mod version;
 use pgrx::pg_sys;
 
 use crate::am;
+use crate::compat;
 use crate::error::{Error, Result};
 use crate::storage::buffer_store::relation_name;
 
@@ -135,14 +136,7 @@ impl Drop for Inspected {
 /// Called in a transaction.
 unsafe fn is_owner(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        #[cfg(feature = "pg15")]
-        let is_owner = pg_sys::pg_class_ownercheck(index, user);
-        #[cfg(not(feature = "pg15"))]
-        let is_owner = pg_sys::object_ownercheck(pg_sys::RelationRelationId, index, user);
-        is_owner
-    }
+    unsafe { compat::owns_relation(index, pg_sys::GetUserId()) }
 }
 
 /// Whether the user may look into all tables.

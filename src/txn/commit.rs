@@ -6,12 +6,13 @@
 //! moves to the queue at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
 //! stages rows in a callback is served by that.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 
 use pgrx::{check_for_interrupts, pg_guard, pg_sys};
 
 use super::staged_rows::List;
 use super::{STAGING, Staging};
+use crate::compat::{STATEMENT_TIMEOUT, disable_timeout, enable_timeout_after, get_timeout_active};
 use crate::reserve;
 
 /// Makes PostgreSQL tell of transactions: once, when the library is loaded.
@@ -95,16 +96,6 @@ unsafe extern "C-unwind" fn on_subtransaction(
         staging.count();
     });
 }
-
-unsafe extern "C-unwind" {
-    // PostgreSQL's (`timeout.c`), which pgrx does not have. None of them raises an error.
-    fn get_timeout_active(timeout: c_int) -> bool;
-    fn enable_timeout_after(timeout: c_int, milliseconds: c_int);
-    fn disable_timeout(timeout: c_int, keep_indicator: bool);
-}
-
-/// PostgreSQL's number of it (`TimeoutId`).
-const STATEMENT_TIMEOUT: c_int = 3;
 
 /// statement_timeout, which PostgreSQL has ended by the time that it commits: as if what is done then were a statement.
 struct StatementTimeout(bool);

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_sys};
 
+use crate::compat;
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
@@ -294,11 +295,6 @@ impl Staging {
     }
 }
 
-unsafe extern "C-unwind" {
-    /// PostgreSQL's (`predicate.c`), which pgrx does not have.
-    fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
-}
-
 /// Tells PostgreSQL that rows are in the index now, for what SERIALIZABLE transactions have read there. It does so itself before `aminsert`; but
 /// whoever scans the index before the rows are in it does not meet them in the table, which is where it would notice otherwise.
 ///
@@ -308,7 +304,9 @@ pub unsafe fn check_for_conflict(index: pg_sys::Relation) {
     let block = pg_sys::InvalidBlockNumber;
     // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be dropped within.
     unsafe {
-        pg_sys::ffi::pg_guard_ffi_boundary(|| CheckForSerializableConflictIn(index, std::ptr::null_mut(), block));
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            compat::CheckForSerializableConflictIn(index, std::ptr::null_mut(), block)
+        });
     }
 }
 
@@ -327,13 +325,7 @@ unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
 /// `index` is open.
 unsafe fn is_final(index: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
-    let (first, last) = unsafe {
-        #[cfg(feature = "pg15")]
-        let changes = ((*index).rd_firstRelfilenodeSubid, (*index).rd_newRelfilenodeSubid);
-        #[cfg(not(feature = "pg15"))]
-        let changes = ((*index).rd_firstRelfilelocatorSubid, (*index).rd_newRelfilelocatorSubid);
-        changes
-    };
+    let (first, last) = unsafe { compat::file_subtransactions(index) };
     // The last change is known if there is a number; 1 is the transaction itself.
     last == 1 || (first, last) == (0, 0)
 }

@@ -5,6 +5,8 @@ use std::ffi::c_int;
 
 use pgrx::{pg_guard, pg_sys};
 
+use crate::compat::standard_ExecutorStart;
+
 /// The step of whoever was there before.
 static mut NEXT: pg_sys::ExecutorStart_hook_type = None;
 
@@ -15,11 +17,6 @@ pub fn register() {
         NEXT = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(start);
     }
-}
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's own step; pgrx's function of this name would catch its errors and raise poorer ones.
-    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
 /// Not guarded: an error of the executor passes through as it is, over a frame that has nothing to drop.

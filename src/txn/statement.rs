@@ -10,6 +10,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::{pg_guard, pg_sys};
 
 use super::{STAGING, Staging, commit};
+use crate::compat::{standard_ExecutorFinish, standard_ProcessUtility};
 
 /// The steps of whoever was there before.
 static mut NEXT_FINISH: pg_sys::ExecutorFinish_hook_type = None;
@@ -24,21 +25,6 @@ pub fn register() {
         NEXT_UTILITY = pg_sys::ProcessUtility_hook;
         pg_sys::ProcessUtility_hook = Some(utility);
     }
-}
-
-unsafe extern "C-unwind" {
-    // PostgreSQL's own steps; pgrx's functions of these names would catch their errors and raise poorer ones.
-    fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
-    fn standard_ProcessUtility(
-        statement: *mut pg_sys::PlannedStmt,
-        text: *const c_char,
-        read_only_tree: bool,
-        context: pg_sys::ProcessUtilityContext::Type,
-        parameters: pg_sys::ParamListInfo,
-        environment: *mut pg_sys::QueryEnvironment,
-        destination: *mut pg_sys::DestReceiver,
-        completion: *mut pg_sys::QueryCompletion,
-    );
 }
 
 /// Not guarded: an error of the executor passes through as it is, over a frame that has nothing to drop.

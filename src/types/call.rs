@@ -150,11 +150,9 @@ impl Returned for Option<pg_sys::Datum> {
 #[cold]
 pub unsafe fn fail(fcinfo: pg_sys::FunctionCallInfo, error: Error) -> pg_sys::Datum {
     // SAFETY: as the caller promises: the context is null or a node.
-    #[cfg(not(feature = "pg15"))]
     if unsafe { error.save((*fcinfo).context) } {
         return pg_sys::Datum::null();
     }
-    let _ = fcinfo;
     error.raise()
 }
 

@@ -3,9 +3,9 @@
 //! Reading takes decimal numbers of any form and white space between the parts. Printing gives the shortest text that reads
 //! back to the same number, as float4 does.
 
+use crate::compat::float_to_shortest_decimal_bufn;
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
-use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 
 /// How much of a refused text an error quotes, in bytes.
@@ -174,15 +174,9 @@ fn quoted(text: &[u8]) -> String {
 #[inline]
 pub fn print_number(value: f32, out: &mut [MaybeUninit<u8>]) -> usize {
     assert!(out.len() >= MAX_PRINTED);
+    // PostgreSQL's own function: exactly float4's text, and as fast as any crate.
     // SAFETY: there is room for the longest number.
     unsafe { float_to_shortest_decimal_bufn(value, out.as_mut_ptr().cast()) as usize }
-}
-
-// PostgreSQL's own: exactly float4's text, and as fast as any crate. It neither allocates nor raises, so it can be called
-// without the guard that other functions of the server need.
-unsafe extern "C" {
-    /// Writes `f` without a terminating NUL and returns the length, at most [`MAX_PRINTED`].
-    fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
 }
 
 /// The text of a number.

@@ -19,6 +19,7 @@ use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
 pub use need::is_minimum;
 
+use crate::compat::{standard_ExecutorStart, standard_planner};
 use need::Need;
 
 /// The planner of whoever was there before, and the step before the start of a plan.
@@ -41,20 +42,6 @@ pub fn register() {
         // One that is kept is made again.
         pg_sys::ResetPlanCache();
     }
-}
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's own planner; pgrx's function of this name would catch its errors and raise
-    /// poorer ones.
-    fn standard_planner(
-        query: *mut pg_sys::Query,
-        text: *const c_char,
-        options: c_int,
-        parameters: pg_sys::ParamListInfo,
-    ) -> *mut pg_sys::PlannedStmt;
-
-    /// PostgreSQL's own step, for the same reason.
-    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
 /// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to
