@@ -42,7 +42,7 @@ unsafe extern "C-unwind" fn explain(
         let line = |label: &CStr, value: u64| {
             pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);
         };
-        line(c"Nodes VisitedSet", counts.visited);
+        line(c"Nodes Visited", counts.visited);
         if counts.estimates > 0 {
             line(c"Distances Estimated", counts.estimates);
         }
