@@ -529,5 +529,4 @@ pub unsafe fn forget(index: pg_sys::Relation) {
 pub fn register() {
     commit::register();
     statement::register();
-    parallel::register();
 }

@@ -20,6 +20,7 @@ use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 pub use need::is_minimum;
 
 use crate::compat::{standard_ExecutorStart, standard_planner};
+use crate::txn;
 use need::Need;
 
 /// The planner of whoever was there before, and the step before the start of a plan.
@@ -69,6 +70,7 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A
     // worker has its leader's.
     unsafe {
+        txn::parallel::before_start(query, flags);
         if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
             change((*query).plannedstmt, 0);
         }
