@@ -22,6 +22,7 @@ pub mod scan;
 mod tests;
 mod truncate;
 mod vacuum;
+mod vacuum_stats;
 mod validate;
 
 use pgrx::pg_sys;

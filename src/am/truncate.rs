@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_guard, pg_sys};
 
-use super::or_raise;
-use super::vacuum::note;
+use super::{or_raise, vacuum_stats};
 use crate::compat;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::truncate::EmptyEnd;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
-use crate::storage::meta::Compaction;
 
 /// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
 const FEWEST: BlockNumber = 1000;
@@ -61,10 +59,7 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         if !end.is_empty() {
             graph.retire(&end)?;
             pg_sys::RelationTruncate(index, end.from);
-            note(&store, |before| Compaction {
-                pages_truncated: before.pages_truncated.saturating_add(u64::from(end.len())),
-                ..before
-            })?;
+            vacuum_stats::add_truncation(&store, u64::from(end.len()))?;
         }
         Ok(end.len())
     }

@@ -6,13 +6,11 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncate};
-use crate::error::Result;
+use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
-use crate::storage::meta::{self, Compaction, META_BLOCK};
-use crate::storage::{BlockNumber, Edit, HeapTid, PageStore};
+use crate::storage::{BlockNumber, HeapTid};
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambulkdelete(
@@ -33,7 +31,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         });
         let removal = or_raise(index, removal);
         let is_first = stats.is_null();
-        or_raise(index, note_removal(&store, &removal, is_first, start));
+        or_raise(index, vacuum_stats::add_bulk_delete(&store, &removal, is_first, start));
         report(info, &removal);
         let stats = stats_or_alloc(stats);
         (*stats).num_index_tuples = removal.tids_left as f64;
@@ -73,36 +71,6 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
         stats
     }
-}
-
-/// Adds what a removal did to the result on the meta page, or begins a new one.
-fn note_removal(store: &BufferStore, removal: &BulkDelete, is_first: bool, start: Instant) -> Result<()> {
-    if removal.tids_removed == 0 && removal.slots_freed == 0 {
-        return Ok(());
-    }
-    note(store, |before| {
-        let before = if is_first { Compaction::default() } else { before };
-        Compaction {
-            nodes_removed: before.nodes_removed.saturating_add(removal.nodes_removed),
-            links_repaired: before.links_repaired.saturating_add(removal.links_repaired),
-            slots_freed: before.slots_freed.saturating_add(removal.slots_freed),
-            duration: before.duration.saturating_add(start.elapsed().as_micros() as u64),
-            ..before
-        }
-    })
-}
-
-/// Changes the result on the meta page, which ends now.
-pub fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
-    store.write(META_BLOCK, |page| {
-        let compaction = Compaction {
-            // SAFETY: it reads the clock.
-            finished: unsafe { pg_sys::GetCurrentTimestamp() },
-            ..change(meta::read_compaction(page)?)
-        };
-        meta::set_compaction(page, &compaction)?;
-        Ok(Edit::Changed(()))
-    })
 }
 
 /// Tells what a removal did, at the level that VACUUM asks for.
