@@ -3,11 +3,11 @@
 //! `fuzz/` has a target of cargo-fuzz for each; the tests here run the same over a few random inputs. A new one is a function here, a line
 //! among those tests, and a target in `fuzz/fuzz_targets/`. No function may call PostgreSQL: a fuzz target is no server.
 
-mod graph;
+mod hnsw;
 mod page;
 mod values;
 
-pub use graph::damaged_graph;
+pub use hnsw::damaged_graph;
 pub use page::any_page;
 pub use values::{halfvec_binary, halfvec_text, sparsevec_binary, sparsevec_text, vector_binary, vector_text};
 
