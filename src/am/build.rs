@@ -86,7 +86,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     unsafe {
         let mut build = or_raise(index, Build::start(heap, index));
         // The table is read anew.
-        txn::forget(index);
+        txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
@@ -291,7 +291,7 @@ impl Growing {
             .map_or(0, |workers| each * (QUEUE + workers.count()));
         if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
             self.finish_inserts()?;
-            note_cliff(self.in_memory);
+            report_full_memory(self.in_memory);
             // Progress stays that of the table, which is still being read.
             self.write_out(&mut |_| ())?;
         }
@@ -399,7 +399,7 @@ fn buffers_of(index: pg_sys::Relation) -> BufferStore {
 }
 
 /// Tells that the graph is too large for the memory of the build, in the words that users of pgvector know.
-fn note_cliff(rows: u64) {
+fn report_full_memory(rows: u64) {
     let report = ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),

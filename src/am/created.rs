@@ -23,13 +23,13 @@ pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
         NEXT = pg_sys::object_access_hook;
-        pg_sys::object_access_hook = Some(accessed);
+        pg_sys::object_access_hook = Some(on_object_access);
     }
 }
 
 /// Not guarded: an error of the step before passes through as it is, over a frame that has nothing
 /// to drop.
-unsafe extern "C-unwind" fn accessed(
+unsafe extern "C-unwind" fn on_object_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
     object: pg_sys::Oid,
@@ -42,7 +42,7 @@ unsafe extern "C-unwind" fn accessed(
             next(access, class, object, column, argument);
         }
         if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && class == pg_sys::RelationRelationId && column == 0 {
-            look_at(object);
+            check_new(object);
         }
     }
 }
@@ -50,7 +50,7 @@ unsafe extern "C-unwind" fn accessed(
 /// # Safety
 /// `relation` was just made, and whoever made it has it open.
 #[pg_guard]
-unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
+unsafe extern "C-unwind" fn check_new(relation: pg_sys::Oid) {
     // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is
     // complete but for what an index gets from its operator class.
     unsafe {

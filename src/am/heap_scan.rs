@@ -51,8 +51,8 @@ pub unsafe fn read(
     mut visit: &mut Visit<'_>,
 ) -> f64 {
     let state = std::ptr::from_mut(&mut visit).cast();
-    // SAFETY: as the caller promises; the state is what `take` expects.
-    unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(take), state, scan) }
+    // SAFETY: as the caller promises; the state is what `visit_row` expects.
+    unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(visit_row), state, scan) }
 }
 
 /// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where others are.
@@ -69,7 +69,7 @@ pub unsafe fn read_blocks(
 ) {
     let state = std::ptr::from_mut(&mut visit).cast();
     let (start, count) = (blocks.start, blocks.end - blocks.start);
-    // SAFETY: as the caller promises; the state is what `take` expects.
+    // SAFETY: as the caller promises; the state is what `visit_row` expects.
     unsafe {
         pg_sys::table_index_build_range_scan(
             heap,
@@ -80,7 +80,7 @@ pub unsafe fn read_blocks(
             false,
             start,
             count,
-            Some(take),
+            Some(visit_row),
             state,
             scan,
         )
@@ -88,7 +88,7 @@ pub unsafe fn read_blocks(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn take(
+unsafe extern "C-unwind" fn visit_row(
     index: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
     values: *mut pg_sys::Datum,

@@ -61,7 +61,7 @@ unsafe fn insert(
     is_partial: bool,
 ) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
-    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
+    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::staged_index(index)) };
     let (graph, built_in) = match known {
         Some((space, built_in)) => (Graph::with(&store, space), built_in),
         None => Graph::open_built(&store)?,
@@ -70,7 +70,7 @@ unsafe fn insert(
     let value = unsafe { datum::of_row(datum, graph.space().parameters())? };
     let most = options::staging_memory();
     // SAFETY: as above; the row is in the table.
-    let can_stage = most > 0 && txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
+    let can_stage = most > 0 && txn::is_staging() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
     // SAFETY: as above.
     let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, most)? };
     if !is_staged {

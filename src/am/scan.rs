@@ -27,7 +27,7 @@ use crate::storage::meta::Parameters;
 use crate::txn;
 
 /// Dead rows that are remembered before they are marked.
-const MOST_DEAD: usize = 1000;
+const MAX_DEAD: usize = 1000;
 
 /// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
 struct State {
@@ -154,7 +154,7 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
     // SAFETY: as the caller promises.
     let state = unsafe {
         let state = &mut *(*descriptor).opaque.cast::<State>();
-        note_dead(descriptor, state);
+        remember_dead(descriptor, state);
         state
     };
     let Some((store, space, scan)) = state.scan.take() else {
@@ -173,7 +173,7 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
 ///
 /// # Safety
 /// `descriptor` is one of ours, whose state this is.
-unsafe fn note_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
+unsafe fn remember_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
     // SAFETY: as the caller promises.
     let is_dead = unsafe { std::mem::take(&mut (*descriptor).kill_prior_tuple) };
     if let Some((store, _, scan)) = &state.scan
@@ -199,7 +199,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: as the caller promises; the state lives as long as the descriptor.
     let (index, state) = unsafe { ((*descriptor).indexRelation, &mut *(*descriptor).opaque.cast::<State>()) };
     // SAFETY: as the caller promises.
-    unsafe { note_dead(descriptor, state) };
+    unsafe { remember_dead(descriptor, state) };
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
@@ -231,14 +231,14 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             radius_key::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
         };
         // SAFETY: the table and the index are open.
-        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = MergedScan::new(Scan::new(query, limits), beside)?;
+        let staged = unsafe { txn::staged_keys((*descriptor).heapRelation, index, &query, limits.keys) };
+        let scan = MergedScan::new(Scan::new(query, limits), staged)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
         return Ok(false);
     };
-    if state.dead.len() >= MOST_DEAD {
+    if state.dead.len() >= MAX_DEAD {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));

@@ -18,8 +18,8 @@ use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
 
 /// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
-const FEWEST: BlockNumber = 1000;
-const PART: BlockNumber = 16;
+const MIN_PAGES: BlockNumber = 1000;
+const MIN_FRACTION: BlockNumber = 16;
 
 /// How often the lock is tried, and milliseconds between two tries (PostgreSQL's `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
 const TRIES: usize = 100;
@@ -66,7 +66,7 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
 }
 
 fn is_worth_while(end: &EmptyEnd) -> bool {
-    !end.is_empty() && (end.len() >= FEWEST || end.len() >= end.blocks / PART)
+    !end.is_empty() && (end.len() >= MIN_PAGES || end.len() >= end.blocks / MIN_FRACTION)
 }
 
 /// Whether VACUUM is to truncate: as the statement says, or else the table's options.
@@ -75,7 +75,7 @@ fn is_worth_while(end: &EmptyEnd) -> bool {
 /// `index` is open, and its table locked.
 unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
     // SAFETY: called in a backend.
-    if let Some(wanted) = unsafe { asked() } {
+    if let Some(wanted) = unsafe { statement_option() } {
         return wanted;
     }
     // SAFETY: as the caller promises. The options of a table that has any are StdRdOptions.
@@ -92,7 +92,7 @@ unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// Called in a backend.
-unsafe fn asked() -> Option<bool> {
+unsafe fn statement_option() -> Option<bool> {
     // SAFETY: the portal that is run, and what it runs, are there until it ends; a node's tag says what it is.
     unsafe {
         let portal = pg_sys::ActivePortal.as_ref()?;

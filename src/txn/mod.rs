@@ -2,7 +2,7 @@
 //!
 //! What a transaction inserts is staged here, in the backend's memory, and gets into the index when the transaction commits (or is prepared), just before,
 //! so that whoever sees a row finds it by the index. An abort, of the transaction or of a subtransaction, drops what it staged: the index
-//! is as it was, byte for byte. The transaction's own scans return staged rows beside those of the graph ([`beside`]).
+//! is as it was, byte for byte. The transaction's own scans return staged rows beside those of the graph ([`staged_keys`]).
 //!
 //! Rows get into the index early, which is harmless since a row's visibility is decided in the table, where
 //! - `hnsw.staging_memory` does not suffice; or it is 0, or the commit is under way, and nothing is staged at all;
@@ -46,10 +46,10 @@ const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
 /// Rows that scans may take over from lists before these go into the indexes: a second's work or two. A list that is scanned so often costs more than
 /// it spares.
-const MOST_MERGED: usize = 1 << 23;
+const MAX_MERGED: usize = 1 << 23;
 
 /// Temporary indexes that are remembered.
-const MOST_FORGETFUL: usize = 1 << 10;
+const MAX_EMPTIED: usize = 1 << 10;
 /// Staged rows after which a scan that takes them over may be interrupted.
 const CHECK_EVERY: usize = 1024;
 
@@ -66,7 +66,7 @@ struct Staging {
     /// Whether what was staged is in the indexes already: what comes now goes there directly.
     committing: bool,
     /// Temporary indexes, and their files, whose tables forget their rows at commit, as a commit has shown.
-    forgetful: Vec<(pg_sys::Oid, u32)>,
+    emptied: Vec<(pg_sys::Oid, u32)>,
     point: Point,
 }
 
@@ -250,24 +250,24 @@ impl Staging {
 
     /// As [`Staging::apply`], but for rows of temporary tables that will not have them when the commit is done.
     fn apply_lasting(&mut self) {
-        let forgetful = &self.forgetful;
-        let lasting = |staged: &&mut Staged| !forgetful.contains(&(staged.index, staged.file));
+        let emptied = &self.emptied;
+        let lasting = |staged: &&mut Staged| !emptied.contains(&(staged.index, staged.file));
         self.indexes.iter_mut().filter(lasting).for_each(Staged::apply);
         self.count();
     }
 
     /// Drops rows of temporary tables that will not have them when the commit is done.
     fn forget_temporary(&mut self) {
-        let forgetful = &self.forgetful;
+        let emptied = &self.emptied;
         self.indexes
-            .retain(|staged| !forgetful.contains(&(staged.index, staged.file)));
+            .retain(|staged| !emptied.contains(&(staged.index, staged.file)));
     }
 
     /// The transaction has ended.
     fn reset(&mut self) {
-        let forgetful = std::mem::take(&mut self.forgetful);
+        let emptied = std::mem::take(&mut self.emptied);
         *self = Staging {
-            forgetful,
+            emptied,
             ..Staging::default()
         };
     }
@@ -334,7 +334,7 @@ unsafe fn is_final(index: pg_sys::Relation) -> bool {
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
+pub unsafe fn staged_index(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
     STAGING.with_borrow(|staging| {
         // SAFETY: as the caller promises.
         let i = unsafe { staging.find(index)? };
@@ -345,7 +345,7 @@ pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
 
 /// Whether rows are to be staged rather than inserted. Not those of deferred triggers, which run when PostgreSQL commits: no statement ends
 /// then that would put us before others that commit elsewhere.
-pub fn is_open() -> bool {
+pub fn is_staging() -> bool {
     // SAFETY: the statement that runs, and the kind of this process.
     let at_commit =
         unsafe { pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND };
@@ -441,14 +441,14 @@ pub fn apply() {
 ///
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
-pub unsafe fn beside(
+pub unsafe fn staged_keys(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     query: &Query,
     keys: Keys,
 ) -> Vec<(f32, HeapTid)> {
     STAGING.with_borrow_mut(|staging| {
-        if staging.merged > MOST_MERGED {
+        if staging.merged > MAX_MERGED {
             staging.apply();
         }
         let mut rows = Vec::new();
@@ -498,7 +498,7 @@ pub unsafe fn settle_before(heap: pg_sys::Relation, index: pg_sys::Relation, tid
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn forget(index: pg_sys::Relation) {
+pub unsafe fn forget_file(index: pg_sys::Relation) {
     // SAFETY: as the caller promises.
     let (index, heap, file, persistence) = unsafe {
         let (row, heap) = ((*index).rd_rel, (*(*index).rd_index).indrelid);
@@ -514,13 +514,13 @@ pub unsafe fn forget(index: pg_sys::Relation) {
         staging
             .indexes
             .retain(|staged| (staged.heap, staged.file) != (heap, file));
-        let forgetful = &mut staging.forgetful;
+        let emptied = &mut staging.emptied;
         if staging.committing
             && persistence == pg_sys::RELPERSISTENCE_TEMP
-            && forgetful.len() < MOST_FORGETFUL
-            && !forgetful.contains(&(index, file))
+            && emptied.len() < MAX_EMPTIED
+            && !emptied.contains(&(index, file))
         {
-            forgetful.push((index, file));
+            emptied.push((index, file));
         }
     });
 }

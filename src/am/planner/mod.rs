@@ -60,7 +60,7 @@ unsafe extern "C-unwind" fn plan(
             Some(next) => next(query, text, options, parameters),
             None => standard_planner(query, text, options, parameters),
         };
-        change(statement, options);
+        adjust(statement, options);
         statement
     }
 }
@@ -72,7 +72,7 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     unsafe {
         txn::parallel::before_start(query, flags);
         if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
-            change((*query).plannedstmt, 0);
+            adjust((*query).plannedstmt, 0);
         }
         match NEXT_START {
             Some(next) => next(query, flags),
@@ -84,7 +84,7 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
 /// # Safety
 /// `statement` is a statement that was planned with these options of cursors and is not yet in use.
 #[pg_guard]
-unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt, options: c_int) {
+unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options: c_int) {
     // SAFETY: as the caller promises. What is added lives as long as the statement.
     unsafe {
         let top = match options & pg_sys::CURSOR_OPT_FAST_PLAN as c_int {

@@ -136,7 +136,7 @@ impl Visitor {
             pg_sys::check_stack_depth();
             let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
                 NodeTag::T_IndexScan => {
-                    scan::tell(plan.cast(), need);
+                    scan::annotate(plan.cast(), need);
                     (need, need)
                 }
                 NodeTag::T_Limit => {

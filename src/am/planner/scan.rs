@@ -9,14 +9,14 @@ use crate::am::radius_key::Mode;
 
 /// Where the executed order was found in the text of a query: nobody asks for that once there is a
 /// plan, so this says that the scan was told.
-const TOLD: i32 = i32::MIN;
+const ANNOTATED: i32 = i32::MIN;
 
 /// Puts what a scan is told into the place of the value to search for (`am::radius_key`), unless it was
 /// told before, or does what it would do anyway.
 ///
 /// # Safety
 /// `scan` is a node of a plan, which `need` is of, and new nodes are allocated where it is.
-pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
+pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
     // SAFETY: as the caller promises; the tag says what a node is.
     unsafe {
         let (written, executed) = (only((*scan).indexorderbyorig), only((*scan).indexorderby));
@@ -32,10 +32,10 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
             return;
         };
         // Where a plan was read from its text, for a parallel worker, it has no such places.
-        if (*executed).location == TOLD || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
+        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
             return;
         }
-        (*executed).location = TOLD;
+        (*executed).location = ANNOTATED;
         let Some(mut conditions) = Conditions::of(written) else {
             return;
         };
@@ -45,13 +45,18 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
         let mode = need.mode(!conditions.is_empty(), !(*scan).scan.plan.qual.is_null());
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
         if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
-            operands.replace_ptr(1, told(value, mode, limit, &conditions));
+            operands.replace_ptr(1, annotated(value, mode, limit, &conditions));
         }
     }
 }
 
 /// `ARRAY[ROW(value, program, operand, ..)]`.
-unsafe fn told(value: *mut pg_sys::Node, mode: Mode, limit: Option<u8>, conditions: &Conditions) -> *mut pg_sys::Node {
+unsafe fn annotated(
+    value: *mut pg_sys::Node,
+    mode: Mode,
+    limit: Option<u8>,
+    conditions: &Conditions,
+) -> *mut pg_sys::Node {
     // SAFETY: the nodes are complete before anybody sees them.
     unsafe {
         let mut program = vec![mode as u8, limit.map_or(0, |limit| limit + 1)];
