@@ -1,10 +1,12 @@
-//! The end of transactions and subtransactions, as PostgreSQL tells of it: what is staged goes into the indexes just before a commit, and what an abort
-//! takes back is dropped.
+//! Callbacks at the end of transactions and subtransactions: staged rows go into the indexes just
+//! before a commit, and an abort drops the rows that it takes back.
 //!
-//! PostgreSQL calls those who asked for it in the opposite order of their asking. One of them may be postgres_fdw, which commits on other servers when it is called
-//! before a commit, so that nothing should fail afterwards; and it asks when the session first connects to one. So a transaction that has staged rows
-//! moves to the queue at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
-//! stages rows in a callback is served by that.
+//! PostgreSQL calls the callbacks of a transaction's end in the reverse order of their
+//! registration. The callback of postgres_fdw commits on other servers, so nothing should fail
+//! after it; and it is registered when the session first connects to such a server, which may be
+//! after this library was loaded. So a transaction with staged rows moves a second callback to the
+//! head of the queue at the end of each statement ([`go_first`]). The first registration stays,
+//! because it serves rows that other callbacks stage.
 
 use std::ffi::c_void;
 
@@ -24,7 +26,7 @@ pub fn register() {
     }
 }
 
-/// Makes PostgreSQL tell us first of the end of the transaction. Not to be called while it tells of it.
+/// Moves the second callback to the head of the queue. Not to be called from a callback.
 pub fn go_first() {
     static IN_FRONT: u8 = 0;
     let argument = (&raw const IN_FRONT).cast_mut().cast();
@@ -35,7 +37,8 @@ pub fn go_first() {
     }
 }
 
-/// What is staged; nothing if it is in use: a backend that is told to end while it inserts ends from there, and aborts its transaction.
+/// Runs `f` on the staged rows unless they are in use. They are in use if a backend is told to end
+/// while it inserts: it ends there and aborts its transaction.
 fn unless_ending(f: impl FnOnce(&mut Staging)) {
     STAGING.with(|staging| {
         if let Ok(mut staging) = staging.try_borrow_mut() {
@@ -97,11 +100,13 @@ unsafe extern "C-unwind" fn on_subtransaction(
     });
 }
 
-/// statement_timeout, which PostgreSQL has ended by the time that it commits: as if what is done then were a statement.
+/// A timer of statement_timeout for the work before a commit, because PostgreSQL has stopped its
+/// own by then. The work counts as a statement.
 struct StatementTimeout(bool);
 
 impl StatementTimeout {
-    /// Starts it, unless it is under way (as in a procedure that commits), or this process has no statements.
+    /// Starts it, unless it is under way (as in a procedure that commits), or this process has no
+    /// statements.
     fn start() -> StatementTimeout {
         // SAFETY: settings of this backend, and its own timers.
         unsafe {

@@ -1,11 +1,11 @@
-//! What the session's last inserts did, for `hnsw_last_insert()`.
+//! Counters of the session's last inserts, for `hnsw_last_insert()`.
 
 use std::cell::Cell;
 
 use crate::hnsw::insert::{Inserted, Inserter};
 use crate::storage::buffer_store::{self, BufferStore};
 
-/// What inserting rows into an index did: those of a transaction go there together.
+/// Counters of the rows of one transaction that went into an index together.
 #[derive(Debug, Clone, Copy)]
 pub struct LastInsert {
     /// The last row.
@@ -22,7 +22,7 @@ thread_local! {
     static LAST: Cell<Option<LastInsert>> = const { Cell::new(None) };
 }
 
-/// What the session's last inserts did.
+/// Counters of the session's last inserts.
 pub fn last_insert() -> Option<LastInsert> {
     LAST.get()
 }

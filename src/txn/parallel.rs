@@ -1,7 +1,8 @@
 //! Plans with parallel workers.
 //!
-//! Staged rows are in the memory of this process, and a worker is another process. So all staged rows go into their indexes
-//! before such a plan starts. Nothing is staged while the plan runs, because a transaction with workers does not write.
+//! Staged rows are in the memory of this process, and a worker is another process. So all staged
+//! rows go into their indexes before such a plan starts. Nothing is staged while the plan runs,
+//! because a transaction with workers does not write.
 
 use std::ffi::c_int;
 

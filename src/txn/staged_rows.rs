@@ -1,8 +1,10 @@
-//! The rows that a transaction has staged for one index, in order.
+//! List of the rows that a transaction has staged for one index, in order.
 //!
-//! A row belongs to the subtransaction that staged it: to the nesting level of that, which is 1 for the transaction itself. A
-//! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
-//! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
+//! A row belongs to the subtransaction that staged it, identified by its nesting level (1 is the
+//! transaction itself). A subtransaction that commits leaves its rows to the level above; one that
+//! aborts drops them. Rows are always staged on the innermost level, so the rows of a level and of
+//! the levels in it are the end of the list. A mark at the first row of each level therefore
+//! suffices.
 
 use super::speculative::Command;
 use crate::error::Result;
@@ -20,7 +22,8 @@ pub struct List {
     ends: Vec<usize>,
     /// Where levels begin, outermost first; none twice.
     marks: Vec<Mark>,
-    /// So many of the first rows may be in the index, since an error ended their insertion, or it was a copy of the index.
+    /// So many of the first rows may be in the index, since an error ended their insertion, or it
+    /// was a copy of the index.
     doubtful: usize,
     /// The command of the last row, if that may be taken back by itself.
     speculative: Option<Command>,
@@ -36,7 +39,8 @@ impl List {
     /// Bytes of a row beside its vector.
     pub const EACH: usize = size_of::<NewRow>() + size_of::<usize>();
 
-    /// Adds a row that is staged on a level; a `speculative` one, of that command, may be taken back by itself.
+    /// Adds a row that is staged on a level; a `speculative` one, of that command, may be taken
+    /// back by itself.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -123,7 +127,8 @@ impl List {
         }
     }
 
-    /// All rows are about to be inserted. If that ends with an error, nobody knows which of them are in the index.
+    /// All rows are about to be inserted. If that ends with an error, nobody knows which of them
+    /// are in the index.
     pub fn begin_insertion(&mut self) {
         self.doubtful = self.len();
     }
