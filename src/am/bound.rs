@@ -14,13 +14,13 @@
 
 use crate::error::{Error, Result};
 
-/// What a program may do. Programs are in postfix order, and each condition ends with a comparison.
+/// Steps of a program. Programs are in postfix order, and each condition ends with a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
     /// The distance.
     Distance,
-    /// An operand, whose number follows.
+    /// An operand; its number follows.
     Operand,
     Add,
     Subtract,
@@ -42,8 +42,8 @@ pub enum Step {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-    /// The condition that follows is about the distance from an operand, whose number follows. It
-    /// counts if that is the value to search for.
+    /// Begins a condition on the distance from an operand; the number of the operand follows. The
+    /// condition counts if the operand is the value to search for.
     From,
 }
 
@@ -87,12 +87,12 @@ impl Step {
 /// Numbers that a program has at hand at a time, at most.
 pub const DEPTH: usize = 16;
 
-/// What a scan wants to know of conditions.
+/// Bound of a scan that its conditions imply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     /// No row beyond this distance passes; below zero if none does.
     pub radius: f64,
-    /// Whether rows do whose distance is NaN.
+    /// Whether rows of distance NaN pass.
     pub nan: bool,
 }
 
@@ -211,8 +211,8 @@ impl Value {
     }
 }
 
-/// More than what rounding to a type adds, as a share of a number: 24 bits; 15 decimal digits; what
-/// libraries of functions differ by.
+/// More than the error of rounding to a type, as a share of a number: 24 bits; 15 decimal digits;
+/// the spread between libraries of functions.
 const REAL: f64 = 1.2e-7;
 const NUMERIC: f64 = 1e-14;
 const FUNCTION: f64 = 1e-12;

@@ -1,7 +1,9 @@
-//! `ambuild`: the first rows are kept until it is known what vectors have in common (the index's centroid); then the graph is made in
-//! memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the leader goes on alone in shared
-//! buffers. Either way the pages are logged once, when they are complete, and an abort leaves
-//! nothing but a file that PostgreSQL removes.
+//! `ambuild`.
+//!
+//! The first rows are kept as a sample until it yields the index's centroid. The leader and its
+//! threads then build the graph in memory and write it out at the end; beyond maintenance_work_mem
+//! the leader goes on alone in shared buffers. In both cases the pages are logged once, when they
+//! are complete, and an abort leaves only a file that PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -39,10 +41,12 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows that the centroid is computed from: the median of so many errs by a twenty-fifth of their spread.
+/// Rows that the centroid is computed from: the median of so many errs by a twenty-fifth of their
+/// spread.
 const SAMPLE: usize = 1024;
 
-/// Of fewer it is not known what the others have in common with them: such a build, of a table that is only about to be filled, goes without.
+/// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
+/// a table that is about to be filled.
 const FEWEST_SAMPLED: usize = 64;
 
 /// A build under way.
@@ -57,7 +61,7 @@ struct Build {
     sample: Vec<Row>,
     /// Rows without a place in the graph that came before it was begun.
     unplaced: Vec<(Unplaced, HeapTid)>,
-    /// What is built, once they are there.
+    /// The graph under construction, once there is one.
     growing: Option<Growing>,
     /// Rows that were taken.
     indexed: i64,
@@ -82,7 +86,8 @@ pub unsafe extern "C-unwind" fn ambuild(
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
-    // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or may change.
+    // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or
+    // may change.
     unsafe {
         let mut build = or_raise(index, Build::start(heap, index));
         // The table is read anew.
@@ -113,7 +118,8 @@ pub unsafe extern "C-unwind" fn ambuild(
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
-    // SAFETY: PostgreSQL passes the open index of an unlogged table, whose init fork nobody else changes.
+    // SAFETY: PostgreSQL passes the open index of an unlogged table, and nobody else changes its
+    // init fork.
     unsafe {
         let mut page = [0; PAGE_SIZE];
         or_raise(
@@ -138,7 +144,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
     name.as_ptr().cast_mut()
 }
 
-/// What a new index is, from its column, operator class and options.
+/// Parameters of a new index, from its column, operator class and options.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -220,7 +226,8 @@ impl Build {
         Ok(())
     }
 
-    /// Rows to wait for before the graph begins: none where there is no centroid, and no more than a quarter of the memory holds.
+    /// Rows to wait for before the graph begins: none where there is no centroid, and no more than
+    /// a quarter of the memory holds.
     fn most_sampled(&self) -> usize {
         if !centroid::is_allowed(&self.parameters) {
             return 0;
@@ -252,7 +259,7 @@ impl Build {
 }
 
 impl Growing {
-    /// Begins the graph of a build, whose centroid is that of the sample.
+    /// Begins the graph of a build, with the centroid of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
         let centroid = if centroid::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
             centroid::of(
@@ -343,7 +350,8 @@ impl Growing {
         self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
 
-    /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
+    /// Writes the pages in memory to the index, unlogged; later rows go there directly. `written`
+    /// gets the number of pages written so far.
     fn write_out(&mut self, written: &mut dyn FnMut(BlockNumber)) -> Result<()> {
         let Some(memory) = self.memory.take() else {
             return Ok(());
@@ -361,19 +369,20 @@ impl Growing {
     }
 }
 
-/// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or its `parallel_workers`, at most
-/// max_parallel_maintenance_workers.
+/// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or
+/// its `parallel_workers`, at most max_parallel_maintenance_workers.
 ///
 /// # Safety
 /// `heap` is an open table.
 unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
-    // SAFETY: as the caller promises; the others are settings. The options of a table that has any are StdRdOptions.
+    // SAFETY: as the caller promises; the others are settings. The options of a table that has any
+    // are StdRdOptions.
     unsafe {
         let options = (*heap).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
         let asked = options.map_or(-1, |options| options.parallel_workers);
         let by_size = || {
-            // One more for each tripling of the table, as in PostgreSQL's compute_parallel_worker().
-            // Long vectors are out of line, so that is counted too.
+            // One more for each tripling of the table, as in PostgreSQL's
+            // compute_parallel_worker(). Long vectors are out of line, so that is counted too.
             let mut blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN);
             let toast = (*(*heap).rd_rel).reltoastrelid;
             if toast != pg_sys::InvalidOid {
@@ -398,7 +407,8 @@ fn buffers_of(index: pg_sys::Relation) -> BufferStore {
     unsafe { BufferStore::new(index, Mode::Build) }
 }
 
-/// Tells that the graph is too large for the memory of the build, in the words that users of pgvector know.
+/// Tells that the graph is too large for the memory of the build, in the words that users of
+/// pgvector know.
 fn report_full_memory(rows: u64) {
     let report = ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

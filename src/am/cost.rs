@@ -1,21 +1,22 @@
-//! `amcostestimate`: what a scan costs until its first row, and what each further row costs.
+//! `amcostestimate`: the cost of a scan until its first row, and of each further row.
 //!
-//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` it
-//! expands, and as many on each level on the way down; a coded one reads those that it visits,
-//! which are about half more than `ef`, and few on the way. That is the start-up cost: it grows
-//! with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef` costs what
-//! going on takes. As for a btree's upper pages, pages that stay in the cache cost only processor
-//! time: input is counted for the share of the index that effective_cache_size does not hold.
+//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` nodes
+//! that it expands, and as many on each level on the way down. A coded search reads only the nodes
+//! that it visits, about one and a half times `ef`, and few on the way. This is the start-up cost:
+//! it grows with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef`
+//! has the cost of a further round. Pages that stay in the cache cost only processor time, as the
+//! upper pages of a btree do: input is counted for the share of the index that effective_cache_size
+//! does not hold.
 //!
-//! A scan that would go on for longer than a pass over the index takes goes on with passes, and one
-//! of everything takes nothing else. What they return is sorted as PostgreSQL sorts, and each row
-//! is read of the table at random: so a plan of all rows costs more than the table read and sorted,
-//! unless the index is partial.
+//! A scan for which further rounds would cost more than a pass over the index goes on with passes,
+//! and a scan of all rows begins with them. Rows of a pass are sorted as PostgreSQL sorts, and each
+//! row is read from the table at random. So a plan of all rows costs more than reading and sorting
+//! the table, unless the index is partial.
 //!
-//! PostgreSQL interpolates between start-up and total by the share of the rows that a LIMIT takes,
-//! and what going on costs is no straight line. So the line is put through the point that this
-//! query asks for, where that is known: the rows that a filter leaves decide how many the index has
-//! to give.
+//! PostgreSQL interpolates between start-up and total cost by the share of the rows that a LIMIT
+//! takes, but the cost of further rows is no straight line. So the line goes through the point that
+//! this query asks for, where it is known: the share of rows that a filter leaves decides how many
+//! rows the index has to return.
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
@@ -39,20 +40,21 @@ const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 /// Records that a plain search meets for each of its width and of m (measured).
 const PLAIN_VISITS: f64 = 2.5;
 
-/// What a row beyond the first round costs: visits, and in cpu_operator_cost what is kept of all
-/// that was met (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on
-/// another column: from a tenth of the rows down that is faster).
+/// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
+/// candidates (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on another
+/// column: from a tenth of the rows down the other index is faster).
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
 
-/// Rows after which rounds have filled their memory, or met as many records as they may, and passes begin.
+/// Rows after which rounds have filled their memory, or met as many records as they may, and passes
+/// begin.
 const ROWS_OF_ROUNDS: f64 = 2500.0;
 
 /// Bytes of memory that a pass keeps of a row.
 const BYTES_PER_ROW: f64 = 32.0;
 
-/// Rows that a LIMIT wants whose count is not known: PostgreSQL takes a tenth of all, which hardly
-/// any query means.
+/// Rows of a LIMIT with an unknown count: PostgreSQL assumes a tenth of all rows, and hardly any
+/// query means so many.
 const USUAL_LIMIT: f64 = 50.0;
 
 /// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all,
@@ -64,7 +66,7 @@ const USUAL_CURSOR: f64 = 500.0;
 /// soon costs so much less than that guess that it is worth the risk.
 const UNKNOWN_SHARE: f64 = 0.1;
 
-/// What a scan costs.
+/// Costs of a scan.
 struct Costs {
     /// The first round, which gives as many rows as the search is wide.
     startup: f64,
@@ -76,8 +78,8 @@ struct Costs {
 }
 
 impl Costs {
-    /// What as many rows cost beyond the first round: rounds, then passes after rounds that cost as
-    /// much or have filled their memory.
+    /// Cost of `rows` rows beyond the first round: rounds, then passes once the rounds have cost as
+    /// much as the passes or have filled their memory.
     fn rows(&self, rows: f64) -> f64 {
         let rounds = self.row * (rows - self.width).max(0.0);
         let most = (self.row * ROWS_OF_ROUNDS).min(self.all);
@@ -130,7 +132,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::Rows { planned, likely } => {
                 let planned = (planned / left).clamp(1.0, nodes);
                 let likely = (likely / likely_left).min(planned);
-                // So of what cost_index adds for the rows of the table.
+                // cost_index charges for rows of the table in the same proportion.
                 *selectivity *= likely / planned;
                 (likely, costs.startup, costs.rows(likely) * nodes / planned)
             }
@@ -151,7 +153,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 }
 
 /// # Safety
-/// `root` and `info` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `info` its description of the index.
 unsafe fn costs(
     root: *mut pg_sys::PlannerInfo,
     info: &pg_sys::IndexOptInfo,
@@ -189,24 +191,23 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
     visits.min(nodes)
 }
 
-/// What PostgreSQL takes sorting to cost, of as many rows of a table.
+/// PostgreSQL's cost of sorting `rows` rows of a table.
 ///
 /// # Safety
-/// `root` and `table` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `table` its description of the table.
 unsafe fn sort(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo, rows: f64) -> f64 {
     // SAFETY: as the caller promises.
     unsafe { compat::sort_cost(root, rows, (*table.reltarget).width) }
 }
 
-/// By how much the share of rows that conditions leave is raised for those whose expressions have
-/// no statistics.
+/// Factor by which the share of rows that conditions leave is raised, because of conditions on
+/// expressions without statistics.
 ///
 /// # Safety
-/// `root` and `table` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `table` its description of the table.
 unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) -> f64 {
     let mut ratio = 1.0;
-    // SAFETY: as the caller promises; the tag says what a node is, and what was looked up is
-    // released.
+    // SAFETY: as the caller promises; nodes are read by their tags, and statistics are released.
     unsafe {
         for condition in PgList::<pg_sys::RestrictInfo>::from_pg(table.baserestrictinfo).iter_ptr() {
             let clause = (*condition).clause.cast::<pg_sys::OpExpr>();
@@ -237,7 +238,7 @@ unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) ->
     ratio
 }
 
-/// How many rows a query wants of a table, of those that a filter leaves.
+/// Number of rows that a query wants of a table, of the rows that a filter leaves.
 enum Wanted {
     All,
     /// As many by PostgreSQL's estimate, and as many are likely.
@@ -250,7 +251,7 @@ enum Wanted {
 }
 
 /// # Safety
-/// `root` is what PostgreSQL plans with.
+/// `root` is the planner's state.
 unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
     // SAFETY: as the caller promises.
     unsafe {

@@ -15,7 +15,7 @@ use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::meta::{self, META_BLOCK};
 
-/// The step of whoever was there before.
+/// The hook that was installed before.
 static mut NEXT: pg_sys::object_access_hook_type = None;
 
 /// Puts our step behind the making of catalog entries.
@@ -48,11 +48,11 @@ unsafe extern "C-unwind" fn on_object_access(
 }
 
 /// # Safety
-/// `relation` was just made, and whoever made it has it open.
+/// `relation` was just made, and its maker has it open.
 #[pg_guard]
 unsafe extern "C-unwind" fn check_new(relation: pg_sys::Oid) {
-    // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is
-    // complete but for what an index gets from its operator class.
+    // SAFETY: as the caller promises. The catalog entries of the relation cannot be seen yet, but
+    // the relation is complete except for the parts that an index gets from its operator class.
     unsafe {
         let relation = pg_sys::RelationIdGetRelation(relation);
         if relation.is_null() {

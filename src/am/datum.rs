@@ -44,8 +44,8 @@ impl Given {
         }
     }
 
-    /// The value in the form that an index takes: under cosine distance of length one. Says whether it is zero there, and so has no
-    /// direction.
+    /// The value in the form that an index takes: under cosine distance of length one. Says whether
+    /// it is zero there, and so has no direction.
     fn form(&self, metric: Metric) -> (OwnedValue, bool) {
         let has_no_direction = |values: &mut [f32]| metric == Metric::Cosine && distance::normalize(values) == 0.0;
         let dense = |mut vector: Vec<f32>| {
@@ -67,8 +67,8 @@ impl Given {
     }
 }
 
-/// What the index keeps of a row, whose value is none if it is NULL. Under cosine distance one of length zero has no direction.
-///
+/// The form in which the index keeps the value of a row; `datum` is none for NULL. Under cosine
+/// distance a value of length zero has no direction.
 /// # Errors
 /// [`Error::ExpectedDimensions`], [`Error::TooLongForIndex`].
 ///

@@ -1,4 +1,4 @@
-//! EXPLAIN (ANALYZE) of PostgreSQL 18 says what a scan of an index read.
+//! Lines of EXPLAIN (ANALYZE) on the work of an index scan, from PostgreSQL 18 on.
 
 use std::ffi::{CStr, c_char};
 
@@ -9,12 +9,13 @@ use crate::compat::{self, ExplainNode};
 
 static mut NEXT: Option<ExplainNode> = None;
 
-/// Puts our lines behind those of PostgreSQL.
+/// Installs the hook.
 pub fn register() {
     let Some(hook) = compat::explain_node_hook() else {
         return;
     };
-    // SAFETY: PostgreSQL loads a library in a process of one thread, and the hook is a variable of the server.
+    // SAFETY: PostgreSQL loads a library in a process of one thread, and the hook is a variable of
+    // the server.
     unsafe { NEXT = (*hook).replace(explain) };
 }
 
@@ -26,7 +27,8 @@ unsafe extern "C-unwind" fn explain(
     plan_name: *const c_char,
     output: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is still open.
+    // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is
+    // still open.
     unsafe {
         if let Some(next) = NEXT {
             pg_sys::ffi::pg_guard_ffi_boundary(|| next(state, ancestors, relationship, plan_name, output));

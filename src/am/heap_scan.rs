@@ -10,8 +10,8 @@ use crate::compat;
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 
-/// The type of an index's one column and its modifier, which is the number of dimensions; of a
-/// domain, those of the type beneath.
+/// The type of an index's one column, or the base type if it is a domain, and its modifier, which
+/// is the number of dimensions.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -35,14 +35,17 @@ pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32
     declared.ok_or_else(type_name)
 }
 
-/// Takes the value of a row, of the type that the index is for, or none if it is NULL, and the TID that the index has it under.
+/// Takes the value of a row, of the type that the index is for, or none if it is NULL, and the TID
+/// that the index has it under.
 type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
 
-/// Shows `visit` the rows that belong to an index, and raises its error; returns how many rows the table has. `scan` is what to read, and is ended; null is the
-/// whole table as a build sees it, with its progress reported.
+/// Calls `visit` for each row of the table that belongs to the index, and raises its errors;
+/// returns the number of rows of the table. The function ends `scan`; null stands for the whole
+/// table as a build sees it, with its progress reported.
 ///
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, `info` what PostgreSQL knows of that.
+/// `heap` is an open table, `index` an open index of it and of this access method, `info`
+/// PostgreSQL's description of the index.
 pub unsafe fn read(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -51,11 +54,12 @@ pub unsafe fn read(
     mut visit: &mut Visit<'_>,
 ) -> f64 {
     let state = std::ptr::from_mut(&mut visit).cast();
-    // SAFETY: as the caller promises; the state is what `visit_row` expects.
+    // SAFETY: as the caller promises; `visit_row` expects this state.
     unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(visit_row), state, scan) }
 }
 
-/// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where others are.
+/// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where
+/// others are.
 ///
 /// # Safety
 /// As for [`read`].
@@ -69,7 +73,7 @@ pub unsafe fn read_blocks(
 ) {
     let state = std::ptr::from_mut(&mut visit).cast();
     let (start, count) = (blocks.start, blocks.end - blocks.start);
-    // SAFETY: as the caller promises; the state is what `visit_row` expects.
+    // SAFETY: as the caller promises; `visit_row` expects this state.
     unsafe {
         pg_sys::table_index_build_range_scan(
             heap,

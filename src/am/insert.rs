@@ -1,4 +1,11 @@
-//! `aminsert`: a row is staged, or inserted at once where nothing is.
+//! `aminsert`: stages a row, which goes into the index at the end of the statement or at COMMIT.
+//!
+//! Path of a row: [`aminsert`] → `txn::stage` → at the end of a statement that is a transaction by
+//! itself `txn::statement`, or else at COMMIT or PREPARE `txn::commit` → `txn::Staged::apply` →
+//! `Graph::insert_batch` (`hnsw/insert/batch.rs`) → `Graph::insert_point` (`hnsw/insert/mod.rs`). A
+//! row that cannot be staged (`hnsw.staging_memory` is 0, the commit is under way, or
+//! [`txn::can_stage`] is `false`) goes to `Graph::insert` at once. Rows without a place in the
+//! graph go to `Graph::add_unplaced`.
 
 use pgrx::{pg_guard, pg_sys};
 
@@ -35,8 +42,9 @@ pub unsafe extern "C-unwind" fn aminsert(
     false
 }
 
-/// Whether a row whose column an UPDATE did not name had the same value in the index before: not if the index has a condition, which the row may not
-/// have met, or a trigger may have set the column.
+/// Whether a row updated without naming the column had the same value in the index before. `false`
+/// if the index has a condition, because the row may not have met it, or if a trigger may have set
+/// the column.
 ///
 /// # Safety
 /// `heap` is an open table, and `info` what PostgreSQL knows of an index of it.
@@ -52,7 +60,8 @@ unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> 
 }
 
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column, or none if that is NULL.
+/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value
+/// of its column, or none if that is NULL.
 unsafe fn insert(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,

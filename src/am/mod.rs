@@ -1,7 +1,8 @@
 //! The access method `hnsw`: PostgreSQL's calls, one file for each group of them.
 //!
-//! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations, scan keys, options, progress,
-//! costs) is here. A graph error is raised here, with the name of the relation.
+//! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations,
+//! scan keys, options, progress, costs) is here. A graph error is raised here, with the name of the
+//! relation.
 
 mod bound;
 mod build;
@@ -30,7 +31,7 @@ use pgrx::pg_sys;
 use crate::storage::HeapTid;
 use crate::storage::buffer_store::{or_raise, relation_name};
 
-/// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
+/// Registers settings, hooks and callbacks: once, when the library is loaded.
 pub fn register() {
     options::register();
     planner::register();
@@ -48,10 +49,10 @@ pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
     unsafe { is_our_routine((*index).rd_indam) }
 }
 
-/// Whether this is the access method.
+/// Whether a routine is the one of this access method.
 ///
 /// # Safety
-/// `routine` is null, or what a handler returned.
+/// `routine` is null or the result of a handler.
 unsafe fn is_our_routine(routine: *const pg_sys::IndexAmRoutine) -> bool {
     // SAFETY: as the caller promises.
     let build = unsafe { routine.as_ref() }.and_then(|routine| routine.ambuild);

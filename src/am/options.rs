@@ -1,4 +1,5 @@
-//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a session (`hnsw.*`).
+//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a
+//! session (`hnsw.*`).
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -48,7 +49,7 @@ impl Options {
     /// # Safety
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
-        // SAFETY: what rd_options points to was made by `parse` below.
+        // SAFETY: rd_options points to a result of `parse` below.
         let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
         // From the catalog they come as they are there.
         options.map_or(DEFAULT, Options::within_bounds)
@@ -106,7 +107,7 @@ fn kind() -> pg_sys::relopt_kind::Type {
     })
 }
 
-/// Parses reloptions; with `validate`, refuses those that do not go together.
+/// Parses reloptions; with `validate`, refuses options that contradict each other.
 ///
 /// # Safety
 /// Called by PostgreSQL as `amoptions`.
@@ -140,7 +141,7 @@ pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::b
 /// `hnsw.iterative_scan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum IterativeScan {
-    /// A scan returns what its first round finds.
+    /// A scan returns only the rows of its first round.
     #[name = c"off"]
     Off,
     /// It goes on as long as rows are wanted; they may come somewhat out of order.
@@ -152,7 +153,8 @@ pub enum IterativeScan {
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
-/// Whether somebody set a setting: in the session, for the role or database, or in the server's configuration.
+/// Whether somebody set a setting: in the session, for the role or database, or in the server's
+/// configuration.
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
 static MAX_SCAN_TUPLES_IS_SET: AtomicBool = AtomicBool::new(false);
 static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
@@ -229,11 +231,11 @@ pub fn register() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
 
-/// Marks a value that somebody set: PostgreSQL keeps the mark with the value, and gives it back with it when a transaction is rolled
-/// back, or the setting is reset.
+/// Marks a value that was set explicitly. PostgreSQL keeps the mark with the value, and restores
+/// both when a transaction is rolled back or the setting is reset.
 ///
 /// # Safety
-/// `mark` is the place for what a check hook leaves to the assign hook.
+/// `mark` is the place where a check hook leaves data for the assign hook.
 unsafe fn mark(mark: *mut *mut c_void, source: pg_sys::GucSource::Type) -> bool {
     if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
         // SAFETY: as the caller promises; PostgreSQL frees the mark as memory that is allocated so.
@@ -285,8 +287,9 @@ pub fn staging_memory() -> usize {
     STAGING_MEMORY.get() as usize * 1024
 }
 
-/// The bounds of a scan of an index with these options, as set. Where nobody set a bound none ends the scan, whatever its default is: that is
-/// what `SHOW` and pgvector's users expect to see.
+/// Bounds of a scan of an index with these options, as set. A bound that nobody has set does not
+/// end a scan, although its default is a number: `SHOW` then gives the default that users of
+/// pgvector expect.
 pub fn limits(options: &Options) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;

@@ -29,10 +29,11 @@ use crate::txn;
 /// Dead rows that are remembered before they are marked.
 const MAX_DEAD: usize = 1000;
 
-/// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
+/// State of a scan between calls; freed with the memory context of the scan descriptor, also after
+/// an error.
 struct State {
     scan: Option<(BufferStore, Arc<Space>, MergedScan)>,
-    /// What the index is, for all rescans: its file is the same as long as it is open.
+    /// Space of the index, kept for all rescans: the file stays the same while the index is open.
     space: Option<Arc<Space>>,
     /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
     warned: bool,
@@ -40,11 +41,11 @@ struct State {
     dead: Vec<Returned>,
     /// The table's length when it was last asked for.
     table_blocks: pg_sys::BlockNumber,
-    /// What the scan under way has done, and the scans before it.
+    /// Time of the scan under way, and counters of the scans before it.
     spent: Duration,
     before: Counts,
-    /// Whether the executor puts the rows into the order of the distances that it computes, and the lower bound of the last row's: where
-    /// the descriptor points to.
+    /// Whether the executor puts the rows into the order of the distances that it computes, and the
+    /// lower bound of the last row's: where the descriptor points to.
     reorders: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
@@ -67,10 +68,10 @@ impl Default for State {
     }
 }
 
-/// What a scan did.
+/// Counters of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct LastSearch {
-    /// What it read.
+    /// Records, pages and rows that the scan read.
     pub counts: Counts,
     /// How long it searched.
     pub spent: Duration,
@@ -80,12 +81,12 @@ thread_local! {
     static LAST: Cell<Option<LastSearch>> = const { Cell::new(None) };
 }
 
-/// What the session's last scan that has ended did.
+/// Counters of the session's last scan that has ended.
 pub fn last_search() -> Option<LastSearch> {
     LAST.get()
 }
 
-/// What a scan has done, with all rescans.
+/// Counters of a scan, with all rescans.
 ///
 /// # Safety
 /// `descriptor` is one of ours.
@@ -101,7 +102,8 @@ pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambeginscan(index: pg_sys::Relation, keys: i32, orders: i32) -> pg_sys::IndexScanDesc {
-    // SAFETY: PostgreSQL passes an open index and expects a descriptor in the current memory context.
+    // SAFETY: PostgreSQL passes an open index and expects a descriptor in the current memory
+    // context.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(index, keys, orders);
         let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(State::default());
@@ -136,13 +138,14 @@ pub unsafe extern "C-unwind" fn amgettuple(
     direction: pg_sys::ScanDirection::Type,
 ) -> bool {
     debug_assert_eq!(direction, pg_sys::ScanDirection::ForwardScanDirection);
-    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open.
+    // SAFETY: PostgreSQL passes a descriptor of ours with an open index.
     unsafe { or_raise((*scan).indexRelation, next(scan)) }
 }
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
-    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open; the state itself goes with its memory context.
+    // SAFETY: PostgreSQL passes a descriptor of ours with an open index; the state goes with its
+    // memory context.
     unsafe { or_raise((*scan).indexRelation, end(scan)) };
 }
 
@@ -172,7 +175,7 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
 /// Remembers the row returned last if it is dead to everyone.
 ///
 /// # Safety
-/// `descriptor` is one of ours, whose state this is.
+/// `descriptor` is one of ours, and `state` its state.
 unsafe fn remember_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
     // SAFETY: as the caller promises.
     let is_dead = unsafe { std::mem::take(&mut (*descriptor).kill_prior_tuple) };
@@ -277,10 +280,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a TID cannot be one of the table's, which a damaged page may hold. The table does not shrink under a scan.
+/// Whether a TID, perhaps of a damaged page, lies beyond the end of the table. The table does not
+/// shrink under a scan.
 ///
 /// # Safety
-/// `descriptor` is one of ours whose table is open.
+/// `descriptor` is one of ours, and its table is open.
 unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys::BlockNumber, tid: HeapTid) -> bool {
     if tid.block < *blocks {
         return false;
@@ -302,13 +306,15 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
 unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Wanted)> {
-    // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
+    // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type,
+    // or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
             return Err(Error::ScanWithoutOrder);
         }
         let snapshot = (*(*descriptor).xs_snapshot).snapshot_type;
-        // Rows are returned without a pin on their page: only a snapshot protects them from being replaced (see nbtree's README).
+        // Rows are returned without a pin on their page: only a snapshot protects them from being
+        // replaced (see nbtree's README).
         if snapshot != pg_sys::SnapshotType::SNAPSHOT_MVCC && snapshot != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC {
             return Err(Error::SnapshotNotMvcc);
         }
@@ -325,7 +331,8 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Ok((datum::any(parameters), wanted));
         };
         let value = datum::of_query(value, parameters)?;
-        // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
+        // Bounds are for distances not below zero; and no distance from zero is a number under
+        // cosine, so all pass or none.
         let has_radius = match parameters.metric {
             Metric::InnerProduct => false,
             Metric::Cosine => !wanted.nan || value != datum::any(parameters),
@@ -339,7 +346,8 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
     }
 }
 
-/// Whether a key to order by is the distance that the index is for: a family may have been given other operators.
+/// Whether a key to order by is the distance that the index is for: a family may have been given
+/// other operators.
 fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
     // SAFETY: an index has the type of its one column.
     let value = unsafe { *index.rd_opcintype };

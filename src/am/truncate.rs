@@ -1,7 +1,9 @@
-//! Empty pages at the end of an index go back to the file system, as VACUUM does with a table (PostgreSQL's `lazy_truncate_heap`): if it is
-//! worth while, and if nobody uses the index just then.
+//! Empty pages at the end of an index go back to the file system, as VACUUM does with a table
+//! (PostgreSQL's `lazy_truncate_heap`): if it is worth while, and if nobody uses the index just
+//! then.
 //!
-//! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It is made up for when its transaction commits.
+//! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It
+//! is made up for when its transaction commits.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
@@ -17,11 +19,13 @@ use crate::hnsw::vacuum::truncate::EmptyEnd;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
 
-/// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
+/// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM`
+/// and `REL_TRUNCATE_FRACTION`).
 const MIN_PAGES: BlockNumber = 1000;
 const MIN_FRACTION: BlockNumber = 16;
 
-/// How often the lock is tried, and milliseconds between two tries (PostgreSQL's `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
+/// How often the lock is tried, and milliseconds between two tries (PostgreSQL's
+/// `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
 const TRIES: usize = 100;
 const WAIT: i64 = 50;
 
@@ -32,8 +36,8 @@ thread_local! {
     static DEFERRED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Cuts off empty pages at the end of an index if that is worth while, at once or when the transaction commits, and adds them to the result on the
-/// meta page; says how many went at once.
+/// Cuts off empty pages at the end of an index if that is worth while, at once or when the
+/// transaction commits, and adds them to the result on the meta page; says how many went at once.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked as VACUUM locks it.
@@ -52,7 +56,8 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         let Some(_lock) = Exclusive::try_new(index) else {
             return Ok(0);
         };
-        // Others may have used them meanwhile. Those who wait for us do not wait long: under the lock VACUUM does not rest.
+        // Other sessions may have used the pages meanwhile. Sessions that wait for the lock do not
+        // wait long, because VACUUM does not sleep under it.
         let store = BufferStore::new(index, Mode::Normal);
         let graph = Graph::with(&store, Arc::clone(graph.space()));
         let end = graph.empty_end(|| !pg_sys::LockHasWaitersRelation(index, LOCK))?;
@@ -88,12 +93,14 @@ unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
     }
 }
 
-/// What the VACUUM under way says of truncation, if it is a statement that does: access methods are not told.
+/// The TRUNCATE option of the VACUUM statement under way, if there is such a statement with the
+/// option: access methods do not get it.
 ///
 /// # Safety
 /// Called in a backend.
 unsafe fn statement_option() -> Option<bool> {
-    // SAFETY: the portal that is run, and what it runs, are there until it ends; a node's tag says what it is.
+    // SAFETY: the active portal and its statements live until it ends; nodes are read by their
+    // tags.
     unsafe {
         let portal = pg_sys::ActivePortal.as_ref()?;
         let statements = PgList::<pg_sys::PlannedStmt>::from_pg(portal.stmts);
@@ -112,11 +119,13 @@ unsafe fn statement_option() -> Option<bool> {
     }
 }
 
-/// The lock that nobody else uses an index under. An error leaves it to the abort of the transaction.
+/// The lock that nobody else uses an index under. An error leaves it to the abort of the
+/// transaction.
 struct Exclusive(pg_sys::Relation);
 
 impl Exclusive {
-    /// Takes the lock, if it is to be had within a few seconds without standing in the way of anybody.
+    /// Takes the lock, if it is to be had within a few seconds without standing in the way of
+    /// anybody.
     ///
     /// # Safety
     /// `index` stays open as long as the guard lives.

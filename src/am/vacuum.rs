@@ -1,4 +1,5 @@
-//! `ambulkdelete` and `amvacuumcleanup`. What they did is kept on the meta page: `hnsw_compaction()` tells.
+//! `ambulkdelete` and `amvacuumcleanup`. Their results are kept on the meta page, and
+//! `hnsw_compaction()` shows them.
 
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -57,7 +58,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let index = (*info).index;
         let pages = or_raise(index, truncate::truncate(index));
         let stats = if stats.is_null() {
-            // Nothing was deleted: the rows are those of the table, but for those that a partial index leaves out.
+            // Nothing was deleted: the index has the rows of the table, except the rows that a
+            // partial index leaves out.
             let stats = stats_or_alloc(stats);
             (*stats).num_index_tuples = (*info).num_heap_tuples;
             (*stats).estimated_count = true;
@@ -73,7 +75,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     }
 }
 
-/// Tells what a removal did, at the level that VACUUM asks for.
+/// Reports the result of a bulk delete, at VACUUM's message level.
 ///
 /// # Safety
 /// The index is open.
@@ -101,7 +103,8 @@ unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
     );
 }
 
-/// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX CONCURRENTLY sorts the TIDs).
+/// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX
+/// CONCURRENTLY sorts the TIDs).
 ///
 /// # Safety
 /// `state` is the callback's.

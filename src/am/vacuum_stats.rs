@@ -10,8 +10,8 @@ use crate::storage::buffer_store::BufferStore;
 use crate::storage::meta::{self, Compaction, META_BLOCK};
 use crate::storage::{Edit, PageStore};
 
-/// Adds a bulk delete that began at `start` to the results; the first one of a VACUUM begins new results. A bulk delete that
-/// removed nothing leaves the results as they are.
+/// Adds a bulk delete that began at `start` to the results; the first one of a VACUUM begins new
+/// results. A bulk delete that removed nothing leaves the results as they are.
 pub fn add_bulk_delete(store: &BufferStore, removal: &BulkDelete, is_first: bool, start: Instant) -> Result<()> {
     if removal.tids_removed == 0 && removal.slots_freed == 0 {
         return Ok(());

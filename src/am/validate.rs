@@ -1,6 +1,8 @@
-//! `amvalidate` and `amadjustmembers`: whether the members of an operator class are what the access method expects, and what they depend on.
+//! `amvalidate` and `amadjustmembers`: a check of the members of an operator class, and their
+//! dependencies.
 //!
-//! A family has for each type of values one operator, which orders by a distance, and the support functions that go with it.
+//! For each type of values a family has one operator, which orders by a distance, and its support
+//! functions.
 
 use std::ffi::{CStr, c_char};
 
@@ -62,7 +64,7 @@ struct Validation {
 }
 
 impl Validation {
-    /// Tells what is wrong.
+    /// Reports a fault.
     fn object(&mut self, what: &str) {
         self.is_valid = false;
         ereport!(
@@ -173,7 +175,7 @@ unsafe fn takes(function: pg_sys::Oid, expected: &[pg_sys::Oid]) -> bool {
 /// A row of a catalog.
 ///
 /// # Safety
-/// `T` is the structure of the rows of that cache, whose key is one OID.
+/// `T` is the structure of the rows of that cache, and the cache has one OID as its key.
 unsafe fn row<T: Copy>(cache: SysCacheIdentifier::Type, key: pg_sys::Oid) -> Option<T> {
     // SAFETY: as the caller promises; the row is copied before it is released.
     unsafe {
@@ -190,7 +192,7 @@ unsafe fn row<T: Copy>(cache: SysCacheIdentifier::Type, key: pg_sys::Oid) -> Opt
 /// The members of a family.
 ///
 /// # Safety
-/// `T` is the structure of the rows of that cache, whose first key is the family.
+/// `T` is the structure of the rows of that cache, and the family is its first key.
 unsafe fn rows<T: Copy>(cache: SysCacheIdentifier::Type, family: pg_sys::Oid) -> Vec<T> {
     let none = pg_sys::Datum::from(0);
     // SAFETY: as the caller promises; the rows are copied before the list is released.
@@ -214,7 +216,8 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// The operator and the support functions of a class are its own; what is added to a family goes with that.
+/// A class owns its operator and its support functions; later members of a family depend on the
+/// family.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amadjustmembers(
     family: pg_sys::Oid,

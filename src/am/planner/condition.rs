@@ -48,7 +48,7 @@ impl Conditions {
     /// # Safety
     /// `written` is an expression of a plan.
     pub unsafe fn of(written: *mut pg_sys::Node) -> Option<Conditions> {
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             if !is_a(written, NodeTag::T_OpExpr) {
                 return None;
@@ -121,7 +121,7 @@ impl Conditions {
                 Some(query) => vec![Step::From as u8, self.operand(query)?],
                 None => Vec::new(),
             };
-            // What is equal is neither below nor above.
+            // An equal value is neither below nor above.
             for comparison in comparisons(function)? {
                 self.program.extend(from.iter().chain(&steps));
                 self.program.push(*comparison as u8);
@@ -145,7 +145,7 @@ impl Written<'_> {
     /// # Safety
     /// `node` is an expression of the plan.
     unsafe fn expression(&mut self, node: *mut pg_sys::Node, depth: usize) -> Option<()> {
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             let node = without_relabelling(node);
             if let Some(query) = self.conditions.distance.of(node) {
@@ -175,7 +175,7 @@ impl Written<'_> {
                 }
                 (pg_sys::F_NUMERIC_NUMERIC_INT4, &[number, typmod]) => {
                     self.expression(number, depth)?;
-                    // A scale of 11 bits with its sign, in what is above the header's size.
+                    // A scale of 11 bits with its sign, in the modifier less the header's size.
                     let scale = (constant(typmod)? - i64::from(pg_sys::VARHDRSZ as i32)) & 0x7ff;
                     self.round(i32::try_from((scale ^ 1024) - 1024).ok()?)
                 }
@@ -248,8 +248,8 @@ fn comparisons(function: pg_sys::Oid) -> Option<&'static [Step]> {
     })
 }
 
-/// What a built-in function does: how many arguments it has, and the steps behind them. Casts
-/// between numbers do nothing but round.
+/// Number of arguments of a built-in function, and the steps of a program that stand for it. Casts
+/// between numbers only round.
 fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     use Step::*;
     use pg_sys::*;
@@ -286,7 +286,7 @@ fn steps(function: u32) -> Option<(usize, &'static [Step])> {
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn is_safe(node: *mut pg_sys::Node) -> bool {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         match (*node).type_ {
             NodeTag::T_Const => true,
@@ -316,7 +316,7 @@ unsafe fn all_safe(nodes: *mut pg_sys::List) -> bool {
 
 /// An integer that is written in the query.
 unsafe fn constant(node: *mut pg_sys::Node) -> Option<i64> {
-    // SAFETY: the caller has an expression; the tag says what it is.
+    // SAFETY: the caller has an expression; nodes are read by their tags.
     unsafe {
         let constant = node.cast::<pg_sys::Const>();
         let known =
@@ -325,12 +325,12 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<i64> {
     }
 }
 
-/// What a node is that only says another type of the same bytes.
+/// Strips nodes that only relabel the same bytes with another type.
 ///
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn without_relabelling(mut node: *mut pg_sys::Node) -> *mut pg_sys::Node {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         while is_a(node, NodeTag::T_RelabelType) {
             node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
@@ -344,7 +344,7 @@ pub unsafe fn without_relabelling(mut node: *mut pg_sys::Node) -> *mut pg_sys::N
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn call(node: *mut pg_sys::Node) -> Option<(pg_sys::Oid, Vec<*mut pg_sys::Node>)> {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let (function, arguments) = match (*node).type_ {
             NodeTag::T_OpExpr => {

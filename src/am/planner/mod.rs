@@ -1,12 +1,11 @@
-//! What is changed in a plan behind PostgreSQL's planner, for scans of our indexes:
+//! Changes to plans of PostgreSQL's planner, for scans of our indexes.
 //!
-//! - `need`: a scan is told how its rows are to come (`scan`), by what the nodes above it do with
-//!   them;
-//! - `condition`: a scan that conditions bound by a distance ends there;
-//! - `distance`: a distance that is computed for nothing is left out.
+//! - `need`: the nodes above a scan decide in which order its rows have to come (`scan`).
+//! - `condition`: a scan ends at the distance that its conditions allow.
+//! - `distance`: a distance that no node reads is left out.
 //!
-//! The library is loaded when a session plans the first statement with one of our indexes, so that
-//! plan has passed the planner before there is a hook. It is changed when it starts.
+//! The library is loaded when a session plans the first statement with one of our indexes. That
+//! plan has passed the planner before the hook exists, so it is changed when it starts.
 
 mod condition;
 mod distance;
@@ -23,7 +22,7 @@ use crate::compat::{standard_ExecutorStart, standard_planner};
 use crate::txn;
 use need::Need;
 
-/// The planner of whoever was there before, and the step before the start of a plan.
+/// The planner hook and the hook before the start of a plan that were installed before.
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
 
@@ -53,8 +52,8 @@ unsafe extern "C-unwind" fn plan(
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid
-    // nodes that is ours to change.
+    // SAFETY: PostgreSQL calls it as it calls its own planner. The result is a tree of valid nodes
+    // that is ours to change.
     unsafe {
         let statement = match NEXT_PLANNER {
             Some(next) => next(query, text, options, parameters),
@@ -85,7 +84,7 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
 /// `statement` is a statement that was planned with these options of cursors and is not yet in use.
 #[pg_guard]
 unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options: c_int) {
-    // SAFETY: as the caller promises. What is added lives as long as the statement.
+    // SAFETY: as the caller promises. New nodes live as long as the statement.
     unsafe {
         let top = match options & pg_sys::CURSOR_OPT_FAST_PLAN as c_int {
             0 => Need::ALL,

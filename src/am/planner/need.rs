@@ -1,9 +1,9 @@
-//! What the nodes above a scan need of its rows.
+//! Order and number of the rows that the nodes above a scan need.
 //!
-//! A node directly below a LIMIT, or one whose rows are only passed on to it, is read a little, and
-//! its order is shown to somebody or bounds the rows: there it is enough that rows are in order
-//! within the precision of stored vectors. A node that compares neighbours (Unique, Group, Merge
-//! Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
+//! A node directly below a LIMIT, or a node that only passes its rows on to one, is read in part,
+//! and its order is shown to the user or bounds the rows: an order within the precision of stored
+//! vectors suffices. A node that compares adjacent rows (Unique, Group, Merge Join) gives wrong
+//! results if one is out of order. A scan that is read to its end needs no graph.
 
 use std::ffi::CStr;
 
@@ -34,13 +34,14 @@ enum Order {
     Merged,
     /// Neighbours are compared; one that is late may be in the wrong place, and no row is lost.
     Compared,
-    /// Values are computed from it: of all rows that are read, so of the late ones too where rows are refused.
+    /// Values are computed from it: of all rows that are read, so of the late ones too where rows
+    /// are refused.
     Counted,
     /// Answers are wrong if it is.
     ReliedOn,
 }
 
-/// What is needed of a node.
+/// Rows and order that are needed of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
     reading: Reading,
@@ -59,7 +60,8 @@ impl Need {
         order: Order::Shown,
     };
 
-    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are refused.
+    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are
+    /// refused.
     pub fn mode(self, has_radius: bool, is_filtered: bool) -> Mode {
         match (self.reading, self.order) {
             (Reading::All, _) => Mode::Exact,
@@ -80,7 +82,7 @@ impl Need {
         }
     }
 
-    /// What a node needs that refuses rows.
+    /// Need of a node that refuses some of its rows.
     fn filtered(self) -> Need {
         match self.order {
             Order::Counted => self.at_least(Order::ReliedOn),
@@ -109,7 +111,7 @@ pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
             orders: vec![Order::Shown; subplans.len()],
         };
         visitor.visit((*statement).planTree, top);
-        // Those that are read by another are before it.
+        // Sub-plans stand behind the sub-plans that they read.
         for number in (0..subplans.len()).rev() {
             if let Some(plan) = subplans.get_ptr(number) {
                 let need = Need::ALL.at_least(visitor.orders[number]);
@@ -120,7 +122,7 @@ pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
 }
 
 struct Visitor {
-    /// For each sub-plan, how much its order matters to those that were visited.
+    /// For each sub-plan, how much its order matters to the nodes visited so far.
     orders: Vec<Order>,
 }
 
@@ -131,7 +133,7 @@ impl Visitor {
         if plan.is_null() {
             return;
         }
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             pg_sys::check_stack_depth();
             let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
@@ -213,7 +215,7 @@ impl Visitor {
     }
 }
 
-/// What a LIMIT needs of what is below it.
+/// Need of the node below a LIMIT.
 unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
     // SAFETY: the caller has a node of a plan.
     unsafe {
