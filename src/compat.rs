@@ -1,12 +1,15 @@
-//! Differences between the supported versions of PostgreSQL, and server functions that pgrx does not declare.
+//! Differences between the supported versions of PostgreSQL, and server functions that pgrx does
+//! not declare.
 //!
-//! Each difference is a named function, so that no caller needs a `cfg` of a version. A new version of PostgreSQL takes three
-//! steps: its feature in `Cargo.toml` and in the lists below, a comparison of the declared functions with its headers
-//! (`pg_config --includedir-server`), and a look at each function of this file.
+//! Each difference is a named function, so that no caller needs a `cfg` of a version. A new version
+//! of PostgreSQL takes three steps: its feature in `Cargo.toml` and in the lists below, a
+//! comparison of the declared functions with its headers (`pg_config --includedir-server`), and a
+//! look at each function of this file.
 //!
-//! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of the server that they
-//! replace (`standard_planner` and others) for each version. Nothing compares the other declarations: their lists of
-//! versions hold the ones that were compared by hand, and the functions do not exist for any other version.
+//! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of
+//! the server that they replace (`standard_planner` and others) for each version. Nothing compares
+//! the other declarations: their lists of versions hold the ones that were compared by hand, and
+//! the functions do not exist for any other version.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -25,8 +28,8 @@ compile_error!(
 ))]
 compile_error!("several versions of PostgreSQL: select exactly one of the features pg15, pg16, pg17, pg18");
 
-// Steps of the server that hooks replace. pgrx's functions of these names catch the errors of the server and raise poorer
-// ones.
+// Steps of the server that hooks replace. pgrx's functions of these names catch the errors of the
+// server and raise poorer ones.
 unsafe extern "C-unwind" {
     /// `optimizer/planner.h`.
     pub fn standard_planner(
@@ -55,7 +58,7 @@ unsafe extern "C-unwind" {
     );
 }
 
-// The declarations above are those of this version's headers.
+// The compiler compares the declarations above with this version's headers.
 const _: pg_sys::planner_hook_type = Some(standard_planner);
 const _: pg_sys::ExecutorStart_hook_type = Some(standard_ExecutorStart);
 const _: pg_sys::ExecutorFinish_hook_type = Some(standard_ExecutorFinish);
@@ -90,14 +93,17 @@ unsafe extern "C-unwind" {
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 pub const STATEMENT_TIMEOUT: c_int = 3;
 
-// The headers of 16 and 18 have this declaration. The function neither allocates nor raises an error, so it needs no guard.
+// The headers of 16 and 18 have this declaration. The function neither allocates nor raises an
+// error, so it needs no guard.
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 unsafe extern "C" {
-    /// `common/shortest_dec.h`: writes `f` without a terminating NUL and returns the length of the text.
+    /// `common/shortest_dec.h`: writes `f` without a terminating NUL and returns the length of the
+    /// text.
     pub fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
 }
 
-/// A column of a tuple descriptor. 18 puts compact attributes before the whole ones (commit 5983a4cff).
+/// A column of a tuple descriptor. 18 puts compact attributes before the whole ones (commit
+/// 5983a4cff).
 ///
 /// # Safety
 /// `descriptor` has a column of this number (from 0).
@@ -111,8 +117,9 @@ pub unsafe fn attribute(descriptor: pg_sys::TupleDesc, column: usize) -> *const 
     }
 }
 
-/// Has the planner prefer every other path, also paths that settings disable. 18 compares the number of disabled nodes before
-/// the costs (commit e22253467); older versions compare costs alone.
+/// Has the planner prefer every other path, also paths that settings disable. 18 compares the
+/// number of disabled nodes before the costs (commit e22253467); older versions compare costs
+/// alone.
 pub fn disable(path: &mut pg_sys::Path) {
     #[cfg(feature = "pg18")]
     {
@@ -122,14 +129,15 @@ pub fn disable(path: &mut pg_sys::Path) {
     let _ = path;
 }
 
-/// Cost of a sort of `rows` rows of `width` bytes in `work_mem`, whether or not `enable_sort` is set. Versions before 18 add
-/// `disable_cost` where it is not (commit e22253467).
+/// Cost of a sort of `rows` rows of `width` bytes in `work_mem`, whether or not `enable_sort` is
+/// set. Versions before 18 add `disable_cost` where it is not (commit e22253467).
 ///
 /// # Safety
 /// `root` is the planner's.
 pub unsafe fn sort_cost(root: *mut pg_sys::PlannerInfo, rows: f64, width: c_int) -> f64 {
     let mut sorted = pg_sys::Path::default();
-    // SAFETY: as the caller promises; cost_sort fills in costs only, and settings are read in a backend's only thread.
+    // SAFETY: as the caller promises; cost_sort fills in costs only, and settings are read in a
+    // backend's only thread.
     unsafe {
         pg_sys::cost_sort(
             &mut sorted,
@@ -152,8 +160,8 @@ pub unsafe fn sort_cost(root: *mut pg_sys::PlannerInfo, rows: f64, width: c_int)
     sorted.total_cost
 }
 
-/// Whether VACUUM truncates a table with these options. 18 has a setting besides, which holds where the option is not set
-/// (commit 0164a0f9e).
+/// Whether VACUUM truncates a table with these options. 18 has a setting besides, which holds where
+/// the option is not set (commit 0164a0f9e).
 pub fn vacuum_truncate(options: Option<&pg_sys::StdRdOptions>) -> bool {
     #[cfg(not(feature = "pg18"))]
     return options.is_none_or(|options| options.vacuum_truncate);
@@ -165,7 +173,8 @@ pub fn vacuum_truncate(options: Option<&pg_sys::StdRdOptions>) -> bool {
     }
 }
 
-/// An integer option of a relation, at this offset of the parsed options. 18 can tell whether an option was set.
+/// An integer option of a relation, at this offset of the parsed options. 18 can tell whether an
+/// option was set.
 pub fn integer_reloption(name: &'static std::ffi::CStr, offset: usize) -> pg_sys::relopt_parse_elt {
     pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
@@ -176,8 +185,9 @@ pub fn integer_reloption(name: &'static std::ffi::CStr, offset: usize) -> pg_sys
     }
 }
 
-/// Memory for the extra data of a setting's check hook, which PostgreSQL frees; null, with a message in the log, if there is
-/// none. 16 keeps it in a memory context (commit 407b50f2d); 15 frees it with `free`.
+/// Memory for the extra data of a setting's check hook, which PostgreSQL frees; null, with a
+/// message in the log, if there is none. 16 keeps it in a memory context (commit 407b50f2d); 15
+/// frees it with `free`.
 ///
 /// # Safety
 /// Called in a backend.
@@ -234,8 +244,8 @@ pub fn explain_node_hook() -> Option<*mut Option<ExplainNode>> {
     None
 }
 
-/// The subtransactions that made the first and the newest file of a relation which is new in this transaction (0: none).
-/// 16 renamed the fields (commit b0a55e432).
+/// The subtransactions that made the first and the newest file of a relation which is new in this
+/// transaction (0: none). 16 renamed the fields (commit b0a55e432).
 ///
 /// # Safety
 /// `relation` is open.
@@ -266,7 +276,8 @@ pub unsafe fn owns_relation(relation: pg_sys::Oid, user: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether the context of a call takes errors of input instead of having them raised: `ErrorSaveContext`, from 16 on.
+/// Whether the context of a call takes errors of input instead of having them raised:
+/// `ErrorSaveContext`, from 16 on.
 ///
 /// # Safety
 /// `context` is null or a node.
@@ -283,8 +294,8 @@ pub unsafe fn saves_errors(context: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Begins an error for a context that [`saves_errors`]; `true` if the context wants the details, which are filled in before
-/// [`errsave_finish`].
+/// Begins an error for a context that [`saves_errors`]; `true` if the context wants the details,
+/// which are filled in before [`errsave_finish`].
 ///
 /// # Safety
 /// [`saves_errors`] said so.

@@ -1,7 +1,8 @@
-//! The one error type of the project: what can go wrong, in the words a user reads, and the SQLSTATE that goes with it.
+//! The one error type of the project: the texts that users read, and their SQLSTATEs.
 //!
-//! Everything below `am` and `types` returns [`Error`]; these two turn it into a PostgreSQL error with [`Error::raise`].
-//! Where client libraries know a text from existing extensions, the text here is the same.
+//! All layers below `am` and `types` return [`Error`]; these two turn it into a PostgreSQL error
+//! with [`Error::raise`]. A text that client libraries know from existing extensions is the same
+//! here.
 
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
@@ -30,16 +31,16 @@ pub enum Error {
     /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
-    /// A vector whose coordinates an index has no numbers for.
+    /// A vector with coordinates beyond the numbers of an index.
     #[error("vector is too long for hnsw index")]
     TooLongForIndex,
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
     ColumnWithoutDimensions { type_name: String },
-    /// An index whose search for neighbours is narrower than their number.
+    /// An index with a search for neighbors narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
-    /// An operator class whose members are not those of one of the extension's.
+    /// An operator class with other members than the extension's own classes.
     #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
     ForeignOperatorClass { opclass: String, reason: &'static str },
     /// A scan that the planner never asks for.
@@ -51,7 +52,7 @@ pub enum Error {
     /// A scan by an operator that was added to the family of the index's operator class.
     #[error("cannot scan hnsw index by this operator")]
     ForeignOperator,
-    /// A scan that would have to hold pins on what it returned.
+    /// A scan that would have to hold pins on returned rows.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
     /// A build into an index that has contents.
@@ -75,7 +76,7 @@ pub enum Error {
     /// An index that a build left half done.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
-    /// An index whose pages are in another session's memory.
+    /// An index with its pages in another session's memory.
     #[error("cannot access temporary indexes of other sessions")]
     OtherTemporary { relation: String },
     /// A snapshot that sees rows which the index is allowed not to have.
@@ -94,7 +95,8 @@ pub enum Error {
     #[error("pg_alopex supports blocks of 8192 bytes only")]
     BlockSize,
 
-    /// The text of a value does not follow its type's syntax; `expected` was not found at byte `position` (from 1).
+    /// The text of a value does not follow its type's syntax; `expected` was not found at byte
+    /// `position` (from 1).
     #[error("invalid input syntax for type {type_name}: \"{input}\"")]
     InvalidText {
         type_name: &'static str,
@@ -105,7 +107,7 @@ pub enum Error {
     /// The binary form of a value is not its type's.
     #[error("invalid binary value of type {type_name}: {reason}")]
     InvalidBinary { type_name: &'static str, reason: String },
-    /// A stored value whose header and size disagree.
+    /// A stored value with a header that contradicts its size.
     #[error("value of type {type_name} is corrupted: {size} bytes with {count} {unit}")]
     CorruptedValue {
         type_name: &'static str,
@@ -191,11 +193,13 @@ pub enum Error {
     },
 }
 
-/// Warns the client, and leaves it out of the server's log: of matters that a session's own settings bring about over and over.
+/// Warns the client, and leaves it out of the server's log: of matters that a session's own
+/// settings bring about over and over.
 pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
     let text = |text: &str| CString::new(text).unwrap_or_default();
     let (message, detail) = (text(message), text(detail));
-    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts live until the report is done.
+    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts
+    // live until the report is done.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             if compat::errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
@@ -209,7 +213,8 @@ pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
 }
 
 impl Error {
-    /// A page that does not make sense; who knows the relation adds its name with [`Error::in_relation`].
+    /// A page that does not make sense; who knows the relation adds its name with
+    /// [`Error::in_relation`].
     pub fn corrupted(block: u32, reason: &'static str) -> Error {
         Error::Corrupted {
             relation: String::new(),
@@ -304,7 +309,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where there is something to say.
+    /// Advice to the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",

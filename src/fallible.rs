@@ -1,6 +1,7 @@
-//! Growth that may fail. Memory that cannot be had is an error of one statement ([`Error::OutOfMemory`]), as it is where PostgreSQL
-//! allocates; a collection that grows by itself ends the process instead, and the server restarts. So this is for all that grows with
-//! users' input, with a setting of theirs, or with an index. Smaller things have a [`reserve`].
+//! Growth that may fail. Memory that cannot be had is an error of one statement
+//! ([`Error::OutOfMemory`]), as it is where PostgreSQL allocates; a collection that grows by itself
+//! ends the process instead, and the server restarts. So this is for all that grows with users'
+//! input, with a setting of theirs, or with an index. Smaller things have a [`reserve`].
 
 use std::collections::{HashMap, HashSet, TryReserveError, VecDeque};
 use std::hash::Hash;
@@ -97,7 +98,8 @@ pub fn collect<T>(values: impl IntoIterator<Item = T>) -> Result<Vec<T>> {
     Ok(all)
 }
 
-/// Makes sure that there is memory for small things beside `bytes`, which libraries and little lists take without asking.
+/// Makes sure that there is memory for small things beside `bytes`, which libraries and little
+/// lists take without asking.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

@@ -1,6 +1,9 @@
-//! Memory for the time when there is none. What grows asks first ([`crate::fallible`]), but libraries, lists of a known size and errors
-//! on their way out allocate without asking, and an allocation of that kind that fails ends the process. So the allocator has a little set aside
-//! for them; whoever asks next, or looks for interrupts, is told that memory has run out, and the statement ends.
+//! A reserve of memory for small allocations after memory has run out.
+//!
+//! Growing structures ask for memory first ([`crate::fallible`]). But libraries, lists of a known
+//! size and errors under way allocate without asking, and a failure of such an allocation ends the
+//! process. So the allocator serves these from a reserve. The next caller that asks for memory or
+//! checks for interrupts learns that memory has run out, and the statement ends.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -19,7 +22,8 @@ const MOST: usize = BYTES / 4;
 #[repr(align(64))]
 struct Reserve {
     bytes: UnsafeCell<[u8; BYTES]>,
-    /// The number of blocks in use, and (in the low half) where the next one may begin. When all are given back it begins anew.
+    /// The number of blocks in use, and (in the low half) where the next one may begin. When all
+    /// are given back it begins anew.
     state: AtomicU64,
 }
 
@@ -79,7 +83,8 @@ fn reserved(layout: Layout) -> *mut u8 {
     block
 }
 
-// SAFETY: blocks are the system's, or of the reserve, which gives no byte to two; each goes back where it came from.
+// SAFETY: blocks are the system's, or of the reserve, which gives no byte to two; each goes back
+// where it came from.
 unsafe impl GlobalAlloc for WithReserve {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -122,7 +127,8 @@ unsafe impl GlobalAlloc for WithReserve {
                 return grown;
             }
         }
-        // SAFETY: the caller promises a valid size; two blocks of which each has as many bytes as are copied.
+        // SAFETY: the caller promises a valid size; two blocks of which each has as many bytes as
+        // are copied.
         unsafe {
             let other = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !other.is_null() {
@@ -134,7 +140,7 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 }
 
-/// Forgets that memory has run out: what failed of it has ended.
+/// Forgets that memory has run out, because the statement that needed it has ended.
 pub fn forget() {
     USED.store(false, Ordering::Relaxed);
 }

@@ -34,12 +34,13 @@ const MEMORY: usize = 1 << 20;
 struct Sample {
     space: Arc<Space>,
     pages: Vec<Page>,
-    /// Those of its rows and as many as are to be added.
+    /// Values of its rows, and as many values to be added.
     values: Vec<OwnedValue>,
     rows: HashSet<HeapTid>,
 }
 
-/// One of each kind: with codes and a centroid, with scalars, with overflow records, and plain ones.
+/// One of each kind: with codes and a centroid, with scalars, with overflow records, and plain
+/// ones.
 static SAMPLES: LazyLock<[Sample; 9]> = LazyLock::new(|| {
     [
         Sample::dense(Metric::L2, 50, 10.0),
@@ -172,7 +173,8 @@ impl Sample {
     }
 }
 
-/// Overwrites bytes anywhere in a graph as the input says, and uses it. Undamaged, it has to have all of its rows.
+/// Overwrites bytes anywhere in a graph as the input says, and uses it. Undamaged, it has to have
+/// all of its rows.
 pub fn damaged_graph(input: &[u8]) {
     let mut input = Input(input);
     let sample = &SAMPLES[usize::from(input.u8()) % SAMPLES.len()];
@@ -185,7 +187,7 @@ pub fn damaged_graph(input: &[u8]) {
         pages[block % count][at..at + bytes.len()].copy_from_slice(bytes);
     }
     let store = store(&pages);
-    // A damaged meta page is one outcome; what is beyond it is damaged, too.
+    // A damaged meta page is one case; behind it, further pages are damaged too.
     let graph = tolerate(Graph::open(&store)).filter(|graph| graph.space().parameters() == sample.space.parameters());
     let graph = graph.unwrap_or_else(|| Graph::with(&store, Arc::clone(&sample.space)));
     let mut faults = 0;

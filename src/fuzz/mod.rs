@@ -1,7 +1,9 @@
-//! What fuzzing runs: each function takes any bytes, and panics only where there is a defect.
+//! Bodies of the fuzz targets: each function takes any bytes, and panics only where there is a
+//! defect.
 //!
-//! `fuzz/` has a target of cargo-fuzz for each; the tests here run the same over a few random inputs. A new one is a function here, a line
-//! among those tests, and a target in `fuzz/fuzz_targets/`. No function may call PostgreSQL: a fuzz target is no server.
+//! `fuzz/` has a target of cargo-fuzz for each; the tests here run the same functions over a few
+//! random inputs. A new one is a function here, a line among these tests, and a target in
+//! `fuzz/fuzz_targets/`. No function may call PostgreSQL, because a fuzz target is no server.
 
 mod hnsw;
 mod page;
@@ -36,7 +38,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What there is unless a page makes no sense. No other error may come of damage.
+/// The value, or none for a corrupted page. Damage may cause no other error.
 fn tolerate<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

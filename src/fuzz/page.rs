@@ -11,8 +11,8 @@ use crate::storage::{HeapTid, Layout, NodeRef, meta};
 /// A block that every layout has.
 const BLOCK: u32 = 1;
 
-/// Takes the input as the contents of a page, with a header and a special space that are sound or not, and reads all of it as each kind of
-/// page.
+/// Takes the input as the contents of a page, with a header and a special space that are sound or
+/// not, and reads all of it as each kind of page.
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
     let layout = match input.u8() % 9 {

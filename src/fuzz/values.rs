@@ -6,7 +6,7 @@ use crate::distance::{f16, sparse::Element as Component};
 use crate::error::{Error, Result};
 use crate::types::{dense, sparsevec};
 
-/// Reads a `vector`; what was read is printed and read again.
+/// Reads a `vector`, prints it, and reads the text again.
 pub fn vector_text(input: &[u8]) {
     dense_text::<f32>(input);
 }
@@ -27,7 +27,7 @@ fn dense_text<T: dense::Element>(input: &[u8]) {
     assert_eq!(wire(&values), wire(&again), "{printed}");
 }
 
-/// Reads a `sparsevec`; what was read is printed and read again.
+/// Reads a `sparsevec`, prints it, and reads the text again.
 pub fn sparsevec_text(input: &[u8]) {
     let Some((elements, dimensions)) = judge(sparsevec::text::parse(input), input) else {
         return;
@@ -40,7 +40,7 @@ pub fn sparsevec_text(input: &[u8]) {
     assert_eq!((elements, dimensions), again, "{printed}");
 }
 
-/// Reads the binary form of a `vector`; what was read has the same form again.
+/// Reads the binary form of a `vector`; the value has the same form again.
 pub fn vector_binary(input: &[u8]) {
     dense_binary::<f32>(input);
 }

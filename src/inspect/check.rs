@@ -1,7 +1,9 @@
-//! `hnsw_check()`: the graph's checker (`graph::check`), and the comparison of the index with its table.
+//! `hnsw_check()`: the graph's checker (`hnsw::check`), and the comparison of the index with its
+//! table.
 //!
-//! The snapshot is taken before the index is read: whatever row it sees was in the index then, since a transaction's rows are before it commits; and stays there
-//! as long as the snapshot lives.
+//! The snapshot is taken before the index is read. Each row that it sees was in the index by then,
+//! because rows of a transaction are in the index before it commits; and the row stays there as
+//! long as the snapshot lives.
 
 use std::ops::Range;
 
@@ -21,7 +23,8 @@ use crate::storage::HeapTid;
 use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise, relation_name};
 use crate::txn;
 
-/// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
+/// Reads the whole index and returns a row for each fault; see the documentation of its SQL
+/// declaration.
 #[pg_extern(sql = false)]
 fn hnsw_check(
     index: pg_sys::Oid,
@@ -35,7 +38,7 @@ fn hnsw_check(
         name!(fault, String),
     ),
 > {
-    // What this transaction has staged is not in the index yet.
+    // Rows that this transaction has staged are not in the index yet.
     txn::apply();
     let opened = Inspected::open(index, Others::ReadAndWrite, Allowed::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: table and index are open and locked.
@@ -57,8 +60,9 @@ fn hnsw_check(
     }))
 }
 
-/// What there is to report. Where no lock keeps VACUUM out, it may change what was read of one page before another is; so a fault is looked for
-/// once more, and one that is found once is what a change leaves.
+/// Faults to be reported. Where no lock keeps VACUUM out, VACUUM may change one page between the
+/// reads of two, so faults are looked for a second time, and a fault that is found only once is the
+/// trace of such a change.
 fn faults(opened: &Inspected, heapallindexed: bool) -> Result<Vec<Fault>> {
     let all = || {
         let mut faults = Vec::new();
@@ -92,7 +96,8 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
             && (*(*opened.index).rd_index).indcheckxmin
             && pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
         {
-            // Rows that the snapshot sees may be older than the index, and left out of it on purpose (see `validate_index`).
+            // Rows that the snapshot sees may be older than the index, and left out of it on
+            // purpose (see `validate_index`).
             let relation = relation_name(opened.index);
             return Err(Error::SnapshotTooOld { relation });
         }
@@ -150,7 +155,7 @@ impl Drop for Snapshot {
     }
 }
 
-/// The rows of some blocks of a table, compared with those of its index.
+/// Comparison of the rows of some blocks of a table with the rows of its index.
 struct Comparison<'c> {
     opened: &'c Inspected,
     graph: &'c Graph<'c, BufferStore>,
@@ -160,7 +165,8 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// Looks up each row that the index should have. The table is read as CREATE INDEX reads it, but with a snapshot of ours.
+    /// Looks up each row that the index should have. The table is read as CREATE INDEX reads it,
+    /// but with a snapshot of ours.
     ///
     /// # Safety
     /// Table and index are open and locked.

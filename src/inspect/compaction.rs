@@ -1,4 +1,4 @@
-//! `hnsw_compaction()`: what the last VACUUM did to an index.
+//! `hnsw_compaction()`: results of the last VACUUM of an index.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;

@@ -26,8 +26,8 @@ use crate::compat;
 use crate::error::{Error, Result};
 use crate::storage::buffer_store::relation_name;
 
-/// An index that is looked into, with its table: open, and locked as long as the guard lives. An error leaves the locks to the abort of the
-/// transaction.
+/// An index that is looked into, with its table: open, and locked as long as the guard lives. An
+/// error leaves the locks to the abort of the transaction.
 pub struct Inspected {
     /// The table.
     pub heap: pg_sys::Relation,
@@ -36,13 +36,13 @@ pub struct Inspected {
     lock: pg_sys::LOCKMODE,
 }
 
-/// What others may do meanwhile.
+/// Work that other sessions may do meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
-    /// Everything that does not change what there is.
+    /// All work that does not change the index.
     Everything,
-    /// Read and write; VACUUM waits, if the caller owns the index: members of pg_stat_scan_tables may take no such lock, and a standby
-    /// allows none.
+    /// Read and write; VACUUM waits, if the caller owns the index: members of pg_stat_scan_tables
+    /// may take no such lock, and a standby allows none.
     ReadAndWrite,
 }
 
@@ -51,7 +51,7 @@ pub enum Others {
 pub enum Allowed {
     /// The index's owner, and who may look into all tables.
     Owner,
-    /// Anyone: what is done with the index asks for the rights that it takes.
+    /// Everyone: the work on the index itself asks for the privileges that it takes.
     Anyone,
 }
 
@@ -59,7 +59,8 @@ impl Inspected {
     /// Opens an index and its table.
     ///
     /// # Errors
-    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`], [`Error::OtherTemporary`].
+    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`],
+    /// [`Error::OtherTemporary`].
     pub fn open(index: pg_sys::Oid, others: Others, allowed: Allowed) -> Result<Inspected> {
         // SAFETY: called in a transaction; a relation's fields are there while it is open.
         unsafe {
@@ -80,7 +81,8 @@ impl Inspected {
                 let locks_as_others = lock == pg_sys::AccessShareLock as pg_sys::LOCKMODE;
                 allowed == Allowed::Anyone || is_owner(index) || locks_as_others && may_scan_all()
             };
-            // Before a lock is asked for, so that nobody queues for one that is not his to have; and when it is there.
+            // Before a lock is asked for, so that nobody queues for one that is not his to have;
+            // and when it is there.
             if !may() {
                 return Err(Error::NotAllowed { relation: name() });
             }

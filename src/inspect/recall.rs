@@ -1,8 +1,10 @@
-//! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact search for each query.
+//! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact
+//! search for each query.
 //!
-//! Both are queries that run as the table's owner ([`RunAs`]), for a caller who may read all of the table: planning one evaluates parts of the table's
-//! indexes, of this and of others. Whom row security policies bind measures on the rows that they leave him, in his own name, as long as the index
-//! has no code of its own.
+//! Both are queries that run as the table's owner ([`RunAs`]), for a caller who may read all of the
+//! table: planning one evaluates parts of the table's indexes, of this and of others. Whom row
+//! security policies bind measures on the rows that they leave him, in his own name, as long as the
+//! index has no code of its own.
 
 use std::ffi::CStr;
 
@@ -16,7 +18,8 @@ use super::{Allowed, Inspected, Others};
 use crate::error::{Error, Result};
 use crate::storage::buffer_store::relation_name;
 
-/// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
+/// The share of the k nearest rows that queries find by an index, with the settings of the session:
+/// rows as near as the kth count.
 #[pg_extern(sql = false)]
 fn hnsw_recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Option<f64> {
     recall(index, queries, k).unwrap_or_else(|error| error.raise())
@@ -104,12 +107,12 @@ unsafe fn may_read_all(heap: pg_sys::Relation) -> Result<()> {
     Ok(())
 }
 
-/// The type of an array's elements, and those that are not NULL.
+/// The element type of an array, and its elements that are not NULL.
 ///
 /// # Safety
 /// `array` is an array of the type that it names.
 unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
-    // SAFETY: as the caller promises; what deconstruct_array allocates goes with the call's memory context.
+    // SAFETY: as the caller promises; deconstruct_array allocates in the call's memory context.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.datum().cast_mut_ptr()).cast::<pg_sys::ArrayType>();
         let element = (*array).elemtype;
@@ -131,7 +134,8 @@ unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
     }
 }
 
-/// The query for the rows that are nearest by an index, with their distances; those of rows without a vector, which are NULL, come last.
+/// The query for the nearest rows by an index, with their distances. Distances of rows without a
+/// vector are NULL and come last.
 fn nearest(client: &mut SpiClient<'_>, index: pg_sys::Oid) -> String {
     let query = "SELECT format(
             'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE %4$s ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
@@ -196,7 +200,7 @@ impl Measured<'_, '_> {
         }
     }
 
-    /// Runs a query whose parameters are the vector, `k` and perhaps a distance.
+    /// Runs a query with the parameters vector, `k` and perhaps a distance.
     fn run(&mut self, sql: &str, query: pg_sys::Datum, farthest: Option<f64>) -> SpiResult<SpiTupleTable<'_>> {
         // SAFETY: the datum is a value of the type, and outlives the query.
         let query = unsafe { DatumWithOid::new(query, self.element) };
@@ -228,7 +232,8 @@ impl Measured<'_, '_> {
         let plan = plan
             .and_then(|table| table.first().get_datum_by_ordinal(1))
             .unwrap_or_else(failed);
-        // SAFETY: EXPLAIN returns one value of type json, which lives as long as the connection; the index is open.
+        // SAFETY: EXPLAIN returns one value of type json, which lives as long as the connection;
+        // the index is open.
         let (plan, name) = unsafe { (DatumWithOid::new(plan, pg_sys::JSONOID), relation_name(opened.index)) };
         let sql = r#"SELECT jsonb_path_exists($1::jsonb, '$.**."Index Name" ? (@ == $name)', jsonb_build_object('name', $2))"#;
         one(self.client.update(sql, None, &[plan, name.into()])).unwrap_or(false)

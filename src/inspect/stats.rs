@@ -1,4 +1,4 @@
-//! `hnsw_stats()`: what an index consists of.
+//! `hnsw_stats()`: contents of an index in numbers.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -11,7 +11,7 @@ use crate::storage::buffer_store::{self, BufferStore, Mode, Ring, or_raise};
 use crate::storage::page::{FORMAT_VERSION, PAGE_SIZE};
 use crate::storage::{BlockNumber, PageStore};
 
-/// What an index consists of: reads all of it.
+/// Contents of an index in numbers; reads all of it.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_stats(
@@ -32,7 +32,7 @@ fn hnsw_stats(
     let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let ((statistics, blocks), in_memory) = unsafe {
-        // Before reading it changes what is there.
+        // Taken first, because reading the index changes the buffers.
         let in_memory = buffer_store::buffered_blocks(opened.index);
         (or_raise(opened.index, statistics(&opened)), in_memory)
     };
