@@ -1,4 +1,5 @@
-//! A table that is spread over servers by postgres_fdw: each orders its share by its index, and what they return is merged.
+//! A table that is spread over servers by postgres_fdw: each server orders its share by its index,
+//! and the results are merged.
 
 use postgres::Client;
 
@@ -11,7 +12,8 @@ const ROWS: i64 = 4_000;
 
 /// A database for a share of the rows.
 fn shard(cluster: &Cluster) -> Client {
-    // Of a share as small as this all rows are sorted sooner than a tenth of them come by the index.
+    // Of a share as small as this all rows are sorted sooner than a tenth of them come by the
+    // index.
     for statement in ["CREATE DATABASE shard", "ALTER DATABASE shard SET enable_seqscan = off"] {
         run(&mut cluster.client(), statement);
     }
@@ -116,7 +118,8 @@ fn a_table_over_two_servers_answers_as_one() {
         all += exact.len();
     }
     assert!(hits * 100 >= all * 95, "{hits} of {all} rows of one table's answers");
-    // What the sessions that postgres_fdw has there did last was a search of the index, and of a part of it.
+    // The last work of postgres_fdw's sessions there was a search of the index, and of a part of
+    // it.
     for number in 0..2 {
         let query = format!("SELECT nodes_visited FROM last_search_{number}");
         let visited: i64 = coordinator.query_one(&query, &[]).expect("a search").get(0);
