@@ -85,9 +85,9 @@ fn kind() -> pg_sys::relopt_kind::Type {
         unsafe {
             let kind = pg_sys::add_reloption_kind();
             let (m, efc) = (M, EF_CONSTRUCTION);
-            let text = c"Links of a node on an upper level; twice as many on the lowest";
+            let text = c"Maximum number of links of a node on upper levels; level 0 has twice as many";
             pg_sys::add_int_reloption(kind, c"m".as_ptr(), text.as_ptr(), m.0, m.1, m.2, lock);
-            let text = c"Width of the search for a new node's neighbours";
+            let text = c"Width of the search for the neighbors of a new node";
             pg_sys::add_int_reloption(
                 kind,
                 c"ef_construction".as_ptr(),
@@ -98,7 +98,7 @@ fn kind() -> pg_sys::relopt_kind::Type {
                 lock,
             );
             let (_, least, most) = EF_SEARCH_RANGE;
-            let text = c"Width of a search where hnsw.ef_search is not set";
+            let text = c"Width of index searches where hnsw.ef_search is not set";
             // Who scans at the moment takes the one or the other.
             let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
@@ -171,8 +171,8 @@ pub fn register() {
     unsafe {
         GucRegistry::define_int_guc_with_hooks(
             c"hnsw.ef_search",
-            c"Width of an index search: wider finds more of the nearest rows and takes longer.",
-            c"Where it is not set, an index may have a width of its own.",
+            c"Sets the width of index searches.",
+            c"A wider search finds more of the nearest rows and takes longer. If it is not set, the option ef_search of the index applies.",
             &EF_SEARCH,
             EF_SEARCH_RANGE.1,
             EF_SEARCH_RANGE.2,
@@ -184,8 +184,8 @@ pub fn register() {
         );
         GucRegistry::define_int_guc_with_hooks(
             c"hnsw.max_scan_tuples",
-            c"Rows that an index scan visits before it goes on no further.",
-            c"Where nobody sets it, a scan goes on as long as rows are wanted.",
+            c"Sets the maximum number of rows that an index scan visits.",
+            c"If it is not set, a scan continues as long as more rows are requested.",
             &MAX_SCAN_TUPLES,
             1,
             i32::MAX,
@@ -197,8 +197,8 @@ pub fn register() {
         );
         GucRegistry::define_float_guc_with_hooks(
             c"hnsw.scan_mem_multiplier",
-            c"Memory of an index scan before it goes on no further, as a multiple of work_mem.",
-            c"Where nobody sets it, a scan goes on within work_mem as long as rows are wanted.",
+            c"Sets the maximum memory of an index scan, as a multiple of work_mem.",
+            c"If it is not set, a scan continues within work_mem as long as more rows are requested.",
             &SCAN_MEM_MULTIPLIER,
             1.0,
             1000.0,
@@ -211,7 +211,7 @@ pub fn register() {
     }
     GucRegistry::define_enum_guc(
         c"hnsw.iterative_scan",
-        c"Whether an index scan goes on when more rows are wanted than it found at first.",
+        c"Controls whether an index scan continues when its first round returns too few rows.",
         c"",
         &ITERATIVE_SCAN,
         GucContext::Userset,
@@ -219,8 +219,8 @@ pub fn register() {
     );
     GucRegistry::define_int_guc(
         c"hnsw.staging_memory",
-        c"Memory for rows that a transaction has inserted and that are not in their indexes yet.",
-        c"They get there when it commits, or when they need more memory than this; 0 means at once.",
+        c"Sets the maximum memory for rows that a transaction has inserted and that are not in their indexes yet.",
+        c"The rows are inserted into the indexes at commit, or when they need more memory. Zero inserts each row at once.",
         &STAGING_MEMORY,
         0,
         i32::MAX,

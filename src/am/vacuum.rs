@@ -88,7 +88,7 @@ unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
         PgLogLevel::DEBUG2
     };
     let walk = if removal.nodes_removed > 0 && !removal.was_walked {
-        " Nodes that nothing leads to any more were not looked for: raise maintenance_work_mem."
+        " Unreachable nodes were not searched for; consider increasing maintenance_work_mem."
     } else {
         ""
     };
@@ -97,7 +97,7 @@ unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!("index \"{name}\": removed {} nodes", removal.nodes_removed),
         format!(
-            "{} links to them were repaired, {} nodes linked anew, {} slots freed.{walk}",
+            "{} links to them were repaired, {} nodes were relinked, {} slots were freed.{walk}",
             removal.links_repaired, removal.reconnected, removal.slots_freed
         )
     );
