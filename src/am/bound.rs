@@ -1,16 +1,16 @@
-//! How far from a query rows may be which pass conditions on their distance.
+//! Bound of the distance of rows that pass conditions on it.
 //!
 //! `1 - (embedding <=> $1) > 0.7` and `embedding <=> $1 < 0.3` are one condition. Instead of
-//! turning each spelling around, a condition is kept as it is written, as a program over the
-//! distance and some operands, and the bound is searched for: a condition that is built of monotone
+//! rearranging each spelling, a condition is kept as it is written, as a program over the distance
+//! and some operands, and the bound is found by bisection. A condition that is built of monotone
 //! functions, with the distance in one place, holds up to a distance or from a distance on, so
-//! halving the range of distances finds the largest at which it holds. The planner's hook
-//! (`plan::condition`) writes programs of such conditions only. Signs of factors, infinity, NaN and
-//! negative numbers need no cases of their own, and nothing here raises an error where a number is
-//! too large or a divisor is zero, since no row may be there for which it would be raised.
+//! halving the range of distances finds the largest distance at which it holds. The planner's hook
+//! (`planner::condition`) writes programs of such conditions only. Signs of factors, infinity, NaN
+//! and negative numbers need no special cases. No number that is too large and no zero divisor
+//! raises an error here, because there may be no row for which PostgreSQL would raise it.
 //!
-//! A bound is an early end of a scan and decides about no row. So it may be too wide: numbers of
-//! other types than `double precision` are computed as ranges, a little wider than their rounding.
+//! A bound ends a scan early and decides about no row, so it may be too wide: numbers of other
+//! types than `double precision` are computed as ranges, a little wider than their rounding.
 
 use crate::error::{Error, Result};
 
@@ -48,7 +48,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them, in the order of their numbers.
+    /// All steps, in the order of their numbers.
     const ALL: [Step; 19] = [
         Step::Distance,
         Step::Operand,
@@ -84,7 +84,7 @@ impl Step {
     }
 }
 
-/// Numbers that a program has at hand at a time, at most.
+/// Depth of the stack of a program.
 pub const DEPTH: usize = 16;
 
 /// Bound of a scan that its conditions imply.
@@ -106,10 +106,10 @@ pub enum Operand {
     Query(bool),
 }
 
-/// The bound that conditions give together, if they give one.
+/// The bound that conditions imply together, if they imply one.
 ///
 /// # Errors
-/// If this is no program.
+/// A malformed program.
 pub fn bound(program: &[u8], operands: &[Operand]) -> Result<Option<Bound>> {
     let mut steps = Vec::new();
     let (mut nearest, mut nan) = (None::<f64>, true);
@@ -157,10 +157,10 @@ fn no_program() -> Error {
     Error::InvalidPlan
 }
 
-/// A number, as far as it is known.
+/// A number, or the range that it is known to be in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Value {
-    /// From the first to the second.
+    /// All numbers from the first to the second.
     Range(f64, f64),
     NaN,
     Unknown,
@@ -192,7 +192,7 @@ impl Value {
         }
     }
 
-    /// Of two ranges another; of NaN and anything known NaN.
+    /// Applies `f` to two ranges. NaN with any known number is NaN.
     fn with(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
         match (self, other) {
             (Value::Unknown, _) | (_, Value::Unknown) => Value::Unknown,
@@ -201,7 +201,7 @@ impl Value {
         }
     }
 
-    /// Wider by a share of itself and by a number.
+    /// The range, widened by a share of itself and by a number.
     fn widened(self, share: f64, by: f64) -> Value {
         let error = |number: f64| match number.is_finite() {
             true => number.abs() * share + by,
@@ -226,16 +226,16 @@ struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// The largest distance at which it may hold, or none if it holds for ever larger ones or that
-    /// cannot be told.
+    /// The largest distance at which the condition may hold; none if it holds for any larger one,
+    /// or if that cannot be decided.
     fn radius(&self) -> Result<Option<f64>> {
-        // All distances at once: shows a division by zero or the root of a negative number on the
-        // way.
+        // The range of all distances shows whether a division by zero or a root of a negative
+        // number is on the way.
         let Some(_) = self.holds(Value::Range(0.0, f64::MAX))? else {
             return Ok(None);
         };
         let at = |bits: u64| Ok(self.holds(Value::of(f64::from_bits(bits)))? != Some(false));
-        // The bits of numbers not below zero are ordered as they are.
+        // Numbers not below zero have the same order as their bits.
         let (mut holds, mut fails) = (0.0_f64.to_bits(), f64::MAX.to_bits());
         if at(fails)? {
             return Ok(None);
@@ -250,7 +250,7 @@ impl Condition<'_> {
         Ok(Some(f64::from_bits(holds)))
     }
 
-    /// Whether it may hold at a distance, or none if a number on the way is not known.
+    /// Whether the condition may hold at a distance; none if a number on the way is not known.
     fn holds(&self, distance: Value) -> Result<Option<bool>> {
         let mut stack = Stack::default();
         let mut unknown = false;
@@ -343,13 +343,13 @@ fn compare(step: Step, left: Value, right: Value) -> bool {
     }
 }
 
-/// The numbers at hand.
+/// Stack of a program.
 struct Stack {
     values: [Value; DEPTH],
     len: usize,
 }
 
-/// The last two of them.
+/// The last two numbers of the stack.
 struct Pair(Value, Value);
 
 impl Pair {

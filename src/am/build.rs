@@ -41,13 +41,13 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows that the centroid is computed from: the median of so many errs by a twenty-fifth of their
+/// Rows from which the centroid is computed: the median of so many errs by a twenty-fifth of their
 /// spread.
 const SAMPLE: usize = 1024;
 
 /// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
 /// a table that is about to be filled.
-const FEWEST_SAMPLED: usize = 64;
+const MIN_SAMPLED: usize = 64;
 
 /// A build under way.
 struct Build {
@@ -55,28 +55,28 @@ struct Build {
     parameters: Parameters,
     /// Threads besides the leader.
     threads: usize,
-    /// Memory for its pages.
+    /// Memory for the pages of the graph.
     bytes: usize,
-    /// The first rows, until there are enough.
+    /// The first rows, until the sample is complete.
     sample: Vec<Row>,
-    /// Rows without a place in the graph that came before it was begun.
+    /// Rows without a place in the graph that came before the graph was begun.
     unplaced: Vec<(Unplaced, HeapTid)>,
     /// The graph under construction, once there is one.
     growing: Option<Growing>,
-    /// Rows that were taken.
+    /// Rows of the index so far.
     indexed: i64,
 }
 
-/// A graph that rows are inserted into.
+/// The graph of a build, once rows are inserted into it.
 struct Growing {
     index: pg_sys::Relation,
     space: Arc<Space>,
     inserter: Inserter,
     /// The threads that insert into `memory`; they end before it is written out.
     workers: Option<Workers>,
-    /// The pages, while they fit.
+    /// The pages, while they fit into memory.
     memory: Option<Arc<MemoryStore>>,
-    /// Rows that were inserted while they did.
+    /// Rows that were inserted into memory.
     in_memory: u64,
 }
 
@@ -90,7 +90,7 @@ pub unsafe extern "C-unwind" fn ambuild(
     // may change.
     unsafe {
         let mut build = or_raise(index, Build::start(heap, index));
-        // The table is read anew.
+        // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
@@ -207,7 +207,7 @@ impl Build {
             return growing.insert((value, tid));
         }
         self.sample.try_push((value, tid))?;
-        if self.sample.len() >= self.most_sampled() {
+        if self.sample.len() >= self.max_sampled() {
             self.growing()?;
         }
         Ok(())
@@ -219,16 +219,16 @@ impl Build {
         }
         self.unplaced.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         self.unplaced.push((kind, tid));
-        // Of a table with so many of them in front less is known of the others.
-        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.most_sampled() == 0 {
+        // Many rows without a place at the front of a table leave less memory for the sample.
+        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.max_sampled() == 0 {
             self.growing()?;
         }
         Ok(())
     }
 
-    /// Rows to wait for before the graph begins: none where there is no centroid, and no more than
-    /// a quarter of the memory holds.
-    fn most_sampled(&self) -> usize {
+    /// Size of the sample: 0 where there is no centroid, and at most as many rows as fit into a
+    /// quarter of the memory.
+    fn max_sampled(&self) -> usize {
         if !centroid::is_allowed(&self.parameters) {
             return 0;
         }
@@ -236,7 +236,7 @@ impl Build {
         SAMPLE.min(self.bytes / 4 / each)
     }
 
-    /// The graph; it begins with the rows sampled so far.
+    /// The graph; begins it with the sample if necessary.
     fn growing(&mut self) -> Result<&mut Growing> {
         let growing = match self.growing.take() {
             Some(growing) => growing,
@@ -261,7 +261,7 @@ impl Build {
 impl Growing {
     /// Begins the graph of a build, with the centroid of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centroid = if centroid::is_allowed(&build.parameters) && sample.len() >= FEWEST_SAMPLED {
+        let centroid = if centroid::is_allowed(&build.parameters) && sample.len() >= MIN_SAMPLED {
             centroid::of(
                 sample.iter().map(|(value, _)| value.dense()),
                 build.parameters.shape.dimensions as usize,
@@ -288,7 +288,7 @@ impl Growing {
         })
     }
 
-    /// Goes on in shared buffers where another row might not fit the memory.
+    /// Goes on in shared buffers if the next row might not fit into memory.
     fn make_room(&mut self) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its overflow records.
         let each = (2 + self.space.layout().overflows).div_ceil(self.space.layout().slots as usize) + 1;
@@ -299,7 +299,7 @@ impl Growing {
         if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
             self.finish_inserts()?;
             report_full_memory(self.in_memory);
-            // Progress stays that of the table, which is still being read.
+            // The progress remains the one of the table, which is still being read.
             self.write_out(&mut |_| ())?;
         }
         Ok(())
@@ -329,12 +329,12 @@ impl Growing {
         }
     }
 
-    /// Waits for the threads.
+    /// Waits until the threads have inserted their rows.
     fn finish_inserts(&mut self) -> Result<()> {
         self.workers.take().map_or(Ok(()), Workers::finish)
     }
 
-    /// Makes sure that every node can be found.
+    /// Makes sure that every node can be reached.
     fn reconnect(&mut self) -> Result<()> {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         let bytes = buffer_store::maintenance_memory();
@@ -345,7 +345,7 @@ impl Growing {
         Ok(())
     }
 
-    /// Pages that are to be written out.
+    /// Number of pages to be written out.
     fn blocks(&self) -> BlockNumber {
         self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
@@ -407,7 +407,7 @@ fn buffers_of(index: pg_sys::Relation) -> BufferStore {
     unsafe { BufferStore::new(index, Mode::Build) }
 }
 
-/// Tells that the graph is too large for the memory of the build, in the words that users of
+/// Reports that the graph is too large for the memory of the build, in the words that users of
 /// pgvector know.
 fn report_full_memory(rows: u64) {
     let report = ErrorReport::new(
@@ -421,7 +421,8 @@ fn report_full_memory(rows: u64) {
         .report(PgLogLevel::NOTICE);
 }
 
-/// A phase of a build begins, of so many blocks: none are done at any time that there are not.
+/// Begins a phase of a build with this total of blocks. The counter of done blocks never exceeds
+/// the total.
 fn begin_phase(phase: i64, blocks: BlockNumber) {
     progress([
         (pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase),
@@ -437,7 +438,7 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
     unsafe { pg_sys::pgstat_progress_update_multi_param(N as i32, names.as_ptr(), values.as_ptr()) };
 }
 
-/// Ends the build here if it was cancelled.
+/// Ends the build if it was cancelled or memory has run out.
 fn check_interrupts() {
     if reserve::has_run_out() {
         Error::OutOfMemory.raise();

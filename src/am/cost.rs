@@ -26,18 +26,18 @@ use super::{heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
 
-/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many
-/// numbers (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about 0.1
-/// us).
+/// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
+/// of a vector (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about
+/// 0.1 us).
 const OPERATORS_PER_VISIT: f64 = 4.0;
 const NUMBERS_PER_OPERATOR: f64 = 32.0;
 
-/// Records that a coded search visits for each of its width, and on each level above the lowest
+/// Records that a coded search visits per unit of its width, and on each level above the lowest
 /// (measured).
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 
-/// Records that a plain search meets for each of its width and of m (measured).
+/// Records that a plain search visits per unit of its width and of m (measured).
 const PLAIN_VISITS: f64 = 2.5;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
@@ -46,8 +46,8 @@ const PLAIN_VISITS: f64 = 2.5;
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
 
-/// Rows after which rounds have filled their memory, or met as many records as they may, and passes
-/// begin.
+/// Rows after which rounds have filled their memory, or visited as many records as they may, and
+/// passes begin.
 const ROWS_OF_ROUNDS: f64 = 2500.0;
 
 /// Bytes of memory that a pass keeps of a row.
@@ -57,21 +57,21 @@ const BYTES_PER_ROW: f64 = 32.0;
 /// query means so many.
 const USUAL_LIMIT: f64 = 50.0;
 
-/// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all,
-/// another tenth.
+/// Largest number of rows that are likely to be fetched of a cursor: PostgreSQL assumes
+/// cursor_tuple_fraction of all rows, another tenth.
 const USUAL_CURSOR: f64 = 500.0;
 
-/// The least share of the rows that an expression is taken to leave of which there are no
-/// statistics: PostgreSQL takes a 200th to be equal to something, and a scan that finds its rows
-/// soon costs so much less than that guess that it is worth the risk.
+/// Least share of the rows that a condition on an expression without statistics is assumed to
+/// leave. PostgreSQL assumes a 200th for an equality; but a scan that soon finds its rows costs so
+/// much less than that guess that the risk is worth it.
 const UNKNOWN_SHARE: f64 = 0.1;
 
 /// Costs of a scan.
 struct Costs {
-    /// The first round, which gives as many rows as the search is wide.
+    /// The first round, which returns as many rows as the search is wide.
     startup: f64,
     width: f64,
-    /// Each row beyond it.
+    /// Each row beyond the first round.
     row: f64,
     /// All rows by passes over the index.
     all: f64,
@@ -108,7 +108,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *pages = f64::from(info.pages);
         let orders = (*path).indexorderbys;
         if orders.is_null() || (*orders).length != 1 {
-            // The index knows no condition, only an order, and that by one distance.
+            // The index orders by one distance and knows no conditions.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
             compat::disable(&mut (*path).path);
             return;
@@ -120,14 +120,14 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 
         let nodes = info.tuples.max(1.0);
         let costs = costs(root, info, &options, opclass, f64::from(numbers));
-        // Of the rows that the index gives, filters leave this share; and this one, where
-        // PostgreSQL cannot know.
+        // Share of the index's rows that filters leave by PostgreSQL's estimate, and the likely
+        // share where PostgreSQL has no statistics.
         let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
-        // The cost of all rows, of which PostgreSQL takes the share that is wanted by its own
-        // estimate.
+        // The total is scaled so that the share of it that PostgreSQL takes is the cost of the rows
+        // that are wanted.
         let (wanted, first, run) = match wanted(root, (*info.rel).rows) {
-            // Passes: the first row comes when the first has ended.
+            // Passes: the first row comes at the end of the first pass.
             Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
                 let planned = (planned / left).clamp(1.0, nodes);
@@ -141,7 +141,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         (*startup, *total) = (first, first + run);
         let is_first_round = options::limits(&options).iteration == Iteration::Off;
         if is_first_round && wanted > costs.width {
-            // Such a scan gives fewer rows than are wanted: any other way to the rows is better.
+            // The scan returns fewer rows than are wanted, so any other path is better.
             let table = &*info.rel;
             let others = f64::from(table.pages) * pg_sys::random_page_cost
                 + table.tuples.max(1.0) * (pg_sys::cpu_tuple_cost + table.baserestrictcost.per_tuple)
@@ -181,7 +181,7 @@ unsafe fn costs(
     }
 }
 
-/// About how many records a search of width `ef` reads among `nodes`.
+/// Estimate of the records that a search of width `ef` reads among `nodes`.
 fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
     let visits = if coded {
         CODED_VISITS_PER_LEVEL * nodes.ln().max(0.0) / (2.0 * m).ln() + CODED_VISITS * ef
@@ -241,12 +241,12 @@ unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) ->
 /// Number of rows that a query wants of a table, of the rows that a filter leaves.
 enum Wanted {
     All,
-    /// As many by PostgreSQL's estimate, and as many are likely.
+    /// Number of rows by PostgreSQL's estimate, and the likely number.
     Rows {
         planned: f64,
         likely: f64,
     },
-    /// At least as many, since rows are joined before they are counted.
+    /// Least number of rows, because rows are joined before they are counted.
     Some(f64),
 }
 
@@ -256,7 +256,7 @@ unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
     // SAFETY: as the caller promises.
     unsafe {
         let (root, query) = (&*root, &*(*root).parse);
-        // Groups need all of their rows, and so does the least distance.
+        // Groups need all of their rows, and so does the minimum of the distance.
         let lists = [query.groupClause, query.groupingSets, query.distinctClause];
         let groups = query.hasAggs || lists.iter().any(|list| !list.is_null());
         let fraction = root.tuple_fraction;

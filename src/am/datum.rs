@@ -44,8 +44,8 @@ impl Given {
         }
     }
 
-    /// The value in the form that an index takes: under cosine distance of length one. Says whether
-    /// it is zero there, and so has no direction.
+    /// The value in the form of the index: under cosine distance scaled to length one. Also returns
+    /// whether that value is zero, and so has no direction.
     fn form(&self, metric: Metric) -> (OwnedValue, bool) {
         let has_no_direction = |values: &mut [f32]| metric == Metric::Cosine && distance::normalize(values) == 0.0;
         let dense = |mut vector: Vec<f32>| {
@@ -69,6 +69,7 @@ impl Given {
 
 /// The form in which the index keeps the value of a row; `datum` is none for NULL. Under cosine
 /// distance a value of length zero has no direction.
+///
 /// # Errors
 /// [`Error::ExpectedDimensions`], [`Error::TooLongForIndex`].
 ///
@@ -115,7 +116,7 @@ pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<
     Ok(value)
 }
 
-/// A value to search for where any order will do: zero.
+/// A zero value, to search for where every order is right.
 pub fn any(parameters: &Parameters) -> OwnedValue {
     let dimensions = parameters.shape.dimensions as usize;
     match parameters.element {

@@ -16,13 +16,13 @@ use crate::hnsw::scan::{Iteration, Limits, Rounds};
 
 /// Links of a node on an upper level: default and bounds.
 const M: (i32, i32, i32) = (16, 2, 100);
-/// Width of the search for a new node's neighbours: default and bounds.
+/// Width of the search for the neighbors of a new node: default and bounds.
 const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
 
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
-/// The options of an index that names none.
+/// Options of an index without explicit ones.
 const DEFAULT: Options = Options {
     varlena: 0,
     m: M.0,
@@ -37,9 +37,10 @@ pub struct Options {
     varlena: i32,
     /// Links of a node on an upper level.
     pub m: i32,
-    /// Width of the search for a new node's neighbours.
+    /// Width of the search for the neighbors of a new node.
     pub ef_construction: i32,
-    /// Width of a search where the session does not set one; 0 if the index has none of its own.
+    /// Width of a search where the session does not set one; 0 if the index has no width of its
+    /// own.
     ef_search: i32,
 }
 
@@ -51,7 +52,7 @@ impl Options {
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
         // SAFETY: rd_options points to a result of `parse` below.
         let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
-        // From the catalog they come as they are there.
+        // Options from the catalog may be out of bounds.
         options.map_or(DEFAULT, Options::within_bounds)
     }
 
@@ -66,7 +67,7 @@ impl Options {
         }
     }
 
-    /// The width of a search: that of the setting if it is set, else that of the index.
+    /// Width of a search: the setting if it is set, else the index's option.
     pub fn ef_search(&self) -> usize {
         let width = match self.ef_search {
             1.. if !EF_SEARCH_IS_SET.load(Ordering::Relaxed) => self.ef_search,
@@ -99,7 +100,7 @@ fn kind() -> pg_sys::relopt_kind::Type {
             );
             let (_, least, most) = EF_SEARCH_RANGE;
             let text = c"Width of index searches where hnsw.ef_search is not set";
-            // Who scans at the moment takes the one or the other.
+            // A scan under way takes the old value or the new one.
             let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
             kind
@@ -144,17 +145,17 @@ pub enum IterativeScan {
     /// A scan returns only the rows of its first round.
     #[name = c"off"]
     Off,
-    /// It goes on as long as rows are wanted; they may come somewhat out of order.
+    /// A scan goes on as long as rows are wanted; they may come somewhat out of order.
     #[name = c"relaxed_order"]
     Relaxed,
-    /// It goes on as long as rows are wanted, in order.
+    /// A scan goes on as long as rows are wanted, and returns them in order.
     #[name = c"strict_order"]
     Strict,
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
-/// Whether somebody set a setting: in the session, for the role or database, or in the server's
-/// configuration.
+/// Whether a setting was set explicitly: in the session, for the role or database, or in the
+/// server's configuration.
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
 static MAX_SCAN_TUPLES_IS_SET: AtomicBool = AtomicBool::new(false);
 static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
@@ -163,7 +164,7 @@ static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
-/// Makes options and settings known to PostgreSQL: once, when the library is loaded.
+/// Registers options and settings: once, when the library is loaded.
 pub fn register() {
     kind();
     let flags = GucFlags::default();

@@ -17,18 +17,18 @@ use super::bound::{self, Operand};
 use crate::error::{Error, Result};
 use crate::types::varlena::Varlena;
 
-/// How a scan returns its rows.
+/// Order of the rows of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// As the graph gives them: in order but for the precision of stored vectors, and for rows
-    /// found late, which come last.
+    /// Order of the graph: by distance within the precision of stored vectors, except that rows
+    /// found late come last.
     Fast,
-    /// Likewise, and in order even if `hnsw.iterative_scan` does not ask for it.
+    /// Order of the graph without late rows, even if `hnsw.iterative_scan` does not ask for it.
     Strict,
-    /// As the graph gives them; the executor puts them into the order of the table's distances.
+    /// Order of the graph; the executor sorts by the table's distances.
     Reordered,
-    /// All, in the order of the table's distances.
+    /// All rows, in the order of the table's distances.
     Exact,
 }
 
@@ -72,10 +72,10 @@ impl Header {
 /// with a row are larger.
 const MAX_OF_ONE: usize = 24;
 
-/// The fields of a row before its operands.
+/// Fields of a row before its operands.
 pub const FIXED_FIELDS: usize = 2;
 
-/// Operands that a program may have.
+/// Largest number of operands of a program.
 pub const MAX_OPERANDS: usize = 100;
 
 /// Splits a scan key into its parts.
@@ -198,7 +198,7 @@ unsafe fn fields(array: *mut Header) -> Result<(Option<pg_sys::Datum>, Vec<u8>, 
     }
 }
 
-/// Whether a type is one of numbers that operands may have.
+/// Whether operands may have this type of numbers.
 pub fn is_number(number: pg_sys::Oid) -> bool {
     matches!(
         number,

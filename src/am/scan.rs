@@ -26,7 +26,7 @@ use crate::storage::buffer_store::{BufferStore, Mode, buffer_hints};
 use crate::storage::meta::Parameters;
 use crate::txn;
 
-/// Dead rows that are remembered before they are marked.
+/// Dead rows that are collected before they are marked.
 const MAX_DEAD: usize = 1000;
 
 /// State of a scan between calls; freed with the memory context of the scan descriptor, also after
@@ -35,17 +35,17 @@ struct State {
     scan: Option<(BufferStore, Arc<Space>, MergedScan)>,
     /// Space of the index, kept for all rescans: the file stays the same while the index is open.
     space: Option<Arc<Space>>,
-    /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
+    /// Whether the user was warned that a bound ended a scan: once is enough for all rescans.
     warned: bool,
     /// Rows that are dead to everyone, to be marked.
     dead: Vec<Returned>,
-    /// The table's length when it was last asked for.
+    /// The table's length when it was last read.
     table_blocks: pg_sys::BlockNumber,
     /// Time of the scan under way, and counters of the scans before it.
     spent: Duration,
     before: Counts,
-    /// Whether the executor puts the rows into the order of the distances that it computes, and the
-    /// lower bound of the last row's: where the descriptor points to.
+    /// Whether the executor sorts the rows by distances that it computes; and the lower bound of
+    /// the last row's distance, to which the descriptor points.
     reorders: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
@@ -73,7 +73,7 @@ impl Default for State {
 pub struct LastSearch {
     /// Records, pages and rows that the scan read.
     pub counts: Counts,
-    /// How long it searched.
+    /// Time of the search.
     pub spent: Duration,
 }
 
@@ -182,7 +182,7 @@ unsafe fn remember_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
     if let Some((store, _, scan)) = &state.scan
         && is_dead
         && store.has_lsns()
-        // A mark spares later scans a row, and is not worth an error.
+        // A mark only saves later scans a row, so lack of memory is no error.
         && state.dead.room(1).is_ok()
     {
         state.dead.extend(scan.returned());
@@ -245,7 +245,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));
-    // Nodes that were found take no time worth a look at the clock.
+    // A row that is ready takes less time than a look at the clock.
     let start = (!scan.is_ready()).then(Instant::now);
     let next = scan.next(&graph)?;
     state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
@@ -266,7 +266,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        // The index knows no conditions, which a family that somebody has added to may have.
+        // The index knows no conditions, but a family with foreign members may.
         (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
         (*descriptor).xs_recheckorderby = state.reorders;
         if state.reorders {
@@ -301,7 +301,7 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for, and how its rows are to come.
+/// The value to search for, and the order and radius of the rows.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
@@ -331,8 +331,8 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             return Ok((datum::any(parameters), wanted));
         };
         let value = datum::of_query(value, parameters)?;
-        // Bounds are for distances not below zero; and no distance from zero is a number under
-        // cosine, so all pass or none.
+        // Bounds hold for distances not below zero. No distance from zero is a number under cosine,
+        // so all rows pass or none.
         let has_radius = match parameters.metric {
             Metric::InnerProduct => false,
             Metric::Cosine => !wanted.nan || value != datum::any(parameters),
@@ -346,8 +346,7 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
     }
 }
 
-/// Whether a key to order by is the distance that the index is for: a family may have been given
-/// other operators.
+/// Whether an order-by key is the index's own distance: a family may have other operators.
 fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
     // SAFETY: an index has the type of its one column.
     let value = unsafe { *index.rd_opcintype };

@@ -1,9 +1,9 @@
-//! Empty pages at the end of an index go back to the file system, as VACUUM does with a table
-//! (PostgreSQL's `lazy_truncate_heap`): if it is worth while, and if nobody uses the index just
-//! then.
+//! Truncation: empty pages at the end of an index go back to the file system, as VACUUM does with a
+//! table (PostgreSQL's `lazy_truncate_heap`), if they are enough and if nobody uses the index at
+//! the moment.
 //!
-//! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It
-//! is made up for when its transaction commits.
+//! Truncation takes an AccessExclusiveLock, which is logged for standbys, and a parallel VACUUM may
+//! not take such a lock. It truncates when its transaction commits.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
@@ -19,12 +19,12 @@ use crate::hnsw::vacuum::truncate::EmptyEnd;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
 
-/// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM`
-/// and `REL_TRUNCATE_FRACTION`).
+/// Least number of pages, and least share of the index, that is worth a truncation (PostgreSQL's
+/// `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
 const MIN_PAGES: BlockNumber = 1000;
 const MIN_FRACTION: BlockNumber = 16;
 
-/// How often the lock is tried, and milliseconds between two tries (PostgreSQL's
+/// Attempts to take the lock, and milliseconds between two (PostgreSQL's
 /// `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
 const TRIES: usize = 100;
 const WAIT: i64 = 50;
@@ -32,12 +32,16 @@ const WAIT: i64 = 50;
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
 
 thread_local! {
-    /// Indexes to be looked at when the transaction commits.
+    /// Indexes to be truncated when the transaction commits.
     static DEFERRED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Cuts off empty pages at the end of an index if that is worth while, at once or when the
-/// transaction commits, and adds them to the result on the meta page; says how many went at once.
+/// Cuts off empty pages at the end of an index if they are enough, at once or when the transaction
+/// commits, and adds them to the results on the meta page; returns the number of pages cut off at
+/// once.
+///
+/// Locks: takes AccessExclusiveLock on the index, if it is free within 5 seconds; on return:
+/// released.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked as VACUUM locks it.
@@ -74,7 +78,7 @@ fn is_worth_while(end: &EmptyEnd) -> bool {
     !end.is_empty() && (end.len() >= MIN_PAGES || end.len() >= end.blocks / MIN_FRACTION)
 }
 
-/// Whether VACUUM is to truncate: as the statement says, or else the table's options.
+/// Whether VACUUM truncates: as its statement says, or else the table's options.
 ///
 /// # Safety
 /// `index` is open, and its table locked.
@@ -112,20 +116,18 @@ unsafe fn statement_option() -> Option<bool> {
         }
         let vacuum = std::ptr::from_ref(statement).cast::<pg_sys::VacuumStmt>();
         let options = PgList::<pg_sys::DefElem>::from_pg((*vacuum).options);
-        // Of an option that is given twice the last one counts.
+        // The last of repeated options counts.
         let is_it = |option: &*mut pg_sys::DefElem| CStr::from_ptr((**option).defname) == c"truncate";
         let option = options.iter_ptr().filter(is_it).last()?;
         Some(pg_sys::defGetBoolean(option))
     }
 }
 
-/// The lock that nobody else uses an index under. An error leaves it to the abort of the
-/// transaction.
+/// An AccessExclusiveLock on an index. An error leaves it to the abort of the transaction.
 struct Exclusive(pg_sys::Relation);
 
 impl Exclusive {
-    /// Takes the lock, if it is to be had within a few seconds without standing in the way of
-    /// anybody.
+    /// Takes the lock if it is free within 5 seconds, without queueing before other sessions.
     ///
     /// # Safety
     /// `index` stays open as long as the guard lives.
@@ -155,7 +157,7 @@ impl Drop for Exclusive {
     }
 }
 
-/// Makes PostgreSQL tell of the ends of transactions: once, when the library is loaded.
+/// Registers the callback for ends of transactions: once, when the library is loaded.
 pub fn register() {
     // SAFETY: in a backend's only thread.
     unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) };

@@ -17,7 +17,7 @@ use super::{STAGING, Staging};
 use crate::compat::{STATEMENT_TIMEOUT, disable_timeout, enable_timeout_after, get_timeout_active};
 use crate::reserve;
 
-/// Makes PostgreSQL tell of transactions: once, when the library is loaded.
+/// Registers the callbacks: once, when the library is loaded.
 pub fn register() {
     // SAFETY: in a backend's only thread.
     unsafe {
@@ -30,7 +30,8 @@ pub fn register() {
 pub fn go_first() {
     static IN_FRONT: u8 = 0;
     let argument = (&raw const IN_FRONT).cast_mut().cast();
-    // SAFETY: in a backend's only thread; the argument tells this entry of its list from the other.
+    // SAFETY: in a backend's only thread; the argument distinguishes the second callback from the
+    // first.
     unsafe {
         pg_sys::UnregisterXactCallback(Some(on_transaction), argument);
         pg_sys::RegisterXactCallback(Some(on_transaction), argument);
@@ -105,8 +106,8 @@ unsafe extern "C-unwind" fn on_subtransaction(
 struct StatementTimeout(bool);
 
 impl StatementTimeout {
-    /// Starts it, unless it is under way (as in a procedure that commits), or this process has no
-    /// statements.
+    /// Starts the timer, unless it runs already (as in a procedure that commits), or this process
+    /// has no statements.
     fn start() -> StatementTimeout {
         // SAFETY: settings of this backend, and its own timers.
         unsafe {
@@ -121,7 +122,7 @@ impl StatementTimeout {
         }
     }
 
-    /// Ends it; an error if it was reached only now, rather than in the next statement.
+    /// Stops the timer; raises the error if it has fired, so that the next statement is not hit.
     fn end(self) {
         if self.0 {
             check_for_interrupts!();

@@ -12,7 +12,7 @@ pub struct LastInsert {
     pub inserted: Inserted,
     /// Rows that were inserted together.
     pub rows: u64,
-    /// Pages changed for them, one as often as it was.
+    /// Page changes for them: a page counts once for each of its changes.
     pub pages: u64,
     /// Bytes of WAL written for them.
     pub wal_bytes: u64,
@@ -27,20 +27,20 @@ pub fn last_insert() -> Option<LastInsert> {
     LAST.get()
 }
 
-/// Inserts under way.
+/// Counters at the start of inserts under way.
 pub struct Measured {
     wal_bytes: u64,
 }
 
 impl Measured {
-    /// They begin.
+    /// Starts to count.
     pub fn start() -> Measured {
         Measured {
             wal_bytes: buffer_store::wal_bytes(),
         }
     }
 
-    /// They have ended.
+    /// Ends the counting, and keeps the counters for the session.
     pub fn end(self, rows: usize, inserter: &Inserter, store: &BufferStore) {
         let Some(inserted) = inserter.last() else { return };
         LAST.set(Some(LastInsert {

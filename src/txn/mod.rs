@@ -52,24 +52,24 @@ use staged_rows::List;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
-/// Rows that scans may take over from lists before these go into the indexes: a second's work or
-/// two. A list that is scanned so often costs more than it spares.
+/// Staged rows that scans may merge before all staged rows go into their indexes: a second's work
+/// or two. Beyond that, merging costs more than staging saves.
 const MAX_MERGED: usize = 1 << 23;
 
-/// Temporary indexes that are remembered.
+/// Limit of the list of emptied temporary indexes.
 const MAX_EMPTIED: usize = 1 << 10;
-/// Staged rows after which a scan that takes them over may be interrupted.
+/// Staged rows that a scan merges between two checks for interrupts.
 const CHECK_EVERY: usize = 1024;
 
 /// Staged rows of a transaction, of all indexes.
 #[derive(Default)]
 struct Staging {
     indexes: Vec<Staged>,
-    /// The one that was staged for last.
+    /// Position of the index that a row was staged for last.
     last: usize,
-    /// Bytes of the lists that can be applied, as far as is known.
+    /// Bytes of the lists that have an index to go to, as far as known.
     bytes: usize,
-    /// Rows that scans took over since lists were applied.
+    /// Rows that scans have merged since the lists were last applied.
     merged: usize,
     /// Whether all staged rows are in their indexes already, so that further rows go there
     /// directly.
@@ -86,15 +86,16 @@ struct Staged {
     heap: pg_sys::Oid,
     /// The access method's id.
     method: pg_sys::Oid,
-    /// The file that they are in, and the one that they were built in.
+    /// The file with the contents, and the file in which the contents were built.
     file: u32,
     built_in: u32,
     space: Arc<Space>,
     list: List,
-    /// Whether the rows stay in the list when they are applied: no index has its contents, or a
-    /// copy that may be rolled back.
+    /// Whether the rows stay in the list when they are applied: either no index has their contents,
+    /// or only a copy that may be rolled back has.
     stays: bool,
-    /// Such a copy, and how many of the first rows are in it: until a subtransaction aborts.
+    /// The file of such a copy, and the number of leading rows in it; none after a subtransaction
+    /// aborts.
     copied: Option<(u32, usize)>,
 }
 
@@ -116,7 +117,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // While PostgreSQL unwinds from an error it is left to the abort.
+        // While PostgreSQL unwinds from an error, closing is left to the abort.
         if !std::thread::panicking() {
             // SAFETY: it is open and locked.
             unsafe { pg_sys::relation_close(self.0, LOCK) };
@@ -137,7 +138,7 @@ impl Staged {
         }
     }
 
-    /// The index of the table that has the contents now, if any has.
+    /// Opens the index of the table that has the contents now, if there is one.
     fn open(&self) -> Option<Open> {
         if let Some(index) = Open::try_new(self.index)
             // SAFETY: it is open, and an index keeps its access method.
@@ -191,8 +192,8 @@ impl Staged {
         }
     }
 
-    /// Inserts all rows into their index; leaves them where there is none: they may be of another
-    /// file of the table, too.
+    /// Inserts all rows into their index. Without an index the rows stay in the list, because they
+    /// may belong to another file of the table.
     fn apply(&mut self) {
         if self.list.is_empty() {
             return;
@@ -261,8 +262,7 @@ impl Staging {
         self.count();
     }
 
-    /// As [`Staging::apply`], but for rows of temporary tables that will not have them when the
-    /// commit is done.
+    /// As [`Staging::apply`], except for rows of temporary tables that the commit empties.
     fn apply_lasting(&mut self) {
         let emptied = &self.emptied;
         let lasting = |staged: &&mut Staged| !emptied.contains(&(staged.index, staged.file));
@@ -270,14 +270,14 @@ impl Staging {
         self.count();
     }
 
-    /// Drops rows of temporary tables that will not have them when the commit is done.
+    /// Drops rows of temporary tables that the commit empties.
     fn forget_temporary(&mut self) {
         let emptied = &self.emptied;
         self.indexes
             .retain(|staged| !emptied.contains(&(staged.index, staged.file)));
     }
 
-    /// The transaction has ended.
+    /// Resets all but the list of emptied indexes, at the end of a transaction.
     fn reset(&mut self) {
         let emptied = std::mem::take(&mut self.emptied);
         *self = Staging {
@@ -327,7 +327,7 @@ pub unsafe fn check_for_conflict(index: pg_sys::Relation) {
     }
 }
 
-/// The file that the contents of an index were built in.
+/// The file in which the contents of an index were built.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -336,14 +336,14 @@ unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
     unsafe { BufferStore::new(index, Mode::Normal) }.read(META_BLOCK, meta::read_file)
 }
 
-/// Whether an index will have the file that it has, unless the whole transaction is rolled back.
+/// Whether an index keeps its file, unless the whole transaction is rolled back.
 ///
 /// # Safety
 /// `index` is open.
 unsafe fn is_final(index: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
     let (first, last) = unsafe { compat::file_subtransactions(index) };
-    // The last change is known if there is a number; 1 is the transaction itself.
+    // The subtransaction of the last change is known if it is not 0; 1 is the transaction itself.
     last == 1 || (first, last) == (0, 0)
 }
 
@@ -439,8 +439,9 @@ pub unsafe fn stage(
     })
 }
 
-/// Whether a row of a table can be staged: it can be looked at there if it may be taken back, and
-/// the index (which has a condition if `is_partial`) is told of the row that then gets its place.
+/// Whether a row of a table can be staged. A row that may be taken back must be looked up in the
+/// table later; and the index must be told of the row that then gets its place, which an index with
+/// a condition (`is_partial`) need not be.
 ///
 /// # Safety
 /// `heap` is an open table, and `tid` one of its rows.
@@ -452,7 +453,7 @@ pub unsafe fn can_stage(heap: pg_sys::Relation, tid: HeapTid, is_partial: bool) 
     }
 }
 
-/// Inserts all that is staged.
+/// Inserts all staged rows into their indexes.
 pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
@@ -498,8 +499,8 @@ pub unsafe fn staged_keys(
     })
 }
 
-/// Says that the transaction inserts a row that is not staged, at `tid`: the one before it, if it
-/// was speculative, is decided on.
+/// Decides on the last staged row, if it is speculative, because the transaction inserts a further
+/// row, at `tid`, without staging it.
 ///
 /// # Safety
 /// `heap` is an open table, and `index` an open index of it and of this access method.
@@ -534,7 +535,7 @@ pub unsafe fn forget_file(index: pg_sys::Relation) {
         )
     };
     STAGING.with_borrow_mut(|staging| {
-        // A temporary file may have the number of another.
+        // A temporary file may have the same number as another file.
         staging
             .indexes
             .retain(|staged| (staged.heap, staged.file) != (heap, file));

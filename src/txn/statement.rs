@@ -18,7 +18,7 @@ use crate::compat::{standard_ExecutorFinish, standard_ProcessUtility};
 static mut NEXT_FINISH: pg_sys::ExecutorFinish_hook_type = None;
 static mut NEXT_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 
-/// Puts our steps behind the end of statements.
+/// Installs the hooks.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
