@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The system's allocator with a reserve.
 pub struct WithReserve;
 
-/// How much is set aside; it takes no memory until it is used.
+/// Size of the reserve; it takes no memory until it is used.
 const BYTES: usize = 1 << 20;
 
-/// The largest that is taken from it: all that is larger asks.
+/// Largest allocation from the reserve: larger ones are asked for.
 const MOST: usize = BYTES / 4;
 
 #[repr(align(64))]
 struct Reserve {
     bytes: UnsafeCell<[u8; BYTES]>,
-    /// The number of blocks in use, and (in the low half) where the next one may begin. When all
-    /// are given back it begins anew.
+    /// The number of blocks in use, and, in the low half, the offset of the next block. The offset
+    /// restarts at 0 when all blocks are freed.
     state: AtomicU64,
 }
 
@@ -35,7 +35,7 @@ static RESERVE: Reserve = Reserve {
     state: AtomicU64::new(0),
 };
 
-/// Whether it was used and nobody has been told yet.
+/// Whether the reserve was used since the last report.
 static USED: AtomicBool = AtomicBool::new(false);
 
 const BLOCK: u64 = 1 << 32;
@@ -75,7 +75,7 @@ impl Reserve {
     }
 }
 
-/// A block of the reserve, if that has any left.
+/// A block of the reserve; null if it has no room.
 #[cold]
 fn reserved(layout: Layout) -> *mut u8 {
     let block = RESERVE.take(layout);
@@ -145,7 +145,7 @@ pub fn forget() {
     USED.store(false, Ordering::Relaxed);
 }
 
-/// Whether memory has run out since somebody asked.
+/// Whether memory has run out since the last call.
 #[inline]
 pub fn has_run_out() -> bool {
     USED.load(Ordering::Relaxed) && USED.swap(false, Ordering::Relaxed)
@@ -155,7 +155,7 @@ pub fn has_run_out() -> bool {
 mod tests {
     use super::*;
 
-    /// That of the library serves all tests.
+    /// A reserve of the tests' own, because all tests share the library's.
     static OTHER: Reserve = Reserve {
         bytes: UnsafeCell::new([0; BYTES]),
         state: AtomicU64::new(0),
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn too_much_for_the_system_is_too_much() {
-        // SAFETY: a block that is not given; one that is, grown and given back.
+        // SAFETY: one block is refused; another is given, grown and freed.
         unsafe {
             let huge = Layout::from_size_align(isize::MAX as usize - 64, 1).unwrap();
-            // An optimised build takes for granted that memory nobody uses can be had.
+            // An optimized build assumes that unused memory is always available.
             let is_null = |block| std::hint::black_box::<*mut u8>(block).is_null();
             assert!(is_null(WithReserve.alloc(huge)) && is_null(WithReserve.alloc_zeroed(huge)));
             let small = Layout::from_size_align(100, 8).unwrap();

@@ -1,4 +1,4 @@
-//! The rows of a table, read as CREATE INDEX reads them, and the column of its index.
+//! Rows of a table, read as CREATE INDEX reads them, and the column of its index.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -35,8 +35,8 @@ pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32
     declared.ok_or_else(type_name)
 }
 
-/// Takes the value of a row, of the type that the index is for, or none if it is NULL, and the TID
-/// that the index has it under.
+/// Callback for a row: its value, of the index's type, or none if it is NULL, and the TID under
+/// which the index has it.
 type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
 
 /// Calls `visit` for each row of the table that belongs to the index, and raises its errors;
@@ -58,8 +58,8 @@ pub unsafe fn read(
     unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(visit_row), state, scan) }
 }
 
-/// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where
-/// others are.
+/// As [`read`], for some blocks of the table only: `scan` has not begun, and is not a synchronized
+/// scan.
 ///
 /// # Safety
 /// As for [`read`].

@@ -47,7 +47,7 @@ pub unsafe extern "C-unwind" fn aminsert(
 /// the column.
 ///
 /// # Safety
-/// `heap` is an open table, and `info` what PostgreSQL knows of an index of it.
+/// `heap` is an open table, and `info` PostgreSQL's description of an index of it.
 unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
     // SAFETY: as the caller promises.
     unsafe {

@@ -1,8 +1,8 @@
-//! The access method `hnsw`: PostgreSQL's calls, one file for each group of them.
+//! The access method `hnsw`: PostgreSQL's callbacks, one file for each group of them.
 //!
-//! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations,
-//! scan keys, options, progress, costs) is here. A graph error is raised here, with the name of the
-//! relation.
+//! These files know nothing of the structure of a graph. They hold all that concerns PostgreSQL:
+//! relations, scan keys, options, progress, costs. Errors of a graph are raised here, with the name
+//! of the relation.
 
 mod bound;
 mod build;
@@ -60,10 +60,10 @@ unsafe fn is_our_routine(routine: *const pg_sys::IndexAmRoutine) -> bool {
     build.is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
 }
 
-/// A heap TID as PostgreSQL passes it.
+/// Converts a heap TID of PostgreSQL.
 ///
 /// # Safety
-/// `tid` points to one.
+/// `tid` points to a heap TID.
 unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     // SAFETY: as the caller promises.
     let tid = unsafe { *tid };
@@ -73,7 +73,7 @@ unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     }
 }
 
-/// A heap TID as PostgreSQL takes it.
+/// Converts a heap TID for PostgreSQL.
 fn item_pointer(tid: HeapTid) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
         ip_blkid: pg_sys::BlockIdData {

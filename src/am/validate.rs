@@ -56,7 +56,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
     }
 }
 
-/// A family being looked at.
+/// A family under validation.
 struct Validation {
     family: String,
     functions: Vec<pg_sys::FormData_pg_amproc>,
@@ -158,13 +158,13 @@ impl Validation {
     }
 }
 
-/// Whether a function takes such arguments and returns `internal`.
+/// Whether a function takes the expected arguments and returns `internal`.
 ///
 /// # Safety
-/// Called in a transaction, with a function that there is.
+/// Called in a transaction, with an existing function.
 unsafe fn takes(function: pg_sys::Oid, expected: &[pg_sys::Oid]) -> bool {
     let (mut arguments, mut count) = (std::ptr::null_mut(), 0);
-    // SAFETY: as the caller promises; the arguments are as many as it says.
+    // SAFETY: as the caller promises; the array of arguments has the length that the row gives.
     unsafe {
         let returned = pg_sys::get_func_signature(function, &mut arguments, &mut count);
         let is = |i: usize| *arguments.add(i) == expected[i];

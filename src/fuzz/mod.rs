@@ -15,7 +15,7 @@ pub use values::{halfvec_binary, halfvec_text, sparsevec_binary, sparsevec_text,
 
 use crate::error::{Error, Result};
 
-/// Takes choices from the input; zeros when that is used up.
+/// Takes choices from the input; zeros at its end.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

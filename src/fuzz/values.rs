@@ -82,7 +82,7 @@ fn message(input: &[u8]) -> StringInfoData {
     }
 }
 
-/// The value, unless it was refused for a reason that input may give.
+/// The value, unless it was refused for a reason that input may cause.
 fn judge<T>(read: Result<T>, input: &[u8]) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
@@ -125,7 +125,7 @@ fn check_sparse(sparse: crate::distance::sparse::Sparse<'_>, dimensions: usize) 
     assert!(sparse.values.iter().all(|value| value.is_finite() && *value != 0.0));
 }
 
-/// A number as text that reads back to the same.
+/// A number as text that reads back to the same number.
 fn number(value: f32) -> String {
     format!("{value:e}")
 }

@@ -68,7 +68,7 @@ fn faults(opened: &Inspected, heapallindexed: bool) -> Result<Vec<Fault>> {
         let mut faults = Vec::new();
         let mut memory = Ok(());
         check(opened, heapallindexed, &mut |fault| {
-            // With its text.
+            // Room for the fault and for its text.
             let added = fallible::spare(0).and_then(|()| faults.try_push(fault));
             if memory.is_ok() {
                 memory = added;

@@ -9,7 +9,7 @@ use crate::storage::buffer_store::{BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
 use crate::storage::page::PAGE_SIZE;
 
-/// The result of the last VACUUM that removed anything; no row before the first one.
+/// Results of the last VACUUM that removed anything; no row before the first one.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_compaction(

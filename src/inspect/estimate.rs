@@ -1,4 +1,4 @@
-//! `hnsw_estimate()`: how large an index will be.
+//! `hnsw_estimate()`: the size of an index before it is built.
 
 use pgrx::prelude::*;
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::storage::Layout;
 use crate::storage::page::PAGE_SIZE;
 
-/// The size of an index over so many vectors, and the memory that building it takes, in bytes.
+/// Size of an index over a number of vectors, and memory of its build, in bytes.
 #[pg_extern(sql = false, immutable, parallel_safe)]
 fn hnsw_estimate(
     rows: i64,

@@ -1,10 +1,10 @@
 //! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact
 //! search for each query.
 //!
-//! Both are queries that run as the table's owner ([`RunAs`]), for a caller who may read all of the
-//! table: planning one evaluates parts of the table's indexes, of this and of others. Whom row
-//! security policies bind measures on the rows that they leave him, in his own name, as long as the
-//! index has no code of its own.
+//! Both searches are queries that run as the table's owner ([`RunAs`]), for a caller who may read
+//! all of the table, because planning a query evaluates parts of the table's indexes, of this one
+//! and of others. Under row security policies a caller measures the rows that they leave, under the
+//! caller's own name, as long as the index has no code of its own.
 
 use std::ffi::CStr;
 
@@ -18,8 +18,8 @@ use super::{Allowed, Inspected, Others};
 use crate::error::{Error, Result};
 use crate::storage::buffer_store::relation_name;
 
-/// The share of the k nearest rows that queries find by an index, with the settings of the session:
-/// rows as near as the kth count.
+/// The share of the k nearest rows that queries find by an index, with the settings of the session.
+/// All rows as near as the kth count.
 #[pg_extern(sql = false)]
 fn hnsw_recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Option<f64> {
     recall(index, queries, k).unwrap_or_else(|error| error.raise())
@@ -187,7 +187,7 @@ impl Measured<'_, '_> {
         Ok((rows > 0).then(|| hits as f64 / rows as f64))
     }
 
-    /// Makes the planner choose the index, or do without.
+    /// Makes the planner use the index, or do without it.
     fn choose(&self, index: bool) {
         let of = |on: bool| if on { c"on" } else { c"off" };
         let settings: [(&CStr, bool); 3] = [
@@ -209,14 +209,14 @@ impl Measured<'_, '_> {
         self.client.update(sql, None, &arguments)
     }
 
-    /// The number of rows, and the distance of the farthest.
+    /// The number of rows, and the distance of the farthest row.
     fn exact(&mut self, sql: &str, query: pg_sys::Datum) -> (i64, Option<f64>) {
         let row = self.run(sql, query, None).and_then(|table| table.first().get_two());
         let (count, farthest): (Option<i64>, _) = row.unwrap_or_else(failed);
         (count.unwrap_or(0), farthest)
     }
 
-    /// Rows that the index finds that are no farther.
+    /// Number of rows that the index finds within the distance `farthest`.
     fn found(&mut self, query: pg_sys::Datum, farthest: f64) -> i64 {
         let sql = format!(
             "SELECT count(*) FILTER (WHERE distance <= $3) FROM ({}) found",
@@ -240,7 +240,7 @@ impl Measured<'_, '_> {
     }
 }
 
-/// A query that could not be asked at all.
+/// Reports a query that could not be run.
 fn failed<T>(error: SpiError) -> T {
     panic!("a query of hnsw_recall() failed: {error}")
 }

@@ -21,7 +21,7 @@ pub struct RunAs {
 }
 
 impl RunAs {
-    /// The caller, with a search_path that is safe.
+    /// The caller, with a safe search_path.
     ///
     /// # Safety
     /// Called in a transaction.
@@ -51,10 +51,9 @@ impl RunAs {
         }
     }
 
-    /// Gives a setting a value until the run_as is put off.
+    /// Sets a setting until the guard is dropped.
     pub fn set(&self, name: &CStr, value: &CStr) {
-        // SAFETY: called within the nest level that the run_as has begun; names and values are
-        // text.
+        // SAFETY: called within the nest level that the guard has begun; names and values are text.
         unsafe {
             pg_sys::set_config_option(
                 name.as_ptr(),

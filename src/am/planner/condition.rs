@@ -1,22 +1,21 @@
-//! Conditions on the distance that a scan is ordered by, as programs (`am::bound`).
+//! Conditions on the distance by which a scan is ordered, as programs (`am::bound`).
 //!
 //! ```text
 //! SELECT .. WHERE 1 - (embedding <=> $1) > 0.7 ORDER BY embedding <=> $1
 //! ```
 //!
-//! PostgreSQL sees a condition on a number, which the index knows nothing of: the scan would go on,
-//! with every row refused, until it has read everything. A condition is understood if it compares
-//! an expression of the distance with one of numbers that are the same for all rows, and both
-//! consist of built-in functions that are monotone in each argument, with the distance in one
-//! place. It stays, and decides.
+//! For PostgreSQL this is a condition on a number, of which the index knows nothing: the scan would
+//! go on until it has read the whole index, with every row refused. A condition is understood if it
+//! compares an expression of the distance with an expression of numbers that are the same for all
+//! rows, and if both consist of built-in functions that are monotone in each argument, with the
+//! distance in one place. The condition stays in the plan and decides about each row.
 //!
 //! The distance need not be written as in ORDER BY: a function may stand for its operator, and a
-//! value that a parameter or a sub-select gives may be equal without being the same, which the scan
-//! finds out when it knows both.
+//! value from a parameter or a sub-select may be equal without being the same expression, which the
+//! scan finds out when it knows both values.
 //!
 //! Nothing here may make a statement fail. So the executor evaluates only constants, parameters and
-//! sub-selects of conditions before there is a row; the scan computes with them itself
-//! (`am::bound`).
+//! sub-selects of conditions before there is a row; the scan does the arithmetic (`am::bound`).
 
 use pgrx::pg_sys::NodeTag;
 use pgrx::{PgList, is_a, pg_sys};
@@ -27,12 +26,12 @@ use crate::am::radius_key::{self, MAX_OPERANDS};
 /// The conditions of a scan.
 pub struct Conditions {
     distance: Distance,
-    /// The program, and the expressions that are its operands.
+    /// The program, and the expressions of its operands.
     pub program: Vec<u8>,
     pub operands: Vec<*mut pg_sys::Node>,
 }
 
-/// The distance that a scan is ordered by.
+/// The distance by which a scan is ordered.
 #[derive(Clone, Copy)]
 struct Distance {
     function: pg_sys::Oid,
@@ -43,7 +42,7 @@ struct Distance {
 }
 
 impl Conditions {
-    /// No conditions yet; or none if `written` is no operator with two operands.
+    /// An empty list of conditions; none if `written` is not an operator with two operands.
     ///
     /// # Safety
     /// `written` is an expression of a plan.
@@ -72,7 +71,7 @@ impl Conditions {
         self.program.is_empty()
     }
 
-    /// Adds a condition, if it is one on the distance.
+    /// Adds a condition if it is a condition on the distance.
     ///
     /// # Safety
     /// `condition` is an expression of the same node of a plan.
@@ -85,7 +84,7 @@ impl Conditions {
         }
     }
 
-    /// Adds an operand; gives its number.
+    /// Adds an operand and returns its number.
     pub fn operand(&mut self, node: *mut pg_sys::Node) -> Option<u8> {
         let number = self.operands.len();
         if number >= MAX_OPERANDS {
@@ -131,13 +130,13 @@ impl Conditions {
     }
 }
 
-/// A condition that is being written.
+/// A condition under construction.
 struct Written<'a> {
     conditions: &'a mut Conditions,
     steps: Vec<u8>,
-    /// How often the distance came.
+    /// Occurrences of the distance.
     distances: usize,
-    /// The other query that it is the distance from.
+    /// The other query in the distance, if it is not the query of ORDER BY.
     from: Option<*mut pg_sys::Node>,
 }
 
@@ -206,8 +205,8 @@ impl Written<'_> {
 }
 
 impl Distance {
-    /// Whether an expression is the distance, and if so which other query may have taken the place
-    /// of that of the order.
+    /// Whether an expression is the distance, and if so, the other query that stands in the place
+    /// of the query of ORDER BY.
     unsafe fn of(&self, node: *mut pg_sys::Node) -> Option<Option<*mut pg_sys::Node>> {
         // SAFETY: the caller has an expression.
         unsafe {
@@ -233,7 +232,7 @@ impl Distance {
     }
 }
 
-/// The comparisons that a function makes, built in for numbers.
+/// The comparisons of a built-in function for numbers.
 fn comparisons(function: pg_sys::Oid) -> Option<&'static [Step]> {
     use pg_sys::*;
     Some(match u32::from(function) {
@@ -280,8 +279,8 @@ fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     })
 }
 
-/// Whether an expression can be evaluated before there is a row: it raises no error, but for one of
-/// a sub-select.
+/// Whether an expression can be evaluated before there is a row: it raises no error, except errors
+/// of a sub-select.
 ///
 /// # Safety
 /// `node` is an expression of a plan.
@@ -314,7 +313,7 @@ unsafe fn all_safe(nodes: *mut pg_sys::List) -> bool {
     }
 }
 
-/// An integer that is written in the query.
+/// An integer constant of the query.
 unsafe fn constant(node: *mut pg_sys::Node) -> Option<i64> {
     // SAFETY: the caller has an expression; nodes are read by their tags.
     unsafe {

@@ -1,4 +1,4 @@
-//! The distance that a plan computes for nothing.
+//! Removal of a distance that a plan computes and no node reads.
 //!
 //! A sort key of a query is a column of its plan, hidden ("junk") if the query does not return it.
 //! PostgreSQL's planner has an index scan compute that column even where the scan itself makes the

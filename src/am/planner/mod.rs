@@ -26,11 +26,11 @@ use need::Need;
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
 
-/// When the client's command began in which the library was loaded: its plans may have been made
-/// before.
+/// Start of the client's command in which the library was loaded: plans of this command may have
+/// been made before.
 static mut LOADED_IN: pg_sys::TimestampTz = 0;
 
-/// Puts our step behind the planner.
+/// Installs the hooks.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
@@ -39,7 +39,7 @@ pub fn register() {
         pg_sys::planner_hook = Some(plan);
         NEXT_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(start);
-        // One that is kept is made again.
+        // Cached plans are made again.
         pg_sys::ResetPlanCache();
     }
 }
@@ -67,7 +67,7 @@ unsafe extern "C-unwind" fn plan(
 /// Not guarded, as above.
 unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A
-    // worker has its leader's.
+    // worker has the leader's plan.
     unsafe {
         txn::parallel::before_start(query, flags);
         if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
@@ -100,7 +100,7 @@ unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options:
 unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
-        // One that starts again has its table locked, and the index not yet.
+        // A plan that starts again has its table locked, and the index not yet.
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);
         let ours = super::is_ours(relation);

@@ -14,30 +14,30 @@ use super::condition::{call, is_safe, without_relabelling};
 use super::{distance, scan};
 use crate::am::radius_key::Mode;
 
-/// How much of a node's rows is read.
+/// Share of a node's rows that is read.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
     All,
-    /// As many as a LIMIT says, which are all by the planner's estimate.
+    /// As many rows as a LIMIT says, which by the planner's estimate are all.
     AllByEstimate,
-    /// Some: by the expression of a LIMIT if that is not known yet, which may be NULL and then
-    /// means all.
+    /// Some rows. The expression of a LIMIT gives the number if it is not known yet; NULL means all
+    /// rows.
     Some(Option<*mut pg_sys::Node>),
 }
 
-/// How much its order matters.
+/// Weight of the order of a node's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    /// It is passed on.
+    /// The order is passed on.
     Shown,
-    /// It decides which of several inputs is read next.
+    /// The order decides which of several inputs is read next.
     Merged,
-    /// Neighbours are compared; one that is late may be in the wrong place, and no row is lost.
+    /// Adjacent rows are compared. A late row may be in the wrong place, but no row is lost.
     Compared,
-    /// Values are computed from it: of all rows that are read, so of the late ones too where rows
-    /// are refused.
+    /// Values are computed from the order of all rows that are read, so also from late rows where
+    /// rows are refused.
     Counted,
-    /// Answers are wrong if it is.
+    /// Results are wrong if the order is.
     ReliedOn,
 }
 
@@ -54,13 +54,13 @@ impl Need {
         reading: Reading::All,
         order: Order::Shown,
     };
-    /// Rows one after the other, as long as somebody fetches some.
+    /// Rows one after another, as long as the client fetches them.
     pub const FETCHED: Need = Need {
         reading: Reading::Some(None),
         order: Order::Shown,
     };
 
-    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are
+    /// Mode of a scan. With `has_radius` a condition ends the scan; with `is_filtered` rows are
     /// refused.
     pub fn mode(self, has_radius: bool, is_filtered: bool) -> Mode {
         match (self.reading, self.order) {
@@ -74,7 +74,7 @@ impl Need {
         }
     }
 
-    /// The count of a LIMIT that is not known yet.
+    /// The expression of a LIMIT with a number that is not known yet.
     pub fn limit(self) -> Option<*mut pg_sys::Node> {
         match self.reading {
             Reading::Some(limit) => limit,
@@ -145,7 +145,7 @@ impl Visitor {
                     distance::leave_out(plan.cast());
                     (below_limit(plan.cast(), need), Need::ALL)
                 }
-                // They pass rows on.
+                // These nodes pass rows on.
                 NodeTag::T_Result
                 | NodeTag::T_ProjectSet
                 | NodeTag::T_LockRows
@@ -170,13 +170,13 @@ impl Visitor {
                     self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
                     (need, need)
                 }
-                // Nobody knows, but that it does something with rows.
+                // The use that such a node makes of rows is unknown.
                 NodeTag::T_CustomScan => {
                     let need = need.filtered().at_least(Order::Compared);
                     self.visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans, need);
                     (need, need)
                 }
-                // For each row of the one all rows of the other.
+                // For each row of one input, all rows of the other are read.
                 NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need.filtered(), Need::ALL),
                 NodeTag::T_MergeJoin | NodeTag::T_Unique | NodeTag::T_Group | NodeTag::T_SetOp => {
                     let need = need.at_least(Order::ReliedOn);
@@ -195,7 +195,7 @@ impl Visitor {
                     }
                     (need, need)
                 }
-                // Sort, Hash, ModifyTable and others read all before they go on.
+                // Sort, Hash, ModifyTable and others read all rows before they go on.
                 _ => (Need::ALL, Need::ALL),
             };
             self.visit((*plan).lefttree, left);
@@ -238,8 +238,8 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
     }
 }
 
-/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with
-/// LIMIT 1, which nobody has written, so that an approximate row will not do.
+/// Whether the column of a query or a plan is PostgreSQL's form of `min()`, which is ORDER BY with
+/// LIMIT 1. The user did not write that ORDER BY, so an approximate row does not suffice.
 ///
 /// # Safety
 /// `columns` is a list of a query's or a plan's columns, or null.
@@ -254,12 +254,12 @@ pub unsafe fn is_minimum(columns: *mut pg_sys::List) -> bool {
     }
 }
 
-/// A number of rows in LIMIT or OFFSET.
+/// Number of rows of a LIMIT or OFFSET.
 enum Count {
-    /// None is given.
+    /// No number is given.
     All,
     Rows(f64),
-    /// Known when the statement runs; perhaps with an expression that can be evaluated for it.
+    /// Known when the statement runs; with the expression, if it can be evaluated early.
     Unknown(Option<*mut pg_sys::Node>),
 }
 

@@ -8,8 +8,8 @@ use super::is_ours;
 use super::need::Need;
 use crate::am::radius_key::Mode;
 
-/// Marks an annotated scan, in the place for the position of the operator in the query's text, which
-/// nobody reads once there is a plan.
+/// Marks an annotated scan, in the place for the position of the operator in the query's text,
+/// which nobody reads once there is a plan.
 const ANNOTATED: i32 = i32::MIN;
 
 /// Puts the annotations into the place of the value to search for (`am::radius_key`), unless the
@@ -33,7 +33,7 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
         let (Some(value), 2) = (operands.get_ptr(1), operands.len()) else {
             return;
         };
-        // Where a plan was read from its text, for a parallel worker, it has no such places.
+        // A plan that was read from its text, for a parallel worker, has no such positions.
         if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
             return;
         }
