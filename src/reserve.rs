@@ -17,7 +17,7 @@ pub struct WithReserve;
 const BYTES: usize = 1 << 20;
 
 /// Largest allocation from the reserve: larger ones are asked for.
-const MOST: usize = BYTES / 4;
+const MAX_BLOCK: usize = BYTES / 4;
 
 #[repr(align(64))]
 struct Reserve {
@@ -51,7 +51,7 @@ impl Reserve {
 
     fn take(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
-        if size > MOST || align > align_of::<Reserve>() {
+        if size > MAX_BLOCK || align > align_of::<Reserve>() {
             return ptr::null_mut();
         }
         let at = |state: u64| (state as u32 as usize).next_multiple_of(align);
@@ -181,7 +181,11 @@ mod tests {
             assert!(end <= reserve.start().addr() + BYTES && blocks > 100);
             (0..blocks).for_each(|_| reserve.give_back());
         }
-        assert!(reserve.take(Layout::from_size_align(MOST + 1, 1).unwrap()).is_null());
+        assert!(
+            reserve
+                .take(Layout::from_size_align(MAX_BLOCK + 1, 1).unwrap())
+                .is_null()
+        );
         assert!(!reserve.holds(reserve.start().wrapping_add(BYTES)));
         assert!(!reserve.holds(reserve.start().wrapping_sub(1)));
     }

@@ -176,7 +176,7 @@ impl Value {
 
     /// The range that holds these numbers. A number that does not exist (infinity less infinity)
     /// leaves it open.
-    fn around(numbers: &[f64]) -> Value {
+    fn spanning(numbers: &[f64]) -> Value {
         if numbers.iter().any(|number| number.is_nan()) {
             return Value::Unknown;
         }
@@ -193,7 +193,7 @@ impl Value {
     }
 
     /// Applies `f` to two ranges. NaN with any known number is NaN.
-    fn with(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
+    fn combine(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
         match (self, other) {
             (Value::Unknown, _) | (_, Value::Unknown) => Value::Unknown,
             (Value::NaN, _) | (_, Value::NaN) => Value::NaN,
@@ -207,7 +207,7 @@ impl Value {
             true => number.abs() * share + by,
             false => 0.0,
         };
-        self.map(|low, high| Value::around(&[low - error(low), high + error(high)]))
+        self.map(|low, high| Value::spanning(&[low - error(low), high + error(high)]))
     }
 }
 
@@ -262,14 +262,14 @@ impl Condition<'_> {
                     Some(Operand::Null) => return Ok(Some(false)),
                     _ => return Err(no_program()),
                 },
-                Step::Add => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a + c, b + d])),
-                Step::Subtract => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a - d, b - c])),
+                Step::Add => stack.two()?.combine(|(a, b), (c, d)| Value::spanning(&[a + c, b + d])),
+                Step::Subtract => stack.two()?.combine(|(a, b), (c, d)| Value::spanning(&[a - d, b - c])),
                 Step::Multiply => stack
                     .two()?
-                    .combine(|(a, b), (c, d)| Value::around(&[a * c, a * d, b * c, b * d])),
+                    .combine(|(a, b), (c, d)| Value::spanning(&[a * c, a * d, b * c, b * d])),
                 Step::Divide => stack.two()?.combine(|(a, b), (c, d)| match c <= 0.0 && d >= 0.0 {
                     true => Value::Unknown,
-                    false => Value::around(&[a / c, a / d, b / c, b / d]),
+                    false => Value::spanning(&[a / c, a / d, b / c, b / d]),
                 }),
                 Step::Negate => stack.pop()?.map(|low, high| Value::Range(-high, -low)),
                 Step::SquareRoot => stack.pop()?.map(|low, high| match low < 0.0 {
@@ -281,9 +281,9 @@ impl Condition<'_> {
                     if base == Value::NaN || exponent == Value::NaN {
                         Value::Unknown // 1 to the power of NaN is 1.
                     } else {
-                        base.with(exponent, |(a, b), (c, d)| match a < 0.0 {
+                        base.combine(exponent, |(a, b), (c, d)| match a < 0.0 {
                             true => Value::Unknown,
-                            false => Value::around(&[a.powf(c), a.powf(d), b.powf(c), b.powf(d)]),
+                            false => Value::spanning(&[a.powf(c), a.powf(d), b.powf(c), b.powf(d)]),
                         })
                         .widened(FUNCTION, f64::MIN_POSITIVE)
                     }
@@ -354,7 +354,7 @@ struct Pair(Value, Value);
 
 impl Pair {
     fn combine(self, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
-        self.0.with(self.1, f)
+        self.0.combine(self.1, f)
     }
 }
 

@@ -32,7 +32,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
         let row = NewRow {
-            unchanged: unchanged && had_an_entry(heap, info),
+            unchanged: unchanged && had_same_entry(heap, info),
             ..heap_tid(tid).into()
         };
         let datum = (!*isnull).then(|| *values);
@@ -48,7 +48,7 @@ pub unsafe extern "C-unwind" fn aminsert(
 ///
 /// # Safety
 /// `heap` is an open table, and `info` PostgreSQL's description of an index of it.
-unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
+unsafe fn had_same_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let sets_columns = (*heap)
@@ -77,11 +77,11 @@ unsafe fn insert(
     };
     // SAFETY: as the caller promises.
     let value = unsafe { datum::of_row(datum, graph.space().parameters())? };
-    let most = options::staging_memory();
+    let max_bytes = options::staging_memory();
     // SAFETY: as above; the row is in the table.
-    let can_stage = most > 0 && txn::is_staging() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
+    let can_stage = max_bytes > 0 && txn::is_staging() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
     // SAFETY: as above.
-    let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, most)? };
+    let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, max_bytes)? };
     if !is_staged {
         // SAFETY: as above.
         unsafe { txn::settle_before(heap, index, row.tid) };

@@ -328,18 +328,18 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             wanted.mode = radius_key::Mode::Fast;
             wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
             wanted.nan = false;
-            return Ok((datum::any(parameters), wanted));
+            return Ok((datum::zero(parameters), wanted));
         };
         let value = datum::of_query(value, parameters)?;
         // Bounds hold for distances not below zero. No distance from zero is a number under cosine,
         // so all rows pass or none.
         let has_radius = match parameters.metric {
             Metric::InnerProduct => false,
-            Metric::Cosine => !wanted.nan || value != datum::any(parameters),
+            Metric::Cosine => !wanted.nan || value != datum::zero(parameters),
             _ => true,
         };
         wanted.radius = wanted.radius.filter(|_| has_radius);
-        if parameters.metric == Metric::Cosine && value == datum::any(parameters) {
+        if parameters.metric == Metric::Cosine && value == datum::zero(parameters) {
             wanted.mode = radius_key::Mode::Fast; // No distance is a number, so any order is right.
         }
         Ok((value, wanted))

@@ -37,6 +37,8 @@ pub fn add_truncation(store: &BufferStore, pages: u64) -> Result<()> {
 }
 
 /// Changes the results, and sets their end to now.
+///
+/// Locks: the meta page, exclusively; on return: none.
 fn update(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
     store.write(META_BLOCK, |page| {
         let compaction = Compaction {

@@ -17,7 +17,7 @@ pub fn halfvec_text(input: &[u8]) {
 }
 
 fn dense_text<T: dense::Element>(input: &[u8]) {
-    let Some(values) = judge(dense::text::parse::<T>(input), input) else {
+    let Some(values) = accept_input_errors(dense::text::parse::<T>(input), input) else {
         return;
     };
     check_dense(&values);
@@ -29,7 +29,7 @@ fn dense_text<T: dense::Element>(input: &[u8]) {
 
 /// Reads a `sparsevec`, prints it, and reads the text again.
 pub fn sparsevec_text(input: &[u8]) {
-    let Some((elements, dimensions)) = judge(sparsevec::text::parse(input), input) else {
+    let Some((elements, dimensions)) = accept_input_errors(sparsevec::text::parse(input), input) else {
         return;
     };
     check_sparse(elements.as_sparse(), dimensions);
@@ -57,7 +57,9 @@ fn dense_binary<T: dense::Element>(input: &[u8]) {
         fill(&mut values)?;
         Ok(values)
     });
-    let Some(values) = judge(read, input) else { return };
+    let Some(values) = accept_input_errors(read, input) else {
+        return;
+    };
     check_dense(&values);
     assert_eq!(input[..2], (values.len() as u16).to_be_bytes());
     assert_eq!(wire(&values), input[4..message.cursor as usize]);
@@ -66,7 +68,7 @@ fn dense_binary<T: dense::Element>(input: &[u8]) {
 /// Reads the binary form of a `sparsevec`.
 pub fn sparsevec_binary(input: &[u8]) {
     let mut message = message(input);
-    let Some((elements, dimensions)) = judge(sparsevec::io::receive(&mut message, -1), input) else {
+    let Some((elements, dimensions)) = accept_input_errors(sparsevec::io::receive(&mut message, -1), input) else {
         return;
     };
     check_sparse(elements.as_sparse(), dimensions);
@@ -83,7 +85,7 @@ fn message(input: &[u8]) -> StringInfoData {
 }
 
 /// The value, unless it was refused for a reason that input may cause.
-fn judge<T>(read: Result<T>, input: &[u8]) -> Option<T> {
+fn accept_input_errors<T>(read: Result<T>, input: &[u8]) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
         Err(Error::InvalidText { position, .. }) => assert!((1..=input.len() + 1).contains(&position)),

@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::run_as::RunAs;
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::am;
 use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
@@ -40,7 +40,8 @@ fn hnsw_check(
 > {
     // Rows that this transaction has staged are not in the index yet.
     txn::apply();
-    let opened = Inspected::open(index, Others::ReadAndWrite, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened =
+        Inspected::open(index, Concurrent::ReadAndWrite, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: table and index are open and locked.
     let faults = unsafe {
         let _guise = RunAs::owner(opened.heap);

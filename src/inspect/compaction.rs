@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode, or_raise};
 use crate::storage::meta::{self, META_BLOCK};
@@ -26,7 +26,7 @@ fn hnsw_compaction(
         name!(duration, Option<Interval>),
     ),
 > {
-    let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let result = unsafe {
         let store = BufferStore::new(opened.index, Mode::Normal);

@@ -38,7 +38,7 @@ pub struct Inspected {
 
 /// Work that other sessions may do meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
+pub enum Concurrent {
     /// All work that does not change the index.
     Everything,
     /// Reading and writing. VACUUM waits if the caller owns the index: members of
@@ -48,7 +48,7 @@ pub enum Others {
 
 /// Users who may look into the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowed {
+pub enum Audience {
     /// The index's owner, and members of pg_stat_scan_tables.
     Owner,
     /// Everyone: the work on the index itself asks for the privileges that it takes.
@@ -58,10 +58,13 @@ pub enum Allowed {
 impl Inspected {
     /// Opens an index and its table.
     ///
+    /// Locks: the table, then the index, in the mode that `concurrent` asks for; on return: held by
+    /// the guard.
+    ///
     /// # Errors
     /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`],
     /// [`Error::OtherTemporary`].
-    pub fn open(index: pg_sys::Oid, others: Others, allowed: Allowed) -> Result<Inspected> {
+    pub fn open(index: pg_sys::Oid, concurrent: Concurrent, audience: Audience) -> Result<Inspected> {
         // SAFETY: called in a transaction; a relation's fields are there while it is open.
         unsafe {
             let name = || match pg_sys::get_rel_name(index) {
@@ -71,15 +74,15 @@ impl Inspected {
             if pg_sys::get_rel_relkind(index) as u8 != pg_sys::RELKIND_INDEX {
                 return Err(Error::NotHnswIndex { relation: name() });
             }
-            let lock = match others {
-                Others::ReadAndWrite if is_owner(index) && !pg_sys::RecoveryInProgress() => {
+            let lock = match concurrent {
+                Concurrent::ReadAndWrite if is_owner(index) && !pg_sys::RecoveryInProgress() => {
                     pg_sys::ShareUpdateExclusiveLock
                 }
                 _ => pg_sys::AccessShareLock,
             } as pg_sys::LOCKMODE;
             let may = || {
                 let locks_as_others = lock == pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-                allowed == Allowed::Anyone || is_owner(index) || locks_as_others && may_scan_all()
+                audience == Audience::Anyone || is_owner(index) || locks_as_others && may_scan_all()
             };
             // Checked before the lock is requested, so that nobody queues for a lock without the
             // privilege, and again with the lock.

@@ -14,7 +14,7 @@ use pgrx::spi::{SpiClient, SpiError, SpiResult, SpiTupleTable};
 use pgrx::{AnyArray, pg_sys};
 
 use super::run_as::RunAs;
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::error::{Error, Result};
 use crate::storage::buffer_store::relation_name;
 
@@ -32,7 +32,7 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             allowed: "at least 1",
         });
     }
-    let opened = Inspected::open(index, Others::Everything, Allowed::Anyone)?;
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Anyone)?;
     // SAFETY: PostgreSQL passes an array of this type; the index is open, and has one column.
     let (element, queries, value) = unsafe {
         let (element, queries) = elements(queries);

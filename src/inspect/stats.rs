@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::stats::Statistics;
@@ -29,7 +29,7 @@ fn hnsw_stats(
         name!(format_version, i32),
     ),
 > {
-    let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let ((statistics, blocks), in_memory) = unsafe {
         // Taken first, because reading the index changes the buffers.

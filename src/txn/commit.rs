@@ -5,7 +5,7 @@
 //! registration. The callback of postgres_fdw commits on other servers, so nothing should fail
 //! after it; and it is registered when the session first connects to such a server, which may be
 //! after this library was loaded. So a transaction with staged rows moves a second callback to the
-//! head of the queue at the end of each statement ([`go_first`]). The first registration stays,
+//! head of the queue at the end of each statement ([`move_to_front`]). The first registration stays,
 //! because it serves rows that other callbacks stage.
 
 use std::ffi::c_void;
@@ -27,7 +27,7 @@ pub fn register() {
 }
 
 /// Moves the second callback to the head of the queue. Not to be called from a callback.
-pub fn go_first() {
+pub fn move_to_front() {
     static IN_FRONT: u8 = 0;
     let argument = (&raw const IN_FRONT).cast_mut().cast();
     // SAFETY: in a backend's only thread; the argument distinguishes the second callback from the
@@ -40,7 +40,7 @@ pub fn go_first() {
 
 /// Runs `f` on the staged rows unless they are in use. They are in use if a backend is told to end
 /// while it inserts: it ends there and aborts its transaction.
-fn unless_ending(f: impl FnOnce(&mut Staging)) {
+fn with_staging(f: impl FnOnce(&mut Staging)) {
     STAGING.with(|staging| {
         if let Ok(mut staging) = staging.try_borrow_mut() {
             f(&mut staging);
@@ -62,10 +62,10 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
             staging.indexes.clear();
             staging.committing = true;
         }),
-        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => unless_ending(Staging::reset),
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => with_staging(Staging::reset),
         XACT_EVENT_ABORT => {
             reserve::forget();
-            unless_ending(Staging::reset);
+            with_staging(Staging::reset);
         }
         _ => {}
     }
@@ -89,7 +89,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
     };
     // SAFETY: called within a transaction.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    unless_ending(|staging| {
+    with_staging(|staging| {
         for staged in &mut staging.indexes {
             settle(&mut staged.list, level);
             staged.stays = false;

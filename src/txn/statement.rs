@@ -72,7 +72,7 @@ unsafe extern "C-unwind" fn utility(
         );
     }
     if has_staged() {
-        commit::go_first();
+        commit::move_to_front();
     }
 }
 
@@ -100,7 +100,7 @@ unsafe extern "C-unwind" fn end(query: *mut pg_sys::QueryDesc) {
         }
     }
     if has_staged() {
-        commit::go_first();
+        commit::move_to_front();
     }
 }
 
