@@ -79,7 +79,7 @@ fn check_block_size() {
 /// Required by `cargo pgrx test` at the root of the crate.
 #[cfg(test)]
 pub mod pg_test {
-    /// One-off initialisation of the test framework: nothing to do.
+    /// One-off initialization of the test framework: nothing to do.
     pub fn setup(_options: Vec<&str>) {}
 
     /// Settings of the test server.

@@ -5,7 +5,7 @@ use postgres::Client;
 
 use crate::cluster::{Cluster, extension};
 use crate::data::{load, random, run};
-use crate::exactness::{Neighbour, assert_plausible, nearest};
+use crate::exactness::{Neighbor, assert_plausible, nearest};
 use crate::load::targets;
 
 const ROWS: i64 = 4_000;
@@ -105,7 +105,7 @@ fn a_table_over_two_servers_answers_as_one() {
     for target in &targets {
         let answer = nearest(&mut coordinator, "items", target, 10).expect("an answer");
         assert_plausible(&answer);
-        let mut merged: Vec<Neighbour> = shards
+        let mut merged: Vec<Neighbor> = shards
             .iter_mut()
             .flat_map(|shard| nearest(shard, "items", target, 10).expect("an answer"))
             .collect();
@@ -114,7 +114,7 @@ fn a_table_over_two_servers_answers_as_one() {
         assert_eq!(answer, merged, "the answers of both, merged");
 
         let exact = nearest(&mut coordinator, "whole", target, 10).expect("an answer");
-        hits += answer.iter().filter(|neighbour| exact.contains(neighbour)).count();
+        hits += answer.iter().filter(|neighbor| exact.contains(neighbor)).count();
         all += exact.len();
     }
     assert!(hits * 100 >= all * 95, "{hits} of {all} rows of one table's answers");

@@ -5,13 +5,13 @@ use postgres::Client;
 
 /// A row of an answer, nearest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Neighbour {
+pub struct Neighbor {
     pub id: i64,
     /// Infinite where it is NULL: such rows are the last.
     pub distance: f64,
 }
 
-/// How to find neighbours.
+/// How to find neighbors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
     /// Look at every row.
@@ -31,14 +31,14 @@ pub fn choose(client: &mut Client, scan: Scan) -> Result<(), postgres::Error> {
 }
 
 /// The `limit` rows of `table` nearest to `target` by L2 distance, in the order they came.
-pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Result<Vec<Neighbour>, postgres::Error> {
+pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Result<Vec<Neighbor>, postgres::Error> {
     let query = format!(
         "SELECT id, embedding <-> $1::text::vector FROM {table} ORDER BY embedding <-> $1::text::vector LIMIT $2"
     );
     let rows = client.query(&query, &[&target, &limit])?;
     Ok(rows
         .iter()
-        .map(|row| Neighbour {
+        .map(|row| Neighbor {
             id: row.get(0),
             distance: row.get::<_, Option<f64>>(1).unwrap_or(f64::INFINITY),
         })
@@ -50,7 +50,7 @@ pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Re
 const ROUNDING: f64 = 1e-3;
 
 /// Checks that an answer is in order and names no row twice.
-pub fn assert_plausible(answer: &[Neighbour]) {
+pub fn assert_plausible(answer: &[Neighbor]) {
     for pair in answer.windows(2) {
         assert!(
             pair[0].distance <= pair[1].distance * (1.0 + ROUNDING),
@@ -59,7 +59,7 @@ pub fn assert_plausible(answer: &[Neighbour]) {
             pair[1]
         );
     }
-    let mut ids: Vec<_> = answer.iter().map(|neighbour| neighbour.id).collect();
+    let mut ids: Vec<_> = answer.iter().map(|neighbor| neighbor.id).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), answer.len(), "a row came twice: {answer:?}");
@@ -92,8 +92,8 @@ pub fn recall(client: &mut Client, table: &str, targets: &[&str], scan: Scan) ->
         assert_plausible(found);
         assert_eq!(found.len(), exact.len(), "rows for {target}");
         // A row as near as the farthest of the exact answer is as good, whichever it is.
-        let farthest = exact.last().map_or(f64::INFINITY, |neighbour| neighbour.distance);
-        hits += found.iter().filter(|neighbour| neighbour.distance <= farthest).count();
+        let farthest = exact.last().map_or(f64::INFINITY, |neighbor| neighbor.distance);
+        hits += found.iter().filter(|neighbor| neighbor.distance <= farthest).count();
         all += exact.len();
     }
     // An empty table has nothing to miss.
@@ -128,7 +128,7 @@ pub fn assert_each_found(client: &mut Client, table: &str, ids: impl Iterator<It
         missing.retain(|(id, vector)| {
             let answer = nearest(client, table, vector, limit).expect("an answer");
             assert_plausible(&answer);
-            !answer.iter().any(|neighbour| neighbour.id == *id)
+            !answer.iter().any(|neighbor| neighbor.id == *id)
         });
     }
     assert!(

@@ -6,7 +6,7 @@ use postgres::error::SqlState;
 
 use crate::cluster::Cluster;
 use crate::data::{run, vector};
-use crate::exactness::{Neighbour, Scan, choose, nearest};
+use crate::exactness::{Neighbor, Scan, choose, nearest};
 
 const ROWS: i64 = 60;
 
@@ -60,11 +60,11 @@ fn look(client: &mut Client, targets: &[i64], context: &str) {
             nearest(client, "items", vector(target), 4).expect("an answer")
         };
         let (index, exact) = (by(Scan::Index { ef_search: 100 }), by(Scan::Exact));
-        let distances = |rows: &[Neighbour]| rows.iter().map(|row| row.distance).collect::<Vec<_>>();
+        let distances = |rows: &[Neighbor]| rows.iter().map(|row| row.distance).collect::<Vec<_>>();
         assert_eq!(distances(&index), distances(&exact), "{context}: {index:?} {exact:?}");
         // Rows at one distance may come in any order; beyond the fourth there may be another one.
         let last = exact.last().map_or(0.0, |row| row.distance);
-        let near = |rows: &[Neighbour]| {
+        let near = |rows: &[Neighbor]| {
             let mut ids: Vec<_> = rows
                 .iter()
                 .filter(|row| row.distance < last)

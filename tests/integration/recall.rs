@@ -1,5 +1,5 @@
 //! Recall after removal: an index from which half of the rows were vacuumed finds as many of the
-//! true neighbours as a new one.
+//! true neighbors as a new one.
 
 use postgres::Client;
 use rand::Rng;

@@ -5,7 +5,7 @@ use postgres::Client;
 
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{random, vector};
-use crate::exactness::{Neighbour, Scan, assert_each_found, choose, nearest};
+use crate::exactness::{Neighbor, Scan, assert_each_found, choose, nearest};
 use crate::load::{self, Load, ROWS};
 use crate::search_effort::rounds;
 
@@ -35,7 +35,7 @@ fn remove_dead_rows(primary: &mut Client) {
 }
 
 /// The answers to many queries.
-fn answers(client: &mut Client, targets: &[&str]) -> Vec<Vec<Neighbour>> {
+fn answers(client: &mut Client, targets: &[&str]) -> Vec<Vec<Neighbor>> {
     choose(client, Scan::Index { ef_search: 40 }).expect("settings");
     targets
         .iter()
