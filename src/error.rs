@@ -1,7 +1,8 @@
-//! The one error type of the project: what can go wrong, in the words a user reads, and the SQLSTATE that goes with it.
+//! The one error type of the project: the texts that users read, and their SQLSTATEs.
 //!
-//! Everything below `am` and `types` returns [`Error`]; these two turn it into a PostgreSQL error with [`Error::raise`].
-//! Where client libraries know a text from existing extensions, the text here is the same.
+//! All layers below `am` and `types` return [`Error`]; these two turn it into a PostgreSQL error
+//! with [`Error::raise`]. A text that client libraries know from existing extensions is the same
+//! here.
 
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
@@ -9,13 +10,15 @@ use std::ptr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode, pg_sys};
 
+use crate::compat;
+
 /// A result with the project's error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, with the text a user reads.
+/// All errors, with the texts that users read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// A page of an index that does not make sense.
+    /// A page of an index with impossible contents.
     #[error("index \"{relation}\" is corrupted at block {block}: {reason}")]
     Corrupted {
         relation: String,
@@ -28,58 +31,58 @@ pub enum Error {
     /// Vectors longer than the format of an index has room for.
     #[error("column cannot have more than {maximum} dimensions for hnsw index")]
     TooManyDimensionsForIndex { maximum: usize },
-    /// A vector whose coordinates an index has no numbers for.
+    /// A vector with coordinates beyond the numbers of an index.
     #[error("vector is too long for hnsw index")]
     TooLongForIndex,
     /// An index on a column declared without dimensions.
     #[error("column does not have dimensions")]
     ColumnWithoutDimensions { type_name: String },
-    /// An index whose search for neighbours is narrower than their number.
+    /// An index with a search for neighbors narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
-    /// An operator class whose members are not those of one of the extension's.
+    /// An operator class with other members than the extension's own classes.
     #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
     ForeignOperatorClass { opclass: String, reason: &'static str },
-    /// A scan that the planner never asks for.
+    /// A scan that the planner never plans.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
-    /// A scan of something that no plan of ours asks for.
+    /// An order-by key that no plan of ours has.
     #[error("invalid order of an hnsw index scan")]
     InvalidPlan,
     /// A scan by an operator that was added to the family of the index's operator class.
     #[error("cannot scan hnsw index by this operator")]
     ForeignOperator,
-    /// A scan that would have to hold pins on what it returned.
+    /// A scan that would have to hold pins on returned rows.
     #[error("non-MVCC snapshots are not supported with hnsw")]
     SnapshotNotMvcc,
     /// A build into an index that has contents.
     #[error("index \"{relation}\" already contains data")]
     IndexNotEmpty { relation: String },
-    /// A function that looks into an index, called with something else.
+    /// A function for indexes, called with another relation.
     #[error("\"{relation}\" is not an hnsw index")]
     NotHnswIndex { relation: String },
-    /// A function that looks into an index, called by somebody who may not.
+    /// A function for indexes, called without the privilege.
     #[error("must be owner of index {relation}")]
     NotAllowed { relation: String },
-    /// A function that reads a table, called by somebody who may not read all of it.
+    /// A function that reads a table, called without the privilege to read all of it.
     #[error("permission denied for table {relation}")]
     PermissionDenied { relation: String },
-    /// A table of which the caller may read some rows only, where all would be read.
+    /// A table with rows that the caller may not read, where all would be read.
     #[error("query would be affected by row-level security policy for table \"{relation}\"")]
     RowSecurity { relation: String },
-    /// An index that is to be measured, which the planner does without.
+    /// An index under measurement that the planner does not use.
     #[error("the planner does not use index \"{relation}\"")]
     IndexNotUsed { relation: String },
-    /// An index that a build left half done.
+    /// An index that a failed build left behind.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
-    /// An index whose pages are in another session's memory.
+    /// An index with its pages in another session's memory.
     #[error("cannot access temporary indexes of other sessions")]
     OtherTemporary { relation: String },
-    /// A snapshot that sees rows which the index is allowed not to have.
+    /// A snapshot that sees rows which the index may lack.
     #[error("index \"{relation}\" cannot be verified using transaction snapshot")]
     SnapshotTooOld { relation: String },
-    /// A function called with a number that makes no sense.
+    /// A function called with a number out of range.
     #[error("{name} must be {allowed}")]
     ArgumentOutOfRange { name: &'static str, allowed: &'static str },
     /// Memory that the system does not have.
@@ -92,7 +95,8 @@ pub enum Error {
     #[error("pg_alopex supports blocks of 8192 bytes only")]
     BlockSize,
 
-    /// The text of a value does not follow its type's syntax; `expected` was not found at byte `position` (from 1).
+    /// The text of a value does not follow its type's syntax; `expected` was not found at byte
+    /// `position` (from 1).
     #[error("invalid input syntax for type {type_name}: \"{input}\"")]
     InvalidText {
         type_name: &'static str,
@@ -100,10 +104,10 @@ pub enum Error {
         expected: &'static str,
         position: usize,
     },
-    /// The binary form of a value is not its type's.
+    /// A binary form that is not the type's.
     #[error("invalid binary value of type {type_name}: {reason}")]
     InvalidBinary { type_name: &'static str, reason: String },
-    /// A stored value whose header and size disagree.
+    /// A stored value with a header that contradicts its size.
     #[error("value of type {type_name} is corrupted: {size} bytes with {count} {unit}")]
     CorruptedValue {
         type_name: &'static str,
@@ -111,7 +115,7 @@ pub enum Error {
         count: usize,
         unit: &'static str,
     },
-    /// A number in the text of a value that its type cannot hold.
+    /// A number in a text that the type cannot hold.
     #[error("\"{number}\" is out of range for type {type_name}")]
     NumberOutOfRange { type_name: &'static str, number: String },
     /// An element that is not a number.
@@ -123,7 +127,7 @@ pub enum Error {
     /// A result that does not fit the element type.
     #[error("value out of range: overflow")]
     Overflow,
-    /// A product of two numbers other than zero that is zero.
+    /// A zero product of two numbers other than zero.
     #[error("value out of range: underflow")]
     Underflow,
     /// A value without elements.
@@ -132,10 +136,10 @@ pub enum Error {
     /// A value with too many elements.
     #[error("{type_name} cannot have more than {max} dimensions")]
     TooManyDimensions { type_name: &'static str, max: usize },
-    /// A value that does not fit the dimensions its column or state declares.
+    /// A value with other dimensions than its column or state declares.
     #[error("expected {expected} dimensions, not {found}")]
     ExpectedDimensions { expected: usize, found: usize },
-    /// Two values that must have the same dimensions and do not.
+    /// Two values with different dimensions that must have the same.
     #[error("different {type_name} dimensions {left} and {right}")]
     DifferentDimensions {
         type_name: &'static str,
@@ -145,25 +149,25 @@ pub enum Error {
     /// A sparse vector with too many elements.
     #[error("{type_name} cannot have more than {max} non-zero elements")]
     TooManyElements { type_name: &'static str, max: usize },
-    /// An element of a sparse vector that is none of its dimensions.
+    /// An index of a sparse vector beyond its dimensions.
     #[error("{type_name} index out of bounds")]
     IndexOutOfBounds { type_name: &'static str },
     /// Two elements of a sparse vector for one dimension.
     #[error("{type_name} indices must not contain duplicates")]
     DuplicateIndex { type_name: &'static str },
-    /// A binary form with indices that go back.
+    /// A binary form with indices out of order.
     #[error("{type_name} indices must be in ascending order")]
     IndicesNotAscending { type_name: &'static str },
-    /// A binary form with fewer than no elements.
+    /// A binary form with a negative number of elements.
     #[error("{type_name} cannot have negative number of elements")]
     NegativeElements { type_name: &'static str },
     /// A binary form with an element that is zero.
     #[error("binary representation of {type_name} cannot contain zero values")]
     ZeroElement { type_name: &'static str },
-    /// A binary form with something where nothing is kept yet.
+    /// A binary form with a non-zero value in the unused field.
     #[error("expected unused to be 0, not {unused}")]
     Unused { unused: i32 },
-    /// Two strings of bits that must have the same length and do not.
+    /// Two strings of bits with different lengths that must have the same.
     #[error("different bit lengths {left} and {right}")]
     DifferentBitLengths { left: usize, right: usize },
     /// `type(a, b)`.
@@ -181,7 +185,7 @@ pub enum Error {
     /// A NULL in an array of numbers.
     #[error("array must not contain nulls")]
     ArrayWithNulls,
-    /// An aggregate's support function called by hand with something else than its state.
+    /// An aggregate's support function called by hand without the state of the aggregate.
     #[error("{type_name}_{step}: expected state array")]
     AggregateState {
         type_name: &'static str,
@@ -189,31 +193,28 @@ pub enum Error {
     },
 }
 
-/// Warns the client, and leaves it out of the server's log: of matters that a session's own settings bring about over and over.
+/// Warns the client but not the server's log, because a session's own settings may cause the
+/// warning over and over.
 pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
-    unsafe extern "C-unwind" {
-        // PostgreSQL's (`elog.c`), which pgrx has for levels of its own only.
-        fn errstart(level: c_int, domain: *const c_char) -> bool;
-        fn errcode(code: c_int) -> c_int;
-        fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
-    }
     let text = |text: &str| CString::new(text).unwrap_or_default();
     let (message, detail) = (text(message), text(detail));
-    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts live until the report is done.
+    // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts
+    // live until the report is done.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
-                errcode(code as c_int);
+            if compat::errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
+                compat::errcode(code as c_int);
                 pg_sys::errmsg_internal(c"%s".as_ptr(), message.as_ptr());
                 pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
-                errfinish(c"".as_ptr(), 0, c"".as_ptr());
+                compat::errfinish(c"".as_ptr(), 0, c"".as_ptr());
             }
         });
     }
 }
 
 impl Error {
-    /// A page that does not make sense; who knows the relation adds its name with [`Error::in_relation`].
+    /// An error for a page with impossible contents; a caller that knows the relation adds its name
+    /// with [`Error::in_relation`].
     pub fn corrupted(block: u32, reason: &'static str) -> Error {
         Error::Corrupted {
             relation: String::new(),
@@ -222,7 +223,7 @@ impl Error {
         }
     }
 
-    /// Names the relation that a corrupted page belongs to.
+    /// Adds the name of the relation to an error about a page.
     pub fn in_relation(self, name: impl FnOnce() -> String) -> Error {
         match self {
             Error::Corrupted {
@@ -296,7 +297,7 @@ impl Error {
         }
     }
 
-    /// Where exactly the matter lies, where that says more than the error itself.
+    /// Detail of the error, where there is more to say than the message.
     pub fn detail(&self) -> Option<String> {
         match self {
             Error::ForeignOperatorClass { reason, .. } => Some((*reason).to_owned()),
@@ -308,7 +309,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where there is something to say.
+    /// Advice to the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
@@ -342,8 +343,8 @@ impl Error {
         Some(hint.to_owned())
     }
 
-    /// Whether this is about the text of a value, which may be one of many that somebody tries.
-    #[cfg(not(feature = "pg15"))]
+    /// Whether the error is about the text of a value, which may be one of many that a caller
+    /// tries.
     fn is_of_input(&self) -> bool {
         matches!(
             self,
@@ -360,26 +361,20 @@ impl Error {
         )
     }
 
-    /// Leaves an error about a value with who called for it, as PostgreSQL's `ereturn()` does; says
-    /// whether it did: not without such a context.
+    /// Leaves an error about a value with the caller, as PostgreSQL's `ereturn()` does. Returns
+    /// whether it did: only in a context that asks for it.
     ///
     /// # Safety
-    /// `context` is that of the call in progress: null, or a node.
-    #[cfg(not(feature = "pg15"))]
+    /// `context` is the context of the call in progress: null, or a node.
     pub unsafe fn save(&self, context: *mut pg_sys::Node) -> bool {
-        // Not among pgrx's.
-        unsafe extern "C-unwind" {
-            fn errcode(sqlerrcode: c_int) -> c_int;
-            fn errhint(format: *const c_char, ...) -> c_int;
-        }
         const TEXT: *const c_char = c"%s".as_ptr();
         // SAFETY: as the caller promises; the texts outlive the calls that copy them, and the names
         // are static.
         unsafe {
-            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_ErrorSaveContext || !self.is_of_input() {
+            if !self.is_of_input() || !compat::saves_errors(context) {
                 return false;
             }
-            if pg_sys::errsave_start(context, std::ptr::null()) {
+            if compat::errsave_start(context) {
                 // No text of ours has a zero byte.
                 let text = |text: String| CString::new(text).unwrap_or_default();
                 let code = self.sqlstate() as c_int;
@@ -387,18 +382,18 @@ impl Error {
                 let (detail, hint) = (self.detail().map(text), self.hint().map(text));
                 let pointer = |text: &Option<CString>| text.as_ref().map_or(ptr::null(), |text| text.as_ptr());
                 let (message, detail, hint) = (message.as_ptr(), pointer(&detail), pointer(&hint));
-                // Nothing in it would have to be dropped.
+                // Nothing would have to be dropped in it.
                 pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                    errcode(code);
+                    compat::errcode(code);
                     pg_sys::errmsg_internal(TEXT, message);
                     if !detail.is_null() {
                         pg_sys::errdetail_internal(TEXT, detail);
                     }
                     if !hint.is_null() {
-                        errhint(TEXT, hint);
+                        compat::errhint(TEXT, hint);
                     }
                 });
-                pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line!() as c_int, c"save".as_ptr());
+                compat::errsave_finish(context, line!());
             }
         }
         true

@@ -1,6 +1,9 @@
-//! Growth that may fail. Memory that cannot be had is an error of one statement ([`Error::OutOfMemory`]), as it is where PostgreSQL
-//! allocates; a collection that grows by itself ends the process instead, and the server restarts. So this is for all that grows with
-//! users' input, with a setting of theirs, or with an index. Smaller things have a [`reserve`].
+//! Fallible growth of collections.
+//!
+//! Lack of memory is an error of one statement ([`Error::OutOfMemory`]), as where PostgreSQL
+//! allocates; a collection that grows by itself ends the process instead, and the server restarts.
+//! So all collections that grow with users' input, with their settings or with an index grow by
+//! these functions. Smaller allocations have the [`reserve`].
 
 use std::collections::{HashMap, HashSet, TryReserveError, VecDeque};
 use std::hash::Hash;
@@ -11,9 +14,9 @@ use crate::reserve;
 /// Memory for small things that are allocated without asking: more than any of them needs.
 const SPARE: usize = 64 << 10;
 
-/// A collection with room for more: asking costs a comparison as long as there is.
+/// A collection with room for more; if there is room, the call costs a comparison.
 pub trait Room {
-    /// Makes room for so many elements more.
+    /// Makes room for `more` further elements.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -56,7 +59,7 @@ impl<K: Eq + Hash, V> Room for HashMap<K, V> {
     }
 }
 
-/// A list that grows where there is memory.
+/// A list that grows as long as there is memory.
 pub trait TryPush<T> {
     /// Adds an element.
     ///
@@ -64,7 +67,7 @@ pub trait TryPush<T> {
     /// [`Error::OutOfMemory`].
     fn try_push(&mut self, value: T) -> Result<()>;
 
-    /// Adds elements, as far as there is memory.
+    /// Adds elements as long as there is memory.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -97,14 +100,15 @@ pub fn collect<T>(values: impl IntoIterator<Item = T>) -> Result<Vec<T>> {
     Ok(all)
 }
 
-/// Makes sure that there is memory for small things beside `bytes`, which libraries and little lists take without asking.
+/// Makes sure that there is memory for `bytes` bytes and for small allocations, which libraries and
+/// small lists make without asking.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub fn spare(bytes: usize) -> Result<()> {
     let mut memory = Vec::<u8>::new();
     memory.room(bytes.saturating_add(SPARE))?;
-    // It is asked for although nothing uses it.
+    // The allocation must not be optimized away.
     std::hint::black_box(&mut memory);
     Ok(())
 }

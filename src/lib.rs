@@ -1,10 +1,21 @@
 //! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
 //!
-//! The layers depend on each other in one direction, top to bottom: `inspect` (SQL functions that look into an index) on `am` (the access
-//! method), that on `txn` (what a transaction has staged), these and `types` (the SQL types) on `hnsw` (HNSW over a page store), `storage`
-//! (pages and records), `quantize` (short forms of vectors), `distance` (kernels). Below `txn` only `storage::buffer_store` and `types` know that PostgreSQL exists.
+//! The layers depend on each other in one direction, from top to bottom:
+//! - `inspect`: SQL functions that look into an index;
+//! - `am`: the access method;
+//! - `txn`: staged rows of transactions;
+//! - `types`: the SQL types;
+//! - `hnsw`: HNSW over a page store;
+//! - `storage`: pages and records;
+//! - `quantize`: short forms of vectors;
+//! - `distance`: kernels.
+//!
+//! `inspect` uses `am`, and `am` uses `txn`; `types` and these three use the layers below. Below
+//! `txn` only `storage::buffer_store` and `types` call PostgreSQL; `compat` holds the differences
+//! between its versions.
 
 pub mod am;
+mod compat;
 pub mod distance;
 pub mod error;
 mod fallible;
@@ -21,11 +32,6 @@ pub mod types;
 
 #[cfg(test)]
 mod test_data;
-
-#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
-compile_error!(
-    "another version of PostgreSQL: compare its headers with what is declared by hand (extern \"C-unwind\"), as of standard_planner"
-);
 
 pgrx::pg_module_magic!(name, version);
 
@@ -56,7 +62,7 @@ pub extern "C-unwind" fn _PG_init() {
     txn::register();
 }
 
-/// Refuses a server whose pages are of another size than ours: its module magic does not.
+/// Refuses a server with another page size than ours, which the module magic does not compare.
 fn check_block_size() {
     // SAFETY: a setting that every server has; the text is the server's.
     let block_size = unsafe {
@@ -74,7 +80,7 @@ fn check_block_size() {
 /// Required by `cargo pgrx test` at the root of the crate.
 #[cfg(test)]
 pub mod pg_test {
-    /// One-off initialisation of the test framework: nothing to do.
+    /// One-off initialization of the test framework: nothing to do.
     pub fn setup(_options: Vec<&str>) {}
 
     /// Settings of the test server.

@@ -1,6 +1,9 @@
-//! Memory for the time when there is none. What grows asks first ([`crate::fallible`]), but libraries, lists of a known size and errors
-//! on their way out allocate without asking, and an allocation of that kind that fails ends the process. So the allocator has a little set aside
-//! for them; whoever asks next, or looks for interrupts, is told that memory has run out, and the statement ends.
+//! A reserve of memory for small allocations after memory has run out.
+//!
+//! Growing structures ask for memory first ([`crate::fallible`]). But libraries, lists of a known
+//! size and errors under way allocate without asking, and a failure of such an allocation ends the
+//! process. So the allocator serves these from a reserve. The next caller that asks for memory or
+//! checks for interrupts learns that memory has run out, and the statement ends.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -10,16 +13,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The system's allocator with a reserve.
 pub struct WithReserve;
 
-/// How much is set aside; it takes no memory until it is used.
+/// Size of the reserve; it takes no memory until it is used.
 const BYTES: usize = 1 << 20;
 
-/// The largest that is taken from it: all that is larger asks.
-const MOST: usize = BYTES / 4;
+/// Largest allocation from the reserve: larger ones are asked for.
+const MAX_BLOCK: usize = BYTES / 4;
 
 #[repr(align(64))]
 struct Reserve {
     bytes: UnsafeCell<[u8; BYTES]>,
-    /// The number of blocks in use, and (in the low half) where the next one may begin. When all are given back it begins anew.
+    /// The number of blocks in use, and, in the low half, the offset of the next block. The offset
+    /// restarts at 0 when all blocks are freed.
     state: AtomicU64,
 }
 
@@ -31,7 +35,7 @@ static RESERVE: Reserve = Reserve {
     state: AtomicU64::new(0),
 };
 
-/// Whether it was used and nobody has been told yet.
+/// Whether the reserve was used since the last report.
 static USED: AtomicBool = AtomicBool::new(false);
 
 const BLOCK: u64 = 1 << 32;
@@ -47,7 +51,7 @@ impl Reserve {
 
     fn take(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
-        if size > MOST || align > align_of::<Reserve>() {
+        if size > MAX_BLOCK || align > align_of::<Reserve>() {
             return ptr::null_mut();
         }
         let at = |state: u64| (state as u32 as usize).next_multiple_of(align);
@@ -71,7 +75,7 @@ impl Reserve {
     }
 }
 
-/// A block of the reserve, if that has any left.
+/// A block of the reserve; null if it has no room.
 #[cold]
 fn reserved(layout: Layout) -> *mut u8 {
     let block = RESERVE.take(layout);
@@ -79,7 +83,8 @@ fn reserved(layout: Layout) -> *mut u8 {
     block
 }
 
-// SAFETY: blocks are the system's, or of the reserve, which gives no byte to two; each goes back where it came from.
+// SAFETY: blocks are the system's, or of the reserve, which gives no byte to two; each goes back
+// where it came from.
 unsafe impl GlobalAlloc for WithReserve {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -122,7 +127,8 @@ unsafe impl GlobalAlloc for WithReserve {
                 return grown;
             }
         }
-        // SAFETY: the caller promises a valid size; two blocks of which each has as many bytes as are copied.
+        // SAFETY: the caller promises a valid size; two blocks of which each has as many bytes as
+        // are copied.
         unsafe {
             let other = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !other.is_null() {
@@ -134,12 +140,12 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 }
 
-/// Forgets that memory has run out: what failed of it has ended.
+/// Forgets that memory has run out, because the statement that needed it has ended.
 pub fn forget() {
     USED.store(false, Ordering::Relaxed);
 }
 
-/// Whether memory has run out since somebody asked.
+/// Whether memory has run out since the last call.
 #[inline]
 pub fn has_run_out() -> bool {
     USED.load(Ordering::Relaxed) && USED.swap(false, Ordering::Relaxed)
@@ -149,7 +155,7 @@ pub fn has_run_out() -> bool {
 mod tests {
     use super::*;
 
-    /// That of the library serves all tests.
+    /// A reserve of the tests' own, because all tests share the library's.
     static OTHER: Reserve = Reserve {
         bytes: UnsafeCell::new([0; BYTES]),
         state: AtomicU64::new(0),
@@ -175,17 +181,21 @@ mod tests {
             assert!(end <= reserve.start().addr() + BYTES && blocks > 100);
             (0..blocks).for_each(|_| reserve.give_back());
         }
-        assert!(reserve.take(Layout::from_size_align(MOST + 1, 1).unwrap()).is_null());
+        assert!(
+            reserve
+                .take(Layout::from_size_align(MAX_BLOCK + 1, 1).unwrap())
+                .is_null()
+        );
         assert!(!reserve.holds(reserve.start().wrapping_add(BYTES)));
         assert!(!reserve.holds(reserve.start().wrapping_sub(1)));
     }
 
     #[test]
     fn too_much_for_the_system_is_too_much() {
-        // SAFETY: a block that is not given; one that is, grown and given back.
+        // SAFETY: one block is refused; another is given, grown and freed.
         unsafe {
             let huge = Layout::from_size_align(isize::MAX as usize - 64, 1).unwrap();
-            // An optimised build takes for granted that memory nobody uses can be had.
+            // An optimized build assumes that unused memory is always available.
             let is_null = |block| std::hint::black_box::<*mut u8>(block).is_null();
             assert!(is_null(WithReserve.alloc(huge)) && is_null(WithReserve.alloc_zeroed(huge)));
             let small = Layout::from_size_align(100, 8).unwrap();

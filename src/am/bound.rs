@@ -1,26 +1,26 @@
-//! How far from a query rows may be which pass conditions on their distance.
+//! Bound of the distance of rows that pass conditions on it.
 //!
 //! `1 - (embedding <=> $1) > 0.7` and `embedding <=> $1 < 0.3` are one condition. Instead of
-//! turning each spelling around, a condition is kept as it is written, as a program over the
-//! distance and some operands, and the bound is searched for: a condition that is built of monotone
+//! rearranging each spelling, a condition is kept as it is written, as a program over the distance
+//! and some operands, and the bound is found by bisection. A condition that is built of monotone
 //! functions, with the distance in one place, holds up to a distance or from a distance on, so
-//! halving the range of distances finds the largest at which it holds. The planner's hook
-//! (`plan::condition`) writes programs of such conditions only. Signs of factors, infinity, NaN and
-//! negative numbers need no cases of their own, and nothing here raises an error where a number is
-//! too large or a divisor is zero, since no row may be there for which it would be raised.
+//! halving the range of distances finds the largest distance at which it holds. The planner's hook
+//! (`planner::condition`) writes programs of such conditions only. Signs of factors, infinity, NaN
+//! and negative numbers need no special cases. No number that is too large and no zero divisor
+//! raises an error here, because there may be no row for which PostgreSQL would raise it.
 //!
-//! A bound is an early end of a scan and decides about no row. So it may be too wide: numbers of
-//! other types than `double precision` are computed as ranges, a little wider than their rounding.
+//! A bound ends a scan early and decides about no row, so it may be too wide: numbers of other
+//! types than `double precision` are computed as ranges, a little wider than their rounding.
 
 use crate::error::{Error, Result};
 
-/// What a program may do. Programs are in postfix order, and each condition ends with a comparison.
+/// Steps of a program. Programs are in postfix order, and each condition ends with a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
     /// The distance.
     Distance,
-    /// An operand, whose number follows.
+    /// An operand; its number follows.
     Operand,
     Add,
     Subtract,
@@ -42,13 +42,13 @@ pub enum Step {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-    /// The condition that follows is about the distance from an operand, whose number follows. It
-    /// counts if that is the value to search for.
+    /// Begins a condition on the distance from an operand; the number of the operand follows. The
+    /// condition counts if the operand is the value to search for.
     From,
 }
 
 impl Step {
-    /// All of them, in the order of their numbers.
+    /// All steps, in the order of their numbers.
     const ALL: [Step; 19] = [
         Step::Distance,
         Step::Operand,
@@ -84,15 +84,15 @@ impl Step {
     }
 }
 
-/// Numbers that a program has at hand at a time, at most.
+/// Depth of the stack of a program.
 pub const DEPTH: usize = 16;
 
-/// What a scan wants to know of conditions.
+/// Bound of a scan that its conditions imply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     /// No row beyond this distance passes; below zero if none does.
     pub radius: f64,
-    /// Whether rows do whose distance is NaN.
+    /// Whether rows of distance NaN pass.
     pub nan: bool,
 }
 
@@ -106,10 +106,10 @@ pub enum Operand {
     Query(bool),
 }
 
-/// The bound that conditions give together, if they give one.
+/// The bound that conditions imply together, if they imply one.
 ///
 /// # Errors
-/// If this is no program.
+/// A malformed program.
 pub fn bound(program: &[u8], operands: &[Operand]) -> Result<Option<Bound>> {
     let mut steps = Vec::new();
     let (mut nearest, mut nan) = (None::<f64>, true);
@@ -157,10 +157,10 @@ fn no_program() -> Error {
     Error::InvalidPlan
 }
 
-/// A number, as far as it is known.
+/// A number, or the range that it is known to be in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Value {
-    /// From the first to the second.
+    /// All numbers from the first to the second.
     Range(f64, f64),
     NaN,
     Unknown,
@@ -176,7 +176,7 @@ impl Value {
 
     /// The range that holds these numbers. A number that does not exist (infinity less infinity)
     /// leaves it open.
-    fn around(numbers: &[f64]) -> Value {
+    fn spanning(numbers: &[f64]) -> Value {
         if numbers.iter().any(|number| number.is_nan()) {
             return Value::Unknown;
         }
@@ -192,8 +192,8 @@ impl Value {
         }
     }
 
-    /// Of two ranges another; of NaN and anything known NaN.
-    fn with(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
+    /// Applies `f` to two ranges. NaN with any known number is NaN.
+    fn combine(self, other: Value, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
         match (self, other) {
             (Value::Unknown, _) | (_, Value::Unknown) => Value::Unknown,
             (Value::NaN, _) | (_, Value::NaN) => Value::NaN,
@@ -201,18 +201,18 @@ impl Value {
         }
     }
 
-    /// Wider by a share of itself and by a number.
+    /// The range, widened by a share of itself and by a number.
     fn widened(self, share: f64, by: f64) -> Value {
         let error = |number: f64| match number.is_finite() {
             true => number.abs() * share + by,
             false => 0.0,
         };
-        self.map(|low, high| Value::around(&[low - error(low), high + error(high)]))
+        self.map(|low, high| Value::spanning(&[low - error(low), high + error(high)]))
     }
 }
 
-/// More than what rounding to a type adds, as a share of a number: 24 bits; 15 decimal digits; what
-/// libraries of functions differ by.
+/// More than the error of rounding to a type, as a share of a number: 24 bits; 15 decimal digits;
+/// the spread between libraries of functions.
 const REAL: f64 = 1.2e-7;
 const NUMERIC: f64 = 1e-14;
 const FUNCTION: f64 = 1e-12;
@@ -226,16 +226,16 @@ struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// The largest distance at which it may hold, or none if it holds for ever larger ones or that
-    /// cannot be told.
+    /// The largest distance at which the condition may hold; none if it holds for any larger one,
+    /// or if that cannot be decided.
     fn radius(&self) -> Result<Option<f64>> {
-        // All distances at once: shows a division by zero or the root of a negative number on the
-        // way.
+        // The range of all distances shows whether a division by zero or a root of a negative
+        // number is on the way.
         let Some(_) = self.holds(Value::Range(0.0, f64::MAX))? else {
             return Ok(None);
         };
         let at = |bits: u64| Ok(self.holds(Value::of(f64::from_bits(bits)))? != Some(false));
-        // The bits of numbers not below zero are ordered as they are.
+        // Numbers not below zero have the same order as their bits.
         let (mut holds, mut fails) = (0.0_f64.to_bits(), f64::MAX.to_bits());
         if at(fails)? {
             return Ok(None);
@@ -250,7 +250,7 @@ impl Condition<'_> {
         Ok(Some(f64::from_bits(holds)))
     }
 
-    /// Whether it may hold at a distance, or none if a number on the way is not known.
+    /// Whether the condition may hold at a distance; none if a number on the way is not known.
     fn holds(&self, distance: Value) -> Result<Option<bool>> {
         let mut stack = Stack::default();
         let mut unknown = false;
@@ -262,14 +262,14 @@ impl Condition<'_> {
                     Some(Operand::Null) => return Ok(Some(false)),
                     _ => return Err(no_program()),
                 },
-                Step::Add => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a + c, b + d])),
-                Step::Subtract => stack.two()?.combine(|(a, b), (c, d)| Value::around(&[a - d, b - c])),
+                Step::Add => stack.two()?.combine(|(a, b), (c, d)| Value::spanning(&[a + c, b + d])),
+                Step::Subtract => stack.two()?.combine(|(a, b), (c, d)| Value::spanning(&[a - d, b - c])),
                 Step::Multiply => stack
                     .two()?
-                    .combine(|(a, b), (c, d)| Value::around(&[a * c, a * d, b * c, b * d])),
+                    .combine(|(a, b), (c, d)| Value::spanning(&[a * c, a * d, b * c, b * d])),
                 Step::Divide => stack.two()?.combine(|(a, b), (c, d)| match c <= 0.0 && d >= 0.0 {
                     true => Value::Unknown,
-                    false => Value::around(&[a / c, a / d, b / c, b / d]),
+                    false => Value::spanning(&[a / c, a / d, b / c, b / d]),
                 }),
                 Step::Negate => stack.pop()?.map(|low, high| Value::Range(-high, -low)),
                 Step::SquareRoot => stack.pop()?.map(|low, high| match low < 0.0 {
@@ -281,9 +281,9 @@ impl Condition<'_> {
                     if base == Value::NaN || exponent == Value::NaN {
                         Value::Unknown // 1 to the power of NaN is 1.
                     } else {
-                        base.with(exponent, |(a, b), (c, d)| match a < 0.0 {
+                        base.combine(exponent, |(a, b), (c, d)| match a < 0.0 {
                             true => Value::Unknown,
-                            false => Value::around(&[a.powf(c), a.powf(d), b.powf(c), b.powf(d)]),
+                            false => Value::spanning(&[a.powf(c), a.powf(d), b.powf(c), b.powf(d)]),
                         })
                         .widened(FUNCTION, f64::MIN_POSITIVE)
                     }
@@ -343,18 +343,18 @@ fn compare(step: Step, left: Value, right: Value) -> bool {
     }
 }
 
-/// The numbers at hand.
+/// Stack of a program.
 struct Stack {
     values: [Value; DEPTH],
     len: usize,
 }
 
-/// The last two of them.
+/// The last two numbers of the stack.
 struct Pair(Value, Value);
 
 impl Pair {
     fn combine(self, f: impl FnOnce((f64, f64), (f64, f64)) -> Value) -> Value {
-        self.0.with(self.1, f)
+        self.0.combine(self.1, f)
     }
 }
 

@@ -1,7 +1,9 @@
-//! `ambuild`: the first rows are kept until it is known what vectors have in common (the index's centroid); then the graph is made in
-//! memory by the leader and its threads and written out at the end; beyond maintenance_work_mem the leader goes on alone in shared
-//! buffers. Either way the pages are logged once, when they are complete, and an abort leaves
-//! nothing but a file that PostgreSQL removes.
+//! `ambuild`.
+//!
+//! The first rows are kept as a sample until it yields the index's centroid. The leader and its
+//! threads then build the graph in memory and write it out at the end; beyond maintenance_work_mem
+//! the leader goes on alone in shared buffers. In both cases the pages are logged once, when they
+//! are complete, and an abort leaves only a file that PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -41,11 +43,13 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows that the centroid is computed from: the median of so many errs by a twenty-fifth of their spread.
+/// Rows from which the centroid is computed: the median of so many errs by a twenty-fifth of their
+/// spread.
 const SAMPLE: usize = 1024;
 
-/// Of fewer it is not known what the others have in common with them: such a build, of a table that is only about to be filled, goes without.
-const FEWEST_SAMPLED: usize = 64;
+/// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
+/// a table that is about to be filled.
+const MIN_SAMPLED: usize = 64;
 
 /// A build under way.
 struct Build {
@@ -53,28 +57,28 @@ struct Build {
     parameters: Parameters,
     /// Threads besides the leader.
     threads: usize,
-    /// Memory for its pages.
+    /// Memory for the pages of the graph.
     bytes: usize,
-    /// The first rows, until there are enough.
+    /// The first rows, until the sample is complete.
     sample: Vec<Row>,
-    /// Rows without a place in the graph that came before it was begun.
+    /// Rows without a place in the graph that came before the graph was begun.
     unplaced: Vec<(Unplaced, HeapTid)>,
-    /// What is built, once they are there.
+    /// The graph under construction, once there is one.
     growing: Option<Growing>,
-    /// Rows that were taken.
+    /// Rows of the index so far.
     indexed: i64,
 }
 
-/// A graph that rows are inserted into.
+/// The graph of a build, once rows are inserted into it.
 struct Growing {
     index: pg_sys::Relation,
     space: Arc<Space>,
     inserter: Inserter,
     /// The threads that insert into `memory`; they end before it is written out.
     workers: Option<Workers>,
-    /// The pages, while they fit.
+    /// The pages, while they fit into memory.
     memory: Option<Arc<MemoryStore>>,
-    /// Rows that were inserted while they did.
+    /// Rows that were inserted into memory.
     in_memory: u64,
 }
 
@@ -84,11 +88,12 @@ pub unsafe extern "C-unwind" fn ambuild(
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
 ) -> *mut pg_sys::IndexBuildResult {
-    // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or may change.
+    // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or
+    // may change.
     unsafe {
         let mut build = or_raise(index, Build::start(heap, index));
-        // The table is read anew.
-        txn::forget(index);
+        // The build reads the table anew, so rows staged for the file are dropped.
+        txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
@@ -115,7 +120,8 @@ pub unsafe extern "C-unwind" fn ambuild(
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
-    // SAFETY: PostgreSQL passes the open index of an unlogged table, whose init fork nobody else changes.
+    // SAFETY: PostgreSQL passes the open index of an unlogged table, and nobody else changes its
+    // init fork.
     unsafe {
         let mut page = [0; PAGE_SIZE];
         or_raise(
@@ -140,7 +146,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
     name.as_ptr().cast_mut()
 }
 
-/// What a new index is, from its column, operator class and options.
+/// Parameters of a new index, from its column, operator class and options.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -203,7 +209,7 @@ impl Build {
             return growing.insert((value, tid));
         }
         self.sample.try_push((value, tid))?;
-        if self.sample.len() >= self.most_sampled() {
+        if self.sample.len() >= self.max_sampled() {
             self.growing()?;
         }
         Ok(())
@@ -215,15 +221,16 @@ impl Build {
         }
         self.unplaced.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         self.unplaced.push((kind, tid));
-        // Of a table with so many of them in front less is known of the others.
-        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.most_sampled() == 0 {
+        // Many rows without a place at the front of a table leave less memory for the sample.
+        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.max_sampled() == 0 {
             self.growing()?;
         }
         Ok(())
     }
 
-    /// Rows to wait for before the graph begins: none where there is no centroid, and no more than a quarter of the memory holds.
-    fn most_sampled(&self) -> usize {
+    /// Size of the sample: 0 where there is no centroid, and at most as many rows as fit into a
+    /// quarter of the memory.
+    fn max_sampled(&self) -> usize {
         if !self.parameters.allow_centroid() {
             return 0;
         }
@@ -231,7 +238,7 @@ impl Build {
         SAMPLE.min(self.bytes / 4 / each)
     }
 
-    /// The graph; it begins with the rows sampled so far.
+    /// The graph; begins it with the sample if necessary.
     fn growing(&mut self) -> Result<&mut Growing> {
         let growing = match self.growing.take() {
             Some(growing) => growing,
@@ -254,9 +261,9 @@ impl Build {
 }
 
 impl Growing {
-    /// Begins the graph of a build, whose centroid is that of the sample.
+    /// Begins the graph of a build, with the centroid of the sample.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centroid = if build.parameters.allow_centroid() && sample.len() >= FEWEST_SAMPLED {
+        let centroid = if build.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
             centroid::of(
                 sample.iter().map(|(value, _)| value.dense()),
                 build.parameters.shape.dimensions as usize,
@@ -283,7 +290,7 @@ impl Growing {
         })
     }
 
-    /// Goes on in shared buffers where another row might not fit the memory.
+    /// Goes on in shared buffers if the next row might not fit into memory.
     fn make_room(&mut self) -> Result<()> {
         // A row is a record, sometimes another on an upper level, and its overflow records.
         let each = (2 + self.space.layout().overflows).div_ceil(self.space.layout().slots as usize) + 1;
@@ -293,8 +300,8 @@ impl Growing {
             .map_or(0, |workers| each * (QUEUE + workers.count()));
         if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
             self.finish_inserts()?;
-            note_cliff(self.in_memory);
-            // Progress stays that of the table, which is still being read.
+            report_full_memory(self.in_memory);
+            // The progress remains the one of the table, which is still being read.
             self.write_out(&mut |_| ())?;
         }
         Ok(())
@@ -324,12 +331,12 @@ impl Growing {
         }
     }
 
-    /// Waits for the threads.
+    /// Waits until the threads have inserted their rows.
     fn finish_inserts(&mut self) -> Result<()> {
         self.workers.take().map_or(Ok(()), Workers::finish)
     }
 
-    /// Makes sure that every node can be found.
+    /// Makes sure that every node can be reached.
     fn reconnect(&mut self) -> Result<()> {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         let bytes = buffer_store::maintenance_memory();
@@ -340,12 +347,13 @@ impl Growing {
         Ok(())
     }
 
-    /// Pages that are to be written out.
+    /// Number of pages to be written out.
     fn blocks(&self) -> BlockNumber {
         self.memory.as_ref().map_or(0, |memory| memory.pages())
     }
 
-    /// Writes the pages in memory to the index, unlogged; what comes next goes there directly. `written` is told how many there are by now.
+    /// Writes the pages in memory to the index, unlogged; later rows go there directly. `written`
+    /// gets the number of pages written so far.
     fn write_out(&mut self, written: &mut dyn FnMut(BlockNumber)) -> Result<()> {
         let Some(memory) = self.memory.take() else {
             return Ok(());
@@ -363,19 +371,20 @@ impl Growing {
     }
 }
 
-/// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or its `parallel_workers`, at most
-/// max_parallel_maintenance_workers.
+/// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or
+/// its `parallel_workers`, at most max_parallel_maintenance_workers.
 ///
 /// # Safety
 /// `heap` is an open table.
 unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
-    // SAFETY: as the caller promises; the others are settings. The options of a table that has any are StdRdOptions.
+    // SAFETY: as the caller promises; the others are settings. The options of a table that has any
+    // are StdRdOptions.
     unsafe {
         let options = (*heap).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
         let asked = options.map_or(-1, |options| options.parallel_workers);
         let by_size = || {
-            // One more for each tripling of the table, as in PostgreSQL's compute_parallel_worker().
-            // Long vectors are out of line, so that is counted too.
+            // One more for each tripling of the table, as in PostgreSQL's
+            // compute_parallel_worker(). Long vectors are out of line, so that is counted too.
             let mut blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN);
             let toast = (*(*heap).rd_rel).reltoastrelid;
             if toast != pg_sys::InvalidOid {
@@ -400,8 +409,9 @@ fn buffers_of(index: pg_sys::Relation) -> BufferStore {
     unsafe { BufferStore::new(index, Mode::Build) }
 }
 
-/// Tells that the graph is too large for the memory of the build, in the words that users of pgvector know.
-fn note_cliff(rows: u64) {
+/// Reports that the graph is too large for the memory of the build, in the words that users of
+/// pgvector know.
+fn report_full_memory(rows: u64) {
     let report = ErrorReport::new(
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),
@@ -413,7 +423,8 @@ fn note_cliff(rows: u64) {
         .report(PgLogLevel::NOTICE);
 }
 
-/// A phase of a build begins, of so many blocks: none are done at any time that there are not.
+/// Begins a phase of a build with this total of blocks. The counter of done blocks never exceeds
+/// the total.
 fn begin_phase(phase: i64, blocks: BlockNumber) {
     progress([
         (pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase),
@@ -429,7 +440,7 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
     unsafe { pg_sys::pgstat_progress_update_multi_param(N as i32, names.as_ptr(), values.as_ptr()) };
 }
 
-/// Ends the build here if it was cancelled.
+/// Ends the build if it was cancelled or memory has run out.
 fn check_interrupts() {
     if reserve::has_run_out() {
         Error::OutOfMemory.raise();

@@ -1,7 +1,9 @@
-//! The threads of a build: they insert into the graph in memory what the leader, the backend's own thread, reads from the table.
+//! Threads of a build, which insert rows into the graph in memory. The leader, the backend's own
+//! thread, reads the rows from the table.
 //!
-//! Threads never call PostgreSQL, and take no signal: those are the backend's. They end when the leader has no more rows, or is gone:
-//! dropping [`Workers`], which also an error or a cancel in the leader does, waits for the row that each is at.
+//! Threads never call PostgreSQL, and they block all signals, because signals are the backend's.
+//! They end when the leader has no more rows or drops [`Workers`], also by an error or a cancel;
+//! the drop waits for the row that each thread is inserting.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -67,10 +69,10 @@ impl Workers {
         self.threads.len()
     }
 
-    /// Gives a row to the threads, or back if they have enough to do: then it is the leader's to insert.
+    /// Gives a row to the threads; returns it, for the leader to insert, if they have enough to do.
     ///
     /// # Errors
-    /// What a thread failed with.
+    /// The error of a thread.
     pub fn offer(&self, row: Row) -> Result<Option<Row>> {
         if let Some(error) = self.failure.get() {
             return Err(error.clone());
@@ -87,7 +89,7 @@ impl Workers {
     /// Waits until every row is inserted.
     ///
     /// # Errors
-    /// What a thread failed with.
+    /// The error of a thread.
     pub fn finish(mut self) -> Result<()> {
         self.stop();
         match self.failure.get() {
@@ -126,7 +128,8 @@ fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>, ab
     }
 }
 
-/// Runs `f` with all signals blocked, which threads made in it inherit: PostgreSQL's handlers are for the backend's own thread.
+/// Runs `f` with all signals blocked, which threads made in it inherit: PostgreSQL's handlers are
+/// for the backend's own thread.
 fn without_signals<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: plain signal masks of this thread; the one before is restored.
     unsafe {

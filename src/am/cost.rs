@@ -1,82 +1,85 @@
-//! `amcostestimate`: what a scan costs until its first row, and what each further row costs.
+//! `amcostestimate`: the cost of a scan until its first row, and of each further row.
 //!
-//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` it
-//! expands, and as many on each level on the way down; a coded one reads those that it visits,
-//! which are about half more than `ef`, and few on the way. That is the start-up cost: it grows
-//! with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef` costs what
-//! going on takes. As for a btree's upper pages, pages that stay in the cache cost only processor
-//! time: input is counted for the share of the index that effective_cache_size does not hold.
+//! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` nodes
+//! that it expands, and as many on each level on the way down. A coded search reads only the nodes
+//! that it visits, about one and a half times `ef`, and few on the way. This is the start-up cost:
+//! it grows with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef`
+//! has the cost of a further round. Pages that stay in the cache cost only processor time, as the
+//! upper pages of a btree do: input is counted for the share of the index that effective_cache_size
+//! does not hold.
 //!
-//! A scan that would go on for longer than a pass over the index takes goes on with passes, and one
-//! of everything takes nothing else. What they return is sorted as PostgreSQL sorts, and each row
-//! is read of the table at random: so a plan of all rows costs more than the table read and sorted,
-//! unless the index is partial.
+//! A scan for which further rounds would cost more than a pass over the index goes on with passes,
+//! and a scan of all rows begins with them. Rows of a pass are sorted as PostgreSQL sorts, and each
+//! row is read from the table at random. So a plan of all rows costs more than reading and sorting
+//! the table, unless the index is partial.
 //!
-//! PostgreSQL interpolates between start-up and total by the share of the rows that a LIMIT takes,
-//! and what going on costs is no straight line. So the line is put through the point that this
-//! query asks for, where that is known: the rows that a filter leaves decide how many the index has
-//! to give.
+//! PostgreSQL interpolates between start-up and total cost by the share of the rows that a LIMIT
+//! takes, but the cost of further rows is no straight line. So the line goes through the point that
+//! this query asks for, where it is known: the share of rows that a filter leaves decides how many
+//! rows the index has to return.
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
 use super::{heap_scan, planner};
+use crate::compat;
 use crate::hnsw::scan::Iteration;
 
-/// Processor cost of a visit, in cpu_operator_cost: a part that all have, and one for so many
-/// numbers (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about 0.1
-/// us).
+/// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
+/// of a vector (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about
+/// 0.1 us).
 const OPERATORS_PER_VISIT: f64 = 4.0;
 const NUMBERS_PER_OPERATOR: f64 = 32.0;
 
-/// Records that a coded search visits for each of its width, and on each level above the lowest
+/// Records that a coded search visits per unit of its width, and on each level above the lowest
 /// (measured).
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 
-/// Records that a plain search meets for each of its width and of m (measured).
+/// Records that a plain search visits per unit of its width and of m (measured).
 const PLAIN_VISITS: f64 = 2.5;
 
-/// What a row beyond the first round costs: visits, and in cpu_operator_cost what is kept of all
-/// that was met (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on
-/// another column: from a tenth of the rows down that is faster).
+/// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
+/// candidates (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on another
+/// column: from a tenth of the rows down the other index is faster).
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
 
-/// Rows after which rounds have filled their memory, or met as many records as they may, and passes begin.
+/// Rows after which rounds have filled their memory, or visited as many records as they may, and
+/// passes begin.
 const ROWS_OF_ROUNDS: f64 = 2500.0;
 
 /// Bytes of memory that a pass keeps of a row.
 const BYTES_PER_ROW: f64 = 32.0;
 
-/// Rows that a LIMIT wants whose count is not known: PostgreSQL takes a tenth of all, which hardly
-/// any query means.
+/// Rows of a LIMIT with an unknown count: PostgreSQL assumes a tenth of all rows, and hardly any
+/// query means so many.
 const USUAL_LIMIT: f64 = 50.0;
 
-/// Rows that are fetched of a cursor, at most: PostgreSQL takes cursor_tuple_fraction of all,
-/// another tenth.
+/// Largest number of rows that are likely to be fetched of a cursor: PostgreSQL assumes
+/// cursor_tuple_fraction of all rows, another tenth.
 const USUAL_CURSOR: f64 = 500.0;
 
-/// The least share of the rows that an expression is taken to leave of which there are no
-/// statistics: PostgreSQL takes a 200th to be equal to something, and a scan that finds its rows
-/// soon costs so much less than that guess that it is worth the risk.
+/// Least share of the rows that a condition on an expression without statistics is assumed to
+/// leave. PostgreSQL assumes a 200th for an equality; but a scan that soon finds its rows costs so
+/// much less than that guess that the risk is worth it.
 const UNKNOWN_SHARE: f64 = 0.1;
 
-/// What a scan costs.
+/// Costs of a scan.
 struct Costs {
-    /// The first round, which gives as many rows as the search is wide.
+    /// The first round, which returns as many rows as the search is wide.
     startup: f64,
     width: f64,
-    /// Each row beyond it.
+    /// Each row beyond the first round.
     row: f64,
     /// All rows by passes over the index.
     all: f64,
 }
 
 impl Costs {
-    /// What as many rows cost beyond the first round: rounds, then passes after rounds that cost as
-    /// much or have filled their memory.
+    /// Cost of `rows` rows beyond the first round: rounds, then passes once the rounds have cost as
+    /// much as the passes or have filled their memory.
     fn rows(&self, rows: f64) -> f64 {
         let rounds = self.row * (rows - self.width).max(0.0);
         let most = (self.row * ROWS_OF_ROUNDS).min(self.all);
@@ -105,12 +108,9 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         *pages = f64::from(info.pages);
         let orders = (*path).indexorderbys;
         if orders.is_null() || (*orders).length != 1 {
-            // The index knows no condition, only an order, and that by one distance.
+            // The index orders by one distance and knows no conditions.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
-            #[cfg(feature = "pg18")]
-            {
-                (*path).path.disabled_nodes = 2;
-            }
+            compat::disable(&mut (*path).path);
             return;
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -120,19 +120,19 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 
         let nodes = info.tuples.max(1.0);
         let costs = costs(root, info, &options, opclass, f64::from(numbers));
-        // Of the rows that the index gives, filters leave this share; and this one, where
-        // PostgreSQL cannot know.
+        // Share of the index's rows that filters leave by PostgreSQL's estimate, and the likely
+        // share where PostgreSQL has no statistics.
         let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
-        // The cost of all rows, of which PostgreSQL takes the share that is wanted by its own
-        // estimate.
+        // The total is scaled so that the share of it that PostgreSQL takes is the cost of the rows
+        // that are wanted.
         let (wanted, first, run) = match wanted(root, (*info.rel).rows) {
-            // Passes: the first row comes when the first has ended.
+            // Passes: the first row comes at the end of the first pass.
             Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
                 let planned = (planned / left).clamp(1.0, nodes);
                 let likely = (likely / likely_left).min(planned);
-                // So of what cost_index adds for the rows of the table.
+                // cost_index charges for rows of the table in the same proportion.
                 *selectivity *= likely / planned;
                 (likely, costs.startup, costs.rows(likely) * nodes / planned)
             }
@@ -141,7 +141,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         (*startup, *total) = (first, first + run);
         let is_first_round = options::limits(&options).iteration == Iteration::Off;
         if is_first_round && wanted > costs.width {
-            // Such a scan gives fewer rows than are wanted: any other way to the rows is better.
+            // The scan returns fewer rows than are wanted, so any other path is better.
             let table = &*info.rel;
             let others = f64::from(table.pages) * pg_sys::random_page_cost
                 + table.tuples.max(1.0) * (pg_sys::cpu_tuple_cost + table.baserestrictcost.per_tuple)
@@ -153,7 +153,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 }
 
 /// # Safety
-/// `root` and `info` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `info` its description of the index.
 unsafe fn costs(
     root: *mut pg_sys::PlannerInfo,
     info: &pg_sys::IndexOptInfo,
@@ -181,7 +181,7 @@ unsafe fn costs(
     }
 }
 
-/// About how many records a search of width `ef` reads among `nodes`.
+/// Estimate of the records that a search of width `ef` reads among `nodes`.
 fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
     let visits = if coded {
         CODED_VISITS_PER_LEVEL * nodes.ln().max(0.0) / (2.0 * m).ln() + CODED_VISITS * ef
@@ -191,48 +191,23 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
     visits.min(nodes)
 }
 
-/// What PostgreSQL takes sorting to cost, of as many rows of a table.
+/// PostgreSQL's cost of sorting `rows` rows of a table.
 ///
 /// # Safety
-/// `root` and `table` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `table` its description of the table.
 unsafe fn sort(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo, rows: f64) -> f64 {
-    let mut sorted = pg_sys::Path::default();
-    // SAFETY: as the caller promises; only costs are filled in.
-    unsafe {
-        pg_sys::cost_sort(
-            &mut sorted,
-            root,
-            std::ptr::null_mut(),
-            #[cfg(feature = "pg18")]
-            0,
-            0.0,
-            rows,
-            (*table.reltarget).width,
-            0.0,
-            pg_sys::work_mem,
-            -1.0,
-        );
-    }
-    // Where sorting is switched off, older versions add to its cost.
-    #[cfg(not(feature = "pg18"))]
-    // SAFETY: settings are read in a backend's only thread.
-    unsafe {
-        if !pg_sys::enable_sort {
-            sorted.total_cost -= pg_sys::disable_cost;
-        }
-    }
-    sorted.total_cost
+    // SAFETY: as the caller promises.
+    unsafe { compat::sort_cost(root, rows, (*table.reltarget).width) }
 }
 
-/// By how much the share of rows that conditions leave is raised for those whose expressions have
-/// no statistics.
+/// Factor by which the share of rows that conditions leave is raised, because of conditions on
+/// expressions without statistics.
 ///
 /// # Safety
-/// `root` and `table` are what PostgreSQL plans with.
+/// `root` is the planner's state, and `table` its description of the table.
 unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) -> f64 {
     let mut ratio = 1.0;
-    // SAFETY: as the caller promises; the tag says what a node is, and what was looked up is
-    // released.
+    // SAFETY: as the caller promises; nodes are read by their tags, and statistics are released.
     unsafe {
         for condition in PgList::<pg_sys::RestrictInfo>::from_pg(table.baserestrictinfo).iter_ptr() {
             let clause = (*condition).clause.cast::<pg_sys::OpExpr>();
@@ -263,25 +238,25 @@ unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) ->
     ratio
 }
 
-/// How many rows a query wants of a table, of those that a filter leaves.
+/// Number of rows that a query wants of a table, of the rows that a filter leaves.
 enum Wanted {
     All,
-    /// As many by PostgreSQL's estimate, and as many are likely.
+    /// Number of rows by PostgreSQL's estimate, and the likely number.
     Rows {
         planned: f64,
         likely: f64,
     },
-    /// At least as many, since rows are joined before they are counted.
+    /// Least number of rows, because rows are joined before they are counted.
     Some(f64),
 }
 
 /// # Safety
-/// `root` is what PostgreSQL plans with.
+/// `root` is the planner's state.
 unsafe fn wanted(root: *mut pg_sys::PlannerInfo, rows: f64) -> Wanted {
     // SAFETY: as the caller promises.
     unsafe {
         let (root, query) = (&*root, &*(*root).parse);
-        // Groups need all of their rows, and so does the least distance.
+        // Groups need all of their rows, and so does the minimum of the distance.
         let lists = [query.groupClause, query.groupingSets, query.distinctClause];
         let groups = query.hasAggs || lists.iter().any(|list| !list.is_null());
         let fraction = root.tuple_fraction;

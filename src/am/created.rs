@@ -1,9 +1,9 @@
-//! New indexes, looked at as soon as PostgreSQL has made their catalog entries.
+//! Check of new indexes, as soon as PostgreSQL has made their catalog entries.
 //!
-//! A build looks at the column itself. But `ALTER TABLE .. ALTER COLUMN .. TYPE` makes the entries
-//! of an index anew and keeps its file, without a build, where no row changes: so it does for
-//! `vector(3)` becoming `vector`. Such an index would work on, but neither `REINDEX` nor a restored
-//! dump could make it again. So the change is refused.
+//! A build checks the column itself. But `ALTER TABLE .. ALTER COLUMN .. TYPE` makes new entries
+//! for an index and keeps its file, without a build, if no row changes, as from `vector(3)` to
+//! `vector`. Such an index would work on, but neither `REINDEX` nor a restored dump could make it
+//! again. So the change is refused.
 
 use std::ffi::{c_int, c_void};
 
@@ -16,44 +16,44 @@ use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
 
-/// The step of whoever was there before.
+/// The hook that was installed before.
 static mut NEXT: pg_sys::object_access_hook_type = None;
 
-/// Puts our step behind the making of catalog entries.
+/// Installs the hook.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
         NEXT = pg_sys::object_access_hook;
-        pg_sys::object_access_hook = Some(accessed);
+        pg_sys::object_access_hook = Some(on_object_access);
     }
 }
 
-/// Not guarded: an error of the step before passes through as it is, over a frame that has nothing
-/// to drop.
-unsafe extern "C-unwind" fn accessed(
+/// Not guarded: an error of the next hook passes through as it is, over a frame that has nothing to
+/// drop.
+unsafe extern "C-unwind" fn on_object_access(
     access: pg_sys::ObjectAccessType::Type,
     class: pg_sys::Oid,
     object: pg_sys::Oid,
     column: c_int,
     argument: *mut c_void,
 ) {
-    // SAFETY: PostgreSQL calls it as it calls any other such step.
+    // SAFETY: PostgreSQL calls it as it calls any other such hook.
     unsafe {
         if let Some(next) = NEXT {
             next(access, class, object, column, argument);
         }
         if access == pg_sys::ObjectAccessType::OAT_POST_CREATE && class == pg_sys::RelationRelationId && column == 0 {
-            look_at(object);
+            check_new(object);
         }
     }
 }
 
 /// # Safety
-/// `relation` was just made, and whoever made it has it open.
+/// `relation` was just made, and its maker has it open.
 #[pg_guard]
-unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
-    // SAFETY: as the caller promises. Its catalog entries cannot be seen yet, but its relation is
-    // complete but for what an index gets from its operator class.
+unsafe extern "C-unwind" fn check_new(relation: pg_sys::Oid) {
+    // SAFETY: as the caller promises. The catalog entries of the relation cannot be seen yet, but
+    // the relation is complete except for the parts that an index gets from its operator class.
     unsafe {
         let relation = pg_sys::RelationIdGetRelation(relation);
         if relation.is_null() {
@@ -68,8 +68,8 @@ unsafe extern "C-unwind" fn look_at(relation: pg_sys::Oid) {
     }
 }
 
-/// Refuses an index that could not be built: one of a column without dimensions, or of others than
-/// its file has if it was given one.
+/// Refuses an index that could not be built: its column has no dimensions, or other dimensions than
+/// its file, if it was given one.
 ///
 /// # Safety
 /// `index` was just made and is open.
@@ -80,8 +80,8 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
         let (base, typmod) = heap_scan::base_type(index);
         let name = || {
             let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
-            // Without the schema, which is there or not as the search path is that PostgreSQL sets
-            // for a build.
+            // Without the schema, because its presence depends on the search path that PostgreSQL
+            // sets for a build.
             name.rsplit('.').next().unwrap_or_default().to_owned()
         };
         let expected = heap_scan::dimensions(typmod, name)?;

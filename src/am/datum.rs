@@ -14,61 +14,62 @@ use crate::types::dense::{HalfvecDatum, VectorDatum};
 use crate::types::sparsevec::SparsevecDatum;
 
 /// A value that PostgreSQL passed.
-enum Given {
+enum View {
     Vector(VectorDatum),
     Halfvec(HalfvecDatum),
     Bit(BitDatum),
     Sparsevec(SparsevecDatum),
 }
 
-impl Given {
+impl View {
     /// # Safety
     /// `datum` is a value of the type, not NULL, and outlives the result.
-    unsafe fn from_datum(datum: pg_sys::Datum, element: Element) -> Given {
+    unsafe fn from_datum(datum: pg_sys::Datum, element: Element) -> View {
         // SAFETY: as the caller promises.
         unsafe {
             match element {
-                Element::Vector => Given::Vector(VectorDatum::from_datum(datum)),
-                Element::Halfvec => Given::Halfvec(HalfvecDatum::from_datum(datum)),
-                Element::Bit => Given::Bit(BitDatum::from_datum(datum)),
-                Element::Sparsevec => Given::Sparsevec(SparsevecDatum::from_datum(datum)),
+                Element::Vector => View::Vector(VectorDatum::from_datum(datum)),
+                Element::Halfvec => View::Halfvec(HalfvecDatum::from_datum(datum)),
+                Element::Bit => View::Bit(BitDatum::from_datum(datum)),
+                Element::Sparsevec => View::Sparsevec(SparsevecDatum::from_datum(datum)),
             }
         }
     }
 
     fn dimensions(&self) -> usize {
         match self {
-            Given::Vector(vector) => vector.as_slice().len(),
-            Given::Halfvec(vector) => vector.as_slice().len(),
-            Given::Bit(bits) => bits.len(),
-            Given::Sparsevec(vector) => vector.dimensions(),
+            View::Vector(vector) => vector.as_slice().len(),
+            View::Halfvec(vector) => vector.as_slice().len(),
+            View::Bit(bits) => bits.len(),
+            View::Sparsevec(vector) => vector.dimensions(),
         }
     }
 
-    /// The value in the form that an index takes: under cosine distance of length one. Says whether it is zero there, and so has no
-    /// direction.
-    fn form(&self, metric: Metric) -> (OwnedValue, bool) {
+    /// The value in the form of the index: under cosine distance scaled to length one. Also returns
+    /// whether that value is zero, and so has no direction.
+    fn to_indexed(&self, metric: Metric) -> (OwnedValue, bool) {
         let has_no_direction = |values: &mut [f32]| metric == Metric::Cosine && distance::normalize(values) == 0.0;
         let dense = |mut vector: Vec<f32>| {
             let is_zero = has_no_direction(&mut vector);
             (OwnedValue::Dense(vector), is_zero)
         };
         match self {
-            Given::Vector(vector) => dense(vector.as_slice().to_vec()),
-            Given::Halfvec(vector) => dense(vector.as_slice().iter().map(|number| f32::from(*number)).collect()),
-            Given::Bit(bits) => (OwnedValue::Stored(bits.as_bytes().to_vec()), false),
-            Given::Sparsevec(vector) => {
-                let given = vector.as_sparse();
-                let mut values = given.values.to_vec();
+            View::Vector(vector) => dense(vector.as_slice().to_vec()),
+            View::Halfvec(vector) => dense(vector.as_slice().iter().map(|number| f32::from(*number)).collect()),
+            View::Bit(bits) => (OwnedValue::Stored(bits.as_bytes().to_vec()), false),
+            View::Sparsevec(vector) => {
+                let view = vector.as_sparse();
+                let mut values = view.values.to_vec();
                 let is_zero = has_no_direction(&mut values);
-                let components = given.indices.iter().copied().zip(values.iter().copied());
+                let components = view.indices.iter().copied().zip(values.iter().copied());
                 (OwnedValue::Stored(sparse::store(components)), is_zero)
             }
         }
     }
 }
 
-/// What the index keeps of a row, whose value is none if it is NULL. Under cosine distance one of length zero has no direction.
+/// The form in which the index keeps the value of a row; `datum` is none for NULL. Under cosine
+/// distance a value of length zero has no direction.
 ///
 /// # Errors
 /// [`Error::ExpectedDimensions`], [`Error::TooLongForIndex`].
@@ -80,12 +81,12 @@ pub unsafe fn of_row(datum: Option<pg_sys::Datum>, parameters: &Parameters) -> R
         return Ok(RowValue::Unplaced(Unplaced::Null));
     };
     // SAFETY: as the caller promises.
-    let given = unsafe { Given::from_datum(datum, parameters.element) };
-    let (expected, found) = (parameters.shape.dimensions as usize, given.dimensions());
+    let view = unsafe { View::from_datum(datum, parameters.element) };
+    let (expected, found) = (parameters.shape.dimensions as usize, view.dimensions());
     if found != expected {
         return Err(Error::ExpectedDimensions { expected, found });
     }
-    let (value, is_zero) = given.form(parameters.metric);
+    let (value, is_zero) = view.to_indexed(parameters.metric);
     Space::check_length(parameters, value.view())?;
     Ok(match is_zero {
         true => RowValue::Unplaced(Unplaced::Zero),
@@ -102,8 +103,8 @@ pub unsafe fn of_row(datum: Option<pg_sys::Datum>, parameters: &Parameters) -> R
 /// `datum` is a value of the index's type, and not NULL.
 pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<OwnedValue> {
     // SAFETY: as the caller promises.
-    let given = unsafe { Given::from_datum(datum, parameters.element) };
-    let (left, right) = (parameters.shape.dimensions as usize, given.dimensions());
+    let view = unsafe { View::from_datum(datum, parameters.element) };
+    let (left, right) = (parameters.shape.dimensions as usize, view.dimensions());
     if left != right {
         let type_name = parameters.element.type_name();
         return Err(match parameters.element {
@@ -111,13 +112,13 @@ pub unsafe fn of_query(datum: pg_sys::Datum, parameters: &Parameters) -> Result<
             _ => Error::DifferentDimensions { type_name, left, right },
         });
     }
-    let (value, _) = given.form(parameters.metric);
+    let (value, _) = view.to_indexed(parameters.metric);
     Space::check_length(parameters, value.view())?;
     Ok(value)
 }
 
-/// A value to search for where any order will do: zero.
-pub fn any(parameters: &Parameters) -> OwnedValue {
+/// A zero value, to search for where every order is right.
+pub fn zero(parameters: &Parameters) -> OwnedValue {
     let dimensions = parameters.shape.dimensions as usize;
     match parameters.element {
         Element::Vector | Element::Halfvec => OwnedValue::Dense(vec![0.0; dimensions]),

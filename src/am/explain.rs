@@ -1,20 +1,22 @@
-//! EXPLAIN (ANALYZE) of PostgreSQL 18 says what a scan of an index read.
+//! Lines of EXPLAIN (ANALYZE) on the work of an index scan, from PostgreSQL 18 on.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::{is_a, pg_guard, pg_sys};
 
 use super::{is_ours, scan};
+use crate::compat::{self, ExplainNode};
 
-static mut NEXT: pg_sys::explain_per_node_hook_type = None;
+static mut NEXT: Option<ExplainNode> = None;
 
-/// Puts our lines behind those of PostgreSQL.
+/// Installs the hook.
 pub fn register() {
-    // SAFETY: PostgreSQL loads a library in a process of one thread.
-    unsafe {
-        NEXT = pg_sys::explain_per_node_hook;
-        pg_sys::explain_per_node_hook = Some(explain);
-    }
+    let Some(hook) = compat::explain_node_hook() else {
+        return;
+    };
+    // SAFETY: PostgreSQL loads a library in a process of one thread, and the hook is a variable of
+    // the server.
+    unsafe { NEXT = (*hook).replace(explain) };
 }
 
 #[pg_guard]
@@ -25,7 +27,8 @@ unsafe extern "C-unwind" fn explain(
     plan_name: *const c_char,
     output: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is still open.
+    // SAFETY: PostgreSQL passes a node of a plan that was executed if `analyze` is set, and is
+    // still open.
     unsafe {
         if let Some(next) = NEXT {
             pg_sys::ffi::pg_guard_ffi_boundary(|| next(state, ancestors, relationship, plan_name, output));
@@ -41,7 +44,7 @@ unsafe extern "C-unwind" fn explain(
         let line = |label: &CStr, value: u64| {
             pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);
         };
-        line(c"Nodes VisitedSet", counts.visited);
+        line(c"Nodes Visited", counts.visited);
         if counts.estimates > 0 {
             line(c"Distances Estimated", counts.estimates);
         }

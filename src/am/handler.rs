@@ -1,4 +1,4 @@
-//! `hnswhandler`: what the access method can do, and where its functions are.
+//! `hnswhandler`: properties of the access method and its callbacks.
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
@@ -15,7 +15,7 @@ sql_function! {
 fn routine() -> *mut pg_sys::IndexAmRoutine {
     // SAFETY: a node of this tag and size.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
-    // Strategies are ordering operators, one an operator class; what they are is the operator class's affair.
+    // Strategies are ordering operators, one for each operator class.
     am.amstrategies = 0;
     am.amsupport = 1;
     am.amcanorderbyop = true;

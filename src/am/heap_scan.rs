@@ -1,4 +1,4 @@
-//! The rows of a table, read as CREATE INDEX reads them, and the column of its index.
+//! Rows of a table, read as CREATE INDEX reads them, and the column of its index.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -6,21 +6,19 @@ use std::ops::Range;
 use pgrx::{pg_guard, pg_sys};
 
 use super::{heap_tid, or_raise};
+use crate::compat;
 use crate::error::{Error, Result};
 use crate::storage::HeapTid;
 
-/// The type of an index's one column and its modifier, which is the number of dimensions; of a
-/// domain, those of the type beneath.
+/// The type of an index's one column, or the base type if it is a domain, and its modifier, which
+/// is the number of dimensions.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
 pub unsafe fn base_type(index: pg_sys::Relation) -> (pg_sys::Oid, i32) {
     // SAFETY: an open index has a tuple descriptor with its one column.
     unsafe {
-        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
-        let column = (*(*index).rd_att).attrs.as_ptr();
-        #[cfg(feature = "pg18")]
-        let column = pg_sys::TupleDescAttr((*index).rd_att, 0);
+        let column = compat::attribute((*index).rd_att, 0);
         let mut typmod = (*column).atttypmod;
         let base = pg_sys::getBaseTypeAndTypmod((*column).atttypid, &mut typmod);
         (base, typmod)
@@ -37,14 +35,17 @@ pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32
     declared.ok_or_else(type_name)
 }
 
-/// Takes the value of a row, of the type that the index is for, or none if it is NULL, and the TID that the index has it under.
+/// Callback for a row: its value, of the index's type, or none if it is NULL, and the TID under
+/// which the index has it.
 type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
 
-/// Shows `visit` the rows that belong to an index, and raises its error; returns how many rows the table has. `scan` is what to read, and is ended; null is the
-/// whole table as a build sees it, with its progress reported.
+/// Calls `visit` for each row of the table that belongs to the index, and raises its errors;
+/// returns the number of rows of the table. The function ends `scan`; null stands for the whole
+/// table as a build sees it, with its progress reported.
 ///
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, `info` what PostgreSQL knows of that.
+/// `heap` is an open table, `index` an open index of it and of this access method, `info`
+/// PostgreSQL's description of the index.
 pub unsafe fn read(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -53,11 +54,12 @@ pub unsafe fn read(
     mut visit: &mut Visit<'_>,
 ) -> f64 {
     let state = std::ptr::from_mut(&mut visit).cast();
-    // SAFETY: as the caller promises; the state is what `take` expects.
-    unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(take), state, scan) }
+    // SAFETY: as the caller promises; `visit_row` expects this state.
+    unsafe { pg_sys::table_index_build_scan(heap, index, info, true, scan.is_null(), Some(visit_row), state, scan) }
 }
 
-/// As [`read`], of some blocks of the table alone: `scan` has not begun, and does not start where others are.
+/// As [`read`], for some blocks of the table only: `scan` has not begun, and is not a synchronized
+/// scan.
 ///
 /// # Safety
 /// As for [`read`].
@@ -71,7 +73,7 @@ pub unsafe fn read_blocks(
 ) {
     let state = std::ptr::from_mut(&mut visit).cast();
     let (start, count) = (blocks.start, blocks.end - blocks.start);
-    // SAFETY: as the caller promises; the state is what `take` expects.
+    // SAFETY: as the caller promises; `visit_row` expects this state.
     unsafe {
         pg_sys::table_index_build_range_scan(
             heap,
@@ -82,7 +84,7 @@ pub unsafe fn read_blocks(
             false,
             start,
             count,
-            Some(take),
+            Some(visit_row),
             state,
             scan,
         )
@@ -90,7 +92,7 @@ pub unsafe fn read_blocks(
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn take(
+unsafe extern "C-unwind" fn visit_row(
     index: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
     values: *mut pg_sys::Datum,

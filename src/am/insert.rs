@@ -1,4 +1,11 @@
-//! `aminsert`: a row is staged, or inserted at once where nothing is.
+//! `aminsert`: stages a row, which goes into the index at the end of the statement or at COMMIT.
+//!
+//! Path of a row: [`aminsert`] → `txn::stage` → at the end of a statement that is a transaction by
+//! itself `txn::statement`, or else at COMMIT or PREPARE `txn::commit` → `txn::Staged::apply` →
+//! `Graph::insert_batch` (`hnsw/insert/batch.rs`) → `Graph::insert_point` (`hnsw/insert/mod.rs`). A
+//! row that cannot be staged (`hnsw.staging_memory` is 0, the commit is under way, or
+//! [`txn::can_stage`] is `false`) goes to `Graph::insert` at once. Rows without a place in the
+//! graph go to `Graph::add_unplaced`.
 
 use pgrx::{pg_guard, pg_sys};
 
@@ -25,7 +32,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
     unsafe {
         let row = NewRow {
-            unchanged: unchanged && had_an_entry(heap, info),
+            unchanged: unchanged && had_same_entry(heap, info),
             ..heap_tid(tid).into()
         };
         let datum = (!*isnull).then(|| *values);
@@ -35,12 +42,13 @@ pub unsafe extern "C-unwind" fn aminsert(
     false
 }
 
-/// Whether a row whose column an UPDATE did not name had the same value in the index before: not if the index has a condition, which the row may not
-/// have met, or a trigger may have set the column.
+/// Whether a row updated without naming the column had the same value in the index before. `false`
+/// if the index has a condition, because the row may not have met it, or if a trigger may have set
+/// the column.
 ///
 /// # Safety
-/// `heap` is an open table, and `info` what PostgreSQL knows of an index of it.
-unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
+/// `heap` is an open table, and `info` PostgreSQL's description of an index of it.
+unsafe fn had_same_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let sets_columns = (*heap)
@@ -52,7 +60,8 @@ unsafe fn had_an_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> 
 }
 
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value of its column, or none if that is NULL.
+/// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value
+/// of its column, or none if that is NULL.
 unsafe fn insert(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -61,18 +70,18 @@ unsafe fn insert(
     is_partial: bool,
 ) -> Result<()> {
     // SAFETY: the executor holds the relation open and locked for writing.
-    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::known(index)) };
+    let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::staged_index(index)) };
     let (graph, built_in) = match known {
         Some((space, built_in)) => (Graph::with(&store, space), built_in),
         None => Graph::open_built(&store)?,
     };
     // SAFETY: as the caller promises.
     let value = unsafe { datum::of_row(datum, graph.space().parameters())? };
-    let most = options::staging_memory();
+    let max_bytes = options::staging_memory();
     // SAFETY: as above; the row is in the table.
-    let can_stage = most > 0 && txn::is_open() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
+    let can_stage = max_bytes > 0 && txn::is_staging() && unsafe { txn::can_stage(heap, row.tid, is_partial) };
     // SAFETY: as above.
-    let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, most)? };
+    let is_staged = can_stage && unsafe { txn::stage(heap, index, (graph.space(), built_in), &value, row, max_bytes)? };
     if !is_staged {
         // SAFETY: as above.
         unsafe { txn::settle_before(heap, index, row.tid) };

@@ -1,7 +1,8 @@
-//! The access method `hnsw`: PostgreSQL's calls, one file for each group of them.
+//! The access method `hnsw`: PostgreSQL's callbacks, one file for each group of them.
 //!
-//! Nothing here knows how a graph works; everything that PostgreSQL knows of an index (relations, scan keys, options, progress,
-//! costs) is here. A graph error is raised here, with the name of the relation.
+//! These files know nothing of the structure of a graph. They hold all that concerns PostgreSQL:
+//! relations, scan keys, options, progress, costs. Errors of a graph are raised here, with the name
+//! of the relation.
 
 mod bound;
 mod build;
@@ -9,7 +10,6 @@ mod build_threads;
 mod cost;
 mod created;
 pub mod datum;
-#[cfg(feature = "pg18")]
 mod explain;
 mod handler;
 pub mod heap_scan;
@@ -23,6 +23,7 @@ pub mod scan;
 mod tests;
 mod truncate;
 mod vacuum;
+mod vacuum_stats;
 mod validate;
 
 use pgrx::pg_sys;
@@ -30,13 +31,12 @@ use pgrx::pg_sys;
 use crate::pg_error::{or_raise, relation_name};
 use crate::storage::HeapTid;
 
-/// Registers the settings, and what the access method is called for by PostgreSQL besides: once, when the library is loaded.
+/// Registers settings, hooks and callbacks: once, when the library is loaded.
 pub fn register() {
     options::register();
     planner::register();
     created::register();
     truncate::register();
-    #[cfg(feature = "pg18")]
     explain::register();
 }
 
@@ -49,10 +49,10 @@ pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
     unsafe { is_our_routine((*index).rd_indam) }
 }
 
-/// Whether this is the access method.
+/// Whether a routine is the one of this access method.
 ///
 /// # Safety
-/// `routine` is null, or what a handler returned.
+/// `routine` is null or the result of a handler.
 unsafe fn is_our_routine(routine: *const pg_sys::IndexAmRoutine) -> bool {
     // SAFETY: as the caller promises.
     let build = unsafe { routine.as_ref() }.and_then(|routine| routine.ambuild);
@@ -60,10 +60,10 @@ unsafe fn is_our_routine(routine: *const pg_sys::IndexAmRoutine) -> bool {
     build.is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
 }
 
-/// A heap TID as PostgreSQL passes it.
+/// Converts a heap TID of PostgreSQL.
 ///
 /// # Safety
-/// `tid` points to one.
+/// `tid` points to a heap TID.
 unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     // SAFETY: as the caller promises.
     let tid = unsafe { *tid };
@@ -73,7 +73,7 @@ unsafe fn heap_tid(tid: pg_sys::ItemPointer) -> HeapTid {
     }
 }
 
-/// A heap TID as PostgreSQL takes it.
+/// Converts a heap TID for PostgreSQL.
 fn item_pointer(tid: HeapTid) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
         ip_blkid: pg_sys::BlockIdData {

@@ -1,8 +1,9 @@
-//! What an operator class tells the access method: its support function 1 stands for a metric and a type of values.
+//! Operator classes: support function 1 of a class stands for a metric and a type of values.
 //!
-//! Anybody's class may name any function: one of pgvector's form, from a dump, has a distance there. So nothing of a class is called. The catalog says
-//! which C function each of its members is, and a class whose members are not those of one of ours is refused. `am::validate` says
-//! what is wrong with it.
+//! A class may be anybody's and name any function: a class of pgvector's form, from a dump, has a
+//! distance there. So no function of a class is called. The catalog gives the C function of each
+//! member, and a class is refused unless its members are the members of one of ours. `am::validate`
+//! reports the faults of a class.
 
 use std::ffi::CStr;
 
@@ -33,8 +34,8 @@ pub struct Opclass {
 }
 
 impl Opclass {
-    /// About how many numbers a distance takes of values of so many dimensions: a word of bits is one, and few components of a sparse vector are
-    /// not zero.
+    /// About how many numbers a distance takes of values of so many dimensions: a word of bits is
+    /// one, and few components of a sparse vector are not zero.
     pub fn numbers(&self, dimensions: u32) -> u32 {
         match self.element {
             Element::Vector | Element::Halfvec => dimensions,
@@ -85,7 +86,7 @@ impl Opclass {
     }
 }
 
-/// What the catalog has of an operator class of ours: the names of C functions.
+/// Catalog entries of an operator class of ours: the names of C functions.
 #[derive(Debug)]
 pub struct Class {
     support: &'static str,
@@ -96,7 +97,7 @@ pub struct Class {
 }
 
 impl Class {
-    /// The class whose support function this is.
+    /// The class with this support function.
     ///
     /// # Safety
     /// Called in a transaction.
@@ -140,7 +141,7 @@ impl Class {
 /// PostgreSQL's language `c` (`pg_language.dat`).
 const C: u32 = 13;
 
-/// The language of a function, and what the function is called there; none if there is no such function.
+/// The language of a function and its symbol there; none if there is no such function.
 ///
 /// # Safety
 /// Called in a transaction.
@@ -171,7 +172,8 @@ unsafe fn symbol(function: pg_sys::Oid) -> Option<(u32, String)> {
 /// # Safety
 /// `index` is an open index.
 unsafe fn name_of(index: pg_sys::Relation) -> String {
-    // SAFETY: as the caller promises: the relation has its pg_index row, which names the class of each column.
+    // SAFETY: as the caller promises: the relation has its pg_index row, which names the class of
+    // each column.
     unsafe {
         let (cache, mut is_null) = (SysCacheIdentifier::INDEXRELID as i32, false);
         let column = pg_sys::Anum_pg_index_indclass as i16;
@@ -188,7 +190,8 @@ unsafe fn name_of(index: pg_sys::Relation) -> String {
     }
 }
 
-/// Defines support functions: the operator class of each is known by the function's name, so none is ever called.
+/// Defines support functions: the operator class of each is known by the function's name, so none
+/// is ever called.
 macro_rules! support_functions {
     ($($function:ident: $element:ident, $input:literal, $metric:ident, $distance:literal;)*) => {
         /// Our operator classes.

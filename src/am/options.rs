@@ -1,4 +1,5 @@
-//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a session (`hnsw.*`).
+//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a
+//! session (`hnsw.*`).
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -8,19 +9,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys};
 
+use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Iteration, Limits, Rounds};
 
 /// Links of a node on an upper level: default and bounds.
 const M: (i32, i32, i32) = (16, 2, 100);
-/// Width of the search for a new node's neighbours: default and bounds.
+/// Width of the search for the neighbors of a new node: default and bounds.
 const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
 
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
-/// The options of an index that names none.
+/// Options of an index without explicit ones.
 const DEFAULT: Options = Options {
     varlena: 0,
     m: M.0,
@@ -35,9 +37,10 @@ pub struct Options {
     varlena: i32,
     /// Links of a node on an upper level.
     pub m: i32,
-    /// Width of the search for a new node's neighbours.
+    /// Width of the search for the neighbors of a new node.
     pub ef_construction: i32,
-    /// Width of a search where the session does not set one; 0 if the index has none of its own.
+    /// Width of a search where the session does not set one; 0 if the index has no width of its
+    /// own.
     ef_search: i32,
 }
 
@@ -47,9 +50,9 @@ impl Options {
     /// # Safety
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
-        // SAFETY: what rd_options points to was made by `parse` below.
+        // SAFETY: rd_options points to a result of `parse` below.
         let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
-        // From the catalog they come as they are there.
+        // Options from the catalog may be out of bounds.
         options.map_or(DEFAULT, Options::within_bounds)
     }
 
@@ -64,7 +67,7 @@ impl Options {
         }
     }
 
-    /// The width of a search: that of the setting if it is set, else that of the index.
+    /// Width of a search: the setting if it is set, else the index's option.
     pub fn ef_search(&self) -> usize {
         let width = match self.ef_search {
             1.. if !EF_SEARCH_IS_SET.load(Ordering::Relaxed) => self.ef_search,
@@ -83,9 +86,9 @@ fn kind() -> pg_sys::relopt_kind::Type {
         unsafe {
             let kind = pg_sys::add_reloption_kind();
             let (m, efc) = (M, EF_CONSTRUCTION);
-            let text = c"Links of a node on an upper level; twice as many on the lowest";
+            let text = c"Maximum number of links of a node on upper levels; level 0 has twice as many";
             pg_sys::add_int_reloption(kind, c"m".as_ptr(), text.as_ptr(), m.0, m.1, m.2, lock);
-            let text = c"Width of the search for a new node's neighbours";
+            let text = c"Width of the search for the neighbors of a new node";
             pg_sys::add_int_reloption(
                 kind,
                 c"ef_construction".as_ptr(),
@@ -96,8 +99,8 @@ fn kind() -> pg_sys::relopt_kind::Type {
                 lock,
             );
             let (_, least, most) = EF_SEARCH_RANGE;
-            let text = c"Width of a search where hnsw.ef_search is not set";
-            // Who scans at the moment takes the one or the other.
+            let text = c"Width of index searches where hnsw.ef_search is not set";
+            // A scan under way takes the old value or the new one.
             let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
             kind
@@ -105,22 +108,15 @@ fn kind() -> pg_sys::relopt_kind::Type {
     })
 }
 
-/// Parses reloptions; with `validate`, refuses those that do not go together.
+/// Parses reloptions; with `validate`, refuses options that contradict each other.
 ///
 /// # Safety
 /// Called by PostgreSQL as `amoptions`.
 pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
-    let integer = |name: &'static std::ffi::CStr, offset: usize| pg_sys::relopt_parse_elt {
-        optname: name.as_ptr(),
-        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
-        offset: offset as i32,
-        #[cfg(feature = "pg18")]
-        isset_offset: 0,
-    };
     let elements = [
-        integer(c"m", offset_of!(Options, m)),
-        integer(c"ef_construction", offset_of!(Options, ef_construction)),
-        integer(c"ef_search", offset_of!(Options, ef_search)),
+        compat::integer_reloption(c"m", offset_of!(Options, m)),
+        compat::integer_reloption(c"ef_construction", offset_of!(Options, ef_construction)),
+        compat::integer_reloption(c"ef_search", offset_of!(Options, ef_search)),
     ];
     // SAFETY: the elements describe `Options`.
     let parsed = unsafe {
@@ -146,19 +142,20 @@ pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::b
 /// `hnsw.iterative_scan`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum IterativeScan {
-    /// A scan returns what its first round finds.
+    /// A scan returns only the rows of its first round.
     #[name = c"off"]
     Off,
-    /// It goes on as long as rows are wanted; they may come somewhat out of order.
+    /// A scan goes on as long as rows are wanted; they may come somewhat out of order.
     #[name = c"relaxed_order"]
     Relaxed,
-    /// It goes on as long as rows are wanted, in order.
+    /// A scan goes on as long as rows are wanted, and returns them in order.
     #[name = c"strict_order"]
     Strict,
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
-/// Whether somebody set a setting: in the session, for the role or database, or in the server's configuration.
+/// Whether a setting was set explicitly: in the session, for the role or database, or in the
+/// server's configuration.
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
 static MAX_SCAN_TUPLES_IS_SET: AtomicBool = AtomicBool::new(false);
 static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
@@ -167,7 +164,7 @@ static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
-/// Makes options and settings known to PostgreSQL: once, when the library is loaded.
+/// Registers options and settings: once, when the library is loaded.
 pub fn register() {
     kind();
     let flags = GucFlags::default();
@@ -175,8 +172,8 @@ pub fn register() {
     unsafe {
         GucRegistry::define_int_guc_with_hooks(
             c"hnsw.ef_search",
-            c"Width of an index search: wider finds more of the nearest rows and takes longer.",
-            c"Where it is not set, an index may have a width of its own.",
+            c"Sets the width of index searches.",
+            c"A wider search finds more of the nearest rows and takes longer. If it is not set, the option ef_search of the index applies.",
             &EF_SEARCH,
             EF_SEARCH_RANGE.1,
             EF_SEARCH_RANGE.2,
@@ -188,8 +185,8 @@ pub fn register() {
         );
         GucRegistry::define_int_guc_with_hooks(
             c"hnsw.max_scan_tuples",
-            c"Rows that an index scan visits before it goes on no further.",
-            c"Where nobody sets it, a scan goes on as long as rows are wanted.",
+            c"Sets the maximum number of rows that an index scan visits.",
+            c"If it is not set, a scan continues as long as more rows are requested.",
             &MAX_SCAN_TUPLES,
             1,
             i32::MAX,
@@ -201,8 +198,8 @@ pub fn register() {
         );
         GucRegistry::define_float_guc_with_hooks(
             c"hnsw.scan_mem_multiplier",
-            c"Memory of an index scan before it goes on no further, as a multiple of work_mem.",
-            c"Where nobody sets it, a scan goes on within work_mem as long as rows are wanted.",
+            c"Sets the maximum memory of an index scan, as a multiple of work_mem.",
+            c"If it is not set, a scan continues within work_mem as long as more rows are requested.",
             &SCAN_MEM_MULTIPLIER,
             1.0,
             1000.0,
@@ -215,7 +212,7 @@ pub fn register() {
     }
     GucRegistry::define_enum_guc(
         c"hnsw.iterative_scan",
-        c"Whether an index scan goes on when more rows are wanted than it found at first.",
+        c"Controls whether an index scan continues when its first round returns too few rows.",
         c"",
         &ITERATIVE_SCAN,
         GucContext::Userset,
@@ -223,8 +220,8 @@ pub fn register() {
     );
     GucRegistry::define_int_guc(
         c"hnsw.staging_memory",
-        c"Memory for rows that a transaction has inserted and that are not in their indexes yet.",
-        c"They get there when it commits, or when they need more memory than this; 0 means at once.",
+        c"Sets the maximum memory for rows that a transaction has inserted and that are not in their indexes yet.",
+        c"The rows are inserted into the indexes at commit, or when they need more memory. Zero inserts each row at once.",
         &STAGING_MEMORY,
         0,
         i32::MAX,
@@ -235,21 +232,17 @@ pub fn register() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
 
-/// Marks a value that somebody set: PostgreSQL keeps the mark with the value, and gives it back with it when a transaction is rolled
-/// back, or the setting is reset.
+/// Marks a value that was set explicitly. PostgreSQL keeps the mark with the value, and restores
+/// both when a transaction is rolled back or the setting is reset.
 ///
 /// # Safety
-/// `mark` is the place for what a check hook leaves to the assign hook.
+/// `mark` is the place where a check hook leaves data for the assign hook.
 unsafe fn mark(mark: *mut *mut c_void, source: pg_sys::GucSource::Type) -> bool {
     if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
         // SAFETY: as the caller promises; PostgreSQL frees the mark as memory that is allocated so.
         unsafe {
-            #[cfg(feature = "pg15")]
-            let new = libc::malloc(1);
-            #[cfg(not(feature = "pg15"))]
-            let new = pg_sys::guc_malloc(pg_sys::LOG as i32, 1);
-            *mark = new;
-            return !new.is_null();
+            *mark = compat::guc_alloc(1);
+            return !(*mark).is_null();
         }
     }
     true
@@ -295,8 +288,9 @@ pub fn staging_memory() -> usize {
     STAGING_MEMORY.get() as usize * 1024
 }
 
-/// The bounds of a scan of an index with these options, as set. Where nobody set a bound none ends the scan, whatever its default is: that is
-/// what `SHOW` and pgvector's users expect to see.
+/// Bounds of a scan of an index with these options, as set. A bound that nobody has set does not
+/// end a scan, although its default is a number: `SHOW` then gives the default that users of
+/// pgvector expect.
 pub fn limits(options: &Options) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;

@@ -1,14 +1,14 @@
-//! What a plan tells a scan besides the value to search for: how the rows are to come, and how far
-//! they may be.
+//! Order-by keys that carry more than the value to search for: the order in which rows are
+//! returned, and the radius at which the scan ends.
 //!
-//! The planner's hook (`plan`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of the
-//! value. That needs no function, on which somebody would have to have EXECUTE, and nothing in it
-//! is evaluated that may fail. The program is a `bytea`: a byte that names the mode, one that names
-//! an operand with the count of a LIMIT (0: none), then conditions on the distance (`bound`).
+//! The planner's hook (`planner`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of
+//! the value. Such a key calls no function, so it needs no EXECUTE privilege, and its evaluation
+//! cannot fail. The program is a `bytea`: a byte for the mode, a byte for the operand that is the
+//! count of a LIMIT (0: none), then conditions on the distance (`bound`).
 //!
-//! What arrives is an array or a value of the index's type, each with a size in its first four
-//! bytes. The next four are 1 for such an array, the number of its dimensions; of a value they are
-//! the number of its dimensions or bits, and a value of one dimension is smaller than the array.
+//! A key is an array or a value of the index's type, both with a size in the first four bytes. The
+//! next four bytes of such an array are the number of its dimensions, 1. In a value they are its
+//! number of dimensions or bits, and a value of one dimension is smaller than the array.
 
 use pgrx::varlena::{varatt_is_4b_u, vardata_4b, varsize_4b};
 use pgrx::{PgTupleDesc, pg_sys};
@@ -17,30 +17,30 @@ use super::bound::{self, Operand};
 use crate::error::{Error, Result};
 use crate::types::varlena::Varlena;
 
-/// How a scan returns its rows.
+/// Order of the rows of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// As the graph gives them: in order but for the precision of stored vectors, and for rows
-    /// found late, which come last.
+    /// Order of the graph: by distance within the precision of stored vectors, except that rows
+    /// found late come last.
     Fast,
-    /// Likewise, and in order whatever `hnsw.iterative_scan` says.
+    /// Order of the graph without late rows, even if `hnsw.iterative_scan` does not ask for it.
     Strict,
-    /// As the graph gives them; the executor puts them into the order of the table's distances.
+    /// Order of the graph; the executor sorts by the table's distances.
     Reordered,
-    /// All, in the order of the table's distances.
+    /// All rows, in the order of the table's distances.
     Exact,
 }
 
-/// What a scan is to return.
+/// Rows that a scan has to return.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
     /// The value to search for; none if it is NULL.
     pub value: Option<pg_sys::Datum>,
-    /// The distance beyond which no row is wanted, below zero if none is; rows whose distance is
-    /// NULL are not wanted either then.
+    /// Distance beyond which no row is wanted; below zero if no row is wanted at all. With a
+    /// radius, rows of distance NULL are not wanted either.
     pub radius: Option<f64>,
-    /// Whether rows whose distance is NaN are wanted with a radius.
+    /// Whether rows of distance NaN are wanted with a radius.
     pub nan: bool,
     pub mode: Mode,
 }
@@ -72,20 +72,20 @@ impl Header {
 /// with a row are larger.
 const MAX_OF_ONE: usize = 24;
 
-/// The fields of a row before its operands.
+/// Fields of a row before its operands.
 pub const FIXED_FIELDS: usize = 2;
 
-/// Operands that a program may have.
+/// Largest number of operands of a program.
 pub const MAX_OPERANDS: usize = 100;
 
-/// What a scan key says.
+/// Splits a scan key into its parts.
 ///
 /// # Errors
 /// [`Error::InvalidPlan`], if it is an array and not one of ours.
 ///
 /// # Safety
-/// `datum` is a value of the index's type or what a plan has in its place, detoasted by the
-/// executor or a constant; or it is NULL.
+/// `datum` is a value of the index's type or the array that a plan has in its place, detoasted by
+/// the executor or a constant; or it is NULL.
 pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wanted> {
     let plain = |value| Wanted {
         value,
@@ -133,10 +133,10 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
 /// The fields of the row: the value to search for, the program, and its operands.
 ///
 /// # Safety
-/// `array` has a plain header, whose size is that of the value.
+/// `array` has a plain header with the size of the value.
 unsafe fn fields(array: *mut Header) -> Result<(Option<pg_sys::Datum>, Vec<u8>, Vec<Operand>)> {
-    // SAFETY: the sizes are checked before what they say is there is read; PostgreSQL takes a row
-    // apart by its own description.
+    // SAFETY: sizes are checked before the bytes that they announce are read; PostgreSQL splits a
+    // row by its own description.
     unsafe {
         let expected = Header::ONE_ROW;
         let size = varsize_4b(array.cast());
@@ -198,7 +198,7 @@ unsafe fn fields(array: *mut Header) -> Result<(Option<pg_sys::Datum>, Vec<u8>, 
     }
 }
 
-/// Whether a type is one of numbers that operands may have.
+/// Whether operands may have this type of numbers.
 pub fn is_number(number: pg_sys::Oid) -> bool {
     matches!(
         number,

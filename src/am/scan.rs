@@ -10,6 +10,7 @@ use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
 use super::{datum, item_pointer, or_raise, relation_name};
+use crate::compat;
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::fallible::Room;
@@ -25,25 +26,26 @@ use crate::storage::buffer_store::{BufferStore, Mode, buffer_hints};
 use crate::storage::parameters::Parameters;
 use crate::txn;
 
-/// Dead rows that are remembered before they are marked.
-const MOST_DEAD: usize = 1000;
+/// Dead rows that are collected before they are marked.
+const MAX_DEAD: usize = 1000;
 
-/// What a scan keeps between calls; freed with the memory context of the scan descriptor, also after an error.
+/// State of a scan between calls; freed with the memory context of the scan descriptor, also after
+/// an error.
 struct State {
     scan: Option<(BufferStore, Arc<Space>, MergedScan)>,
-    /// What the index is, for all rescans: its file is the same as long as it is open.
+    /// Space of the index, kept for all rescans: the file stays the same while the index is open.
     space: Option<Arc<Space>>,
-    /// Whether the user was told that a bound ended a scan: once is enough for all rescans.
+    /// Whether the user was warned that a bound ended a scan: once is enough for all rescans.
     warned: bool,
     /// Rows that are dead to everyone, to be marked.
     dead: Vec<Returned>,
-    /// The table's length when it was last asked for.
+    /// The table's length when it was last read.
     table_blocks: pg_sys::BlockNumber,
-    /// What the scan under way has done, and the scans before it.
+    /// Time of the scan under way, and counters of the scans before it.
     spent: Duration,
     before: Counts,
-    /// Whether the executor puts the rows into the order of the distances that it computes, and the lower bound of the last row's: where
-    /// the descriptor points to.
+    /// Whether the executor sorts the rows by distances that it computes; and the lower bound of
+    /// the last row's distance, to which the descriptor points.
     reorders: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
@@ -66,12 +68,12 @@ impl Default for State {
     }
 }
 
-/// What a scan did.
+/// Counters of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct LastSearch {
-    /// What it read.
+    /// Records, pages and rows that the scan read.
     pub counts: Counts,
-    /// How long it searched.
+    /// Time of the search.
     pub spent: Duration,
 }
 
@@ -79,12 +81,12 @@ thread_local! {
     static LAST: Cell<Option<LastSearch>> = const { Cell::new(None) };
 }
 
-/// What the session's last scan that has ended did.
+/// Counters of the session's last scan that has ended.
 pub fn last_search() -> Option<LastSearch> {
     LAST.get()
 }
 
-/// What a scan has done, with all rescans.
+/// Counters of a scan, with all rescans.
 ///
 /// # Safety
 /// `descriptor` is one of ours.
@@ -100,7 +102,8 @@ pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambeginscan(index: pg_sys::Relation, keys: i32, orders: i32) -> pg_sys::IndexScanDesc {
-    // SAFETY: PostgreSQL passes an open index and expects a descriptor in the current memory context.
+    // SAFETY: PostgreSQL passes an open index and expects a descriptor in the current memory
+    // context.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(index, keys, orders);
         let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(State::default());
@@ -135,13 +138,14 @@ pub unsafe extern "C-unwind" fn amgettuple(
     direction: pg_sys::ScanDirection::Type,
 ) -> bool {
     debug_assert_eq!(direction, pg_sys::ScanDirection::ForwardScanDirection);
-    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open.
+    // SAFETY: PostgreSQL passes a descriptor of ours with an open index.
     unsafe { or_raise((*scan).indexRelation, next(scan)) }
 }
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amendscan(scan: pg_sys::IndexScanDesc) {
-    // SAFETY: PostgreSQL passes a descriptor of ours whose index is open; the state itself goes with its memory context.
+    // SAFETY: PostgreSQL passes a descriptor of ours with an open index; the state goes with its
+    // memory context.
     unsafe { or_raise((*scan).indexRelation, end(scan)) };
 }
 
@@ -153,7 +157,7 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
     // SAFETY: as the caller promises.
     let state = unsafe {
         let state = &mut *(*descriptor).opaque.cast::<State>();
-        note_dead(descriptor, state);
+        remember_dead(descriptor, state);
         state
     };
     let Some((store, space, scan)) = state.scan.take() else {
@@ -171,14 +175,14 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
 /// Remembers the row returned last if it is dead to everyone.
 ///
 /// # Safety
-/// `descriptor` is one of ours, whose state this is.
-unsafe fn note_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
+/// `descriptor` is one of ours, and `state` its state.
+unsafe fn remember_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
     // SAFETY: as the caller promises.
     let is_dead = unsafe { std::mem::take(&mut (*descriptor).kill_prior_tuple) };
     if let Some((store, _, scan)) = &state.scan
         && is_dead
         && store.has_lsns()
-        // A mark spares later scans a row, and is not worth an error.
+        // A mark only saves later scans a row, so lack of memory is no error.
         && state.dead.room(1).is_ok()
     {
         state.dead.extend(scan.returned());
@@ -198,7 +202,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: as the caller promises; the state lives as long as the descriptor.
     let (index, state) = unsafe { ((*descriptor).indexRelation, &mut *(*descriptor).opaque.cast::<State>()) };
     // SAFETY: as the caller promises.
-    unsafe { note_dead(descriptor, state) };
+    unsafe { remember_dead(descriptor, state) };
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
@@ -230,18 +234,18 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             radius_key::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
         };
         // SAFETY: the table and the index are open.
-        let beside = unsafe { txn::beside((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = MergedScan::new(Scan::new(query, limits), beside)?;
+        let staged = unsafe { txn::staged_keys((*descriptor).heapRelation, index, &query, limits.keys) };
+        let scan = MergedScan::new(Scan::new(query, limits), staged)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {
         return Ok(false);
     };
-    if state.dead.len() >= MOST_DEAD {
+    if state.dead.len() >= MAX_DEAD {
         kill(store, space, &mut state.dead)?;
     }
     let graph = Graph::with(store, Arc::clone(space));
-    // Nodes that were found take no time worth a look at the clock.
+    // A row that is ready takes less time than a look at the clock.
     let start = (!scan.is_ready()).then(Instant::now);
     let next = scan.next(&graph)?;
     state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
@@ -262,7 +266,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        // The index knows no conditions, which a family that somebody has added to may have.
+        // The index knows no conditions, but a family with foreign members may.
         (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
         (*descriptor).xs_recheckorderby = state.reorders;
         if state.reorders {
@@ -276,10 +280,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether a TID cannot be one of the table's, which a damaged page may hold. The table does not shrink under a scan.
+/// Whether a TID, perhaps of a damaged page, lies beyond the end of the table. The table does not
+/// shrink under a scan.
 ///
 /// # Safety
-/// `descriptor` is one of ours whose table is open.
+/// `descriptor` is one of ours, and its table is open.
 unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys::BlockNumber, tid: HeapTid) -> bool {
     if tid.block < *blocks {
         return false;
@@ -296,18 +301,20 @@ unsafe fn is_beyond_table(descriptor: pg_sys::IndexScanDesc, blocks: &mut pg_sys
     tid.block >= *blocks
 }
 
-/// The value to search for, and how its rows are to come.
+/// The value to search for, and the order and radius of the rows.
 ///
 /// # Safety
 /// `descriptor` is one of ours with its keys filled in.
 unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<(OwnedValue, Wanted)> {
-    // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type, or NULL.
+    // SAFETY: as the caller promises; an order-by key's argument is of the operator class's type,
+    // or NULL.
     unsafe {
         if (*descriptor).numberOfOrderBys != 1 {
             return Err(Error::ScanWithoutOrder);
         }
         let snapshot = (*(*descriptor).xs_snapshot).snapshot_type;
-        // Rows are returned without a pin on their page: only a snapshot protects them from being replaced (see nbtree's README).
+        // Rows are returned without a pin on their page: only a snapshot protects them from being
+        // replaced (see nbtree's README).
         if snapshot != pg_sys::SnapshotType::SNAPSHOT_MVCC && snapshot != pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC {
             return Err(Error::SnapshotNotMvcc);
         }
@@ -321,24 +328,25 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
             wanted.mode = radius_key::Mode::Fast;
             wanted.radius = wanted.radius.map(|_| f64::NEG_INFINITY);
             wanted.nan = false;
-            return Ok((datum::any(parameters), wanted));
+            return Ok((datum::zero(parameters), wanted));
         };
         let value = datum::of_query(value, parameters)?;
-        // Bounds are for distances not below zero; and no distance from zero is a number under cosine, so all pass or none.
+        // Bounds hold for distances not below zero. No distance from zero is a number under cosine,
+        // so all rows pass or none.
         let has_radius = match parameters.metric {
             Metric::InnerProduct => false,
-            Metric::Cosine => !wanted.nan || value != datum::any(parameters),
+            Metric::Cosine => !wanted.nan || value != datum::zero(parameters),
             _ => true,
         };
         wanted.radius = wanted.radius.filter(|_| has_radius);
-        if parameters.metric == Metric::Cosine && value == datum::any(parameters) {
+        if parameters.metric == Metric::Cosine && value == datum::zero(parameters) {
             wanted.mode = radius_key::Mode::Fast; // No distance is a number, so any order is right.
         }
         Ok((value, wanted))
     }
 }
 
-/// Whether a key to order by is the distance that the index is for: a family may have been given other operators.
+/// Whether an order-by key is the index's own distance: a family may have other operators.
 fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
     // SAFETY: an index has the type of its one column.
     let value = unsafe { *index.rd_opcintype };
@@ -362,18 +370,8 @@ unsafe fn count_scan(descriptor: pg_sys::IndexScanDesc) {
     unsafe {
         let index = (*descriptor).indexRelation;
         if let Some(counts) = buffer_hints::counts(index) {
-            #[cfg(feature = "pg15")]
-            {
-                counts.t_numscans += 1;
-            }
-            #[cfg(not(feature = "pg15"))]
-            {
-                counts.numscans += 1;
-            }
+            compat::count_scan(counts);
         }
-        #[cfg(feature = "pg18")]
-        if let Some(instrumentation) = (*descriptor).instrument.as_mut() {
-            instrumentation.nsearches += 1;
-        }
+        compat::count_search(descriptor);
     }
 }

@@ -8,7 +8,7 @@ mod tests {
     use crate::hnsw::Graph;
     use crate::storage::buffer_store::{BufferStore, Mode};
 
-    /// Rows of 8 dimensions in a table whose builds take threads however small it is.
+    /// Rows of 8 dimensions in a table that is built by threads however small it is.
     fn table(rows: i32) {
         Spi::run("CREATE TABLE built (id int PRIMARY KEY, val vector(8)) WITH (parallel_workers = 3)").unwrap();
         Spi::run("SELECT setseed(.5)").unwrap();
@@ -96,7 +96,7 @@ mod tests {
         Graph::open(&store).unwrap().space().centroid().to_vec()
     }
 
-    /// Rows whose components are all about 1000 and differ by 1.
+    /// Rows with components of about 1000 that differ by 1.
     fn far_table(rows: i32, dimensions: i32) {
         Spi::run(&format!(
             "CREATE TABLE far (id int PRIMARY KEY, val vector({dimensions})) WITH (parallel_workers = 2)"

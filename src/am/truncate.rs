@@ -1,7 +1,9 @@
-//! Empty pages at the end of an index go back to the file system, as VACUUM does with a table (PostgreSQL's `lazy_truncate_heap`): if it is
-//! worth while, and if nobody uses the index just then.
+//! Truncation: empty pages at the end of an index go back to the file system, as VACUUM does with a
+//! table (PostgreSQL's `lazy_truncate_heap`), if they are enough and if nobody uses the index at
+//! the moment.
 //!
-//! A parallel VACUUM may not take the lock that this needs, since that is logged for standbys. It is made up for when its transaction commits.
+//! Truncation takes an AccessExclusiveLock, which is logged for standbys, and a parallel VACUUM may
+//! not take such a lock. It truncates when its transaction commits.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_void};
@@ -9,32 +11,37 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_guard, pg_sys};
 
-use super::or_raise;
-use super::vacuum::note;
+use super::{or_raise, vacuum_stats};
+use crate::compat;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::truncate::EmptyEnd;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
-use crate::storage::meta::Compaction;
 
-/// So many pages are worth while, or this part of the index (PostgreSQL's `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
-const FEWEST: BlockNumber = 1000;
-const PART: BlockNumber = 16;
+/// Least number of pages, and least share of the index, that is worth a truncation (PostgreSQL's
+/// `REL_TRUNCATE_MINIMUM` and `REL_TRUNCATE_FRACTION`).
+const MIN_PAGES: BlockNumber = 1000;
+const MIN_FRACTION: BlockNumber = 16;
 
-/// How often the lock is tried, and milliseconds between two tries (PostgreSQL's `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
+/// Attempts to take the lock, and milliseconds between two (PostgreSQL's
+/// `VACUUM_TRUNCATE_LOCK_TIMEOUT` and `_WAIT_INTERVAL`).
 const TRIES: usize = 100;
 const WAIT: i64 = 50;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
 
 thread_local! {
-    /// Indexes to be looked at when the transaction commits.
+    /// Indexes to be truncated when the transaction commits.
     static DEFERRED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Cuts off empty pages at the end of an index if that is worth while, at once or when the transaction commits, and adds them to the result on the
-/// meta page; says how many went at once.
+/// Cuts off empty pages at the end of an index if they are enough, at once or when the transaction
+/// commits, and adds them to the results on the meta page; returns the number of pages cut off at
+/// once.
+///
+/// Locks: takes AccessExclusiveLock on the index, if it is free within 5 seconds; on return:
+/// released.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked as VACUUM locks it.
@@ -53,57 +60,51 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         let Some(_lock) = Exclusive::try_new(index) else {
             return Ok(0);
         };
-        // Others may have used them meanwhile. Those who wait for us do not wait long: under the lock VACUUM does not rest.
+        // Other sessions may have used the pages meanwhile. Sessions that wait for the lock do not
+        // wait long, because VACUUM does not sleep under it.
         let store = BufferStore::new(index, Mode::Normal);
         let graph = Graph::with(&store, Arc::clone(graph.space()));
         let end = graph.empty_end(|| !pg_sys::LockHasWaitersRelation(index, LOCK))?;
         if !end.is_empty() {
             graph.retire(&end)?;
             pg_sys::RelationTruncate(index, end.from);
-            note(&store, |before| Compaction {
-                pages_truncated: before.pages_truncated.saturating_add(u64::from(end.len())),
-                ..before
-            })?;
+            vacuum_stats::add_truncation(&store, u64::from(end.len()))?;
         }
         Ok(end.len())
     }
 }
 
 fn is_worth_while(end: &EmptyEnd) -> bool {
-    !end.is_empty() && (end.len() >= FEWEST || end.len() >= end.blocks / PART)
+    !end.is_empty() && (end.len() >= MIN_PAGES || end.len() >= end.blocks / MIN_FRACTION)
 }
 
-/// Whether VACUUM is to truncate: as the statement says, or else the table's options.
+/// Whether VACUUM truncates: as its statement says, or else the table's options.
 ///
 /// # Safety
 /// `index` is open, and its table locked.
 unsafe fn is_wanted(index: pg_sys::Relation) -> bool {
     // SAFETY: called in a backend.
-    if let Some(wanted) = unsafe { asked() } {
+    if let Some(wanted) = unsafe { statement_option() } {
         return wanted;
     }
     // SAFETY: as the caller promises. The options of a table that has any are StdRdOptions.
     unsafe {
         let table = pg_sys::table_open((*(*index).rd_index).indrelid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let options = (*table).rd_options.cast::<pg_sys::StdRdOptions>().as_ref();
-        #[cfg(not(feature = "pg18"))]
-        let wanted = options.is_none_or(|options| options.vacuum_truncate);
-        #[cfg(feature = "pg18")]
-        let wanted = match options {
-            Some(options) if options.vacuum_truncate_set => options.vacuum_truncate,
-            _ => pg_sys::vacuum_truncate,
-        };
+        let wanted = compat::vacuum_truncate(options);
         pg_sys::table_close(table, pg_sys::NoLock as pg_sys::LOCKMODE);
         wanted
     }
 }
 
-/// What the VACUUM under way says of truncation, if it is a statement that does: access methods are not told.
+/// The TRUNCATE option of the VACUUM statement under way, if there is such a statement with the
+/// option: access methods do not get it.
 ///
 /// # Safety
 /// Called in a backend.
-unsafe fn asked() -> Option<bool> {
-    // SAFETY: the portal that is run, and what it runs, are there until it ends; a node's tag says what it is.
+unsafe fn statement_option() -> Option<bool> {
+    // SAFETY: the active portal and its statements live until it ends; nodes are read by their
+    // tags.
     unsafe {
         let portal = pg_sys::ActivePortal.as_ref()?;
         let statements = PgList::<pg_sys::PlannedStmt>::from_pg(portal.stmts);
@@ -115,18 +116,18 @@ unsafe fn asked() -> Option<bool> {
         }
         let vacuum = std::ptr::from_ref(statement).cast::<pg_sys::VacuumStmt>();
         let options = PgList::<pg_sys::DefElem>::from_pg((*vacuum).options);
-        // Of an option that is given twice the last one counts.
+        // The last of repeated options counts.
         let is_it = |option: &*mut pg_sys::DefElem| CStr::from_ptr((**option).defname) == c"truncate";
         let option = options.iter_ptr().filter(is_it).last()?;
         Some(pg_sys::defGetBoolean(option))
     }
 }
 
-/// The lock that nobody else uses an index under. An error leaves it to the abort of the transaction.
+/// An AccessExclusiveLock on an index. An error leaves it to the abort of the transaction.
 struct Exclusive(pg_sys::Relation);
 
 impl Exclusive {
-    /// Takes the lock, if it is to be had within a few seconds without standing in the way of anybody.
+    /// Takes the lock if it is free within 5 seconds, without queueing before other sessions.
     ///
     /// # Safety
     /// `index` stays open as long as the guard lives.
@@ -156,7 +157,7 @@ impl Drop for Exclusive {
     }
 }
 
-/// Makes PostgreSQL tell of the ends of transactions: once, when the library is loaded.
+/// Registers the callback for ends of transactions: once, when the library is loaded.
 pub fn register() {
     // SAFETY: in a backend's only thread.
     unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) };

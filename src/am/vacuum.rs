@@ -1,4 +1,5 @@
-//! `ambulkdelete` and `amvacuumcleanup`. What they did is kept on the meta page: `hnsw_compaction()` tells.
+//! `ambulkdelete` and `amvacuumcleanup`. Their results are kept on the meta page, and
+//! `hnsw_compaction()` shows them.
 
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -6,14 +7,11 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncate};
-use crate::error::Result;
+use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
-use crate::storage::format::META_BLOCK;
-use crate::storage::meta::{self, Compaction};
-use crate::storage::{BlockNumber, Edit, HeapTid, PageStore};
+use crate::storage::{BlockNumber, HeapTid};
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn ambulkdelete(
@@ -34,7 +32,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         });
         let removal = or_raise(index, removal);
         let is_first = stats.is_null();
-        or_raise(index, note_removal(&store, &removal, is_first, start));
+        or_raise(index, vacuum_stats::add_bulk_delete(&store, &removal, is_first, start));
         report(info, &removal);
         let stats = stats_or_alloc(stats);
         (*stats).num_index_tuples = removal.tids_left as f64;
@@ -60,7 +58,8 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let index = (*info).index;
         let pages = or_raise(index, truncate::truncate(index));
         let stats = if stats.is_null() {
-            // Nothing was deleted: the rows are those of the table, but for those that a partial index leaves out.
+            // Nothing was deleted: the index has the rows of the table, except the rows that a
+            // partial index leaves out.
             let stats = stats_or_alloc(stats);
             (*stats).num_index_tuples = (*info).num_heap_tuples;
             (*stats).estimated_count = true;
@@ -76,37 +75,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     }
 }
 
-/// Adds what a removal did to the result on the meta page, or begins a new one.
-fn note_removal(store: &BufferStore, removal: &BulkDelete, is_first: bool, start: Instant) -> Result<()> {
-    if removal.tids_removed == 0 && removal.slots_freed == 0 {
-        return Ok(());
-    }
-    note(store, |before| {
-        let before = if is_first { Compaction::default() } else { before };
-        Compaction {
-            nodes_removed: before.nodes_removed.saturating_add(removal.nodes_removed),
-            links_repaired: before.links_repaired.saturating_add(removal.links_repaired),
-            slots_freed: before.slots_freed.saturating_add(removal.slots_freed),
-            duration: before.duration.saturating_add(start.elapsed().as_micros() as u64),
-            ..before
-        }
-    })
-}
-
-/// Changes the result on the meta page, which ends now.
-pub fn note(store: &BufferStore, change: impl FnOnce(Compaction) -> Compaction) -> Result<()> {
-    store.write(META_BLOCK, |page| {
-        let compaction = Compaction {
-            // SAFETY: it reads the clock.
-            finished: unsafe { pg_sys::GetCurrentTimestamp() },
-            ..change(meta::read_compaction(page)?)
-        };
-        meta::set_compaction(page, &compaction)?;
-        Ok(Edit::Changed(()))
-    })
-}
-
-/// Tells what a removal did, at the level that VACUUM asks for.
+/// Reports the result of a bulk delete, at VACUUM's message level.
 ///
 /// # Safety
 /// The index is open.
@@ -119,7 +88,7 @@ unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
         PgLogLevel::DEBUG2
     };
     let walk = if removal.nodes_removed > 0 && !removal.was_walked {
-        " Nodes that nothing leads to any more were not looked for: raise maintenance_work_mem."
+        " Unreachable nodes were not searched for; consider increasing maintenance_work_mem."
     } else {
         ""
     };
@@ -128,13 +97,14 @@ unsafe fn report(info: *mut pg_sys::IndexVacuumInfo, removal: &BulkDelete) {
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!("index \"{name}\": removed {} nodes", removal.nodes_removed),
         format!(
-            "{} links to them were repaired, {} nodes linked anew, {} slots freed.{walk}",
+            "{} links to them were repaired, {} nodes were relinked, {} slots were freed.{walk}",
             removal.links_repaired, removal.reconnected, removal.slots_freed
         )
     );
 }
 
-/// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX CONCURRENTLY sorts the TIDs).
+/// Asks PostgreSQL which TIDs are dead. The callback may raise an error (that of CREATE INDEX
+/// CONCURRENTLY sorts the TIDs).
 ///
 /// # Safety
 /// `state` is the callback's.

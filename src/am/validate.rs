@@ -1,6 +1,8 @@
-//! `amvalidate` and `amadjustmembers`: whether the members of an operator class are what the access method expects, and what they depend on.
+//! `amvalidate` and `amadjustmembers`: a check of the members of an operator class, and their
+//! dependencies.
 //!
-//! A family has for each type of values one operator, which orders by a distance, and the support functions that go with it.
+//! For each type of values a family has one operator, which orders by a distance, and its support
+//! functions.
 
 use std::ffi::{CStr, c_char};
 
@@ -8,11 +10,7 @@ use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::opclass::{Class, STRATEGY, SUPPORT};
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's (`amvalidate.c`), which pgrx does not have.
-    fn opfamily_can_sort_type(family: pg_sys::Oid, value: pg_sys::Oid) -> bool;
-}
+use crate::compat::opfamily_can_sort_type;
 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
@@ -58,7 +56,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
     }
 }
 
-/// A family being looked at.
+/// A family under validation.
 struct Validation {
     family: String,
     functions: Vec<pg_sys::FormData_pg_amproc>,
@@ -66,7 +64,7 @@ struct Validation {
 }
 
 impl Validation {
-    /// Tells what is wrong.
+    /// Reports a fault.
     fn object(&mut self, what: &str) {
         self.is_valid = false;
         ereport!(
@@ -160,13 +158,13 @@ impl Validation {
     }
 }
 
-/// Whether a function takes such arguments and returns `internal`.
+/// Whether a function takes the expected arguments and returns `internal`.
 ///
 /// # Safety
-/// Called in a transaction, with a function that there is.
+/// Called in a transaction, with an existing function.
 unsafe fn takes(function: pg_sys::Oid, expected: &[pg_sys::Oid]) -> bool {
     let (mut arguments, mut count) = (std::ptr::null_mut(), 0);
-    // SAFETY: as the caller promises; the arguments are as many as it says.
+    // SAFETY: as the caller promises; the array of arguments has the length that the row gives.
     unsafe {
         let returned = pg_sys::get_func_signature(function, &mut arguments, &mut count);
         let is = |i: usize| *arguments.add(i) == expected[i];
@@ -177,7 +175,7 @@ unsafe fn takes(function: pg_sys::Oid, expected: &[pg_sys::Oid]) -> bool {
 /// A row of a catalog.
 ///
 /// # Safety
-/// `T` is the structure of the rows of that cache, whose key is one OID.
+/// `T` is the structure of the rows of that cache, and the cache has one OID as its key.
 unsafe fn row<T: Copy>(cache: SysCacheIdentifier::Type, key: pg_sys::Oid) -> Option<T> {
     // SAFETY: as the caller promises; the row is copied before it is released.
     unsafe {
@@ -194,7 +192,7 @@ unsafe fn row<T: Copy>(cache: SysCacheIdentifier::Type, key: pg_sys::Oid) -> Opt
 /// The members of a family.
 ///
 /// # Safety
-/// `T` is the structure of the rows of that cache, whose first key is the family.
+/// `T` is the structure of the rows of that cache, and the family is its first key.
 unsafe fn rows<T: Copy>(cache: SysCacheIdentifier::Type, family: pg_sys::Oid) -> Vec<T> {
     let none = pg_sys::Datum::from(0);
     // SAFETY: as the caller promises; the rows are copied before the list is released.
@@ -218,7 +216,8 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// The operator and the support functions of a class are its own; what is added to a family goes with that.
+/// A class owns its operator and its support functions; later members of a family depend on the
+/// family.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn amadjustmembers(
     family: pg_sys::Oid,

@@ -1,19 +1,21 @@
-//! What fuzzing runs: each function takes any bytes, and panics only where there is a defect.
+//! Bodies of the fuzz targets: each function takes any bytes, and panics only where there is a
+//! defect.
 //!
-//! `fuzz/` has a target of cargo-fuzz for each; the tests here run the same over a few random inputs. A new one is a function here, a line
-//! among those tests, and a target in `fuzz/fuzz_targets/`. No function may call PostgreSQL: a fuzz target is no server.
+//! `fuzz/` has a target of cargo-fuzz for each; the tests here run the same functions over a few
+//! random inputs. A new one is a function here, a line among these tests, and a target in
+//! `fuzz/fuzz_targets/`. No function may call PostgreSQL, because a fuzz target is no server.
 
-mod graph;
+mod hnsw;
 mod page;
 mod values;
 
-pub use graph::damaged_graph;
+pub use hnsw::damaged_graph;
 pub use page::any_page;
 pub use values::{halfvec_binary, halfvec_text, sparsevec_binary, sparsevec_text, vector_binary, vector_text};
 
 use crate::error::{Error, Result};
 
-/// Takes choices from the input; zeros when that is used up.
+/// Takes choices from the input; zeros at its end.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -36,7 +38,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What there is unless a page makes no sense. No other error may come of damage.
+/// The value, or none for a corrupted page. Damage may cause no other error.
 fn tolerate<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

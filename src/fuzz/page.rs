@@ -12,8 +12,8 @@ use crate::storage::{HeapTid, Layout, NodeRef, meta};
 /// A block that every layout has.
 const BLOCK: u32 = 1;
 
-/// Takes the input as the contents of a page, with a header and a special space that are sound or not, and reads all of it as each kind of
-/// page.
+/// Takes the input as the contents of a page, with a header and a special space that are valid or
+/// not, and reads all of it as each kind of page.
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
     let layout = match input.u8() % 9 {
@@ -72,7 +72,7 @@ fn read_all(page: &Page, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Everything that a record says.
+/// Reads all fields of a record.
 fn read(record: &Record<'_>, layout: &Layout) {
     let mut words = vec![0; layout.code_words()];
     assert!(record.survivors().count() <= record.links().len());
@@ -97,7 +97,7 @@ fn read(record: &Record<'_>, layout: &Layout) {
     assert!(record.overflow_bytes().len() < layout.stride && record.vector().len() < layout.stride);
 }
 
-/// Each kind of change of a record, on every other one.
+/// Makes each kind of change of a record, on every other record.
 fn change_all(page: &mut Page, layout: &Layout) -> Result<()> {
     let mut nodes = NodePageMut::new(page, BLOCK, layout)?;
     let mut words = vec![0; layout.code_words()];

@@ -6,7 +6,7 @@ use crate::distance::{f16, sparse::Element as Component};
 use crate::error::{Error, Result};
 use crate::types::{dense, sparsevec};
 
-/// Reads a `vector`; what was read is printed and read again.
+/// Reads a `vector`, prints it, and reads the text again.
 pub fn vector_text(input: &[u8]) {
     dense_text::<f32>(input);
 }
@@ -17,7 +17,7 @@ pub fn halfvec_text(input: &[u8]) {
 }
 
 fn dense_text<T: dense::Element>(input: &[u8]) {
-    let Some(values) = judge(dense::text::parse::<T>(input), input) else {
+    let Some(values) = accept_input_errors(dense::text::parse::<T>(input), input) else {
         return;
     };
     check_dense(&values);
@@ -27,9 +27,9 @@ fn dense_text<T: dense::Element>(input: &[u8]) {
     assert_eq!(wire(&values), wire(&again), "{printed}");
 }
 
-/// Reads a `sparsevec`; what was read is printed and read again.
+/// Reads a `sparsevec`, prints it, and reads the text again.
 pub fn sparsevec_text(input: &[u8]) {
-    let Some((elements, dimensions)) = judge(sparsevec::text::parse(input), input) else {
+    let Some((elements, dimensions)) = accept_input_errors(sparsevec::text::parse(input), input) else {
         return;
     };
     check_sparse(elements.as_sparse(), dimensions);
@@ -40,7 +40,7 @@ pub fn sparsevec_text(input: &[u8]) {
     assert_eq!((elements, dimensions), again, "{printed}");
 }
 
-/// Reads the binary form of a `vector`; what was read has the same form again.
+/// Reads the binary form of a `vector`; the value has the same form again.
 pub fn vector_binary(input: &[u8]) {
     dense_binary::<f32>(input);
 }
@@ -57,7 +57,9 @@ fn dense_binary<T: dense::Element>(input: &[u8]) {
         fill(&mut values)?;
         Ok(values)
     });
-    let Some(values) = judge(read, input) else { return };
+    let Some(values) = accept_input_errors(read, input) else {
+        return;
+    };
     check_dense(&values);
     assert_eq!(input[..2], (values.len() as u16).to_be_bytes());
     assert_eq!(wire(&values), input[4..message.cursor as usize]);
@@ -66,7 +68,7 @@ fn dense_binary<T: dense::Element>(input: &[u8]) {
 /// Reads the binary form of a `sparsevec`.
 pub fn sparsevec_binary(input: &[u8]) {
     let mut message = message(input);
-    let Some((elements, dimensions)) = judge(sparsevec::io::receive(&mut message, -1), input) else {
+    let Some((elements, dimensions)) = accept_input_errors(sparsevec::io::receive(&mut message, -1), input) else {
         return;
     };
     check_sparse(elements.as_sparse(), dimensions);
@@ -82,8 +84,8 @@ fn message(input: &[u8]) -> StringInfoData {
     }
 }
 
-/// The value, unless it was refused for a reason that input may give.
-fn judge<T>(read: Result<T>, input: &[u8]) -> Option<T> {
+/// The value, unless it was refused for a reason that input may cause.
+fn accept_input_errors<T>(read: Result<T>, input: &[u8]) -> Option<T> {
     match read {
         Ok(value) => return Some(value),
         Err(Error::InvalidText { position, .. }) => assert!((1..=input.len() + 1).contains(&position)),
@@ -125,7 +127,7 @@ fn check_sparse(sparse: crate::distance::sparse::Sparse<'_>, dimensions: usize) 
     assert!(sparse.values.iter().all(|value| value.is_finite() && *value != 0.0));
 }
 
-/// A number as text that reads back to the same.
+/// A number as text that reads back to the same number.
 fn number(value: f32) -> String {
     format!("{value:e}")
 }

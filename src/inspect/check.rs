@@ -1,7 +1,9 @@
-//! `hnsw_check()`: the graph's checker (`graph::check`), and the comparison of the index with its table.
+//! `hnsw_check()`: the graph's checker (`hnsw::check`), and the comparison of the index with its
+//! table.
 //!
-//! The snapshot is taken before the index is read: whatever row it sees was in the index then, since a transaction's rows are before it commits; and stays there
-//! as long as the snapshot lives.
+//! The snapshot is taken before the index is read. Each row that it sees was in the index by then,
+//! because rows of a transaction are in the index before it commits; and the row stays there as
+//! long as the snapshot lives.
 
 use std::ops::Range;
 
@@ -9,7 +11,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::run_as::RunAs;
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::am;
 use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
@@ -22,7 +24,8 @@ use crate::storage::HeapTid;
 use crate::storage::buffer_store::{self, BufferStore, Mode, Ring};
 use crate::txn;
 
-/// Reads the whole index and returns a row for each fault; see the documentation of its SQL declaration.
+/// Reads the whole index and returns a row for each fault; see the documentation of its SQL
+/// declaration.
 #[pg_extern(sql = false)]
 fn hnsw_check(
     index: pg_sys::Oid,
@@ -36,9 +39,10 @@ fn hnsw_check(
         name!(fault, String),
     ),
 > {
-    // What this transaction has staged is not in the index yet.
+    // Rows that this transaction has staged are not in the index yet.
     txn::apply();
-    let opened = Inspected::open(index, Others::ReadAndWrite, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened =
+        Inspected::open(index, Concurrent::ReadAndWrite, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: table and index are open and locked.
     let faults = unsafe {
         let _guise = RunAs::owner(opened.heap);
@@ -58,14 +62,15 @@ fn hnsw_check(
     }))
 }
 
-/// What there is to report. Where no lock keeps VACUUM out, it may change what was read of one page before another is; so a fault is looked for
-/// once more, and one that is found once is what a change leaves.
+/// Faults to be reported. Where no lock keeps VACUUM out, VACUUM may change one page between the
+/// reads of two, so faults are looked for a second time, and a fault that is found only once is the
+/// trace of such a change.
 fn faults(opened: &Inspected, heapallindexed: bool) -> Result<Vec<Fault>> {
     let all = || {
         let mut faults = Vec::new();
         let mut memory = Ok(());
         check(opened, heapallindexed, &mut |fault| {
-            // With its text.
+            // Room for the fault and for its text.
             let added = fallible::spare(0).and_then(|()| faults.try_push(fault));
             if memory.is_ok() {
                 memory = added;
@@ -93,7 +98,8 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
             && (*(*opened.index).rd_index).indcheckxmin
             && pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32
         {
-            // Rows that the snapshot sees may be older than the index, and left out of it on purpose (see `validate_index`).
+            // Rows that the snapshot sees may be older than the index, and left out of it on
+            // purpose (see `validate_index`).
             let relation = relation_name(opened.index);
             return Err(Error::SnapshotTooOld { relation });
         }
@@ -151,7 +157,7 @@ impl Drop for Snapshot {
     }
 }
 
-/// The rows of some blocks of a table, compared with those of its index.
+/// Comparison of the rows of some blocks of a table with the rows of its index.
 struct Comparison<'c> {
     opened: &'c Inspected,
     graph: &'c Graph<'c, BufferStore>,
@@ -161,7 +167,8 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// Looks up each row that the index should have. The table is read as CREATE INDEX reads it, but with a snapshot of ours.
+    /// Looks up each row that the index should have. The table is read as CREATE INDEX reads it,
+    /// but with a snapshot of ours.
     ///
     /// # Safety
     /// Table and index are open and locked.

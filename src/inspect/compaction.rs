@@ -1,9 +1,9 @@
-//! `hnsw_compaction()`: what the last VACUUM did to an index.
+//! `hnsw_compaction()`: results of the last VACUUM of an index.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::pg_error::or_raise;
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
@@ -11,7 +11,7 @@ use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
 use crate::storage::page::PAGE_SIZE;
 
-/// The result of the last VACUUM that removed anything; no row before the first one.
+/// Results of the last VACUUM that removed anything; no row before the first one.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_compaction(
@@ -28,7 +28,7 @@ fn hnsw_compaction(
         name!(duration, Option<Interval>),
     ),
 > {
-    let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let result = unsafe {
         let store = BufferStore::new(opened.index, Mode::Normal);

@@ -1,4 +1,4 @@
-//! `hnsw_estimate()`: how large an index will be.
+//! `hnsw_estimate()`: the size of an index before it is built.
 
 use pgrx::prelude::*;
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::storage::Layout;
 use crate::storage::page::PAGE_SIZE;
 
-/// The size of an index over so many vectors, and the memory that building it takes, in bytes.
+/// Size of an index over a number of vectors, and memory of its build, in bytes.
 #[pg_extern(sql = false, immutable, parallel_safe)]
 fn hnsw_estimate(
     rows: i64,
@@ -26,7 +26,8 @@ fn estimate(rows: i64, dimensions: i32, m: i32) -> Result<i64> {
     let m = usize::try_from(m).ok().filter(|m| (2..=100).contains(m));
     let m = m.ok_or(refused("m", "between 2 and 100"))?;
     let layout = Layout::plan(dimensions, m, true)?;
-    // One node in `level_ratio` is on the next level, one in its square on the one after that, and so on.
+    // One node in `level_ratio` is on the next level, one in its square on the one after that, and
+    // so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));
     let slots = records + rows as f64 * layout.overflows as f64;
     let pages = (slots / f64::from(layout.slots)).ceil() + f64::from(layout.first_block);

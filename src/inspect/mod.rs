@@ -1,12 +1,12 @@
-//! SQL functions that look into an index: for its owner, and for who may look into all tables.
+//! SQL functions that look into an index: for its owner, and for members of pg_stat_scan_tables.
 //!
 //! - `check`: `hnsw_check()`;
 //! - `compaction`: `hnsw_compaction()`;
-//! - `estimate`: `hnsw_estimate()`, for an index that is still to be made;
-//! - `last`: `hnsw_last_search()` and `hnsw_last_insert()`, for anyone;
-//! - `recall`: `hnsw_recall()`, for who may read the table;
+//! - `estimate`: `hnsw_estimate()`, for an index that is still to be built;
+//! - `session_counters`: `hnsw_last_search()` and `hnsw_last_insert()`, for everyone;
+//! - `recall`: `hnsw_recall()`, for users who may read the table;
 //! - `stats`: `hnsw_stats()`;
-//! - `version`: `alopex_version()`, for anyone.
+//! - `version`: `alopex_version()`, for everyone.
 //!
 //! An index's own code, its expressions and its condition, runs as its owner: `run_as`.
 
@@ -22,11 +22,12 @@ mod version;
 use pgrx::pg_sys;
 
 use crate::am;
+use crate::compat;
 use crate::error::{Error, Result};
 use crate::pg_error::relation_name;
 
-/// An index that is looked into, with its table: open, and locked as long as the guard lives. An error leaves the locks to the abort of the
-/// transaction.
+/// An index under inspection, with its table: open, and locked as long as the guard lives. An error
+/// leaves the locks to the abort of the transaction.
 pub struct Inspected {
     /// The table.
     pub heap: pg_sys::Relation,
@@ -35,31 +36,35 @@ pub struct Inspected {
     lock: pg_sys::LOCKMODE,
 }
 
-/// What others may do meanwhile.
+/// Work that other sessions may do meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
-    /// Everything that does not change what there is.
+pub enum Concurrent {
+    /// All work that does not change the index.
     Everything,
-    /// Read and write; VACUUM waits, if the caller owns the index: members of pg_stat_scan_tables may take no such lock, and a standby
-    /// allows none.
+    /// Reading and writing. VACUUM waits if the caller owns the index: members of
+    /// pg_stat_scan_tables may take no such lock, and a standby allows none.
     ReadAndWrite,
 }
 
-/// Who may look.
+/// Users who may look into the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowed {
-    /// The index's owner, and who may look into all tables.
+pub enum Audience {
+    /// The index's owner, and members of pg_stat_scan_tables.
     Owner,
-    /// Anyone: what is done with the index asks for the rights that it takes.
+    /// Everyone: the work on the index itself asks for the privileges that it takes.
     Anyone,
 }
 
 impl Inspected {
     /// Opens an index and its table.
     ///
+    /// Locks: the table, then the index, in the mode that `concurrent` asks for; on return: held by
+    /// the guard.
+    ///
     /// # Errors
-    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`], [`Error::OtherTemporary`].
-    pub fn open(index: pg_sys::Oid, others: Others, allowed: Allowed) -> Result<Inspected> {
+    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`],
+    /// [`Error::OtherTemporary`].
+    pub fn open(index: pg_sys::Oid, concurrent: Concurrent, audience: Audience) -> Result<Inspected> {
         // SAFETY: called in a transaction; a relation's fields are there while it is open.
         unsafe {
             let name = || match pg_sys::get_rel_name(index) {
@@ -69,21 +74,22 @@ impl Inspected {
             if pg_sys::get_rel_relkind(index) as u8 != pg_sys::RELKIND_INDEX {
                 return Err(Error::NotHnswIndex { relation: name() });
             }
-            let lock = match others {
-                Others::ReadAndWrite if is_owner(index) && !pg_sys::RecoveryInProgress() => {
+            let lock = match concurrent {
+                Concurrent::ReadAndWrite if is_owner(index) && !pg_sys::RecoveryInProgress() => {
                     pg_sys::ShareUpdateExclusiveLock
                 }
                 _ => pg_sys::AccessShareLock,
             } as pg_sys::LOCKMODE;
             let may = || {
                 let locks_as_others = lock == pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-                allowed == Allowed::Anyone || is_owner(index) || locks_as_others && may_scan_all()
+                audience == Audience::Anyone || is_owner(index) || locks_as_others && may_scan_all()
             };
-            // Before a lock is asked for, so that nobody queues for one that is not his to have; and when it is there.
+            // Checked before the lock is requested, so that nobody queues for a lock without the
+            // privilege, and again with the lock.
             if !may() {
                 return Err(Error::NotAllowed { relation: name() });
             }
-            // The table first, as everybody locks them.
+            // The table first, in the order of all lockers.
             let table = pg_sys::IndexGetRelation(index, false);
             let heap = pg_sys::table_open(table, lock);
             let relation = pg_sys::index_open(index, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
@@ -111,7 +117,7 @@ impl Inspected {
         }
     }
 
-    /// Whether no VACUUM can be at work while the index is open.
+    /// Whether the lock keeps VACUUM out while the index is open.
     pub fn keeps_vacuum_out(&self) -> bool {
         self.lock == pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE
     }
@@ -135,17 +141,10 @@ impl Drop for Inspected {
 /// Called in a transaction.
 unsafe fn is_owner(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
-    unsafe {
-        let user = pg_sys::GetUserId();
-        #[cfg(feature = "pg15")]
-        let is_owner = pg_sys::pg_class_ownercheck(index, user);
-        #[cfg(not(feature = "pg15"))]
-        let is_owner = pg_sys::object_ownercheck(pg_sys::RelationRelationId, index, user);
-        is_owner
-    }
+    unsafe { compat::owns_relation(index, pg_sys::GetUserId()) }
 }
 
-/// Whether the user may look into all tables.
+/// Whether the user is a member of pg_stat_scan_tables.
 ///
 /// # Safety
 /// Called in a transaction.

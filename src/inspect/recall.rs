@@ -1,8 +1,10 @@
-//! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact search for each query.
+//! `hnsw_recall()`: the share of the nearest rows that an index finds, compared with an exact
+//! search for each query.
 //!
-//! Both are queries that run as the table's owner ([`RunAs`]), for a caller who may read all of the table: planning one evaluates parts of the table's
-//! indexes, of this and of others. Whom row security policies bind measures on the rows that they leave him, in his own name, as long as the index
-//! has no code of its own.
+//! Both searches are queries that run as the table's owner ([`RunAs`]), for a caller who may read
+//! all of the table, because planning a query evaluates parts of the table's indexes, of this one
+//! and of others. Under row security policies a caller measures the rows that they leave, under the
+//! caller's own name, as long as the index has no code of its own.
 
 use std::ffi::CStr;
 
@@ -12,11 +14,12 @@ use pgrx::spi::{SpiClient, SpiError, SpiResult, SpiTupleTable};
 use pgrx::{AnyArray, pg_sys};
 
 use super::run_as::RunAs;
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::error::{Error, Result};
 use crate::pg_error::relation_name;
 
-/// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
+/// The share of the k nearest rows that queries find by an index, with the settings of the session.
+/// All rows as near as the kth count.
 #[pg_extern(sql = false)]
 fn hnsw_recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Option<f64> {
     recall(index, queries, k).unwrap_or_else(|error| error.raise())
@@ -29,7 +32,7 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             allowed: "at least 1",
         });
     }
-    let opened = Inspected::open(index, Others::Everything, Allowed::Anyone)?;
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Anyone)?;
     // SAFETY: PostgreSQL passes an array of this type; the index is open, and has one column.
     let (element, queries, value) = unsafe {
         let (element, queries) = elements(queries);
@@ -104,12 +107,12 @@ unsafe fn may_read_all(heap: pg_sys::Relation) -> Result<()> {
     Ok(())
 }
 
-/// The type of an array's elements, and those that are not NULL.
+/// The element type of an array, and its elements that are not NULL.
 ///
 /// # Safety
 /// `array` is an array of the type that it names.
 unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
-    // SAFETY: as the caller promises; what deconstruct_array allocates goes with the call's memory context.
+    // SAFETY: as the caller promises; deconstruct_array allocates in the call's memory context.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.datum().cast_mut_ptr()).cast::<pg_sys::ArrayType>();
         let element = (*array).elemtype;
@@ -131,7 +134,8 @@ unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
     }
 }
 
-/// The query for the rows that are nearest by an index, with their distances; those of rows without a vector, which are NULL, come last.
+/// The query for the nearest rows by an index, with their distances. Distances of rows without a
+/// vector are NULL and come last.
 fn nearest(client: &mut SpiClient<'_>, index: pg_sys::Oid) -> String {
     let query = "SELECT format(
             'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE %4$s ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
@@ -183,7 +187,7 @@ impl Measured<'_, '_> {
         Ok((rows > 0).then(|| hits as f64 / rows as f64))
     }
 
-    /// Makes the planner choose the index, or do without.
+    /// Makes the planner use the index, or do without it.
     fn choose(&self, index: bool) {
         let of = |on: bool| if on { c"on" } else { c"off" };
         let settings: [(&CStr, bool); 3] = [
@@ -196,7 +200,7 @@ impl Measured<'_, '_> {
         }
     }
 
-    /// Runs a query whose parameters are the vector, `k` and perhaps a distance.
+    /// Runs a query with the parameters vector, `k` and perhaps a distance.
     fn run(&mut self, sql: &str, query: pg_sys::Datum, farthest: Option<f64>) -> SpiResult<SpiTupleTable<'_>> {
         // SAFETY: the datum is a value of the type, and outlives the query.
         let query = unsafe { DatumWithOid::new(query, self.element) };
@@ -205,14 +209,14 @@ impl Measured<'_, '_> {
         self.client.update(sql, None, &arguments)
     }
 
-    /// The number of rows, and the distance of the farthest.
+    /// The number of rows, and the distance of the farthest row.
     fn exact(&mut self, sql: &str, query: pg_sys::Datum) -> (i64, Option<f64>) {
         let row = self.run(sql, query, None).and_then(|table| table.first().get_two());
         let (count, farthest): (Option<i64>, _) = row.unwrap_or_else(failed);
         (count.unwrap_or(0), farthest)
     }
 
-    /// Rows that the index finds that are no farther.
+    /// Number of rows that the index finds within the distance `farthest`.
     fn found(&mut self, query: pg_sys::Datum, farthest: f64) -> i64 {
         let sql = format!(
             "SELECT count(*) FILTER (WHERE distance <= $3) FROM ({}) found",
@@ -228,14 +232,15 @@ impl Measured<'_, '_> {
         let plan = plan
             .and_then(|table| table.first().get_datum_by_ordinal(1))
             .unwrap_or_else(failed);
-        // SAFETY: EXPLAIN returns one value of type json, which lives as long as the connection; the index is open.
+        // SAFETY: EXPLAIN returns one value of type json, which lives as long as the connection;
+        // the index is open.
         let (plan, name) = unsafe { (DatumWithOid::new(plan, pg_sys::JSONOID), relation_name(opened.index)) };
         let sql = r#"SELECT jsonb_path_exists($1::jsonb, '$.**."Index Name" ? (@ == $name)', jsonb_build_object('name', $2))"#;
         one(self.client.update(sql, None, &[plan, name.into()])).unwrap_or(false)
     }
 }
 
-/// A query that could not be asked at all.
+/// Reports a query that could not be run.
 fn failed<T>(error: SpiError) -> T {
     panic!("a query of hnsw_recall() failed: {error}")
 }

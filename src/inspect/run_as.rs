@@ -1,7 +1,9 @@
-//! In whose name a function that looks into an index runs the index's code. Expressions and conditions of an index are its owner's code; a caller
-//! names an index and no code, and may be a superuser. So that code runs as the owner and in a security-restricted operation, as under
-//! CREATE INDEX, REINDEX, VACUUM and `contrib/amcheck`; and with a search_path on which the caller has no influence, since the owner has rights
-//! that the caller may lack.
+//! The user under which inspecting functions run the code of an index.
+//!
+//! Expressions and conditions of an index are its owner's code; a caller names an index and no
+//! code, and may be a superuser. So the code runs as the owner and in a security-restricted
+//! operation, as under CREATE INDEX, REINDEX, VACUUM and `contrib/amcheck`. The search_path is one
+//! that the caller cannot influence, because the owner has privileges that the caller may lack.
 
 use std::ffi::CStr;
 
@@ -10,7 +12,8 @@ use pgrx::pg_sys;
 /// The path of maintenance commands from PostgreSQL 17 on (`GUC_SAFE_SEARCH_PATH`).
 const SAFE_PATH: &CStr = c"pg_catalog, pg_temp";
 
-/// User, security context and settings as they were: restored on drop. An error leaves that to the abort of the (sub)transaction.
+/// User, security context and settings as they were: restored on drop. An error leaves that to the
+/// abort of the (sub)transaction.
 pub struct RunAs {
     user: pg_sys::Oid,
     context: i32,
@@ -18,7 +21,7 @@ pub struct RunAs {
 }
 
 impl RunAs {
-    /// The caller, with a search_path that is safe.
+    /// The caller, with a safe search_path.
     ///
     /// # Safety
     /// Called in a transaction.
@@ -48,9 +51,9 @@ impl RunAs {
         }
     }
 
-    /// Gives a setting a value until the run_as is put off.
+    /// Sets a setting until the guard is dropped.
     pub fn set(&self, name: &CStr, value: &CStr) {
-        // SAFETY: called within the nest level that the run_as has begun; names and values are text.
+        // SAFETY: called within the nest level that the guard has begun; names and values are text.
         unsafe {
             pg_sys::set_config_option(
                 name.as_ptr(),
@@ -69,7 +72,8 @@ impl RunAs {
 impl Drop for RunAs {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: the level is the one that the run_as has begun; code that ran in it has ended those within.
+            // SAFETY: the level is the one that `RunAs` began; code that ran in it has ended all
+            // deeper levels.
             unsafe {
                 pg_sys::AtEOXact_GUC(false, self.level);
                 pg_sys::SetUserIdAndSecContext(self.user, self.context);

@@ -1,4 +1,5 @@
-//! `hnsw_last_search()` and `hnsw_last_insert()`: what the session's last search and inserts did.
+//! `hnsw_last_search()` and `hnsw_last_insert()`: counters of the session's last search and
+//! inserts.
 
 use pgrx::prelude::*;
 
@@ -9,7 +10,7 @@ fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// What the session's last index scan did; no row before the first.
+/// Counters of the session's last index scan; no row before the first scan.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_last_search() -> TableIterator<
@@ -38,7 +39,7 @@ fn hnsw_last_search() -> TableIterator<
     }))
 }
 
-/// What the session's last inserts into an index did; no row before the first.
+/// Counters of the session's last inserts into an index; no row before the first insert.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_last_insert() -> TableIterator<

@@ -1,9 +1,9 @@
-//! `hnsw_stats()`: what an index consists of.
+//! `hnsw_stats()`: contents of an index in numbers.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{Allowed, Inspected, Others};
+use super::{Audience, Concurrent, Inspected};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::stats::Statistics;
@@ -13,7 +13,7 @@ use crate::storage::format::FORMAT_VERSION;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::{BlockNumber, PageStore};
 
-/// What an index consists of: reads all of it.
+/// Contents of an index in numbers; reads all of it.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_stats(
@@ -31,10 +31,10 @@ fn hnsw_stats(
         name!(format_version, i32),
     ),
 > {
-    let opened = Inspected::open(index, Others::Everything, Allowed::Owner).unwrap_or_else(|error| error.raise());
+    let opened = Inspected::open(index, Concurrent::Everything, Audience::Owner).unwrap_or_else(|error| error.raise());
     // SAFETY: the index is open and locked.
     let ((statistics, blocks), in_memory) = unsafe {
-        // Before reading it changes what is there.
+        // Taken first, because reading the index changes the buffers.
         let in_memory = buffer_store::buffered_blocks(opened.index);
         (or_raise(opened.index, statistics(&opened)), in_memory)
     };

@@ -1,20 +1,23 @@
-//! The end of transactions and subtransactions, as PostgreSQL tells of it: what is staged goes into the indexes just before a commit, and what an abort
-//! takes back is dropped.
+//! Callbacks at the end of transactions and subtransactions: staged rows go into the indexes just
+//! before a commit, and an abort drops the rows that it takes back.
 //!
-//! PostgreSQL calls those who asked for it in the opposite order of their asking. One of them may be postgres_fdw, which commits on other servers when it is called
-//! before a commit, so that nothing should fail afterwards; and it asks when the session first connects to one. So a transaction that has staged rows
-//! moves to the queue at the end of each statement ([`go_first`]). The place that it has from the beginning it keeps: whoever
-//! stages rows in a callback is served by that.
+//! PostgreSQL calls the callbacks of a transaction's end in the reverse order of their
+//! registration. The callback of postgres_fdw commits on other servers, so nothing should fail
+//! after it; and it is registered when the session first connects to such a server, which may be
+//! after this library was loaded. So a transaction with staged rows moves a second callback to the
+//! head of the queue at the end of each statement ([`move_to_front`]). The first registration stays,
+//! because it serves rows that other callbacks stage.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 
 use pgrx::{check_for_interrupts, pg_guard, pg_sys};
 
 use super::staged_rows::List;
 use super::{STAGING, Staging};
+use crate::compat::{STATEMENT_TIMEOUT, disable_timeout, enable_timeout_after, get_timeout_active};
 use crate::reserve;
 
-/// Makes PostgreSQL tell of transactions: once, when the library is loaded.
+/// Registers the callbacks: once, when the library is loaded.
 pub fn register() {
     // SAFETY: in a backend's only thread.
     unsafe {
@@ -23,19 +26,21 @@ pub fn register() {
     }
 }
 
-/// Makes PostgreSQL tell us first of the end of the transaction. Not to be called while it tells of it.
-pub fn go_first() {
+/// Moves the second callback to the head of the queue. Not to be called from a callback.
+pub fn move_to_front() {
     static IN_FRONT: u8 = 0;
     let argument = (&raw const IN_FRONT).cast_mut().cast();
-    // SAFETY: in a backend's only thread; the argument tells this entry of its list from the other.
+    // SAFETY: in a backend's only thread; the argument distinguishes the second callback from the
+    // first.
     unsafe {
         pg_sys::UnregisterXactCallback(Some(on_transaction), argument);
         pg_sys::RegisterXactCallback(Some(on_transaction), argument);
     }
 }
 
-/// What is staged; nothing if it is in use: a backend that is told to end while it inserts ends from there, and aborts its transaction.
-fn unless_ending(f: impl FnOnce(&mut Staging)) {
+/// Runs `f` on the staged rows unless they are in use. They are in use if a backend is told to end
+/// while it inserts: it ends there and aborts its transaction.
+fn with_staging(f: impl FnOnce(&mut Staging)) {
     STAGING.with(|staging| {
         if let Ok(mut staging) = staging.try_borrow_mut() {
             f(&mut staging);
@@ -57,10 +62,10 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
             staging.indexes.clear();
             staging.committing = true;
         }),
-        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => unless_ending(Staging::reset),
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => with_staging(Staging::reset),
         XACT_EVENT_ABORT => {
             reserve::forget();
-            unless_ending(Staging::reset);
+            with_staging(Staging::reset);
         }
         _ => {}
     }
@@ -84,7 +89,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
     };
     // SAFETY: called within a transaction.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    unless_ending(|staging| {
+    with_staging(|staging| {
         for staged in &mut staging.indexes {
             settle(&mut staged.list, level);
             staged.stays = false;
@@ -96,21 +101,13 @@ unsafe extern "C-unwind" fn on_subtransaction(
     });
 }
 
-unsafe extern "C-unwind" {
-    // PostgreSQL's (`timeout.c`), which pgrx does not have. None of them raises an error.
-    fn get_timeout_active(timeout: c_int) -> bool;
-    fn enable_timeout_after(timeout: c_int, milliseconds: c_int);
-    fn disable_timeout(timeout: c_int, keep_indicator: bool);
-}
-
-/// PostgreSQL's number of it (`TimeoutId`).
-const STATEMENT_TIMEOUT: c_int = 3;
-
-/// statement_timeout, which PostgreSQL has ended by the time that it commits: as if what is done then were a statement.
+/// A timer of statement_timeout for the work before a commit, because PostgreSQL has stopped its
+/// own by then. The work counts as a statement.
 struct StatementTimeout(bool);
 
 impl StatementTimeout {
-    /// Starts it, unless it is under way (as in a procedure that commits), or this process has no statements.
+    /// Starts the timer, unless it runs already (as in a procedure that commits), or this process
+    /// has no statements.
     fn start() -> StatementTimeout {
         // SAFETY: settings of this backend, and its own timers.
         unsafe {
@@ -125,7 +122,7 @@ impl StatementTimeout {
         }
     }
 
-    /// Ends it; an error if it was reached only now, rather than in the next statement.
+    /// Stops the timer; raises the error if it has fired, so that the next statement is not hit.
     fn end(self) {
         if self.0 {
             check_for_interrupts!();

@@ -1,18 +1,18 @@
-//! What the session's last inserts did, for `hnsw_last_insert()`.
+//! Counters of the session's last inserts, for `hnsw_last_insert()`.
 
 use std::cell::Cell;
 
 use crate::hnsw::insert::{Inserted, Inserter};
 use crate::storage::buffer_store::{self, BufferStore};
 
-/// What inserting rows into an index did: those of a transaction go there together.
+/// Counters of the rows of one transaction that went into an index together.
 #[derive(Debug, Clone, Copy)]
 pub struct LastInsert {
     /// The last row.
     pub inserted: Inserted,
     /// Rows that were inserted together.
     pub rows: u64,
-    /// Pages changed for them, one as often as it was.
+    /// Page changes for them: a page counts once for each of its changes.
     pub pages: u64,
     /// Bytes of WAL written for them.
     pub wal_bytes: u64,
@@ -22,25 +22,25 @@ thread_local! {
     static LAST: Cell<Option<LastInsert>> = const { Cell::new(None) };
 }
 
-/// What the session's last inserts did.
+/// Counters of the session's last inserts.
 pub fn last_insert() -> Option<LastInsert> {
     LAST.get()
 }
 
-/// Inserts under way.
+/// Counters at the start of inserts under way.
 pub struct Measured {
     wal_bytes: u64,
 }
 
 impl Measured {
-    /// They begin.
+    /// Starts to count.
     pub fn start() -> Measured {
         Measured {
             wal_bytes: buffer_store::wal_bytes(),
         }
     }
 
-    /// They have ended.
+    /// Ends the counting, and keeps the counters for the session.
     pub fn end(self, rows: usize, inserter: &Inserter, store: &BufferStore) {
         let Some(inserted) = inserter.last() else { return };
         LAST.set(Some(LastInsert {

@@ -1,17 +1,25 @@
-//! Staged writes: the index follows the transaction.
+//! Staged writes: an index gets the rows of a transaction when the transaction commits.
 //!
-//! What a transaction inserts is staged here, in the backend's memory, and gets into the index when the transaction commits (or is prepared), just before,
-//! so that whoever sees a row finds it by the index. An abort, of the transaction or of a subtransaction, drops what it staged: the index
-//! is as it was, byte for byte. The transaction's own scans return staged rows beside those of the graph ([`beside`]).
+//! Rows that a transaction inserts are staged here, in the backend's memory. They go into the index
+//! just before the transaction commits or is prepared, so a session that sees a row finds it by the
+//! index. An abort of the transaction or of a subtransaction drops its staged rows and leaves the
+//! index as it was, byte for byte. Scans of the same transaction return staged rows beside the rows
+//! of the graph ([`staged_keys`]).
 //!
-//! Rows get into the index early, which is harmless since a row's visibility is decided in the table, where
-//! - `hnsw.staging_memory` does not suffice; or it is 0, or the commit is under way, and nothing is staged at all;
-//! - a plan with parallel workers starts ([`parallel`]): they are other processes;
-//! - a statement that is a transaction by itself ends ([`statement`]).
+//! Rows go into the index early in three cases. An early row is harmless, because the table decides
+//! on its visibility.
+//! - `hnsw.staging_memory` does not suffice. Nothing is staged at all if it is 0, or while the
+//!   commit is under way.
+//! - A plan with parallel workers starts ([`parallel`]): workers are other processes.
+//! - A statement that is a transaction by itself ends ([`statement`]).
 //!
-//! Staged rows belong to the contents of an index, not to its name: to the file that these were built in, which the meta page tells wherever they are
-//! copied to. So rows staged before a REINDEX or TRUNCATE of the same transaction, whose build has read the table anew, are left out, and are there again if it is
-//! rolled back; and those staged before ALTER INDEX .. SET TABLESPACE, or an ALTER TABLE that gives the file to another index, get where they belong.
+//! Staged rows belong to the contents of an index and not to its name. The contents are identified
+//! by the file in which they were built; the meta page holds its number, and copies of the file
+//! keep it. Three consequences:
+//! - Rows staged before a REINDEX or TRUNCATE of the same transaction are left out, because the
+//!   build reads the table anew; they count again if the REINDEX or TRUNCATE is rolled back.
+//! - Rows staged before ALTER INDEX .. SET TABLESPACE go into the copied file.
+//! - Rows staged before an ALTER TABLE that gives the file to another index go into that index.
 
 mod commit;
 pub mod insert_counters;
@@ -26,6 +34,7 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_sys};
 
+use crate::compat;
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
@@ -45,46 +54,50 @@ use staged_rows::List;
 
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
-/// Rows that scans may take over from lists before these go into the indexes: a second's work or two. A list that is scanned so often costs more than
-/// it spares.
-const MOST_MERGED: usize = 1 << 23;
+/// Staged rows that scans may merge before all staged rows go into their indexes: a second's work
+/// or two. Beyond that, merging costs more than staging saves.
+const MAX_MERGED: usize = 1 << 23;
 
-/// Temporary indexes that are remembered.
-const MOST_FORGETFUL: usize = 1 << 10;
-/// Staged rows after which a scan that takes them over may be interrupted.
+/// Limit of the list of emptied temporary indexes.
+const MAX_EMPTIED: usize = 1 << 10;
+/// Staged rows that a scan merges between two checks for interrupts.
 const CHECK_EVERY: usize = 1024;
 
-/// What a transaction has staged.
+/// Staged rows of a transaction, of all indexes.
 #[derive(Default)]
 struct Staging {
     indexes: Vec<Staged>,
-    /// The one that was staged for last.
+    /// Position of the index that a row was staged for last.
     last: usize,
-    /// Bytes of the lists that can be applied, as far as is known.
+    /// Bytes of the lists that have an index to go to, as far as known.
     bytes: usize,
-    /// Rows that scans took over since lists were applied.
+    /// Rows that scans have merged since the lists were last applied.
     merged: usize,
-    /// Whether what was staged is in the indexes already: what comes now goes there directly.
+    /// Whether all staged rows are in their indexes already, so that further rows go there
+    /// directly.
     committing: bool,
-    /// Temporary indexes, and their files, whose tables forget their rows at commit, as a commit has shown.
-    forgetful: Vec<(pg_sys::Oid, u32)>,
+    /// Temporary indexes with their files that an earlier commit has emptied (ON COMMIT DELETE
+    /// ROWS).
+    emptied: Vec<(pg_sys::Oid, u32)>,
     point: Point,
 }
 
-/// What it has staged for the contents of an index.
+/// Rows staged for the contents of one index.
 struct Staged {
     index: pg_sys::Oid,
     heap: pg_sys::Oid,
     /// The access method's id.
     method: pg_sys::Oid,
-    /// The file that they are in, and the one that they were built in.
+    /// The file with the contents, and the file in which the contents were built.
     file: u32,
     built_in: u32,
     space: Arc<Space>,
     list: List,
-    /// Whether the rows stay in the list when they are applied: no index has its contents, or a copy that may be rolled back.
+    /// Whether the rows stay in the list when they are applied: either no index has their contents,
+    /// or only a copy that may be rolled back has.
     stays: bool,
-    /// Such a copy, and how many of the first rows are in it: until a subtransaction aborts.
+    /// The file of such a copy, and the number of leading rows in it; none after a subtransaction
+    /// aborts.
     copied: Option<(u32, usize)>,
 }
 
@@ -106,7 +119,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // While PostgreSQL unwinds from an error it is left to the abort.
+        // While PostgreSQL unwinds from an error, closing is left to the abort.
         if !std::thread::panicking() {
             // SAFETY: it is open and locked.
             unsafe { pg_sys::relation_close(self.0, LOCK) };
@@ -115,7 +128,7 @@ impl Drop for Open {
 }
 
 impl Staged {
-    /// Whether the contents that this is for are those of an open index of the table.
+    /// Whether an open index of the table has the contents that these rows are for.
     ///
     /// # Safety
     /// `index` is an open index of this access method.
@@ -127,7 +140,7 @@ impl Staged {
         }
     }
 
-    /// The index of the table that has the contents now, if any has.
+    /// Opens the index of the table that has the contents now, if there is one.
     fn open(&self) -> Option<Open> {
         if let Some(index) = Open::try_new(self.index)
             // SAFETY: it is open, and an index keeps its access method.
@@ -140,17 +153,17 @@ impl Staged {
         unsafe {
             let indexes = PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(heap.0));
             let mut indexes = indexes.iter_oid().filter_map(Open::try_new);
-            // One that is not ready may be what is left of a build that failed.
+            // An index that is not ready may be the rest of a build that failed.
             indexes.find(|index| {
                 (*(*index.0).rd_rel).relam == self.method && (*(*index.0).rd_index).indisready && self.is_for(index.0)
             })
         }
     }
 
-    /// Decides on the last row if it was speculative, and that was decided.
+    /// Decides on the last row if it was speculative and its fate is known by now.
     ///
     /// # Safety
-    /// `heap` is the table, open, whose rows these are.
+    /// `heap` is the open table of these rows.
     unsafe fn settle(&mut self, heap: pg_sys::Relation) {
         if let Some((tid, command)) = self.list.speculative() {
             // SAFETY: as the caller promises; rows of other kinds of tables are not staged.
@@ -181,7 +194,8 @@ impl Staged {
         }
     }
 
-    /// Inserts all rows into their index; leaves them where there is none: they may be of another file of the table, too.
+    /// Inserts all rows into their index. Without an index the rows stay in the list, because they
+    /// may belong to another file of the table.
     fn apply(&mut self) {
         if self.list.is_empty() {
             return;
@@ -233,7 +247,8 @@ impl Staged {
                 self.stays = false;
                 self.copied = None;
             } else {
-                // The copy is gone if what made it is rolled back: who knows where the rows are then.
+                // The copy is gone if the command that made it is rolled back, and the rows may
+                // then belong anywhere.
                 self.copied = Some((file, self.list.len()));
             }
             check_for_conflict(index);
@@ -249,26 +264,26 @@ impl Staging {
         self.count();
     }
 
-    /// As [`Staging::apply`], but for rows of temporary tables that will not have them when the commit is done.
+    /// As [`Staging::apply`], except for rows of temporary tables that the commit empties.
     fn apply_lasting(&mut self) {
-        let forgetful = &self.forgetful;
-        let lasting = |staged: &&mut Staged| !forgetful.contains(&(staged.index, staged.file));
+        let emptied = &self.emptied;
+        let lasting = |staged: &&mut Staged| !emptied.contains(&(staged.index, staged.file));
         self.indexes.iter_mut().filter(lasting).for_each(Staged::apply);
         self.count();
     }
 
-    /// Drops rows of temporary tables that will not have them when the commit is done.
+    /// Drops rows of temporary tables that the commit empties.
     fn forget_temporary(&mut self) {
-        let forgetful = &self.forgetful;
+        let emptied = &self.emptied;
         self.indexes
-            .retain(|staged| !forgetful.contains(&(staged.index, staged.file)));
+            .retain(|staged| !emptied.contains(&(staged.index, staged.file)));
     }
 
-    /// The transaction has ended.
+    /// Resets all but the list of emptied indexes, at the end of a transaction.
     fn reset(&mut self) {
-        let forgetful = std::mem::take(&mut self.forgetful);
+        let emptied = std::mem::take(&mut self.emptied);
         *self = Staging {
-            forgetful,
+            emptied,
             ..Staging::default()
         };
     }
@@ -296,25 +311,25 @@ impl Staging {
     }
 }
 
-unsafe extern "C-unwind" {
-    /// PostgreSQL's (`predicate.c`), which pgrx does not have.
-    fn CheckForSerializableConflictIn(relation: pg_sys::Relation, tid: pg_sys::ItemPointer, block: pg_sys::BlockNumber);
-}
-
-/// Tells PostgreSQL that rows are in the index now, for what SERIALIZABLE transactions have read there. It does so itself before `aminsert`; but
-/// whoever scans the index before the rows are in it does not meet them in the table, which is where it would notice otherwise.
+/// Tells PostgreSQL that rows are in the index now, for conflicts with reads of SERIALIZABLE
+/// transactions. PostgreSQL does so before `aminsert`; but a transaction that scans the index
+/// before the rows are in it does not meet them in the table either, so it would not notice the
+/// conflict there.
 ///
 /// # Safety
 /// `index` is open.
 pub unsafe fn check_for_conflict(index: pg_sys::Relation) {
     let block = pg_sys::InvalidBlockNumber;
-    // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be dropped within.
+    // SAFETY: as the caller promises; errors are caught at the boundary, and nothing is to be
+    // dropped within.
     unsafe {
-        pg_sys::ffi::pg_guard_ffi_boundary(|| CheckForSerializableConflictIn(index, std::ptr::null_mut(), block));
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            compat::CheckForSerializableConflictIn(index, std::ptr::null_mut(), block)
+        });
     }
 }
 
-/// The file that the contents of an index were built in.
+/// The file in which the contents of an index were built.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -323,28 +338,23 @@ unsafe fn built_in(index: pg_sys::Relation) -> Result<u32> {
     unsafe { BufferStore::new(index, Mode::Normal) }.read(META_BLOCK, meta::read_file)
 }
 
-/// Whether an index will have the file that it has, unless the whole transaction is rolled back.
+/// Whether an index keeps its file, unless the whole transaction is rolled back.
 ///
 /// # Safety
 /// `index` is open.
 unsafe fn is_final(index: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
-    let (first, last) = unsafe {
-        #[cfg(feature = "pg15")]
-        let changes = ((*index).rd_firstRelfilenodeSubid, (*index).rd_newRelfilenodeSubid);
-        #[cfg(not(feature = "pg15"))]
-        let changes = ((*index).rd_firstRelfilelocatorSubid, (*index).rd_newRelfilelocatorSubid);
-        changes
-    };
-    // The last change is known if there is a number; 1 is the transaction itself.
+    let (first, last) = unsafe { compat::file_subtransactions(index) };
+    // The subtransaction of the last change is known if it is not 0; 1 is the transaction itself.
     last == 1 || (first, last) == (0, 0)
 }
 
-/// What an index is, and the file that it was built in, if the transaction has staged rows for it.
+/// The space of an index and the file in which it was built, if the transaction has staged rows for
+/// it.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
+pub unsafe fn staged_index(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
     STAGING.with_borrow(|staging| {
         // SAFETY: as the caller promises.
         let i = unsafe { staging.find(index)? };
@@ -353,28 +363,30 @@ pub unsafe fn known(index: pg_sys::Relation) -> Option<(Arc<Space>, u32)> {
     })
 }
 
-/// Whether rows are to be staged rather than inserted. Not those of deferred triggers, which run when PostgreSQL commits: no statement ends
-/// then that would put us before others that commit elsewhere.
-pub fn is_open() -> bool {
+/// Whether rows are staged rather than inserted. Rows of deferred triggers are inserted, because
+/// these run at commit: no statement ends after them that would put this library's callback before
+/// callbacks that commit on other servers.
+pub fn is_staging() -> bool {
     // SAFETY: the statement that runs, and the kind of this process.
     let at_commit =
         unsafe { pg_sys::ActivePortal.is_null() && pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND };
     !at_commit && STAGING.with_borrow(|staging| !staging.committing)
 }
 
-/// Stages a row with its value. When all that is staged has more than `most` bytes, it goes into the indexes. Says whether the row was staged: not
-/// while it is undecided whether the one before it stays, of a command that goes on.
+/// Stages a row with its value. All staged rows go into their indexes once they take more than
+/// `max_bytes` bytes. Returns whether the row was staged; it is not while the fate of the row
+/// before it, of a command that goes on, is undecided.
 ///
 /// # Safety
-/// `index` is an open index of this access method, locked for writing, and `(space, built_in)` say what it is, and in which file it was built; `heap` is
-/// its table, and one whose rows can be staged.
+/// `index` is an open index of this access method, locked for writing, `space` is its space, and
+/// `built_in` the file in which it was built; `heap` is its table, and its rows can be staged.
 pub unsafe fn stage(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     (space, built_in): (&Arc<Space>, u32),
     value: &RowValue,
     mut row: NewRow,
-    most: usize,
+    max_bytes: usize,
 ) -> Result<bool> {
     STAGING.with_borrow_mut(|staging| {
         // SAFETY: as the caller promises.
@@ -422,15 +434,16 @@ pub unsafe fn stage(
             staged.list.push(level, row, &staging.point.stored, speculative)?;
         }
         staging.bytes += List::EACH + staging.point.stored.len();
-        if staging.bytes > most {
+        if staging.bytes > max_bytes {
             staging.apply();
         }
         Ok(true)
     })
 }
 
-/// Whether a row of a table can be staged: it can be looked at there if it may be taken back, and the index (which has a condition if `is_partial`) is told of the
-/// row that then gets its place.
+/// Whether a row of a table can be staged. A row that may be taken back must be looked up in the
+/// table later; and the index must be told of the row that then gets its place, which an index with
+/// a condition (`is_partial`) need not be.
 ///
 /// # Safety
 /// `heap` is an open table, and `tid` one of its rows.
@@ -442,7 +455,7 @@ pub unsafe fn can_stage(heap: pg_sys::Relation, tid: HeapTid, is_partial: bool) 
     }
 }
 
-/// Inserts all that is staged.
+/// Inserts all staged rows into their indexes.
 pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
@@ -450,15 +463,16 @@ pub fn apply() {
 /// The rows staged for an index, with their keys for a query.
 ///
 /// # Safety
-/// `heap` is an open table, `index` an open index of it and of this access method, and `query` one of its space.
-pub unsafe fn beside(
+/// `heap` is an open table, `index` an open index of it and of this access method, and `query` one
+/// of its space.
+pub unsafe fn staged_keys(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     query: &Query,
     keys: Keys,
 ) -> Vec<(f32, HeapTid)> {
     STAGING.with_borrow_mut(|staging| {
-        if staging.merged > MOST_MERGED {
+        if staging.merged > MAX_MERGED {
             staging.apply();
         }
         let mut rows = Vec::new();
@@ -487,7 +501,8 @@ pub unsafe fn beside(
     })
 }
 
-/// Says that the transaction inserts a row that is not staged, at `tid`: the one before it, if it was speculative, is decided on.
+/// Decides on the last staged row, if it is speculative, because the transaction inserts a further
+/// row, at `tid`, without staging it.
 ///
 /// # Safety
 /// `heap` is an open table, and `index` an open index of it and of this access method.
@@ -502,13 +517,15 @@ pub unsafe fn settle_before(heap: pg_sys::Relation, index: pg_sys::Relation, tid
     });
 }
 
-/// Drops what is staged for the contents of a file, which are built anew in place: a TRUNCATE of a table that the transaction has made; or the end
-/// of a transaction, for a temporary table with ON COMMIT DELETE ROWS, which comes after the rows are in the index. PostgreSQL does not tell
-/// of it, but the file of such an index is seen here then, and its rows are left out from the next commit on.
+/// Drops the rows staged for a file because its contents are built anew in place. The cause is a
+/// TRUNCATE of a table that the transaction has made, or the end of a transaction for a temporary
+/// table with ON COMMIT DELETE ROWS, which PostgreSQL empties after the rows are in the index.
+/// PostgreSQL announces neither; but the file of such an index is remembered here, and its rows are
+/// left out from the next commit on.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
-pub unsafe fn forget(index: pg_sys::Relation) {
+pub unsafe fn forget_file(index: pg_sys::Relation) {
     // SAFETY: as the caller promises.
     let (index, heap, file, persistence) = unsafe {
         let (row, heap) = ((*index).rd_rel, (*(*index).rd_index).indrelid);
@@ -520,24 +537,23 @@ pub unsafe fn forget(index: pg_sys::Relation) {
         )
     };
     STAGING.with_borrow_mut(|staging| {
-        // A temporary file may have the number of another.
+        // A temporary file may have the same number as another file.
         staging
             .indexes
             .retain(|staged| (staged.heap, staged.file) != (heap, file));
-        let forgetful = &mut staging.forgetful;
+        let emptied = &mut staging.emptied;
         if staging.committing
             && persistence == pg_sys::RELPERSISTENCE_TEMP
-            && forgetful.len() < MOST_FORGETFUL
-            && !forgetful.contains(&(index, file))
+            && emptied.len() < MAX_EMPTIED
+            && !emptied.contains(&(index, file))
         {
-            forgetful.push((index, file));
+            emptied.push((index, file));
         }
     });
 }
 
-/// Makes PostgreSQL tell of what goes on: once, when the library is loaded.
+/// Registers callbacks and hooks: once, when the library is loaded.
 pub fn register() {
     commit::register();
     statement::register();
-    parallel::register();
 }

@@ -1,38 +1,24 @@
-//! Plans with parallel workers: a worker is another process, and what the transaction has staged is in the memory of this one. So it goes
-//! into the index before such a plan starts. Nothing is staged while it runs, since a transaction with workers does not write.
+//! Plans with parallel workers.
+//!
+//! Staged rows are in the memory of this process, and a worker is another process. So all staged
+//! rows go into their indexes before such a plan starts. Nothing is staged while the plan runs,
+//! because a transaction with workers does not write.
 
 use std::ffi::c_int;
 
 use pgrx::{pg_guard, pg_sys};
 
-/// The step of whoever was there before.
-static mut NEXT: pg_sys::ExecutorStart_hook_type = None;
-
-/// Puts our step before the start of a plan.
-pub fn register() {
-    // SAFETY: PostgreSQL loads a library in a process of one thread.
-    unsafe {
-        NEXT = pg_sys::ExecutorStart_hook;
-        pg_sys::ExecutorStart_hook = Some(start);
-    }
-}
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's own step; pgrx's function of this name would catch its errors and raise poorer ones.
-    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
-}
-
-/// Not guarded: an error of the executor passes through as it is, over a frame that has nothing to drop.
-unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start.
-    unsafe {
-        if (*(*query).plannedstmt).parallelModeNeeded && flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
-            apply();
-        }
-        match NEXT {
-            Some(next) => next(query, flags),
-            None => standard_ExecutorStart(query, flags),
-        }
+/// Inserts all staged rows if a plan that is about to start may have workers.
+///
+/// Errors are PostgreSQL's, so the caller needs no guard.
+///
+/// # Safety
+/// `query` is about to start with these flags of the executor.
+pub unsafe fn before_start(query: *const pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: as the caller promises.
+    let may_have_workers = unsafe { (*(*query).plannedstmt).parallelModeNeeded };
+    if may_have_workers && flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
+        apply();
     }
 }
 

@@ -1,8 +1,10 @@
-//! The rows that a transaction has staged for one index, in order.
+//! List of the rows that a transaction has staged for one index, in order.
 //!
-//! A row belongs to the subtransaction that staged it: to the nesting level of that, which is 1 for the transaction itself. A
-//! subtransaction that commits leaves its rows to the level above; one that aborts drops them. Whoever stages is on the innermost level, so the rows of a
-//! level and of those in it are the end of the list, and a mark where they begin is all there is to know.
+//! A row belongs to the subtransaction that staged it, identified by its nesting level (1 is the
+//! transaction itself). A subtransaction that commits leaves its rows to the level above; one that
+//! aborts drops them. Rows are always staged on the innermost level, so the rows of a level and of
+//! the levels in it are the end of the list. A mark at the first row of each level therefore
+//! suffices.
 
 use super::speculative::Command;
 use crate::error::Result;
@@ -16,13 +18,14 @@ pub struct List {
     rows: Vec<NewRow>,
     /// The stored vectors, one after the other.
     stored: Vec<u8>,
-    /// Where each of them ends.
+    /// End of each stored vector.
     ends: Vec<usize>,
-    /// Where levels begin, outermost first; none twice.
+    /// First row of each level, outermost level first; no level twice.
     marks: Vec<Mark>,
-    /// So many of the first rows may be in the index, since an error ended their insertion, or it was a copy of the index.
+    /// Number of leading rows that may be in the index, because an error ended their insertion, or
+    /// because a copy of the index has them.
     doubtful: usize,
-    /// The command of the last row, if that may be taken back by itself.
+    /// Command of the last row, if the row is speculative.
     speculative: Option<Command>,
 }
 
@@ -33,10 +36,10 @@ struct Mark {
 }
 
 impl List {
-    /// Bytes of a row beside its vector.
+    /// Bytes of a row without its vector.
     pub const EACH: usize = size_of::<NewRow>() + size_of::<usize>();
 
-    /// Adds a row that is staged on a level; a `speculative` one, of that command, may be taken back by itself.
+    /// Adds a row that is staged on a level, with its command if it is speculative.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::error::Error::OutOfMemory).
@@ -59,13 +62,13 @@ impl List {
         Ok(())
     }
 
-    /// The last row and its command, if it may be taken back by itself.
+    /// The last row and its command, if it is speculative.
     pub fn speculative(&self) -> Option<(HeapTid, Command)> {
         let last = self.rows.last()?;
         Some((last.tid, self.speculative?))
     }
 
-    /// The last row, which was speculative, stays or goes.
+    /// Decides on the last row, which was speculative.
     pub fn settle(&mut self, stays: bool) {
         self.speculative = None;
         if !stays {
@@ -73,7 +76,7 @@ impl List {
         }
     }
 
-    /// Drops all rows from one on.
+    /// Drops all rows behind the first `len`.
     fn truncate(&mut self, len: usize) {
         self.rows.truncate(len);
         self.ends.truncate(len);
@@ -86,7 +89,7 @@ impl List {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -104,7 +107,7 @@ impl List {
         })
     }
 
-    /// The innermost subtransaction, on this level, commits.
+    /// Commits the innermost subtransaction, on this level.
     pub fn commit(&mut self, level: i32) {
         let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) else {
             return;
@@ -115,7 +118,7 @@ impl List {
         }
     }
 
-    /// The innermost subtransaction, on this level, aborts.
+    /// Aborts the innermost subtransaction, on this level.
     pub fn abort(&mut self, level: i32) {
         while let Some(mark) = self.marks.pop_if(|mark| mark.level >= level) {
             self.truncate(mark.start);
@@ -123,7 +126,8 @@ impl List {
         }
     }
 
-    /// All rows are about to be inserted. If that ends with an error, nobody knows which of them are in the index.
+    /// Marks all rows as doubtful before their insertion: after an error, nobody knows which of
+    /// them are in the index.
     pub fn begin_insertion(&mut self) {
         self.doubtful = self.len();
     }
@@ -135,7 +139,7 @@ impl List {
 
     /// Drops all rows; levels stay.
     pub fn clear(&mut self) {
-        // With their memory: a transaction may come to many indexes, one after the other.
+        // The memory is freed, because a transaction may write to many indexes one after another.
         self.rows = Vec::new();
         self.stored = Vec::new();
         self.ends = Vec::new();

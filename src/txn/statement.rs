@@ -1,21 +1,24 @@
-//! The end of statements.
+//! Hooks at the end of statements.
 //!
-//! A statement that is a transaction by itself has its rows inserted into the indexes at its end, and not by the commit that follows: so
-//! statement_timeout holds, an error comes with the statement and not after its completion was told, and EXPLAIN (ANALYZE), auto_explain and
-//! pg_stat_statements count the work. Deferred triggers may stage more; that goes there at the commit. So does what COPY stages,
-//! which has no plan, and what functions do that a SELECT, a DO or a CALL runs.
+//! The rows of a statement that is a transaction by itself go into the indexes at the end of the
+//! statement and not in the commit that follows. So statement_timeout holds; an error comes with
+//! the statement and not after its completion was reported; and EXPLAIN (ANALYZE), auto_explain and
+//! pg_stat_statements count the work. Three kinds of rows are inserted by the commit all the same:
+//! rows of deferred triggers, rows of COPY, which has no plan, and rows of functions that a SELECT,
+//! a DO or a CALL runs.
 
 use std::ffi::{c_char, c_int};
 
 use pgrx::{pg_guard, pg_sys};
 
 use super::{STAGING, Staging, commit};
+use crate::compat::{standard_ExecutorFinish, standard_ProcessUtility};
 
-/// The steps of whoever was there before.
+/// The hooks that were installed before.
 static mut NEXT_FINISH: pg_sys::ExecutorFinish_hook_type = None;
 static mut NEXT_UTILITY: pg_sys::ProcessUtility_hook_type = None;
 
-/// Puts our steps behind the end of statements.
+/// Installs the hooks.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
@@ -26,24 +29,11 @@ pub fn register() {
     }
 }
 
-unsafe extern "C-unwind" {
-    // PostgreSQL's own steps; pgrx's functions of these names would catch their errors and raise poorer ones.
-    fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
-    fn standard_ProcessUtility(
-        statement: *mut pg_sys::PlannedStmt,
-        text: *const c_char,
-        read_only_tree: bool,
-        context: pg_sys::ProcessUtilityContext::Type,
-        parameters: pg_sys::ParamListInfo,
-        environment: *mut pg_sys::QueryEnvironment,
-        destination: *mut pg_sys::DestReceiver,
-        completion: *mut pg_sys::QueryCompletion,
-    );
-}
-
-/// Not guarded: an error of the executor passes through as it is, over a frame that has nothing to drop.
+/// Not guarded: an error of the executor passes through as it is, over a frame that has nothing to
+/// drop.
 unsafe extern "C-unwind" fn finish(query: *mut pg_sys::QueryDesc) {
-    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that has run. Triggers run in that, and may stage rows.
+    // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that has run. Triggers run
+    // in that, and may stage rows.
     unsafe {
         match NEXT_FINISH {
             Some(next) => next(query),
@@ -82,11 +72,12 @@ unsafe extern "C-unwind" fn utility(
         );
     }
     if has_staged() {
-        commit::go_first();
+        commit::move_to_front();
     }
 }
 
-/// Whether the transaction has staged rows. Not outside of statements, such as in what others do at a commit, when the order of callbacks is not to be changed.
+/// Whether the transaction has staged rows. `false` outside of statements, as in other callbacks of
+/// a commit, because the order of callbacks must not change there.
 fn has_staged() -> bool {
     // SAFETY: the statement that runs, of this backend.
     let in_statement = unsafe { !pg_sys::ActivePortal.is_null() };
@@ -97,7 +88,8 @@ fn has_staged() -> bool {
 /// `query` is a plan that has run, and was not ended.
 #[pg_guard]
 unsafe extern "C-unwind" fn end(query: *mut pg_sys::QueryDesc) {
-    // SAFETY: as the caller promises; a plan has its top node, which has counters if somebody asked for them, and so has the whole.
+    // SAFETY: as the caller promises; a plan has its top node, which has counters if somebody asked
+    // for them, and so has the whole.
     unsafe {
         if is_transaction(query) {
             let counters = [(*(*query).planstate).instrument, (*query).totaltime];
@@ -108,17 +100,19 @@ unsafe extern "C-unwind" fn end(query: *mut pg_sys::QueryDesc) {
         }
     }
     if has_staged() {
-        commit::go_first();
+        commit::move_to_front();
     }
 }
 
-/// Whether a plan is the one of a statement that is a transaction by itself, as a client sent it: not one of a function's, whose next statement may insert
-/// more, nor of several that were sent together.
+/// Whether a plan belongs to a statement that is a transaction by itself, as a client sent it. A
+/// plan of a function does not, because the function's next statement may insert more; nor does a
+/// plan of one of several statements that were sent together.
 ///
 /// # Safety
 /// `query` is a plan.
 unsafe fn is_transaction(query: *mut pg_sys::QueryDesc) -> bool {
-    // SAFETY: as the caller promises; the portal, where there is one, is the statement that runs, and its text is the same memory.
+    // SAFETY: as the caller promises; the portal, where there is one, is the statement that runs,
+    // and its text is the same memory.
     unsafe {
         let is_alone = !pg_sys::IsTransactionBlock()
             && pg_sys::GetCurrentTransactionNestLevel() == 1

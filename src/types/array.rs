@@ -8,10 +8,10 @@ use pgrx::pg_sys;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// A type whose array keeps its elements one after another, in the form Rust has.
+/// An element type that an array keeps one after another, in the form of the Rust type.
 ///
 /// # Safety
-/// `OID` is that of a fixed-width type of the size and alignment of `Self`, valid for every bit pattern.
+/// `OID` is a fixed-width type of the size and alignment of `Self`, valid for every bit pattern.
 pub unsafe trait Element: Copy {
     /// The element type.
     const OID: pg_sys::Oid;
@@ -42,7 +42,7 @@ impl ArrayDatum {
     /// # Safety
     /// `datum` is an array and outlives the result.
     unsafe fn from_datum(datum: pg_sys::Datum) -> Self {
-        // SAFETY: an array is a varlena; what comes back is never null.
+        // SAFETY: an array is a varlena; the result is never null.
         let array = unsafe { NonNull::new_unchecked(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())) };
         Self {
             array: array.cast(),
@@ -50,10 +50,12 @@ impl ArrayDatum {
         }
     }
 
-    /// The elements of a `cstring[]` of type modifiers. What is no integer, PostgreSQL refuses itself.
+    /// The elements of a `cstring[]` of type modifiers. PostgreSQL itself refuses elements that are
+    /// no integers.
     pub fn to_typmods(&self) -> Vec<i32> {
         let mut len = 0;
-        // SAFETY: PostgreSQL passes a cstring[] to a typmod input function; the result is `len` integers.
+        // SAFETY: PostgreSQL passes a cstring[] to a typmod input function; the result is `len`
+        // integers.
         unsafe {
             let typmods = pg_sys::ArrayGetIntegerTypmods(self.as_ptr(), &mut len);
             std::slice::from_raw_parts(typmods, len as usize).to_vec()
@@ -67,7 +69,8 @@ impl ArrayDatum {
 
     /// Checks that this is a list without NULLs (or empty) and gives its length.
     fn list_len(&self) -> Result<usize> {
-        // SAFETY: a detoasted array with a valid header; without an offset there is no NULL bitmap to look at.
+        // SAFETY: a detoasted array with a valid header; without an offset there is no NULL bitmap
+        // to look at.
         let (dimensions, len, nulls) = unsafe {
             let array = RawArray::from_ptr(self.array);
             let nulls = (*self.as_ptr()).dataoffset != 0 && pg_sys::array_contains_nulls(self.as_ptr());
@@ -114,7 +117,8 @@ impl<T: Element> NumberArray<T> {
     /// More than one array dimension, or a NULL.
     pub fn as_slice(&self) -> Result<&[T]> {
         let len = self.0.list_len()?;
-        // SAFETY: an array of T without NULLs keeps `len` of them at its data pointer, aligned for T.
+        // SAFETY: an array of T without NULLs keeps `len` of them at its data pointer, aligned for
+        // T.
         Ok(unsafe { std::slice::from_raw_parts(self.data(), len) })
     }
 
@@ -133,7 +137,7 @@ impl<T: Element> NumberArray<T> {
 
     /// The array itself, to be returned.
     pub fn into_datum(self) -> pg_sys::Datum {
-        // The copy, if there is one, now belongs to whoever gets the datum.
+        // The copy, if there is one, now belongs to the receiver of the datum.
         std::mem::ManuallyDrop::new(self).0.as_ptr().into()
     }
 
@@ -157,7 +161,8 @@ impl NumericArray {
     /// The elements as the nearest f32.
     ///
     /// # Errors
-    /// More than one array dimension, or a NULL. A number beyond f32 is raised by PostgreSQL itself (22003).
+    /// More than one array dimension, or a NULL. A number beyond f32 is raised by PostgreSQL itself
+    /// (22003).
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         self.0.list_len()?;
         let (mut elements, mut nulls, mut len) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
@@ -186,12 +191,14 @@ impl NumericArray {
     }
 }
 
-/// A new array of `len` elements in the current memory context, filled by `fill` (they start as zero).
+/// A new array of `len` elements in the current memory context, filled by `fill` (they start as
+/// zero).
 pub fn new_array<T: Element>(len: usize, fill: impl FnOnce(&mut [T])) -> pg_sys::Datum {
     // The header, one dimension and one lower bound; the elements follow at the next multiple of 8.
     const DATA: usize = (size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>()).next_multiple_of(8);
     let size = DATA + len * size_of::<T>();
-    // SAFETY: palloc0 gives `size` zeroed bytes, aligned for anything: header, bounds and elements lie within.
+    // SAFETY: palloc0 gives `size` zeroed bytes, aligned for anything: header, bounds and elements
+    // lie within.
     unsafe {
         let array = pg_sys::palloc0(size).cast::<pg_sys::ArrayType>();
         pgrx::varlena::set_varsize_4b(array.cast(), size as i32);

@@ -6,7 +6,7 @@ use crate::types::call::{Argument, Arguments, sql_function};
 use crate::types::varlena::{Varlena, new_varlena};
 use pgrx::pg_sys;
 
-/// What precedes the bits.
+/// Header before the bits.
 #[repr(C)]
 struct Header {
     varlena: i32,
@@ -45,7 +45,8 @@ impl BitDatum {
     /// How many bits there are.
     #[inline]
     pub fn len(&self) -> usize {
-        // SAFETY: the header lies within the size; PostgreSQL keeps the number positive, and as a count it is checked.
+        // SAFETY: the header lies within the size; PostgreSQL keeps the number positive, and as a
+        // count it is checked.
         unsafe { (*self.0.as_ptr::<Header>()).bits as u32 as usize }
     }
 
@@ -54,7 +55,7 @@ impl BitDatum {
         self.len() == 0
     }
 
-    /// The bits, from the highest of the first byte on; those that fill the last byte are zero.
+    /// The bits, from the highest of the first byte on; padding bits of the last byte are zero.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         let header = self.0.as_ptr::<Header>();
@@ -71,8 +72,8 @@ impl Argument for BitDatum {
     }
 }
 
-/// A new value of so many bits in the current memory context. `fill` gets its bytes, all zero, and leaves those bits of the
-/// last that are none of the value's.
+/// A new value of `bits` bits in the current memory context. `fill` gets its bytes, all zero, and
+/// leaves the padding bits of the last byte as they are.
 pub fn new_bits(bits: usize, fill: impl FnOnce(&mut [u8])) -> pg_sys::Datum {
     let header = new_varlena::<Header>(size_of_bits(bits));
     // SAFETY: the header and the bytes of the bits fill the value.
@@ -104,8 +105,8 @@ sql_function! {
         Ok(distance::hamming(a.as_bytes(), b.as_bytes()).into())
     }
 
-    /// `jaccard_distance(bit, bit) -> double precision`, `<%>`: 1 - the part of the bits set in either that are set in both;
-    /// 1 if none is.
+    /// `jaccard_distance(bit, bit) -> double precision`, `<%>`: 1 - the part of the bits set in
+    /// either that are set in both; 1 if none is.
     fn bit_jaccard_distance(a: BitDatum, b: BitDatum) -> f64 {
         check_same_length(&a, &b)?;
         Ok(distance::jaccard(a.as_bytes(), b.as_bytes()))

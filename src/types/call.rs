@@ -1,7 +1,8 @@
 //! How PostgreSQL calls a function of ours: one macro, and the types that pass in and out.
 //!
-//! Everything declared with [`sql_function!`] is STRICT in `sql/`: no argument is ever NULL. A call costs a guard against
-//! unwinding into PostgreSQL and nothing else, since distance functions run once a row.
+//! Everything declared with [`sql_function!`] is STRICT in `sql/`: no argument is ever NULL. A call
+//! costs a guard against unwinding into PostgreSQL and nothing else, since distance functions run
+//! once a row.
 
 use crate::error::Error;
 use pgrx::pg_sys;
@@ -17,7 +18,8 @@ impl Arguments {
     /// The arguments of `fcinfo`.
     ///
     /// # Safety
-    /// `fcinfo` is that of the call in progress, to a function declared STRICT with the arguments that will be taken.
+    /// `fcinfo` is that of the call in progress, to a function declared STRICT with the arguments
+    /// that will be taken.
     #[inline]
     pub unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Self {
         Self { fcinfo, next: 0 }
@@ -43,12 +45,13 @@ impl Arguments {
     }
 }
 
-/// What a function can take.
+/// Types of arguments.
 pub trait Argument: Sized {
     /// Takes the next argument.
     ///
     /// # Safety
-    /// There is a next argument, it is not NULL, and its SQL type is the one that belongs to `Self`.
+    /// There is a next argument, it is not NULL, and its SQL type is the one that belongs to
+    /// `Self`.
     unsafe fn take(arguments: &mut Arguments) -> Self;
 }
 
@@ -109,8 +112,8 @@ impl Argument for pg_sys::StringInfo {
     }
 }
 
-/// Whether PostgreSQL calls this as an aggregate's support function: the state argument may then be changed in place.
-/// Takes no argument.
+/// Whether PostgreSQL calls this as an aggregate's support function: the state argument may then be
+/// changed in place. Takes no argument.
 pub struct InAggregate(pub bool);
 
 impl Argument for InAggregate {
@@ -121,7 +124,7 @@ impl Argument for InAggregate {
     }
 }
 
-/// What a function can return.
+/// Types of results.
 pub trait Returned {
     /// The datum to return; `None` is NULL.
     fn into_datum(self) -> Option<pg_sys::Datum>;
@@ -150,11 +153,9 @@ impl Returned for Option<pg_sys::Datum> {
 #[cold]
 pub unsafe fn fail(fcinfo: pg_sys::FunctionCallInfo, error: Error) -> pg_sys::Datum {
     // SAFETY: as the caller promises: the context is null or a node.
-    #[cfg(not(feature = "pg15"))]
     if unsafe { error.save((*fcinfo).context) } {
         return pg_sys::Datum::null();
     }
-    let _ = fcinfo;
     error.raise()
 }
 
@@ -171,9 +172,10 @@ macro_rules! returned_by_value {
 }
 returned_by_value!(bool, i32, f64);
 
-/// Defines a C function that SQL can name: takes [`Argument`]s, gives a [`Result`](crate::error::Result) of something
-/// [`Returned`], and raises the error if there is one. The SQL declaration must be STRICT and have these arguments.
-/// `fn name<T = f32>(..)` gives a type another name within the function.
+/// Defines a C function that SQL can name: takes [`Argument`]s, gives a
+/// [`Result`](crate::error::Result) of something [`Returned`], and raises the error if there is
+/// one. The SQL declaration must be STRICT and have these arguments. `fn name<T = f32>(..)` gives a
+/// type another name within the function.
 macro_rules! sql_function {
     ($($(#[$meta:meta])* fn $name:ident$(<$alias:ident = $aliased:ty>)?($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block)*) => {$(
         $(#[$meta])*

@@ -26,7 +26,7 @@ pub fn check_typmod(typmod: i32, found: usize) -> Result<()> {
     }
 }
 
-/// Refuses dimensions other than those expected.
+/// Refuses other dimensions than the expected ones.
 ///
 /// # Errors
 /// [`Error::ExpectedDimensions`].

@@ -1,8 +1,14 @@
 //! The SQL types and their functions.
 //!
-//! [`call`] is how PostgreSQL calls them, [`varlena`], [`array`] and [`wire`] how they read and make its values, [`text`]
-//! how they read and print numbers, [`dimensions`] what they say of dimensions. [`dense`] is `vector` and `halfvec`,
-//! [`sparsevec`] what its name says, [`bit`] distances of PostgreSQL's own type. The SQL that names all this is in `sql/`.
+//! - [`call`]: calls from PostgreSQL.
+//! - [`varlena`], [`array`], [`wire`]: reading and making of values.
+//! - [`text`]: reading and printing of numbers.
+//! - [`dimensions`]: checks of dimensions.
+//! - [`dense`]: `vector` and `halfvec`.
+//! - [`sparsevec`]: the type of that name.
+//! - [`bit`]: distances of PostgreSQL's own type.
+//!
+//! The SQL declarations are in `sql/`.
 
 pub mod array;
 pub mod bit;

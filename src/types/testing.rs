@@ -1,4 +1,4 @@
-//! What the tests of the types share.
+//! Functions that the tests of the types share.
 
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, Spi, pg_sys};
@@ -36,7 +36,8 @@ pub fn receive(type_name: &str, bytes: &[u8], typmod: i32) -> pg_sys::Datum {
     datum
 }
 
-/// A value of these bytes as a row stores a small one: with a 1-byte header, at an odd address in `memory`.
+/// A value of these bytes as a row stores a small one: with a 1-byte header, at an odd address in
+/// `memory`.
 pub fn short(data: &[u8], memory: &mut Vec<u64>) -> pg_sys::Datum {
     let mut bytes = vec![0; 3];
     bytes.push((data.len() as u8 + 1) << 1 | 1);

@@ -1,11 +1,11 @@
-//! What the texts of all types have in common: numbers, white space, errors that say where.
+//! Common parts of the texts of all types: numbers, white space, errors with positions.
 //!
-//! Reading takes decimal numbers of any form and white space between the parts. Printing gives the shortest text that reads
-//! back to the same number, as float4 does.
+//! Input takes decimal numbers of any form, and white space between the parts. Output is the
+//! shortest text that reads back to the same number, as float4's.
 
+use crate::compat::float_to_shortest_decimal_bufn;
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
-use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
 
 /// How much of a refused text an error quotes, in bytes.
@@ -43,7 +43,7 @@ impl<'a> Parser<'a> {
         self.position += 1;
     }
 
-    /// Skips what PostgreSQL's own composite types skip.
+    /// Skips the white space that PostgreSQL's own composite types skip.
     #[inline]
     pub fn skip_space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) = self.peek() {
@@ -75,10 +75,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Passes a finite number, and gives it with its text. One too small for f32 becomes the nearest, if need be zero.
+    /// Passes a finite number, and gives it with its text. One too small for f32 becomes the
+    /// nearest, if need be zero.
     ///
     /// # Errors
-    /// [`Error::InvalidText`], [`Error::NotANumber`], [`Error::Infinite`] or [`Error::NumberOutOfRange`].
+    /// [`Error::InvalidText`], [`Error::NotANumber`], [`Error::Infinite`] or
+    /// [`Error::NumberOutOfRange`].
     #[inline]
     pub fn number(&mut self) -> Result<(f32, &'a [u8])> {
         let rest = &self.text[self.position..];
@@ -116,7 +118,7 @@ impl<'a> Parser<'a> {
         Ok(if negative { -value } else { value })
     }
 
-    /// That `expected` is not what comes next.
+    /// The error that `expected` does not come next.
     #[cold]
     pub fn syntax_error(&self, expected: &'static str) -> Error {
         Error::InvalidText {
@@ -170,19 +172,14 @@ fn quoted(text: &[u8]) -> String {
     }
 }
 
-/// Prints a number to the start of `out`, which has room for [`MAX_PRINTED`] bytes, and returns the length of its text.
+/// Prints a number to the start of `out`, which has room for [`MAX_PRINTED`] bytes, and returns the
+/// length of its text.
 #[inline]
 pub fn print_number(value: f32, out: &mut [MaybeUninit<u8>]) -> usize {
     assert!(out.len() >= MAX_PRINTED);
+    // PostgreSQL's own function: exactly float4's text, and as fast as any crate.
     // SAFETY: there is room for the longest number.
     unsafe { float_to_shortest_decimal_bufn(value, out.as_mut_ptr().cast()) as usize }
-}
-
-// PostgreSQL's own: exactly float4's text, and as fast as any crate. It neither allocates nor raises, so it can be called
-// without the guard that other functions of the server need.
-unsafe extern "C" {
-    /// Writes `f` without a terminating NUL and returns the length, at most [`MAX_PRINTED`].
-    fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
 }
 
 /// The text of a number.
@@ -196,11 +193,12 @@ pub fn number_text(value: f32) -> Vec<u8> {
 pub fn push_number(value: f32, text: &mut Vec<u8>) {
     text.reserve(MAX_PRINTED);
     let len = print_number(value, text.spare_capacity_mut());
-    // SAFETY: that many bytes were written after those that were there.
+    // SAFETY: `len` bytes were written behind the text.
     unsafe { text.set_len(text.len() + len) };
 }
 
-/// A new `cstring` in the current memory context, with room for `room` bytes, of which `fill` writes as many as it says.
+/// A new `cstring` in the current memory context, with room for `room` bytes, of which `fill`
+/// writes as many as it says.
 pub fn new_cstring(room: usize, fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> usize) -> pg_sys::Datum {
     // SAFETY: palloc gives the room, and one byte more for the terminating NUL.
     unsafe {

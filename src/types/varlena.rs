@@ -23,14 +23,16 @@ enum Storage {
     Short(Short),
 }
 
-/// A value that PostgreSQL passed, with a 4-byte header and aligned to 4 bytes; a copy made for that is freed on drop.
+/// A value that PostgreSQL passed, with a 4-byte header and aligned to 4 bytes; a copy made for
+/// that is freed on drop.
 pub struct Varlena(Storage);
 
 impl Varlena {
     /// Reads a value.
     ///
     /// # Safety
-    /// `datum` is a value of variable length and of an alignment of at most 4, not NULL, and outlives the result.
+    /// `datum` is a value of variable length and of an alignment of at most 4, not NULL, and
+    /// outlives the result.
     #[inline]
     pub unsafe fn from_datum(datum: pg_sys::Datum) -> Varlena {
         let given = datum.cast_mut_ptr::<pg_sys::varlena>();
@@ -67,7 +69,7 @@ impl Varlena {
         match self.0 {
             Storage::Given(value) => value.into(),
             Storage::Detoasted(value) => {
-                // The copy now belongs to whoever gets the datum.
+                // The copy now belongs to the receiver of the datum.
                 std::mem::forget(self);
                 value.into()
             }
@@ -93,7 +95,7 @@ impl Short {
             header: 0,
             data: Default::default(),
         };
-        // SAFETY: what follows a 1-byte header is at most 126 bytes, for which there is room.
+        // SAFETY: a 1-byte header is followed by at most 126 bytes, for which there is room.
         unsafe {
             let len = varsize_1b(given) - 1;
             set_varsize_4b(std::ptr::from_mut(&mut short).cast(), (pg_sys::VARHDRSZ + len) as i32);

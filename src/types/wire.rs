@@ -41,7 +41,8 @@ pub fn check_unused(unused: i32) -> Result<()> {
     }
 }
 
-/// A new `bytea` of `len` bytes in the current memory context, filled by `fill` (they start as zero).
+/// A new `bytea` of `len` bytes in the current memory context, filled by `fill` (they start as
+/// zero).
 pub fn new_bytea(len: usize, fill: impl FnOnce(&mut [u8])) -> pg_sys::Datum {
     let bytea = new_varlena::<u8>(pg_sys::VARHDRSZ + len);
     // SAFETY: `len` bytes follow the header.

@@ -1,4 +1,5 @@
-//! CREATE INDEX as others see it: what it tells of its progress and of its memory, and that it can be cancelled at any time.
+//! CREATE INDEX as other sessions see it: reports of its progress and of its memory, and cancels at
+//! any time.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use postgres::{Client, Config, NoTls};
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{load, run};
 
-/// What `pg_stat_progress_create_index` tells.
+/// A row of `pg_stat_progress_create_index`.
 #[derive(Debug)]
 struct Progress {
     phase: String,
@@ -27,7 +28,8 @@ fn progress(client: &mut Client) -> Option<Progress> {
     })
 }
 
-/// Vectors of widely different lengths under inner product: to many of their nodes nothing leads after the load.
+/// Vectors of widely different lengths under inner product: to many of their nodes nothing leads
+/// after the load.
 const LONG_AND_SHORT: &str = "CREATE TABLE items AS SELECT ARRAY(SELECT (random() - .5) * exp(6 * size)
         FROM generate_series(1, 8), (SELECT n) each)::real[]::vector(8) AS embedding
     FROM (SELECT n, random() AS size FROM generate_series(1, 8000) n) s";
@@ -156,7 +158,8 @@ fn a_build_that_outgrows_its_memory_says_so_once() {
     }
 }
 
-/// The warning of a scan that a bound ended is the client's: a log that has it for each such query is of no use.
+/// The warning of a scan that a bound ended is the client's: a log that has it for each such query
+/// is of no use.
 #[test]
 fn a_bounded_scan_warns_its_client_alone() {
     let cluster = Cluster::new();
@@ -180,7 +183,7 @@ fn a_bounded_scan_warns_its_client_alone() {
         heard[0],
         "scan of index \"items_embedding\" stopped before it had seen every row"
     );
-    // What is logged is there before the client has its answer.
+    // The server logs before the client has its answer.
     assert!(!cluster.log().contains("stopped before it had seen every row"));
     run(&mut client, "DO $$ BEGIN RAISE WARNING 'of another kind'; END $$");
     assert!(cluster.log().contains("of another kind"));

@@ -1,6 +1,8 @@
-//! A PostgreSQL cluster that a test owns: started, stopped, killed, copied, and removed when dropped.
+//! A PostgreSQL cluster that a test owns: started, stopped, killed, copied, and removed when
+//! dropped.
 //!
-//! Servers listen on a unix socket only. As root they run as the user `postgres`, because a server refuses to run as root.
+//! Servers listen on a unix socket only. As root they run as the user `postgres`, because a server
+//! refuses to run as root.
 
 use std::fs;
 use std::io::Write;
@@ -17,8 +19,9 @@ use tempfile::TempDir;
 const SERVER_USER: &str = "postgres";
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Settings of every server: small enough that checkpoints, evictions and WAL switches happen during a test. `fsync` only
-/// matters when the machine dies; what a killed server has written stays in the kernel.
+/// Settings of every server: small enough that checkpoints, evictions and WAL switches happen
+/// during a test. `fsync` matters only when the machine dies; writes of a killed server stay in the
+/// kernel.
 const SETTINGS: &str = "
 listen_addresses = ''
 fsync = off
@@ -35,7 +38,7 @@ max_standby_streaming_delay = -1
 lc_messages = 'C'
 ";
 
-/// Waits until `condition` holds; fails with `what` when it does not within a minute.
+/// Waits until `condition` holds; fails with the text `what` when it does not within a minute.
 pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -46,7 +49,8 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A cluster and its server.
 pub struct Cluster {
-    /// The server's socket directory, short because a socket's path must be; removed with everything else.
+    /// The server's socket directory, short because a socket's path must be; removed with
+    /// everything else.
     sockets: TempDir,
     /// The data directory's parent.
     home: TempDir,
@@ -70,7 +74,8 @@ impl Cluster {
         cluster
     }
 
-    /// A new cluster of the PostgreSQL with this `pg_config`, made with options of initdb, without the extension, not running.
+    /// A new cluster of the PostgreSQL with this `pg_config`, made with options of initdb, without
+    /// the extension, not running.
     pub fn empty(pg_config: &Path, options: &[&str]) -> Self {
         let cluster = Self::prepare(pg_config);
         let always = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
@@ -103,7 +108,7 @@ impl Cluster {
             .expect("the extension is created");
     }
 
-    /// Makes an empty cluster of a later version what `old` is; neither is running.
+    /// Makes an empty cluster of a later version the upgrade of `old`; neither is running.
     pub fn upgrade_from(&self, old: &Cluster) {
         let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_string();
         let arguments = [
@@ -186,7 +191,7 @@ impl Cluster {
         self.sockets.path()
     }
 
-    /// What the server has logged so far.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
@@ -208,7 +213,8 @@ impl Cluster {
         );
     }
 
-    /// A program of the PostgreSQL under test, as the server's user. `setpriv` becomes the program: the process id stays.
+    /// A program of the PostgreSQL under test, as the server's user. `setpriv` becomes the program:
+    /// the process id stays.
     fn command(&self, program: &str) -> Command {
         let path = self.programs.join(program);
         let mut command = match server_ids() {
@@ -306,12 +312,14 @@ impl Cluster {
         self.end_with(Signal::INT);
     }
 
-    /// Kills the server and all its processes with SIGKILL, at once, and waits until they are gone: a crash.
+    /// Kills the server and all its processes with SIGKILL, at once, and waits until they are gone:
+    /// a crash.
     pub fn kill(&self) {
         let mut server = self.server.lock().unwrap().take().expect("the server is running");
         server.kill().expect("the postmaster is killed");
         server.wait().expect("the postmaster is gone");
-        // With the postmaster gone nothing starts new processes. Those left must not finish what they are doing.
+        // With the postmaster gone nothing starts new processes. The remaining ones must not finish
+        // their work.
         wait_for("the server's processes are gone", || {
             let left = self.processes();
             for process in &left {
@@ -322,7 +330,8 @@ impl Cluster {
         });
     }
 
-    /// Whether the server has lost a process or itself, or failed an assertion, in its life: it logs each.
+    /// Whether the server has lost a process or itself, or failed an assertion, in its life: it
+    /// logs each.
     pub fn has_crashed(&self) -> bool {
         let log = self.log();
         log.contains("was terminated by signal") || log.contains("PANIC:") || log.contains("TRAP:")
@@ -337,7 +346,7 @@ impl Cluster {
         });
     }
 
-    /// The processes that work in the data directory: those of this server.
+    /// The processes of this server: all that work in the data directory.
     fn processes(&self) -> Vec<Pid> {
         let data = self.data();
         let entries = fs::read_dir("/proc").expect("/proc is there").flatten();
@@ -347,7 +356,8 @@ impl Cluster {
             .collect()
     }
 
-    /// The file of a relation, for tests that damage it. The server should be stopped when it is written.
+    /// The file of a relation, for tests that damage it. The server should be stopped when it is
+    /// written.
     pub fn relation_file(&self, client: &mut Client, relation: &str) -> PathBuf {
         let row = client
             .query_one("SELECT pg_relation_filepath($1::text::regclass)", &[&relation])

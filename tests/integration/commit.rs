@@ -1,5 +1,6 @@
-//! What staged rows do when a transaction, or a statement that is one, ends: before what others do then, within the bounds of a statement, and where its work
-//! is counted.
+//! Staged rows at the end of a transaction, or of a statement that is one: they are inserted before
+//! the callbacks of other libraries, within the bounds of a statement, and where its work is
+//! counted.
 
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage};
@@ -95,7 +96,8 @@ fn other_servers_commit_when_the_rows_are_in_the_index() {
     let there = "INSERT INTO far VALUES (1)";
     let here = insert(9000);
     let cases = [
-        // The session connects to the other server first, or later; the transaction's last statement may be neither.
+        // The session connects to the other server first, or later; the transaction's last
+        // statement may be neither.
         vec![here.clone(), there.to_string()],
         vec![there.to_string(), here.clone()],
         vec![here.clone(), there.to_string(), "SAVEPOINT s; RELEASE s".to_string()],
@@ -141,7 +143,7 @@ fn other_servers_commit_when_the_rows_are_in_the_index() {
 #[test]
 fn statement_timeout_holds_at_commit() {
     let (cluster, mut client) = cluster();
-    // Longer than the other for this session only: what would end it otherwise.
+    // Longer than the other, for this session only: otherwise lock_timeout would end the statement.
     run(&mut client, "SET lock_timeout = '30s'");
     for prepared in [false, true] {
         run(&mut client, "BEGIN");
@@ -213,7 +215,8 @@ fn a_statement_by_itself_counts_the_work_on_the_index() {
             "{statement}: {records} records, {hits} hits, {pages} pages"
         );
     }
-    // Statements that are part of a transaction leave it to the commit, which is one batch: a block, several at once, a function.
+    // Statements that are part of a transaction leave it to the commit, which is one batch: a
+    // block, several at once, a function.
     run(&mut client, "BEGIN");
     let [bytes] = explained(&mut client, &insert(9010), &names[..1])[..] else {
         unreachable!()
@@ -237,7 +240,7 @@ fn a_statement_by_itself_counts_the_work_on_the_index() {
     );
     run(&mut client, "SELECT fill(n) FROM generate_series(1, 5) n");
     assert_eq!(work(&mut client)[0], 5);
-    // What triggers insert belongs to the statement; what deferred ones do comes with the commit.
+    // Rows of triggers belong to the statement; rows of deferred triggers come with the commit.
     for (deferred, batch) in [("", 2), ("DEFERRABLE INITIALLY DEFERRED", 1)] {
         run(
             &mut client,
@@ -320,7 +323,7 @@ fn an_index_that_has_moved_is_walked_once() {
             0
         );
     }
-    // What is known of a copy goes with it.
+    // A copy and the note of it go together.
     run(&mut client, "BEGIN");
     run(&mut client, &batch(50_000));
     run(
@@ -360,7 +363,7 @@ fn rows_that_a_commit_deletes_are_not_inserted_first() {
         run(client, "COMMIT");
         number(client, "SELECT rows FROM hnsw_last_insert()")
     };
-    // The commit of the table itself has shown what it is.
+    // The commit of the table itself has shown that it is emptied.
     assert_eq!(number(&mut client, "SELECT rows FROM hnsw_last_insert()"), ROWS);
     for rows in [50, 60, 70] {
         assert_eq!(fill(&mut client, "mine", rows), ROWS);
@@ -377,7 +380,7 @@ fn rows_that_a_commit_deletes_are_not_inserted_first() {
             0
         );
     }
-    // What takes its rows along takes what is known of it.
+    // A rollback that takes the rows along takes the note of them along.
     run(
         &mut client,
         "BEGIN; SAVEPOINT s; TRUNCATE kept; TRUNCATE mine; ROLLBACK TO s; COMMIT",

@@ -1,4 +1,5 @@
-//! Writers, readers and VACUUM at once: no errors, every answer in order, and in the end the index agrees with the table.
+//! Writers, readers and VACUUM at once: no errors, every answer in order, and in the end the index
+//! agrees with the table.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +29,7 @@ fn writers_readers_and_vacuum_at_once() {
         assert!(!cluster.has_crashed());
         let targets = load::targets(&mut random, 200);
         load::assert_right(&mut client, &targets);
-        // What is left for VACUUM to do.
+        // VACUUM has the last deleted rows left to remove.
         client.batch_execute("VACUUM items").expect("the table is vacuumed");
         load::assert_right(&mut client, &targets);
     }

@@ -1,6 +1,6 @@
-//! Damaged index files: whatever stands in them, a statement answers or fails with "index corrupted" or "data corrupted". The
-//! server never crashes, no statement runs forever, the table is untouched, rows of an answer are rows of the table, the checker
-//! notices, and REINDEX repairs.
+//! Damaged index files: a statement answers, or fails with "index corrupted" or "data corrupted",
+//! for any contents. The server never crashes, no statement runs forever, the table is untouched,
+//! rows of an answer are rows of the table, the checker notices, and REINDEX repairs.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -134,7 +134,8 @@ fn damage(path: &Path, damage: Damage, random: &mut SmallRng) {
     let length = file.metadata().expect("a length").len();
     let pages = length / PAGE;
     assert!(pages > 4, "the index has pages to damage");
-    // Page 0 has its own kinds of damage; elsewhere several pages are hit, so that queries meet them.
+    // Page 0 has its own kinds of damage; elsewhere several pages are hit, so that queries meet
+    // them.
     let some_pages: Vec<u64> = (0..pages / 3 + 1).map(|_| random.random_range(1..pages)).collect();
     let write = |bytes: &[u8], offset: u64| file.write_all_at(bytes, offset).expect("the file is written");
     match damage {
@@ -207,7 +208,8 @@ fn tolerate<T>(what: &str, result: Result<T, Error>) -> bool {
         Ok(_) => true,
         Err(error) => {
             let code = error.code().map(|state| state.code().to_string());
-            // A damaged vector is farther than its row, which the executor notices where it puts rows in order.
+            // A damaged vector is farther than its row, which the executor notices where it puts
+            // rows in order.
             let order = "index returned tuples in wrong order";
             let allowed = matches!(code.as_deref(), Some("XX001" | "XX002"))
                 || error.as_db_error().is_some_and(|error| error.message() == order);
@@ -217,9 +219,9 @@ fn tolerate<T>(what: &str, result: Result<T, Error>) -> bool {
     }
 }
 
-/// What using a table came to.
+/// Outcome of using a table.
 struct Use {
-    /// Rows that came in, less those that went.
+    /// Rows added, less rows removed.
     added: i64,
     /// Whether a statement ran into the damage.
     refused: bool,
@@ -227,8 +229,8 @@ struct Use {
     noticed: bool,
 }
 
-/// Asks for the nearest rows; those of an answer are rows of the table, at the distance that they have. Returns whether there was
-/// one.
+/// Asks for the nearest rows. Rows of an answer are rows of the table, at their distances. Returns
+/// whether there was an answer.
 fn ask(client: &mut Client, kind: Kind, table: &str, case: &str, target: &str, limit: i64) -> bool {
     let distance = format!("embedding {} $1::text::vector", kind.operator);
     let nearest = format!("SELECT id, {distance} FROM {table} ORDER BY {distance} LIMIT $2");
@@ -363,8 +365,8 @@ fn damage_and_use(kind: Kind, test: &str) {
         }
         cluster.start();
         client = cluster.client();
-        // Far above what any of these statements takes: it ends an endless loop. Where pages have checksums, as by default
-        // from PostgreSQL 18 on, they would keep the damage from the index.
+        // Far above the time of any of these statements: it ends an endless loop. Page checksums,
+        // the default from PostgreSQL 18 on, would keep the damage from the index.
         client
             .batch_execute("SET statement_timeout = '20s'; SET enable_seqscan = off; SET ignore_checksum_failure = on")
             .expect("settings");
@@ -376,7 +378,8 @@ fn damage_and_use(kind: Kind, test: &str) {
             assert!(!cluster.has_crashed(), "{case}: the server crashed\n{}", cluster.log());
             let after: i64 = client.query_one(&count, &[]).expect("a count").get(0);
             assert_eq!(after, before + outcome.added, "{case}: rows of the table");
-            // Damage that leaves nothing whole must be noticed, or this test would pass without reading an index.
+            // Damage that leaves nothing whole must be noticed, or this test would pass without
+            // reading an index.
             assert!(
                 outcome.refused && outcome.noticed || !matches!(way, Damage::EveryPage),
                 "{case}: not noticed"

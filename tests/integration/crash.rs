@@ -1,6 +1,7 @@
-//! Crashes: the server is killed with SIGKILL while it inserts, commits a batch, builds and vacuums, with and without full-page
-//! writes; after each restart every committed row is there and found by the index, which is sound and agrees with an exact scan.
-//! More than 30 kills in all, in the long form more than 150.
+//! Crashes: the server is killed with SIGKILL while it inserts, commits a batch, builds and
+//! vacuums, with and without full-page writes; after each restart every committed row is there and
+//! found by the index, which is sound and agrees with an exact scan. More than 30 kills in all, in
+//! the long form more than 150.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,14 +17,15 @@ use crate::exactness::{Scan, assert_agree, assert_each_found, assert_sound, choo
 use crate::load::targets;
 use crate::search_effort::rounds;
 
-/// Starts the server after a crash. Every other time it writes no full pages from then on: a page that was being written when
-/// the processes died is whole all the same, since the kernel has it.
+/// Starts the server after a crash. Every other time it writes no full pages from then on: a page
+/// that was being written when the processes died is whole all the same, since the kernel has it.
 fn restart(cluster: &Cluster, round: usize) {
     cluster.configure(&format!("full_page_writes = {}", ["off", "on"][round % 2]));
     cluster.start();
 }
 
-/// Kills the server when `is_time`, or when the client that does `work` is done, and returns what that client was told.
+/// Kills the server when `is_time`, or when the client that does `work` is done, and returns the
+/// client's result.
 fn kill_when<T: Send>(
     cluster: &Cluster,
     work: impl FnOnce(&mut Client) -> Result<T, postgres::Error> + Send,
@@ -46,7 +48,8 @@ fn wal(client: &mut Client) -> i64 {
     row.expect("a position").get(0)
 }
 
-/// Kills the server at a moment of `work` by which it has written a random part of `whole` bytes of WAL.
+/// Kills the server at a moment of `work` by which it has written a random part of `whole` bytes of
+/// WAL.
 fn kill_in_the_middle<T: Send>(
     cluster: &Cluster,
     random: &mut SmallRng,
@@ -57,7 +60,8 @@ fn kill_in_the_middle<T: Send>(
     kill_when(cluster, work, |observer| wal(observer) >= moment)
 }
 
-/// What clients know of the table `items`: a commit that was not answered may or may not have happened.
+/// The clients' knowledge of the table `items`: a commit without an answer may or may not have
+/// happened.
 #[derive(Default)]
 struct Known {
     present: BTreeSet<i64>,
@@ -110,7 +114,7 @@ fn insert(client: &mut Client, ids: &[i64]) -> Result<(), postgres::Error> {
     transaction.commit()
 }
 
-/// What the writing clients of a round share.
+/// State that the writing clients of a round share.
 struct Round<'a> {
     cluster: &'a Cluster,
     known: &'a Mutex<Known>,
@@ -118,7 +122,8 @@ struct Round<'a> {
     killed: AtomicBool,
 }
 
-/// A client that writes until the server is gone: numbers 0 to 2 insert single rows, 3 inserts batches, 4 deletes and vacuums.
+/// A client that writes until the server is gone: numbers 0 to 2 insert single rows, 3 inserts
+/// batches, 4 deletes and vacuums.
 fn write_until_killed(round: &Round, client_number: u64) {
     let Round {
         cluster,
@@ -162,7 +167,8 @@ fn write_until_killed(round: &Round, client_number: u64) {
     }
 }
 
-/// Checks the table and its index against what clients know, and settles what they were unsure of.
+/// Checks the table and its index against the clients' knowledge, and settles their uncertain
+/// commits.
 fn verify(client: &mut Client, known: &mut Known, since: i64, random: &mut SmallRng) {
     let rows = client
         .query("SELECT id, embedding IS NULL FROM items", &[])
@@ -180,7 +186,7 @@ fn verify(client: &mut Client, known: &mut Known, since: i64, random: &mut Small
     known.present = stored;
     known.unsure.clear();
 
-    // All of what this round wrote, and a sample of what was there before.
+    // All rows that this round wrote, and a sample of the earlier ones.
     let sample = known
         .present
         .difference(&without_vector)
@@ -233,8 +239,8 @@ fn committed_rows_survive_kills_while_writing() {
     );
 }
 
-/// Whether there is another crash after so many: as many as are wanted, and more where none has interrupted anything yet, since what is to be
-/// interrupted may be done before the server is killed.
+/// Whether another crash follows: until `wanted` crashes have happened, and beyond that while none
+/// has interrupted anything, because the work may be done before the server is killed.
 fn goes_on(crashes: usize, wanted: usize, interrupted: usize) -> bool {
     crashes < wanted || (interrupted == 0 && crashes < 20 * wanted)
 }
@@ -341,7 +347,8 @@ fn half_built_indexes_are_gone_or_invalid_after_a_kill() {
         match validity {
             // Finished, whether the client was told or not.
             Some(true) => {}
-            // A concurrent build that dies leaves an invalid index behind, as with every access method: never one that answers.
+            // A concurrent build that dies leaves an invalid index behind, as with every access
+            // method: never one that answers.
             Some(false) => {
                 assert!(concurrently, "a half-built index is left");
                 choose(&mut client, Scan::Index { ef_search: 40 }).expect("settings");

@@ -1,4 +1,5 @@
-//! The data all tests work on: the words of `examples/words.csv.gz`, 50 dimensions each; and the seed of their random choices.
+//! The data all tests work on: the words of `examples/words.csv.gz`, 50 dimensions each; and the
+//! seed of their random choices.
 
 use std::io::Write;
 use std::process::Command;
@@ -9,7 +10,7 @@ use postgres::Client;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
-/// The text of every vector, in the order of the file; the texts are what SQL takes.
+/// The text of every vector, as SQL takes it, in the order of the file.
 pub static VECTORS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/words.csv.gz");
     let output = Command::new("gzip").args(["-dc", path]).output().expect("gzip runs");
@@ -37,7 +38,8 @@ pub fn run(client: &mut Client, sql: &str) {
         .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
-/// A generator of random choices; prints its seed, which the test harness shows when the test fails.
+/// A generator of random choices; prints its seed, which the test harness shows when the test
+/// fails.
 pub fn random(test: &str) -> SmallRng {
     let seed = match std::env::var("PG_ALOPEX_TEST_SEED") {
         Ok(seed) => seed.parse().expect("PG_ALOPEX_TEST_SEED is a number"),

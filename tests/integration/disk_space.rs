@@ -1,4 +1,5 @@
-//! Room: what is deleted and vacuumed is used again, and an index whose rows change all the time does not grow.
+//! Disk space: space of deleted and vacuumed rows is used again, and an index of constantly
+//! changing rows does not grow.
 
 use std::collections::BTreeSet;
 
@@ -102,7 +103,7 @@ fn a_file_shrinks_when_its_end_is_emptied() {
     run(&mut client, TABLE);
     load(&mut client, "items", 3_000);
     let full = pages(&mut client);
-    // Rows are in the file in the order they came, those of upper levels among them.
+    // Rows are in the file in the order of their insertion, rows of upper levels among them.
     run(&mut client, "DELETE FROM items WHERE id >= 1000");
     run(&mut client, "VACUUM items");
     let rest = pages(&mut client);

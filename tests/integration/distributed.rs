@@ -1,17 +1,19 @@
-//! A table that is spread over servers by postgres_fdw: each orders its share by its index, and what they return is merged.
+//! A table that is spread over servers by postgres_fdw: each server orders its share by its index,
+//! and the results are merged.
 
 use postgres::Client;
 
 use crate::cluster::{Cluster, extension};
 use crate::data::{load, random, run};
-use crate::exactness::{Neighbour, assert_plausible, nearest};
+use crate::exactness::{Neighbor, assert_plausible, nearest};
 use crate::load::targets;
 
 const ROWS: i64 = 4_000;
 
 /// A database for a share of the rows.
 fn shard(cluster: &Cluster) -> Client {
-    // Of a share as small as this all rows are sorted sooner than a tenth of them come by the index.
+    // Of a share as small as this all rows are sorted sooner than a tenth of them come by the
+    // index.
     for statement in ["CREATE DATABASE shard", "ALTER DATABASE shard SET enable_seqscan = off"] {
         run(&mut cluster.client(), statement);
     }
@@ -103,7 +105,7 @@ fn a_table_over_two_servers_answers_as_one() {
     for target in &targets {
         let answer = nearest(&mut coordinator, "items", target, 10).expect("an answer");
         assert_plausible(&answer);
-        let mut merged: Vec<Neighbour> = shards
+        let mut merged: Vec<Neighbor> = shards
             .iter_mut()
             .flat_map(|shard| nearest(shard, "items", target, 10).expect("an answer"))
             .collect();
@@ -112,11 +114,12 @@ fn a_table_over_two_servers_answers_as_one() {
         assert_eq!(answer, merged, "the answers of both, merged");
 
         let exact = nearest(&mut coordinator, "whole", target, 10).expect("an answer");
-        hits += answer.iter().filter(|neighbour| exact.contains(neighbour)).count();
+        hits += answer.iter().filter(|neighbor| exact.contains(neighbor)).count();
         all += exact.len();
     }
     assert!(hits * 100 >= all * 95, "{hits} of {all} rows of one table's answers");
-    // What the sessions that postgres_fdw has there did last was a search of the index, and of a part of it.
+    // The last work of postgres_fdw's sessions there was a search of the index, and of a part of
+    // it.
     for number in 0..2 {
         let query = format!("SELECT nodes_visited FROM last_search_{number}");
         let visited: i64 = coordinator.query_one(&query, &[]).expect("a search").get(0);

@@ -1,17 +1,17 @@
-//! What a nearest-neighbour query answers, by the index and by an exact scan, and how the two must agree; and what the checker says
-//! of an index.
+//! Answers of a nearest-neighbor query, by the index and by an exact scan, and the agreement that
+//! is required of them; and the checker's verdict on an index.
 
 use postgres::Client;
 
 /// A row of an answer, nearest first.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Neighbour {
+pub struct Neighbor {
     pub id: i64,
     /// Infinite where it is NULL: such rows are the last.
     pub distance: f64,
 }
 
-/// How to find neighbours.
+/// How to find neighbors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scan {
     /// Look at every row.
@@ -31,25 +31,26 @@ pub fn choose(client: &mut Client, scan: Scan) -> Result<(), postgres::Error> {
 }
 
 /// The `limit` rows of `table` nearest to `target` by L2 distance, in the order they came.
-pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Result<Vec<Neighbour>, postgres::Error> {
+pub fn nearest(client: &mut Client, table: &str, target: &str, limit: i64) -> Result<Vec<Neighbor>, postgres::Error> {
     let query = format!(
         "SELECT id, embedding <-> $1::text::vector FROM {table} ORDER BY embedding <-> $1::text::vector LIMIT $2"
     );
     let rows = client.query(&query, &[&target, &limit])?;
     Ok(rows
         .iter()
-        .map(|row| Neighbour {
+        .map(|row| Neighbor {
             id: row.get(0),
             distance: row.get::<_, Option<f64>>(1).unwrap_or(f64::INFINITY),
         })
         .collect())
 }
 
-/// How far an answer may be out of order: an index of more than 64 dimensions orders by vectors of 12 bits a coordinate.
+/// How far an answer may be out of order: an index of more than 64 dimensions orders by vectors of
+/// 12 bits a coordinate.
 const ROUNDING: f64 = 1e-3;
 
 /// Checks that an answer is in order and names no row twice.
-pub fn assert_plausible(answer: &[Neighbour]) {
+pub fn assert_plausible(answer: &[Neighbor]) {
     for pair in answer.windows(2) {
         assert!(
             pair[0].distance <= pair[1].distance * (1.0 + ROUNDING),
@@ -58,7 +59,7 @@ pub fn assert_plausible(answer: &[Neighbour]) {
             pair[1]
         );
     }
-    let mut ids: Vec<_> = answer.iter().map(|neighbour| neighbour.id).collect();
+    let mut ids: Vec<_> = answer.iter().map(|neighbor| neighbor.id).collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), answer.len(), "a row came twice: {answer:?}");
@@ -73,8 +74,9 @@ pub fn is_used(client: &mut Client, table: &str, target: &str) -> bool {
         .any(|line| line.get::<_, &str>(0).contains("Index Scan using"))
 }
 
-/// The share of the ten nearest rows of `table` that the index finds, over all targets. Checks that the index is used, and that its
-/// answers are in order and have as many rows as those of the exact scan.
+/// The share of the ten nearest rows of `table` that the index finds, over all targets. Checks that
+/// the index is used, that its answers are in order, and that they have as many rows as the answers
+/// of the exact scan.
 pub fn recall(client: &mut Client, table: &str, targets: &[&str], scan: Scan) -> f64 {
     choose(client, scan).expect("settings");
     assert!(is_used(client, table, targets[0]), "no index of {table} is used");
@@ -90,8 +92,8 @@ pub fn recall(client: &mut Client, table: &str, targets: &[&str], scan: Scan) ->
         assert_plausible(found);
         assert_eq!(found.len(), exact.len(), "rows for {target}");
         // A row as near as the farthest of the exact answer is as good, whichever it is.
-        let farthest = exact.last().map_or(f64::INFINITY, |neighbour| neighbour.distance);
-        hits += found.iter().filter(|neighbour| neighbour.distance <= farthest).count();
+        let farthest = exact.last().map_or(f64::INFINITY, |neighbor| neighbor.distance);
+        hits += found.iter().filter(|neighbor| neighbor.distance <= farthest).count();
         all += exact.len();
     }
     // An empty table has nothing to miss.
@@ -99,7 +101,8 @@ pub fn recall(client: &mut Client, table: &str, targets: &[&str], scan: Scan) ->
     if all == 0 { 1.0 } else { hits as f64 / all as f64 }
 }
 
-/// Checks that the index answers as the exact scan on `table` does: see [`recall`], of which at least .95 is asked.
+/// Checks that the index answers as the exact scan on `table` does: see [`recall`], of which at
+/// least .95 is asked.
 pub fn assert_agree(client: &mut Client, table: &str, targets: &[&str]) {
     let recall = recall(client, table, targets, Scan::Index { ef_search: 100 });
     assert!(recall >= 0.95, "recall@10 is {recall} on {} queries", targets.len());
@@ -112,18 +115,20 @@ pub fn assert_sound(client: &mut Client, index: &str) {
     assert!(faults.is_empty(), "{index}: {} faults, {:?}", faults.len(), faults[0]);
 }
 
-/// Checks that the index finds every row of `ids`, given as id and vector: a row is nearest to its own vector.
+/// Checks that the index finds every row of `ids`, given as id and vector: a row is nearest to its
+/// own vector.
 pub fn assert_each_found(client: &mut Client, table: &str, ids: impl Iterator<Item = (i64, &'static str)>) {
     let ids: Vec<_> = ids.collect();
     let mut missing = ids.clone();
-    // Some rows need a wider search, as they would in any graph; none may stay hidden from the widest.
+    // Some rows need a wider search, as they would in any graph; none may stay hidden from the
+    // widest.
     for ef_search in [40, 1000] {
         choose(client, Scan::Index { ef_search }).expect("settings");
         let limit = if ef_search == 1000 { 100 } else { 10 };
         missing.retain(|(id, vector)| {
             let answer = nearest(client, table, vector, limit).expect("an answer");
             assert_plausible(&answer);
-            !answer.iter().any(|neighbour| neighbour.id == *id)
+            !answer.iter().any(|neighbor| neighbor.id == *id)
         });
     }
     assert!(

@@ -1,5 +1,5 @@
-//! Text and binary input of each type, of any contents: a value that prints and sends as what it was read from, or an error about the
-//! data; never a crash.
+//! Text and binary input of each type, of any contents: either a value that prints and sends as its
+//! source, or an error about the data; never a crash.
 
 use std::error::Error;
 
@@ -51,7 +51,8 @@ impl ToSql for Wire {
     to_sql_checked!();
 }
 
-/// Changes, cuts off, doubles or replaces some bytes; new ones are picked from `alphabet`, or any if that is empty.
+/// Changes, cuts off, doubles or replaces some bytes; new ones are picked from `alphabet`, or any
+/// if that is empty.
 fn mutate(bytes: &mut Vec<u8>, alphabet: &[u8], random: &mut SmallRng) {
     for _ in 0..random.random_range(0..4) {
         let new = match alphabet {
@@ -97,7 +98,7 @@ fn feed(client: &mut Client, kind: &Kind, times: usize, random: &mut SmallRng) {
             continue;
         };
         accepted += 1;
-        // What it is printed and sent as is the same value.
+        // The text and the binary form of a value both give the same value.
         let (printed, sent): (String, Vec<u8>) = (row.get(0), row.get(1));
         let again = client
             .query_one(&from_text, &[&printed])

@@ -1,9 +1,11 @@
-//! Tests that start servers of their own: kill them, replicate them, corrupt their files, load them from many sides.
+//! Tests that start servers of their own: kill them, replicate them, corrupt their files, load them
+//! from many sides.
 //!
-//! `make test` says by two environment variables where: `PG_ALOPEX_PG_CONFIG` names the `pg_config` of a PostgreSQL with the
-//! extension installed, `PG_ALOPEX_TEST_DIR` a directory for the clusters. Each test has clusters of its own.
-//! `PG_ALOPEX_TEST_SEED` repeats the random choices of a failed run, as far as timing allows; every failure names it. `PG_ALOPEX_SOAK=1` runs the long form of those that have one (see
-//! [`effort`]).
+//! `make test` says by two environment variables where: `PG_ALOPEX_PG_CONFIG` names the `pg_config`
+//! of a PostgreSQL with the extension installed, `PG_ALOPEX_TEST_DIR` a directory for the clusters.
+//! Each test has clusters of its own. `PG_ALOPEX_TEST_SEED` repeats the random choices of a failed
+//! run, as far as timing allows; every failure names it. `PG_ALOPEX_SOAK=1` runs the long form of
+//! those that have one (see [`effort`]).
 
 mod builds;
 mod cluster;

@@ -1,11 +1,12 @@
-//! Isolation: sessions take their steps in every order, and at each step the index shows a session what an exact scan of the same snapshot does.
+//! Isolation: sessions take their steps in every order, and at each step the index shows a session
+//! the same rows as an exact scan of the same snapshot.
 
 use postgres::Client;
 use postgres::error::SqlState;
 
 use crate::cluster::Cluster;
 use crate::data::{run, vector};
-use crate::exactness::{Neighbour, Scan, choose, nearest};
+use crate::exactness::{Neighbor, Scan, choose, nearest};
 
 const ROWS: i64 = 60;
 
@@ -50,7 +51,8 @@ fn orders(steps: &[usize]) -> Vec<Vec<usize>> {
     all
 }
 
-/// The distances of the rows nearest to the vectors that the sessions write, by the index and by an exact scan.
+/// The distances of the rows nearest to the vectors that the sessions write, by the index and by an
+/// exact scan.
 fn look(client: &mut Client, targets: &[i64], context: &str) {
     for &target in targets {
         let mut by = |scan| {
@@ -58,11 +60,11 @@ fn look(client: &mut Client, targets: &[i64], context: &str) {
             nearest(client, "items", vector(target), 4).expect("an answer")
         };
         let (index, exact) = (by(Scan::Index { ef_search: 100 }), by(Scan::Exact));
-        let distances = |rows: &[Neighbour]| rows.iter().map(|row| row.distance).collect::<Vec<_>>();
+        let distances = |rows: &[Neighbor]| rows.iter().map(|row| row.distance).collect::<Vec<_>>();
         assert_eq!(distances(&index), distances(&exact), "{context}: {index:?} {exact:?}");
         // Rows at one distance may come in any order; beyond the fourth there may be another one.
         let last = exact.last().map_or(0.0, |row| row.distance);
-        let near = |rows: &[Neighbour]| {
+        let near = |rows: &[Neighbor]| {
             let mut ids: Vec<_> = rows
                 .iter()
                 .filter(|row| row.distance < last)
@@ -79,7 +81,8 @@ fn look(client: &mut Client, targets: &[i64], context: &str) {
 fn a_writer_a_reader_and_vacuum_in_every_order() {
     let cluster = cluster();
     let mut sessions = [cluster.client(), cluster.client(), cluster.client()];
-    // The vectors of a new row, of one that is rolled back, of one that moves there, and of one that is deleted.
+    // The vectors of a new row, of one that is rolled back, of one that moves there, and of one
+    // that is deleted.
     let targets = [200, 201, 202, 7];
     for (case, order) in orders(&[3, 3, 2]).into_iter().enumerate() {
         let memory = ["16MB", "0", "1kB"][case % 3];

@@ -1,4 +1,5 @@
-//! Rows that a scan found dead to everyone are marked in the index, and later scans do not look for them in the table. Nobody else misses them.
+//! Rows that a scan found dead to everyone are marked in the index, and later scans do not look for
+//! them in the table. Nobody else misses them.
 
 use postgres::Client;
 
@@ -20,7 +21,7 @@ fn cluster(options: &str) -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Buffers that a search for the 10 rows nearest to row 0 accesses, those of the table included.
+/// Buffers that a search for the 10 rows nearest to row 0 accesses, buffers of the table included.
 fn buffers(client: &mut Client) -> i64 {
     choose(client, Scan::Index { ef_search: 40 }).expect("settings");
     let query = format!("SELECT id FROM items ORDER BY embedding <-> '{}' LIMIT 10", vector(0));
@@ -31,7 +32,7 @@ fn buffers(client: &mut Client) -> i64 {
         )
         .expect("a plan");
     let lines: Vec<String> = lines.iter().map(|line| line.get(0)).collect();
-    // Those of a temporary table are in the session's own buffers.
+    // Buffers of a temporary table are the session's own.
     let line = lines.iter().find(|line| line.contains("Buffers: ")).expect("buffers");
     let hits = line.split("hit=").skip(1).map(|rest| rest.split([' ', ',']).next());
     hits.map(|hit| hit.and_then(|hit| hit.parse::<i64>().ok()).expect("a number"))
@@ -88,7 +89,7 @@ fn rows_that_somebody_sees_are_not_marked() {
 fn a_row_in_a_marked_ones_place_is_found() {
     for options in ["", "UNLOGGED"] {
         let (_cluster, mut client) = cluster(options);
-        // The same vector, again and again: one node, whose rows' places in the table are used anew.
+        // The same vector, again and again: one node, with rows in reused places of the table.
         for round in 0..30 {
             run(&mut client, "DELETE FROM items WHERE id = 0");
             for _ in 0..2 {

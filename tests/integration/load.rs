@@ -1,4 +1,5 @@
-//! Load: clients that insert, update, delete, roll back, read and vacuum at once. No statement may fail, every answer is in order.
+//! Load: clients that insert, update, delete, roll back, read and vacuum at once. No statement may
+//! fail, every answer is in order.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -29,13 +30,13 @@ pub fn create_index(client: &mut Client) {
         .expect("an index");
 }
 
-/// Who does what.
+/// Clients and their work.
 pub struct Load<'a> {
     /// Where the writers, and one client that vacuums all the time, work.
     pub cluster: &'a Cluster,
     /// Each has rows of its own.
     pub writers: i64,
-    /// What each of them does at the least, see [`Writer::step`].
+    /// Least number of steps of each client, see [`Writer::step`].
     pub steps: i64,
     /// The servers to read from, with a client for each.
     pub readers: Vec<&'a Cluster>,
@@ -44,7 +45,8 @@ pub struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Runs the load at least until `body` has returned, and returns its result and the ids that were taken.
+    /// Runs the load at least until `body` has returned, and returns its result and the ids that
+    /// were taken.
     pub fn run<T>(&self, random: &mut SmallRng, body: impl FnOnce() -> T) -> (T, Range<i64>) {
         let (body_done, writers_done) = (AtomicBool::new(false), AtomicBool::new(false));
         let end = AtomicI64::new(self.first);
@@ -223,7 +225,7 @@ pub fn targets(random: &mut SmallRng, count: usize) -> Vec<&'static str> {
     (0..count).map(|_| vector(random.random_range(0..20_000))).collect()
 }
 
-/// Checks the index against the table, whatever that holds by now.
+/// Checks the index against the table as it is by now.
 pub fn assert_right(client: &mut Client, targets: &[&str]) {
     assert_sound(client, "items_embedding");
     assert_agree(client, "items", targets);

@@ -1,4 +1,5 @@
-//! Memory that the system does not have: the statement fails, as it does where PostgreSQL allocates (53200), and the server lives on.
+//! Memory that the system does not have: the statement fails, as it does where PostgreSQL allocates
+//! (53200), and the server lives on.
 
 use postgres::error::SqlState;
 use postgres::{Client, Error};
@@ -8,8 +9,9 @@ use crate::data::{load, run, vector};
 
 const ROWS: i64 = 6_000;
 
-/// Room that a backend gets beside what it has when it has looked at the index, in kB: too little for most of it, for some, and
-/// enough. With less PostgreSQL 15 has no memory for its own errors (PANIC: ERRORDATA_STACK_SIZE exceeded).
+/// Memory that a backend gets beyond its use after it has read the index, in kB: too little for
+/// most statements, for some, and enough. With less, PostgreSQL 15 has no memory for its own errors
+/// (PANIC: ERRORDATA_STACK_SIZE exceeded).
 const ROOM: [u64; 7] = [256, 512, 1024, 2048, 4096, 8192, 16_384];
 
 /// A session that has used the index, if there is memory for that.
@@ -48,7 +50,7 @@ fn memory_that_cannot_be_had_is_an_error_of_one_statement() {
     let unbounded = "SET work_mem = '2GB'; SET hnsw.scan_mem_multiplier = 1000; SET hnsw.max_scan_tuples = 2147483647;
         SET hnsw.staging_memory = '1GB'; BEGIN;";
     let insert = "INSERT INTO items SELECT id, embedding FROM items WHERE id < 3000";
-    // What goes before, and what may take more than there is.
+    // A preparation, and a statement that may take more memory than there is.
     let statements = [
         ("a scan of everything", unbounded, nearest.clone()),
         ("rows beside a scan", unbounded, format!("{insert}; {nearest}")),
@@ -74,7 +76,7 @@ fn memory_that_cannot_be_had_is_an_error_of_one_statement() {
             let result = session(&cluster).and_then(|mut client| {
                 client.batch_execute(before)?;
                 let result = client.batch_execute(statement);
-                // Whatever became of it, the session goes on.
+                // The session goes on after any outcome.
                 client.batch_execute("ROLLBACK; SELECT 1")?;
                 result
             });

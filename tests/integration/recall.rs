@@ -1,4 +1,5 @@
-//! Recall after removal: an index from which half of the rows were vacuumed finds as many of the true neighbours as a new one.
+//! Recall after removal: an index from which half of the rows were vacuumed finds as many of the
+//! true neighbors as a new one.
 
 use postgres::Client;
 use rand::Rng;
@@ -23,7 +24,8 @@ fn half_of_the_rows_removed_leave_the_recall_of_a_new_index() {
     client
         .batch_execute("CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)")
         .expect("an index");
-    // Words that are no rows. So many that chance alone moves the recall of either index by much less than what is allowed.
+    // Words that are no rows. With so many of them, chance alone moves the recall of either index
+    // by much less than the tolerance.
     let mut others: Vec<_> = (ROWS..20_000).map(vector).collect();
     others.shuffle(&mut random);
     others.truncate(rounds(4_000, 5_000));

@@ -1,5 +1,5 @@
-//! Backups: one that was taken under load starts on its own, and with an archive it recovers to a point in time. The index then
-//! agrees with the table.
+//! Backups: one that was taken under load starts on its own, and with an archive it recovers to a
+//! point in time. The index then agrees with the table.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! docs/reference.md lists what the extension brings: everything, as the server describes it, and nothing else.
+//! docs/reference.md lists all objects of the extension, as the server describes them, and no
+//! others.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,8 @@ const PAGE: &str = include_str!("../../docs/reference.md");
 /// Where the options of an index are parsed: no catalog lists them.
 const OPTIONS: &str = include_str!("../../src/am/options.rs");
 
-/// For each section of the page, a query for the names of its objects and what the second column says of them.
+/// For each section of the page, a query for the names of its objects and the text of the second
+/// column.
 const CATALOGS: [(&str, &str); 7] = [
     (
         "Types",
@@ -58,7 +60,7 @@ const OTHERS: &str = "SELECT catalog, oid::text FROM members
 
 const SETTINGS: &str = "SELECT name, boot_val || coalesce(' ' || unit, '') FROM pg_settings WHERE name LIKE 'hnsw.%'";
 
-/// An object, and what is said of it.
+/// An object and its text.
 type Entry = (String, String);
 
 /// The texts in backticks.
@@ -66,8 +68,8 @@ fn code(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_string)
 }
 
-/// What the tables of a section list: each text in backticks in the first cell of a row is an object, the second cell is about
-/// all of them.
+/// Entries of the tables of a section: each text in backticks in the first cell of a row is an
+/// object, and the second cell is about all of them.
 fn listed(section: &str) -> BTreeSet<Entry> {
     let heading = format!("\n## {section}\n");
     let (_, text) = PAGE

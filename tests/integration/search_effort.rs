@@ -1,4 +1,5 @@
-//! How much a test does: `make test` runs the short form of each, `make soak` (`PG_ALOPEX_SOAK=1`) the long one.
+//! How much a test does: `make test` runs the short form of each, `make soak` (`PG_ALOPEX_SOAK=1`)
+//! the long one.
 
 use std::sync::LazyLock;
 

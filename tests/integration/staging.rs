@@ -1,5 +1,5 @@
-//! Staged writes: the index follows the transaction, whatever that does. Each case ends with the index holding each row of the table once, and with
-//! its answers those of an exact scan.
+//! Staged writes: the index follows the transaction through all its commands. Each case ends with
+//! the index holding each row of the table once, and with its answers equal to an exact scan.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -41,7 +41,8 @@ fn ids(client: &mut Client, query: &str) -> Vec<i64> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Checks that the index has each row of the table that the session sees once, and answers as an exact scan does.
+/// Checks that the index has each row of the table that the session sees once, and answers as an
+/// exact scan does.
 fn assert_same(client: &mut Client, table: &str) {
     run(
         client,
@@ -594,7 +595,7 @@ fn an_error_in_the_midst_of_a_batch() {
         "CREATE TABLE more AS SELECT id FROM items LIMIT 0; ALTER TABLE more ADD embedding vector(50)",
     );
     load(&mut client, "more", 20_000);
-    // At commit: the transaction is gone, and what it left is of no consequence.
+    // At commit: the transaction is gone, and its rest is of no consequence.
     run(
         &mut client,
         "BEGIN; INSERT INTO items SELECT 10000 + id, embedding FROM more",
@@ -692,7 +693,8 @@ fn a_backend_that_is_told_to_end_while_it_inserts_lets_go_of_everything() {
     assert!(!cluster.has_crashed());
 }
 
-/// A table of 100 rows, whose unique key waits, the second time that a session asks for it: between the look for conflicts and the insertion.
+/// A table of 100 rows with a unique key that waits, the second time that a session asks for it,
+/// between the look for conflicts and the insertion.
 const CLAIMS: &str =
     "CREATE FUNCTION key(id bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$ DECLARE n int; BEGIN
          n := coalesce(nullif(current_setting('gate.count', true), ''), '9')::int + 1;
@@ -716,7 +718,8 @@ fn claims(cluster: &Cluster, condition: &str) -> Client {
     client
 }
 
-/// Runs `statement`, which inserts a speculative row, and `meanwhile` while that is in the table and undecided.
+/// Runs `statement`, which inserts a speculative row, and `meanwhile` while that is in the table
+/// and undecided.
 fn undecided(cluster: &Cluster, client: &mut Client, statement: &str, meanwhile: impl FnOnce(&mut Client)) -> Client {
     run(client, "SELECT pg_advisory_lock(1)");
     let mut slow = cluster.client();
@@ -732,7 +735,8 @@ fn undecided(cluster: &Cluster, client: &mut Client, statement: &str, meanwhile:
     slow
 }
 
-/// A session whose transaction has inserted a row that was taken back, under the vector of row 300; its place is free.
+/// A session with a transaction that has inserted a row which was taken back, under the vector of
+/// row 300; the row's place is free.
 fn taken_back(cluster: &Cluster, client: &mut Client) -> Client {
     let row = format!("INSERT INTO claims VALUES (5000, '{}')", vector(300));
     let statement = format!("{row} ON CONFLICT (key(id)) DO NOTHING");
@@ -743,7 +747,8 @@ fn taken_back(cluster: &Cluster, client: &mut Client) -> Client {
     slow
 }
 
-/// The place of the row that was inserted last or is going to be taken back: the next one of the table's last page.
+/// The place of the row that was inserted last or is going to be taken back: the next one of the
+/// table's last page.
 fn next_place(client: &mut Client) -> String {
     let place = "SELECT format('(%s,%s)', block, 1 + row) FROM (
              SELECT (max(ctid)::text::point)[0]::int AS block, (max(ctid)::text::point)[1]::int AS row FROM claims) last";
@@ -775,7 +780,8 @@ fn assert_sound(client: &mut Client, condition: &str) {
 fn rows_of_the_transaction_in_the_place_of_one_that_was_taken_back() {
     let (all, null) = ("", "WHERE note IS NULL");
     let other = vector(7000);
-    // What the transaction does then, the row that has the place after that, and the index's condition.
+    // The transaction's next command, the row that has the place after that, and the index's
+    // condition.
     let cases = [
         // The index is not told of a version that is on the page of the one before.
         (

@@ -1,21 +1,21 @@
-//! A streaming standby answers as its primary does, also while the primary is under load, and goes on after promotion. The standby
-//! compares each page that it has replayed with the primary's.
+//! A streaming standby answers as its primary does, also while the primary is under load, and goes
+//! on after promotion. The standby compares each page that it has replayed with the primary's.
 
 use postgres::Client;
 
 use crate::cluster::{Cluster, wait_for};
 use crate::data::{random, vector};
-use crate::exactness::{Neighbour, Scan, assert_each_found, choose, nearest};
+use crate::exactness::{Neighbor, Scan, assert_each_found, choose, nearest};
 use crate::load::{self, Load, ROWS};
 use crate::search_effort::rounds;
 
-/// Waits until the standby has replayed what the primary has written so far.
-fn reselect_after_concurrent_inserts(primary: &mut Client, standby: &mut Client) {
+/// Waits until the standby has replayed all WAL of the primary so far.
+fn wait_for_replay(primary: &mut Client, standby: &mut Client) {
     let lsn: String = primary
         .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
         .expect("a position")
         .get(0);
-    // What the last transactions left unflushed would arrive only with the next flush.
+    // The last transactions' unflushed WAL would arrive only with the next flush.
     primary.batch_execute("CHECKPOINT").expect("a checkpoint");
     wait_for("the standby has caught up", || {
         let query = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)";
@@ -23,8 +23,9 @@ fn reselect_after_concurrent_inserts(primary: &mut Client, standby: &mut Client)
     });
 }
 
-/// Vacuums until no dead row is left, as the standby's feedback allows. A scan on the primary marks rows that are dead to everyone
-/// and later ones skip them; one on the standby does not, and with as many dead rows among its nearest it may find others.
+/// Vacuums until no dead row is left, as the standby's feedback allows. A scan on the primary marks
+/// rows that are dead to everyone and later ones skip them; one on the standby does not, and with
+/// as many dead rows among its nearest it may find others.
 fn remove_dead_rows(primary: &mut Client) {
     wait_for("no dead row is left", || {
         primary.batch_execute("VACUUM items").expect("the table is vacuumed");
@@ -34,7 +35,7 @@ fn remove_dead_rows(primary: &mut Client) {
 }
 
 /// The answers to many queries.
-fn answers(client: &mut Client, targets: &[&str]) -> Vec<Vec<Neighbour>> {
+fn answers(client: &mut Client, targets: &[&str]) -> Vec<Vec<Neighbor>> {
     choose(client, Scan::Index { ef_search: 40 }).expect("settings");
     targets
         .iter()
@@ -52,7 +53,7 @@ fn a_standby_answers_as_its_primary() {
     // Built after the standby was made: the build too has to arrive by WAL.
     load::create_index(&mut on_primary);
     let mut on_standby = standby.client();
-    reselect_after_concurrent_inserts(&mut on_primary, &mut on_standby);
+    wait_for_replay(&mut on_primary, &mut on_standby);
     let targets = load::targets(&mut random, 100);
     assert_eq!(
         answers(&mut on_primary, &targets),
@@ -72,7 +73,7 @@ fn a_standby_answers_as_its_primary() {
         let ((), taken) = load.run(&mut random, || ());
         first = taken.end;
         remove_dead_rows(&mut on_primary);
-        reselect_after_concurrent_inserts(&mut on_primary, &mut on_standby);
+        wait_for_replay(&mut on_primary, &mut on_standby);
         assert_eq!(
             answers(&mut on_primary, &targets),
             answers(&mut on_standby, &targets),

@@ -1,5 +1,6 @@
-//! pg_upgrade: an index made by one major version of PostgreSQL serves the next. `PG_ALOPEX_UPGRADE_PG_CONFIG` names the `pg_config` of the
-//! later one, which has the extension too; without it there is nothing to test.
+//! pg_upgrade: an index made by one major version of PostgreSQL serves the next.
+//! `PG_ALOPEX_UPGRADE_PG_CONFIG` names the `pg_config` of the later one, which has the extension
+//! too; without it there is nothing to test.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ fn an_index_survives_pg_upgrade() {
         return;
     };
     let mut random = random("an_index_survives_pg_upgrade");
-    // Both with checksums, or both without: versions differ in what is the default.
+    // Both with checksums, or both without, because the default differs between versions.
     let old = Cluster::empty(&pg_config(), &["--data-checksums"]);
     old.start();
     old.create_extension();

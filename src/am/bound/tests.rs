@@ -109,7 +109,8 @@ fn conditions_keep_what_they_would_let_pass() {
             radius >= 0.0 && holds(radius * (1.0 - 1e-6), &numbers),
             "{program:?}: {radius}"
         );
-        // Nothing beyond passes, and little more than what passes is within.
+        // No distance beyond the radius passes, and the radius is hardly larger than the largest
+        // distance that passes.
         let mut beyond = f64::from_bits(radius.to_bits() + 1);
         for _ in 0..2000 {
             assert!(!holds(beyond, &numbers), "{program:?}: {beyond} beyond {radius}");

@@ -1,22 +1,21 @@
-//! Conditions on the distance that a scan is ordered by, as programs (`am::bound`).
+//! Conditions on the distance by which a scan is ordered, as programs (`am::bound`).
 //!
 //! ```text
 //! SELECT .. WHERE 1 - (embedding <=> $1) > 0.7 ORDER BY embedding <=> $1
 //! ```
 //!
-//! PostgreSQL sees a condition on a number, which the index knows nothing of: the scan would go on,
-//! with every row refused, until it has read everything. A condition is understood if it compares
-//! an expression of the distance with one of numbers that are the same for all rows, and both
-//! consist of built-in functions that are monotone in each argument, with the distance in one
-//! place. It stays, and decides.
+//! For PostgreSQL this is a condition on a number, of which the index knows nothing: the scan would
+//! go on until it has read the whole index, with every row refused. A condition is understood if it
+//! compares an expression of the distance with an expression of numbers that are the same for all
+//! rows, and if both consist of built-in functions that are monotone in each argument, with the
+//! distance in one place. The condition stays in the plan and decides about each row.
 //!
 //! The distance need not be written as in ORDER BY: a function may stand for its operator, and a
-//! value that a parameter or a sub-select gives may be equal without being the same, which the scan
-//! finds out when it knows both.
+//! value from a parameter or a sub-select may be equal without being the same expression, which the
+//! scan finds out when it knows both values.
 //!
 //! Nothing here may make a statement fail. So the executor evaluates only constants, parameters and
-//! sub-selects of conditions before there is a row; the scan computes with them itself
-//! (`am::bound`).
+//! sub-selects of conditions before there is a row; the scan does the arithmetic (`am::bound`).
 
 use pgrx::pg_sys::NodeTag;
 use pgrx::{PgList, is_a, pg_sys};
@@ -27,12 +26,12 @@ use crate::am::radius_key::{self, MAX_OPERANDS};
 /// The conditions of a scan.
 pub struct Conditions {
     distance: Distance,
-    /// The program, and the expressions that are its operands.
+    /// The program, and the expressions of its operands.
     pub program: Vec<u8>,
     pub operands: Vec<*mut pg_sys::Node>,
 }
 
-/// The distance that a scan is ordered by.
+/// The distance by which a scan is ordered.
 #[derive(Clone, Copy)]
 struct Distance {
     function: pg_sys::Oid,
@@ -43,12 +42,12 @@ struct Distance {
 }
 
 impl Conditions {
-    /// No conditions yet; or none if `written` is no operator with two operands.
+    /// An empty list of conditions; none if `written` is not an operator with two operands.
     ///
     /// # Safety
     /// `written` is an expression of a plan.
     pub unsafe fn of(written: *mut pg_sys::Node) -> Option<Conditions> {
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             if !is_a(written, NodeTag::T_OpExpr) {
                 return None;
@@ -72,7 +71,7 @@ impl Conditions {
         self.program.is_empty()
     }
 
-    /// Adds a condition, if it is one on the distance.
+    /// Adds a condition if it is a condition on the distance.
     ///
     /// # Safety
     /// `condition` is an expression of the same node of a plan.
@@ -85,7 +84,7 @@ impl Conditions {
         }
     }
 
-    /// Adds an operand; gives its number.
+    /// Adds an operand and returns its number.
     pub fn operand(&mut self, node: *mut pg_sys::Node) -> Option<u8> {
         let number = self.operands.len();
         if number >= MAX_OPERANDS {
@@ -121,7 +120,7 @@ impl Conditions {
                 Some(query) => vec![Step::From as u8, self.operand(query)?],
                 None => Vec::new(),
             };
-            // What is equal is neither below nor above.
+            // An equal value is neither below nor above.
             for comparison in comparisons(function)? {
                 self.program.extend(from.iter().chain(&steps));
                 self.program.push(*comparison as u8);
@@ -131,13 +130,13 @@ impl Conditions {
     }
 }
 
-/// A condition that is being written.
+/// A condition under construction.
 struct Written<'a> {
     conditions: &'a mut Conditions,
     steps: Vec<u8>,
-    /// How often the distance came.
+    /// Occurrences of the distance.
     distances: usize,
-    /// The other query that it is the distance from.
+    /// The other query in the distance, if it is not the query of ORDER BY.
     from: Option<*mut pg_sys::Node>,
 }
 
@@ -145,7 +144,7 @@ impl Written<'_> {
     /// # Safety
     /// `node` is an expression of the plan.
     unsafe fn expression(&mut self, node: *mut pg_sys::Node, depth: usize) -> Option<()> {
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             let node = without_relabelling(node);
             if let Some(query) = self.conditions.distance.of(node) {
@@ -175,7 +174,7 @@ impl Written<'_> {
                 }
                 (pg_sys::F_NUMERIC_NUMERIC_INT4, &[number, typmod]) => {
                     self.expression(number, depth)?;
-                    // A scale of 11 bits with its sign, in what is above the header's size.
+                    // A scale of 11 bits with its sign, in the modifier less the header's size.
                     let scale = (constant(typmod)? - i64::from(pg_sys::VARHDRSZ as i32)) & 0x7ff;
                     self.round(i32::try_from((scale ^ 1024) - 1024).ok()?)
                 }
@@ -206,8 +205,8 @@ impl Written<'_> {
 }
 
 impl Distance {
-    /// Whether an expression is the distance, and if so which other query may have taken the place
-    /// of that of the order.
+    /// Whether an expression is the distance, and if so, the other query that stands in the place
+    /// of the query of ORDER BY.
     unsafe fn of(&self, node: *mut pg_sys::Node) -> Option<Option<*mut pg_sys::Node>> {
         // SAFETY: the caller has an expression.
         unsafe {
@@ -233,7 +232,7 @@ impl Distance {
     }
 }
 
-/// The comparisons that a function makes, built in for numbers.
+/// The comparisons of a built-in function for numbers.
 fn comparisons(function: pg_sys::Oid) -> Option<&'static [Step]> {
     use pg_sys::*;
     Some(match u32::from(function) {
@@ -248,8 +247,8 @@ fn comparisons(function: pg_sys::Oid) -> Option<&'static [Step]> {
     })
 }
 
-/// What a built-in function does: how many arguments it has, and the steps behind them. Casts
-/// between numbers do nothing but round.
+/// Number of arguments of a built-in function, and the steps of a program that stand for it. Casts
+/// between numbers only round.
 fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     use Step::*;
     use pg_sys::*;
@@ -280,13 +279,13 @@ fn steps(function: u32) -> Option<(usize, &'static [Step])> {
     })
 }
 
-/// Whether an expression can be evaluated before there is a row: it raises no error, but for one of
-/// a sub-select.
+/// Whether an expression can be evaluated before there is a row: it raises no error, except errors
+/// of a sub-select.
 ///
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn is_safe(node: *mut pg_sys::Node) -> bool {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         match (*node).type_ {
             NodeTag::T_Const => true,
@@ -314,9 +313,9 @@ unsafe fn all_safe(nodes: *mut pg_sys::List) -> bool {
     }
 }
 
-/// An integer that is written in the query.
+/// An integer constant of the query.
 unsafe fn constant(node: *mut pg_sys::Node) -> Option<i64> {
-    // SAFETY: the caller has an expression; the tag says what it is.
+    // SAFETY: the caller has an expression; nodes are read by their tags.
     unsafe {
         let constant = node.cast::<pg_sys::Const>();
         let known =
@@ -325,12 +324,12 @@ unsafe fn constant(node: *mut pg_sys::Node) -> Option<i64> {
     }
 }
 
-/// What a node is that only says another type of the same bytes.
+/// Strips nodes that only relabel the same bytes with another type.
 ///
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn without_relabelling(mut node: *mut pg_sys::Node) -> *mut pg_sys::Node {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         while is_a(node, NodeTag::T_RelabelType) {
             node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
@@ -344,7 +343,7 @@ pub unsafe fn without_relabelling(mut node: *mut pg_sys::Node) -> *mut pg_sys::N
 /// # Safety
 /// `node` is an expression of a plan.
 pub unsafe fn call(node: *mut pg_sys::Node) -> Option<(pg_sys::Oid, Vec<*mut pg_sys::Node>)> {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let (function, arguments) = match (*node).type_ {
             NodeTag::T_OpExpr => {

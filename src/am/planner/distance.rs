@@ -1,17 +1,18 @@
-//! The distance that a plan computes for nothing.
+//! Removal of a distance that a plan computes and no node reads.
 //!
-//! What a query sorts by is a column of its plan, hidden ("junk") if the query does not return it. PostgreSQL's planner has an index
-//! scan compute that column even where the scan is what makes the order and nobody looks at the column any more:
-//!
+//! A sort key of a query is a column of its plan, hidden ("junk") if the query does not return it.
+//! PostgreSQL's planner has an index scan compute that column even where the scan itself makes the
+//! order and no node above reads the column:
 //! ```text
 //! Limit                                  SELECT id FROM items ORDER BY embedding <-> '[..]' LIMIT 10
 //!   -> Index Scan: id, embedding <-> '[..]' (hidden)
 //! ```
 //!
-//! A vector of some hundred dimensions is stored out of line, so for each row that means two or more lookups in another table: for a
-//! search that is done in 50 us they take another 30. When a statement is planned, such a column becomes NULL. That is
-//! so for a scan of one of our indexes directly below a LIMIT, which passes columns on by number and looks at none (`WITH TIES` does), and
-//! what is above takes no hidden columns from it, since LIMIT is the last step of its query.
+//! A vector of some hundred dimensions is stored out of line, so for each row the distance takes
+//! two or more lookups in another table: a search of 50 us takes another 30. When a statement is
+//! planned, such a column becomes NULL if two conditions hold. The scan is one of our indexes
+//! directly below a LIMIT, which passes columns on by number and reads none (`WITH TIES` does). And
+//! no node above takes hidden columns from the LIMIT, because it is the last step of its query.
 
 use pgrx::{PgList, is_a, pg_sys};
 
@@ -22,7 +23,7 @@ use super::is_ours;
 /// # Safety
 /// `limit` is a node of a plan.
 pub unsafe fn leave_out(limit: *mut pg_sys::Limit) {
-    // SAFETY: as the caller promises; the tag says what a node is.
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let below = (*limit).plan.lefttree;
         if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT

@@ -1,12 +1,11 @@
-//! What is changed in a plan behind PostgreSQL's planner, for scans of our indexes:
+//! Changes to plans of PostgreSQL's planner, for scans of our indexes.
 //!
-//! - `need`: a scan is told how its rows are to come (`scan`), by what the nodes above it do with
-//!   them;
-//! - `condition`: a scan that conditions bound by a distance ends there;
-//! - `distance`: a distance that is computed for nothing is left out.
+//! - `need`: the nodes above a scan decide in which order its rows have to come (`scan`).
+//! - `condition`: a scan ends at the distance that its conditions allow.
+//! - `distance`: a distance that no node reads is left out.
 //!
-//! The library is loaded when a session plans the first statement with one of our indexes, so that
-//! plan has passed the planner before there is a hook. It is changed when it starts.
+//! The library is loaded when a session plans the first statement with one of our indexes. That
+//! plan has passed the planner before the hook exists, so it is changed when it starts.
 
 mod condition;
 mod distance;
@@ -19,17 +18,19 @@ use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
 pub use need::is_minimum;
 
+use crate::compat::{standard_ExecutorStart, standard_planner};
+use crate::txn;
 use need::Need;
 
-/// The planner of whoever was there before, and the step before the start of a plan.
+/// The planner hook and the hook before the start of a plan that were installed before.
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
 
-/// When the client's command began in which the library was loaded: its plans may have been made
-/// before.
+/// Start of the client's command in which the library was loaded: plans of this command may have
+/// been made before.
 static mut LOADED_IN: pg_sys::TimestampTz = 0;
 
-/// Puts our step behind the planner.
+/// Installs the hooks.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
@@ -38,23 +39,9 @@ pub fn register() {
         pg_sys::planner_hook = Some(plan);
         NEXT_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(start);
-        // One that is kept is made again.
+        // Cached plans are made again.
         pg_sys::ResetPlanCache();
     }
-}
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's own planner; pgrx's function of this name would catch its errors and raise
-    /// poorer ones.
-    fn standard_planner(
-        query: *mut pg_sys::Query,
-        text: *const c_char,
-        options: c_int,
-        parameters: pg_sys::ParamListInfo,
-    ) -> *mut pg_sys::PlannedStmt;
-
-    /// PostgreSQL's own step, for the same reason.
-    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
 }
 
 /// Not guarded: an error of the planner passes through as it is, over a frame that has nothing to
@@ -65,14 +52,14 @@ unsafe extern "C-unwind" fn plan(
     options: c_int,
     parameters: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL calls it as it calls its own planner, whose result is a tree of valid
-    // nodes that is ours to change.
+    // SAFETY: PostgreSQL calls it as it calls its own planner. The result is a tree of valid nodes
+    // that is ours to change.
     unsafe {
         let statement = match NEXT_PLANNER {
             Some(next) => next(query, text, options, parameters),
             None => standard_planner(query, text, options, parameters),
         };
-        change(statement, options);
+        adjust(statement, options);
         statement
     }
 }
@@ -80,10 +67,11 @@ unsafe extern "C-unwind" fn plan(
 /// Not guarded, as above.
 unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: PostgreSQL calls it as it calls its own step, with a plan that is about to start. A
-    // worker has its leader's.
+    // worker has the leader's plan.
     unsafe {
+        txn::parallel::before_start(query, flags);
         if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
-            change((*query).plannedstmt, 0);
+            adjust((*query).plannedstmt, 0);
         }
         match NEXT_START {
             Some(next) => next(query, flags),
@@ -95,8 +83,8 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
 /// # Safety
 /// `statement` is a statement that was planned with these options of cursors and is not yet in use.
 #[pg_guard]
-unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt, options: c_int) {
-    // SAFETY: as the caller promises. What is added lives as long as the statement.
+unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options: c_int) {
+    // SAFETY: as the caller promises. New nodes live as long as the statement.
     unsafe {
         let top = match options & pg_sys::CURSOR_OPT_FAST_PLAN as c_int {
             0 => Need::ALL,
@@ -112,7 +100,7 @@ unsafe extern "C-unwind" fn change(statement: *mut pg_sys::PlannedStmt, options:
 unsafe fn is_ours(index: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
-        // One that starts again has its table locked, and the index not yet.
+        // A plan that starts again has its table locked, and the index not yet.
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);
         let ours = super::is_ours(relation);

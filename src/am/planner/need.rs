@@ -1,9 +1,9 @@
-//! What the nodes above a scan need of its rows.
+//! Order and number of the rows that the nodes above a scan need.
 //!
-//! A node directly below a LIMIT, or one whose rows are only passed on to it, is read a little, and
-//! its order is shown to somebody or bounds the rows: there it is enough that rows are in order
-//! within the precision of stored vectors. A node that compares neighbours (Unique, Group, Merge
-//! Join) is wrong if one is out of order. A scan that is read to its end needs no graph.
+//! A node directly below a LIMIT, or a node that only passes its rows on to one, is read in part,
+//! and its order is shown to the user or bounds the rows: an order within the precision of stored
+//! vectors suffices. A node that compares adjacent rows (Unique, Group, Merge Join) gives wrong
+//! results if one is out of order. A scan that is read to its end needs no graph.
 
 use std::ffi::CStr;
 
@@ -14,33 +14,34 @@ use super::condition::{call, is_safe, without_relabelling};
 use super::{distance, scan};
 use crate::am::radius_key::Mode;
 
-/// How much of a node's rows is read.
+/// Share of a node's rows that is read.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
     All,
-    /// As many as a LIMIT says, which are all by the planner's estimate.
+    /// As many rows as a LIMIT says, which by the planner's estimate are all.
     AllByEstimate,
-    /// Some: by the expression of a LIMIT if that is not known yet, which may be NULL and then
-    /// means all.
+    /// Some rows. The expression of a LIMIT gives the number if it is not known yet; NULL means all
+    /// rows.
     Some(Option<*mut pg_sys::Node>),
 }
 
-/// How much its order matters.
+/// Weight of the order of a node's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
-    /// It is passed on.
+    /// The order is passed on.
     Shown,
-    /// It decides which of several inputs is read next.
+    /// The order decides which of several inputs is read next.
     Merged,
-    /// Neighbours are compared; one that is late may be in the wrong place, and no row is lost.
+    /// Adjacent rows are compared. A late row may be in the wrong place, but no row is lost.
     Compared,
-    /// Values are computed from it: of all rows that are read, so of the late ones too where rows are refused.
+    /// Values are computed from the order of all rows that are read, so also from late rows where
+    /// rows are refused.
     Counted,
-    /// Answers are wrong if it is.
+    /// Results are wrong if the order is.
     ReliedOn,
 }
 
-/// What is needed of a node.
+/// Rows and order that are needed of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
     reading: Reading,
@@ -53,13 +54,14 @@ impl Need {
         reading: Reading::All,
         order: Order::Shown,
     };
-    /// Rows one after the other, as long as somebody fetches some.
+    /// Rows one after another, as long as the client fetches them.
     pub const FETCHED: Need = Need {
         reading: Reading::Some(None),
         order: Order::Shown,
     };
 
-    /// The mode of a scan; with `has_radius` a condition ends it, and if it `is_filtered` rows are refused.
+    /// Mode of a scan. With `has_radius` a condition ends the scan; with `is_filtered` rows are
+    /// refused.
     pub fn mode(self, has_radius: bool, is_filtered: bool) -> Mode {
         match (self.reading, self.order) {
             (Reading::All, _) => Mode::Exact,
@@ -72,7 +74,7 @@ impl Need {
         }
     }
 
-    /// The count of a LIMIT that is not known yet.
+    /// The expression of a LIMIT with a number that is not known yet.
     pub fn limit(self) -> Option<*mut pg_sys::Node> {
         match self.reading {
             Reading::Some(limit) => limit,
@@ -80,7 +82,7 @@ impl Need {
         }
     }
 
-    /// What a node needs that refuses rows.
+    /// Need of a node that refuses some of its rows.
     fn filtered(self) -> Need {
         match self.order {
             Order::Counted => self.at_least(Order::ReliedOn),
@@ -109,7 +111,7 @@ pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
             orders: vec![Order::Shown; subplans.len()],
         };
         visitor.visit((*statement).planTree, top);
-        // Those that are read by another are before it.
+        // Sub-plans stand behind the sub-plans that they read.
         for number in (0..subplans.len()).rev() {
             if let Some(plan) = subplans.get_ptr(number) {
                 let need = Need::ALL.at_least(visitor.orders[number]);
@@ -120,7 +122,7 @@ pub unsafe fn visit(statement: *mut pg_sys::PlannedStmt, top: Need) {
 }
 
 struct Visitor {
-    /// For each sub-plan, how much its order matters to those that were visited.
+    /// For each sub-plan, how much its order matters to the nodes visited so far.
     orders: Vec<Order>,
 }
 
@@ -131,19 +133,19 @@ impl Visitor {
         if plan.is_null() {
             return;
         }
-        // SAFETY: as the caller promises; the tag says what a node is.
+        // SAFETY: as the caller promises; nodes are read by their tags.
         unsafe {
             pg_sys::check_stack_depth();
             let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
                 NodeTag::T_IndexScan => {
-                    scan::tell(plan.cast(), need);
+                    scan::annotate(plan.cast(), need);
                     (need, need)
                 }
                 NodeTag::T_Limit => {
                     distance::leave_out(plan.cast());
                     (below_limit(plan.cast(), need), Need::ALL)
                 }
-                // They pass rows on.
+                // These nodes pass rows on.
                 NodeTag::T_Result
                 | NodeTag::T_ProjectSet
                 | NodeTag::T_LockRows
@@ -168,13 +170,13 @@ impl Visitor {
                     self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
                     (need, need)
                 }
-                // Nobody knows, but that it does something with rows.
+                // The use that such a node makes of rows is unknown.
                 NodeTag::T_CustomScan => {
                     let need = need.filtered().at_least(Order::Compared);
                     self.visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans, need);
                     (need, need)
                 }
-                // For each row of the one all rows of the other.
+                // For each row of one input, all rows of the other are read.
                 NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need.filtered(), Need::ALL),
                 NodeTag::T_MergeJoin | NodeTag::T_Unique | NodeTag::T_Group | NodeTag::T_SetOp => {
                     let need = need.at_least(Order::ReliedOn);
@@ -193,7 +195,7 @@ impl Visitor {
                     }
                     (need, need)
                 }
-                // Sort, Hash, ModifyTable and others read all before they go on.
+                // Sort, Hash, ModifyTable and others read all rows before they go on.
                 _ => (Need::ALL, Need::ALL),
             };
             self.visit((*plan).lefttree, left);
@@ -213,7 +215,7 @@ impl Visitor {
     }
 }
 
-/// What a LIMIT needs of what is below it.
+/// Need of the node below a LIMIT.
 unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
     // SAFETY: the caller has a node of a plan.
     unsafe {
@@ -236,8 +238,8 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
     }
 }
 
-/// Whether the column of a query or a plan is that of which PostgreSQL makes `min()`: ORDER BY with
-/// LIMIT 1, which nobody has written, so that an approximate row will not do.
+/// Whether the column of a query or a plan is PostgreSQL's form of `min()`, which is ORDER BY with
+/// LIMIT 1. The user did not write that ORDER BY, so an approximate row does not suffice.
 ///
 /// # Safety
 /// `columns` is a list of a query's or a plan's columns, or null.
@@ -252,12 +254,12 @@ pub unsafe fn is_minimum(columns: *mut pg_sys::List) -> bool {
     }
 }
 
-/// A number of rows in LIMIT or OFFSET.
+/// Number of rows of a LIMIT or OFFSET.
 enum Count {
-    /// None is given.
+    /// No number is given.
     All,
     Rows(f64),
-    /// Known when the statement runs; perhaps with an expression that can be evaluated for it.
+    /// Known when the statement runs; with the expression, if it can be evaluated early.
     Unknown(Option<*mut pg_sys::Node>),
 }
 

@@ -1,4 +1,5 @@
-//! A scan of one of our indexes, told how its rows are to come and how far they may be.
+//! Annotations of a scan of one of our indexes: the order in which its rows are to come, and the
+//! bound of their distance.
 
 use pgrx::{IntoDatum, PgBox, PgList, is_a, pg_sys};
 
@@ -7,17 +8,18 @@ use super::is_ours;
 use super::need::Need;
 use crate::am::radius_key::Mode;
 
-/// Where the executed order was found in the text of a query: nobody asks for that once there is a
-/// plan, so this says that the scan was told.
-const TOLD: i32 = i32::MIN;
+/// Marks an annotated scan, in the place for the position of the operator in the query's text,
+/// which nobody reads once there is a plan.
+const ANNOTATED: i32 = i32::MIN;
 
-/// Puts what a scan is told into the place of the value to search for (`am::radius_key`), unless it was
-/// told before, or does what it would do anyway.
+/// Puts the annotations into the place of the value to search for (`am::radius_key`), unless the
+/// scan has them already or they would not change it.
 ///
 /// # Safety
-/// `scan` is a node of a plan, which `need` is of, and new nodes are allocated where it is.
-pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
-    // SAFETY: as the caller promises; the tag says what a node is.
+/// `scan` is a node of a plan, `need` is the need of that node, and new nodes are allocated where
+/// the plan is.
+pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let (written, executed) = (only((*scan).indexorderbyorig), only((*scan).indexorderby));
         let (Some(written), Some(executed)) = (written, executed) else {
@@ -31,11 +33,11 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
         let (Some(value), 2) = (operands.get_ptr(1), operands.len()) else {
             return;
         };
-        // Where a plan was read from its text, for a parallel worker, it has no such places.
-        if (*executed).location == TOLD || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
+        // A plan that was read from its text, for a parallel worker, has no such positions.
+        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
             return;
         }
-        (*executed).location = TOLD;
+        (*executed).location = ANNOTATED;
         let Some(mut conditions) = Conditions::of(written) else {
             return;
         };
@@ -45,13 +47,18 @@ pub unsafe fn tell(scan: *mut pg_sys::IndexScan, need: Need) {
         let mode = need.mode(!conditions.is_empty(), !(*scan).scan.plan.qual.is_null());
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
         if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
-            operands.replace_ptr(1, told(value, mode, limit, &conditions));
+            operands.replace_ptr(1, annotated(value, mode, limit, &conditions));
         }
     }
 }
 
 /// `ARRAY[ROW(value, program, operand, ..)]`.
-unsafe fn told(value: *mut pg_sys::Node, mode: Mode, limit: Option<u8>, conditions: &Conditions) -> *mut pg_sys::Node {
+unsafe fn annotated(
+    value: *mut pg_sys::Node,
+    mode: Mode,
+    limit: Option<u8>,
+    conditions: &Conditions,
+) -> *mut pg_sys::Node {
     // SAFETY: the nodes are complete before anybody sees them.
     unsafe {
         let mut program = vec![mode as u8, limit.map_or(0, |limit| limit + 1)];

@@ -1,5 +1,5 @@
-//! avg() of vectors. The state is a `double precision[]`: how many vectors there were, then the sum of each element; `{0}` at
-//! the start, when no dimensions are known. (sum() is `+`.)
+//! avg() of vectors. The state is a `double precision[]`: how many vectors there were, then the sum
+//! of each element; `{0}` at the start, when no dimensions are known. (sum() is `+`.)
 
 use super::cast::convert;
 use super::{DenseDatum, Element, dense_functions};

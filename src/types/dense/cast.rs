@@ -9,10 +9,11 @@ use crate::types::dimensions::check_typmod;
 use crate::types::text::{not_finite, number_text, out_of_range};
 use pgrx::pg_sys;
 
-/// Makes a vector of what a cast was given; `typmod` is that of the target.
+/// Makes a vector of the numbers of a cast; `typmod` is the modifier of the target.
 ///
 /// # Errors
-/// No number or too many, other dimensions than `typmod`, NaN, an infinity, or a number beyond the element type.
+/// No number or too many, other dimensions than `typmod`, NaN, an infinity, or a number beyond the
+/// element type.
 pub fn convert<T: Element, S: Copy>(source: &[S], typmod: i32, to_f32: impl Fn(S) -> f32) -> Result<pg_sys::Datum> {
     check_dimensions::<T>(source.len())?;
     check_typmod(typmod, source.len())?;
@@ -37,7 +38,8 @@ pub fn refused<T: Element>(number: f32) -> Error {
 }
 
 dense_functions! {
-    /// `vector(vector, integer, boolean) -> vector`: the same value, if it has the declared dimensions.
+    /// `vector(vector, integer, boolean) -> vector`: the same value, if it has the declared
+    /// dimensions.
     fn vector_check_length | halfvec_check_length<T>(
         vector: DenseDatum<T>,
         typmod: i32,

@@ -1,4 +1,5 @@
-//! The order of vectors: element by element, a vector before its own continuations. -0 equals 0; there is no NaN.
+//! The order of vectors: element by element, a vector before its own continuations. -0 equals 0;
+//! there is no NaN.
 
 use super::{DenseDatum, Element, dense_functions};
 use std::cmp::Ordering;

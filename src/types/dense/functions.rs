@@ -16,7 +16,8 @@ dense_functions! {
         Ok(distance::norm(vector.as_slice()))
     }
 
-    /// `l2_normalize(vector) -> vector`: the vector of norm 1 in the same direction; zero stays zero.
+    /// `l2_normalize(vector) -> vector`: the vector of norm 1 in the same direction; zero stays
+    /// zero.
     fn vector_l2_normalize | halfvec_l2_normalize<T>(vector: DenseDatum<T>) -> pg_sys::Datum {
         let values = vector.as_slice();
         build(values.len(), |target| {
@@ -38,8 +39,8 @@ dense_functions! {
         }))
     }
 
-    /// `subvector(vector, start integer, count integer) -> vector`: as substring() cuts, the first element is number 1
-    /// and what lies outside the vector is left out.
+    /// `subvector(vector, start integer, count integer) -> vector`: cuts as substring() does; the
+    /// first element has number 1, and elements outside the vector are left out.
     fn vector_subvector | halfvec_subvector<T>(vector: DenseDatum<T>, start: i32, count: i32) -> pg_sys::Datum {
         let values = vector.as_slice();
         let index = |position: i64| (position - 1).clamp(0, values.len() as i64) as usize;

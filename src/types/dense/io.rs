@@ -1,4 +1,5 @@
-//! Text and binary input and output, and the type modifier (which is the number of dimensions itself).
+//! Text and binary input and output, and the type modifier (which is the number of dimensions
+//! itself).
 
 use super::{
     DenseDatum, Element, MAX_DIMENSIONS, build, check_dimensions, check_finite, dense_functions, new_datum, text,
@@ -48,10 +49,11 @@ dense_functions! {
     }
 }
 
-/// Reads a message. `make` gets the number of dimensions, and what writes as many numbers or refuses them.
+/// Reads a message. `make` gets the number of dimensions and a function that writes as many numbers
+/// or refuses them.
 ///
 /// # Errors
-/// What is wrong with the message, or what `make` says.
+/// A malformed message, or the error of `make`.
 pub fn receive<T: Element, R>(
     message: &mut pg_sys::StringInfoData,
     typmod: i32,

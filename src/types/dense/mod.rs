@@ -1,10 +1,13 @@
-//! The dense types: `vector` of single-precision numbers and `halfvec` of half-precision ones, 1 to 16,000 of them.
+//! The dense types: `vector` of single-precision numbers and `halfvec` of half-precision ones, 1 to
+//! 16,000 of them.
 //!
-//! Everything is written once, for any [`Element`]; `dense_functions!` makes of it the functions of both types.
+//! Everything is written once, for any [`Element`]; `dense_functions!` makes of it the functions of
+//! both types.
 //!
-//! A value is a varlena: its 4-byte header, the number of dimensions (u16), two bytes that are zero, the numbers.
-//! Invariants: the dimensions match the size, and every number is finite. The first is checked on reading, the second kept
-//! by everything that makes a vector ([`new_datum`], [`check_finite`]).
+//! A value is a varlena: its 4-byte header, the number of dimensions (u16), two bytes that are
+//! zero, the numbers. Invariants: the dimensions match the size, and every number is finite. The
+//! first is checked on reading, the second kept by everything that makes a vector ([`new_datum`],
+//! [`check_finite`]).
 
 pub mod aggregate;
 pub mod cast;
@@ -29,7 +32,7 @@ use std::marker::PhantomData;
 /// The most dimensions a vector can have.
 pub const MAX_DIMENSIONS: usize = 16_000;
 
-/// What a vector is made of.
+/// Element types of vectors.
 pub trait Element: Number {
     /// The name of the type of vectors, in errors.
     const TYPE_NAME: &'static str;
@@ -69,8 +72,8 @@ macro_rules! element {
 element!(f32, "vector");
 element!(f16, "halfvec");
 
-/// Defines functions of both types, as [`sql_function!`](crate::types::call::sql_function) does: `fn a | b<T>(..)` is
-/// the function `a` with `T` = f32 and the function `b` with `T` = f16.
+/// Defines functions of both types, as [`sql_function!`](crate::types::call::sql_function) does:
+/// `fn a | b<T>(..)` is the function `a` with `T` = f32 and the function `b` with `T` = f16.
 macro_rules! dense_functions {
     ($($(#[$meta:meta])* fn $single:ident | $half:ident<$t:ident>($($args:tt)*) -> $ret:ty $body:block)*) => {$(
         $crate::types::call::sql_function! {
@@ -81,7 +84,7 @@ macro_rules! dense_functions {
 }
 use dense_functions;
 
-/// What precedes the numbers.
+/// Header before the numbers.
 #[repr(C)]
 struct Header {
     varlena: i32,
@@ -117,7 +120,8 @@ impl<T: Element> DenseDatum<T> {
     #[inline]
     pub fn as_slice(&self) -> &[T] {
         let header = self.0.as_ptr::<Header>();
-        // SAFETY: `from_datum` checked that so many numbers follow the header, which is aligned to 4 bytes.
+        // SAFETY: `from_datum` checked that so many numbers follow the header, which is aligned to
+        // 4 bytes.
         unsafe { std::slice::from_raw_parts(header.add(1).cast(), usize::from((*header).dimensions)) }
     }
 
@@ -166,11 +170,11 @@ pub fn new_datum<T: Element>(values: &[T]) -> Result<pg_sys::Datum> {
     })
 }
 
-/// A new vector of so many dimensions in the current memory context. `fill` gets its numbers, all zero, and leaves them
-/// finite or refuses them.
+/// A new vector of so many dimensions in the current memory context. `fill` gets its numbers, all
+/// zero, and leaves them finite or refuses them.
 ///
 /// # Errors
-/// [`Error::NoDimensions`], [`Error::TooManyDimensions`], or what `fill` says.
+/// [`Error::NoDimensions`], [`Error::TooManyDimensions`], or the error of `fill`.
 pub fn build<T: Element>(dimensions: usize, fill: impl FnOnce(&mut [T]) -> Result<()>) -> Result<pg_sys::Datum> {
     check_dimensions::<T>(dimensions)?;
     let header = new_varlena::<Header>(size_of_vector::<T>(dimensions));

@@ -17,7 +17,7 @@ fn measure<T: Element>(a: &DenseDatum<T>, b: &DenseDatum<T>, of: impl Fn(&[T], &
     Ok(of(a, b))
 }
 
-/// A vector of what `operation` makes of each pair of elements.
+/// A vector of the results of `operation` for each pair of elements.
 ///
 /// # Errors
 /// Different dimensions, or a result beyond the element type.
@@ -31,7 +31,8 @@ fn combine<T: Element>(
     build(a.len(), |target| {
         let mut in_range = true;
         for ((value, &a), &b) in target.iter_mut().zip(a).zip(b) {
-            // A sum or product of two halves, rounded to f32 and then to a half, is as if rounded once.
+            // A sum or product of two halves, rounded to f32 and then to a half, is as if rounded
+            // once.
             *value = T::from_f32(operation(a.into(), b.into()));
             in_range &= value.is_finite();
         }
@@ -60,13 +61,14 @@ dense_functions! {
         Ok(-measure(&a, &b, wide::inner_product)?)
     }
 
-    /// `cosine_distance(vector, vector) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
+    /// `cosine_distance(vector, vector) -> double precision`, `<=>`: 0 to 2, NaN if one of them is
+    /// zero.
     fn vector_cosine_distance | halfvec_cosine_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
         Ok(1.0 - measure(&a, &b, wide::cosine)?)
     }
 
-    /// `vector_spherical_distance(vector, vector) -> double precision`: the angle between two unit vectors, as a part
-    /// of half a turn.
+    /// `vector_spherical_distance(vector, vector) -> double precision`: the angle between two unit
+    /// vectors, as a part of half a turn.
     fn vector_spherical_distance | halfvec_spherical_distance<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> f64 {
         let product = measure(&a, &b, wide::inner_product)?;
         Ok(product.clamp(-1.0, 1.0).acos() / PI)
@@ -87,8 +89,8 @@ dense_functions! {
         combine(&a, &b, |a, b| a - b)
     }
 
-    /// `vector_mul(vector, vector) -> vector`, `*`: element by element. A product that vanishes is an error, as it is for
-    /// PostgreSQL's own numbers.
+    /// `vector_mul(vector, vector) -> vector`, `*`: element by element. A product that vanishes is
+    /// an error, as it is for PostgreSQL's own numbers.
     fn vector_mul | halfvec_mul<T>(a: DenseDatum<T>, b: DenseDatum<T>) -> pg_sys::Datum {
         let datum = combine(&a, &b, |a, b| a * b)?;
         let zero = T::default();

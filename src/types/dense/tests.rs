@@ -1,4 +1,5 @@
-//! What SQL cannot show: bit patterns, malformed binary values, memory. The rest is in `tests/sql/`.
+//! Tests beyond the reach of SQL: bit patterns, malformed binary values, memory. The other tests
+//! are in `tests/sql/`.
 
 #[pgrx::pg_schema]
 mod tests {
@@ -12,7 +13,8 @@ mod tests {
     use std::ffi::CStr;
     use std::mem::MaybeUninit;
 
-    /// Every kind of number: any bits, and those near the borders of notations and of exact integers.
+    /// Every kind of number: any bits, and numbers near the borders of notations and of exact
+    /// integers.
     fn finite_numbers() -> Vec<f32> {
         let mut random = SmallRng::seed_from_u64(1);
         let mut numbers: Vec<f32> = (0..300_000).map(|_| f32::from_bits(random.random())).collect();
@@ -53,7 +55,8 @@ mod tests {
         for numbers in finite_numbers().chunks(MAX_DIMENSIONS) {
             let text = print(numbers);
             for (number, text) in numbers.iter().zip(text.trim_matches(['[', ']']).split(',')) {
-                // SAFETY: float4out takes a float4 and returns a string in the current memory context.
+                // SAFETY: float4out takes a float4 and returns a string in the current memory
+                // context.
                 let expected = unsafe {
                     let out =
                         pgrx::fcinfo::direct_function_call::<&CStr>(pg_sys::float4out, &[number.into_datum()]).unwrap();
@@ -86,9 +89,9 @@ mod tests {
         }
     }
 
-    /// What a receive function makes of a message.
+    /// The value that a receive function makes of a message.
     fn received<T: Element>(bytes: &[u8], typmod: i32) -> Vec<T> {
-        // SAFETY: what the type's own function returns.
+        // SAFETY: a result of the type's own function.
         unsafe { DenseDatum::from_datum(receive(T::TYPE_NAME, bytes, typmod)) }
             .as_slice()
             .to_vec()
@@ -221,7 +224,7 @@ mod tests {
             // SAFETY: the datum is a vector for as long as `memory` lives.
             unsafe {
                 assert_eq!(DenseDatum::<T>::from_datum(datum).as_slice(), numbers);
-                // What is returned stays.
+                // A returned copy stays.
                 let returned = DenseDatum::<T>::from_datum(datum).into_datum();
                 memory.fill(0);
                 assert_eq!(DenseDatum::<T>::from_datum(returned).as_slice(), numbers);
@@ -257,7 +260,8 @@ mod tests {
 
     #[pg_test]
     fn refuses_corrupted_values() {
-        // Header (size), dimensions, unused: too many and too few dimensions for the size, none, no room for a header.
+        // Header (size), dimensions, unused: too many and too few dimensions for the size, none, no
+        // room for a header.
         for (size, dimensions) in [(12, 2), (16, 1), (8, 0), (4, 1), (65_544, 16_384)] {
             let mut memory = vec![0u32; 16_400];
             memory[0] = size << 2;
@@ -268,7 +272,8 @@ mod tests {
             let text = format!("value of type vector is corrupted: {size} bytes with {shown} dimensions");
             assert_eq!(error_of(read), (PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, text));
         }
-        // With a 1-byte header: more bytes than numbers, fewer, more than there can be, and only the header.
+        // With a 1-byte header: more bytes than numbers, fewer, more than there can be, and only
+        // the header.
         for (size, dimensions, shown) in [(10u8, 1, 1), (9, 2, 2), (127, 31, 31), (3, 1, 0)] {
             let mut memory = [0u8; 128];
             memory[..2].copy_from_slice(&[size << 1 | 1, dimensions]);

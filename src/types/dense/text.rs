@@ -1,4 +1,5 @@
-//! The text of a dense vector: `[1,2.5,-3e-05]`. A hot path: embeddings have a thousand numbers and more.
+//! The text of a dense vector: `[1,2.5,-3e-05]`. A hot path: embeddings have a thousand numbers and
+//! more.
 
 use super::{Element, MAX_DIMENSIONS};
 use crate::error::{Error, Result};
@@ -52,7 +53,8 @@ pub const fn printed_size(dimensions: usize) -> usize {
     dimensions * (MAX_PRINTED + 1) + 1
 }
 
-/// Prints a vector to `out`, which has room for [`printed_size`] bytes, and returns the length of the text.
+/// Prints a vector to `out`, which has room for [`printed_size`] bytes, and returns the length of
+/// the text.
 pub fn print<T: Element>(values: &[T], out: &mut [MaybeUninit<u8>]) -> usize {
     let mut len = 0;
     for (index, &value) in values.iter().enumerate() {
@@ -115,7 +117,8 @@ mod tests {
 
     #[test]
     fn rounds_to_nearest_even() {
-        // Halfway between two f32, below and above it; f64 as a step between would get the last one wrong.
+        // Halfway between two f32, below and above it; f64 as a step between would get the last one
+        // wrong.
         let values =
             parse(b"[16777217,16777216.99999999,16777217.00000001,16777219,1.00000017881393432617187499]").unwrap();
         assert_eq!(values, [16777216., 16777216., 16777218., 16777220., 1.0000001]);

@@ -13,7 +13,8 @@ use pgrx::pg_sys;
 /// Makes a sparse vector of a list of numbers; `typmod` is that of the target.
 ///
 /// # Errors
-/// No number or too many, other dimensions than `typmod`, NaN, an infinity, or too many numbers other than zero.
+/// No number or too many, other dimensions than `typmod`, NaN, an infinity, or too many numbers
+/// other than zero.
 fn from_list<S: Copy>(numbers: &[S], typmod: i32, to_f32: impl Fn(S) -> f32) -> Result<pg_sys::Datum> {
     check_dimensions(numbers.len())?;
     check_typmod(typmod, numbers.len())?;
@@ -46,7 +47,8 @@ fn to_dense<T: Element>(vector: &SparsevecDatum, typmod: i32) -> Result<pg_sys::
 }
 
 sql_function! {
-    /// `sparsevec(sparsevec, integer, boolean) -> sparsevec`: the same value, if it has the declared dimensions.
+    /// `sparsevec(sparsevec, integer, boolean) -> sparsevec`: the same value, if it has the
+    /// declared dimensions.
     fn sparsevec_check_length(vector: SparsevecDatum, typmod: i32, _explicit: bool) -> pg_sys::Datum {
         check_typmod(typmod, vector.dimensions())?;
         Ok(vector.into_datum())

@@ -1,4 +1,5 @@
-//! The order of sparse vectors, which is that of the dense ones: element by element, a vector before its own continuations.
+//! The order of sparse vectors, which is that of the dense ones: element by element, a vector
+//! before its own continuations.
 
 use super::SparsevecDatum;
 use crate::distance::sparse::merge;

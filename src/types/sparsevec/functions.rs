@@ -11,8 +11,8 @@ sql_function! {
         Ok(distance::norm(vector.as_sparse().values))
     }
 
-    /// `l2_normalize(sparsevec) -> sparsevec`: the vector of norm 1 in the same direction, without the elements that vanish;
-    /// zero stays zero.
+    /// `l2_normalize(sparsevec) -> sparsevec`: the vector of norm 1 in the same direction, without
+    /// the elements that vanish; zero stays zero.
     fn sparsevec_l2_normalize(vector: SparsevecDatum) -> pg_sys::Datum {
         let sparse = vector.as_sparse();
         let mut values = sparse.values.to_vec();

@@ -1,4 +1,5 @@
-//! Text and binary input and output, and the type modifier (which is the number of dimensions itself).
+//! Text and binary input and output, and the type modifier (which is the number of dimensions
+//! itself).
 
 use super::{Elements, MAX_DIMENSIONS, SparsevecDatum, TYPE_NAME, check_dimensions, check_elements, text};
 use crate::error::{Error, Result};
@@ -54,10 +55,11 @@ sql_function! {
     }
 }
 
-/// Reads a message: the elements, and the number of dimensions. Nothing in it is believed: elements have to be as everything keeps them.
+/// Reads a message: the elements, and the number of dimensions. Elements are checked for the rules
+/// that all other code relies on.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A malformed message.
 pub fn receive(message: &mut pg_sys::StringInfoData, typmod: i32) -> Result<(Elements, usize)> {
     let mut integer = || Ok::<_, Error>(i32::from_be_bytes(take_array(message, TYPE_NAME)?));
     let (dimensions, elements, unused) = (integer()?, integer()?, integer()?);

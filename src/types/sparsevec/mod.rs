@@ -1,9 +1,11 @@
-//! The type `sparsevec`: single-precision numbers, 1 to 1,000,000,000 of them, of which at most 16,000 are not zero and kept.
+//! The type `sparsevec`: single-precision numbers, 1 to 1,000,000,000 of them, of which at most
+//! 16,000 are not zero and kept.
 //!
-//! A value is a varlena: its 4-byte header, the number of dimensions (i32), the number of elements (i32), four bytes that
-//! are zero, the indices of the elements (i32, from 0), their values (f32).
-//! Invariants: the numbers match the size, which is checked on reading; indices ascend and are below the number of
-//! dimensions, and every value is finite and not zero, which everything keeps that makes a sparse vector ([`Elements`]).
+//! A value is a varlena: its 4-byte header, the number of dimensions (i32), the number of elements
+//! (i32), four bytes that are zero, the indices of the elements (i32, from 0), their values (f32).
+//! Invariants: the numbers match the size, which is checked on reading; indices ascend and are
+//! below the number of dimensions, and every value is finite and not zero, which everything keeps
+//! that makes a sparse vector ([`Elements`]).
 
 pub mod cast;
 pub mod compare;
@@ -32,7 +34,7 @@ pub const MAX_DIMENSIONS: usize = 1_000_000_000;
 /// The most elements other than zero.
 pub const MAX_ELEMENTS: usize = 16_000;
 
-/// What precedes the indices.
+/// Header before the indices.
 #[repr(C)]
 struct Header {
     varlena: i32,
@@ -70,7 +72,8 @@ impl SparsevecDatum {
     #[inline]
     pub fn as_sparse(&self) -> Sparse<'_> {
         let header = self.header();
-        // SAFETY: `from_datum` checked that so many indices and as many values follow the header, aligned to 4 bytes.
+        // SAFETY: `from_datum` checked that so many indices and as many values follow the header,
+        // aligned to 4 bytes.
         unsafe {
             let elements = (*header).elements as usize;
             let indices = header.add(1).cast::<i32>();
@@ -140,7 +143,7 @@ impl Elements {
         }
     }
 
-    /// What there is so far.
+    /// The elements so far.
     pub fn as_sparse(&self) -> Sparse<'_> {
         Sparse {
             indices: &self.indices,
@@ -148,7 +151,7 @@ impl Elements {
         }
     }
 
-    /// Adds an element whose index is greater than those before. Zero is left out.
+    /// Adds an element with an index greater than all before. Zero is left out.
     ///
     /// # Errors
     /// [`Error::NotANumber`], [`Error::Infinite`] or [`Error::TooManyElements`].
@@ -165,8 +168,8 @@ impl Elements {
         Ok(())
     }
 
-    /// A new sparse vector of these elements and so many dimensions, as many as the greatest index needs, in the current
-    /// memory context.
+    /// A new sparse vector of these elements and so many dimensions, as many as the greatest index
+    /// needs, in the current memory context.
     ///
     /// # Errors
     /// [`Error::NoDimensions`] or [`Error::TooManyDimensions`].

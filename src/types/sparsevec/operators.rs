@@ -37,7 +37,8 @@ sql_function! {
         Ok(-measure(&a, &b, sparse::inner_product)?)
     }
 
-    /// `cosine_distance(sparsevec, sparsevec) -> double precision`, `<=>`: 0 to 2, NaN if one of them is zero.
+    /// `cosine_distance(sparsevec, sparsevec) -> double precision`, `<=>`: 0 to 2, NaN if one of
+    /// them is zero.
     fn sparsevec_cosine_distance(a: SparsevecDatum, b: SparsevecDatum) -> f64 {
         let product = measure(&a, &b, sparse::inner_product)?;
         let squared = |vector: &SparsevecDatum| sparse::inner_product(vector.as_sparse(), vector.as_sparse());

@@ -1,4 +1,5 @@
-//! What SQL cannot show: malformed binary values, memory. The rest is in `tests/sql/`.
+//! Tests beyond the reach of SQL: malformed binary values, memory. The other tests are in
+//! `tests/sql/`.
 
 #[pgrx::pg_schema]
 mod tests {
@@ -7,9 +8,10 @@ mod tests {
     use pgrx::PgSqlErrorCode;
     use pgrx::prelude::*;
 
-    /// The numbers of dimensions and elements, indices and values of what the receive function makes of a message.
+    /// The numbers of dimensions and elements, indices and values of the receive function's result
+    /// for a message.
     fn received(bytes: &[u8], typmod: i32) -> (usize, Vec<(i32, f32)>) {
-        // SAFETY: what the type's own function returns.
+        // SAFETY: a result of the type's own function.
         let vector = unsafe { SparsevecDatum::from_datum(receive("sparsevec", bytes, typmod)) };
         (vector.dimensions(), vector.as_sparse().into_iter().collect())
     }
@@ -128,7 +130,8 @@ mod tests {
 
     #[pg_test]
     fn refuses_corrupted_sparse_vectors() {
-        // Size, dimensions, elements: too many and too few elements for the size, numbers that no value has, no header.
+        // Size, dimensions, elements: too many and too few elements for the size, numbers that no
+        // value has, no header.
         for (size, dimensions, elements, shown) in [
             (24u32, 5i32, 2i32, 2u32),
             (32, 5, 1, 1),

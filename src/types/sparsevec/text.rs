@@ -1,7 +1,7 @@
 //! The text of a sparse vector: `{1:1.5,3:2}/5`, with indices from 1.
 //!
-//! Elements may come in any order, and zeros among them are dropped; they are printed in ascending order. A number too small
-//! for f32 is refused: as a zero it would vanish.
+//! Elements may come in any order, and zeros among them are dropped; they are printed in ascending
+//! order. A number too small for f32 is refused: as a zero it would vanish.
 
 use super::{Elements, TYPE_NAME, check_dimensions, check_elements};
 use crate::distance::sparse::Sparse;
@@ -13,8 +13,8 @@ use std::io::Write;
 ///
 /// # Errors
 /// [`Error::InvalidText`], [`Error::NotANumber`], [`Error::Infinite`], [`Error::NumberOutOfRange`],
-/// [`Error::TooManyElements`], [`Error::NoDimensions`], [`Error::TooManyDimensions`], [`Error::IndexOutOfBounds`] or
-/// [`Error::DuplicateIndex`].
+/// [`Error::TooManyElements`], [`Error::NoDimensions`], [`Error::TooManyDimensions`],
+/// [`Error::IndexOutOfBounds`] or [`Error::DuplicateIndex`].
 pub fn parse(text: &[u8]) -> Result<(Elements, usize)> {
     let mut parser = Parser::new(TYPE_NAME, text);
     parser.skip_space();

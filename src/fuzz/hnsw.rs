@@ -23,11 +23,11 @@ use crate::storage::{Edit, HeapTid, Layout, PageStore, centroid, sparse};
 
 const ROWS: usize = 120;
 const NEW_ROWS: usize = 3;
-/// Rows that have the first one's vector: more than a record takes.
+/// Rows with the first row's vector: more than fit into a record.
 const EQUAL: usize = 200;
-/// Rows of each kind without a place in the graph: more than an extension takes.
+/// Rows of each kind without a place in the graph: more than fit into an extension.
 const UNPLACED: usize = 1500;
-/// More than any scan of these graphs returns, however damaged.
+/// More rows than any scan of these graphs returns, however damaged.
 const TOO_MANY: usize = 1 << 20;
 const MEMORY: usize = 1 << 20;
 
@@ -35,12 +35,13 @@ const MEMORY: usize = 1 << 20;
 struct Sample {
     space: Arc<Space>,
     pages: Vec<Page>,
-    /// Those of its rows and as many as are to be added.
+    /// Values of its rows, and as many values to be added.
     values: Vec<OwnedValue>,
     rows: HashSet<HeapTid>,
 }
 
-/// One of each kind: with codes and a centroid, with scalars, with overflow records, and plain ones.
+/// One sample of each kind: with codes and a centroid, with scalars, with overflow records, and
+/// plain ones.
 static SAMPLES: LazyLock<[Sample; 9]> = LazyLock::new(|| {
     [
         Sample::dense(Metric::L2, 50, 10.0),
@@ -109,7 +110,7 @@ impl Sample {
         )
     }
 
-    /// Sparse vectors of up to so many components.
+    /// Sparse vectors of at most `most` components.
     fn sparse(most: i32) -> Sample {
         let mut random = SmallRng::seed_from_u64(1);
         let mut value = || {
@@ -173,7 +174,8 @@ impl Sample {
     }
 }
 
-/// Overwrites bytes anywhere in a graph as the input says, and uses it. Undamaged, it has to have all of its rows.
+/// Overwrites bytes anywhere in a graph according to the input, and uses the graph. An undamaged
+/// graph must have all of its rows.
 pub fn damaged_graph(input: &[u8]) {
     let mut input = Input(input);
     let sample = &SAMPLES[usize::from(input.u8()) % SAMPLES.len()];
@@ -186,7 +188,7 @@ pub fn damaged_graph(input: &[u8]) {
         pages[block % count][at..at + bytes.len()].copy_from_slice(bytes);
     }
     let store = store(&pages);
-    // A damaged meta page is one outcome; what is beyond it is damaged, too.
+    // A damaged meta page is one case; behind it, further pages are damaged too.
     let graph = tolerate(Graph::open(&store)).filter(|graph| graph.space().parameters() == sample.space.parameters());
     let graph = graph.unwrap_or_else(|| Graph::with(&store, Arc::clone(&sample.space)));
     let mut faults = 0;
@@ -218,7 +220,7 @@ pub fn damaged_graph(input: &[u8]) {
     scan(&graph, &sample.values[ROWS]);
 }
 
-/// Every row that a scan returns, unless it meets damage.
+/// All rows of a scan; none if it met damage.
 fn scan(graph: &Graph<'_, MemoryStore>, query: &OwnedValue) -> Option<HashSet<HeapTid>> {
     let mut scan = Scan::new(graph.space().query(query.view()), Limits::none(20));
     let mut found = HashSet::new();

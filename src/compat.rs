@@ -1,0 +1,328 @@
+//! Differences between the supported versions of PostgreSQL, and server functions that pgrx does
+//! not declare.
+//!
+//! Each difference is a named function, so that no caller needs a `cfg` of a version. A new version
+//! of PostgreSQL takes three steps: its feature in `Cargo.toml` and in the lists below, a
+//! comparison of the declared functions with its headers (`pg_config --includedir-server`), and a
+//! look at each function of this file.
+//!
+//! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of
+//! the server that they replace (`standard_planner` and others) for each version. Nothing compares
+//! the other declarations: a `cfg` lists the versions for which they hold, and they do not exist for
+//! any other. They were compared with the headers of 16 and 18. No headers of 15 and 17 were at
+//! hand; tests call each of the functions.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
+
+use pgrx::pg_sys;
+
+#[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
+compile_error!(
+    "unknown version of PostgreSQL: select one of the features pg15, pg16, pg17, pg18, or extend src/compat.rs"
+);
+
+#[cfg(any(
+    all(feature = "pg15", any(feature = "pg16", feature = "pg17", feature = "pg18")),
+    all(feature = "pg16", any(feature = "pg17", feature = "pg18")),
+    all(feature = "pg17", feature = "pg18")
+))]
+compile_error!("several versions of PostgreSQL: select exactly one of the features pg15, pg16, pg17, pg18");
+
+// Steps of the server that hooks replace. pgrx's functions of these names catch the errors of the
+// server and raise poorer ones.
+unsafe extern "C-unwind" {
+    /// `optimizer/planner.h`.
+    pub fn standard_planner(
+        query: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+
+    /// `executor/executor.h`.
+    pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+
+    /// `executor/executor.h`.
+    pub fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
+
+    /// `tcop/utility.h`.
+    pub fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+// The compiler compares the declarations above with this version's headers.
+const _: pg_sys::planner_hook_type = Some(standard_planner);
+const _: pg_sys::ExecutorStart_hook_type = Some(standard_ExecutorStart);
+const _: pg_sys::ExecutorFinish_hook_type = Some(standard_ExecutorFinish);
+const _: pg_sys::ProcessUtility_hook_type = Some(standard_ProcessUtility);
+
+// Compared with the headers of 16 and 18.
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+unsafe extern "C-unwind" {
+    /// `access/amvalidate.h`.
+    pub fn opfamily_can_sort_type(family: pg_sys::Oid, value: pg_sys::Oid) -> bool;
+
+    /// `storage/predicate.h`.
+    pub fn CheckForSerializableConflictIn(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        block: pg_sys::BlockNumber,
+    );
+
+    // `utils/timeout.h`; none of the three raises an error.
+    pub fn get_timeout_active(timeout: c_int) -> bool;
+    pub fn enable_timeout_after(timeout: c_int, milliseconds: c_int);
+    pub fn disable_timeout(timeout: c_int, keep_indicator: bool);
+
+    // `utils/elog.h`; pgrx has them for its own levels only.
+    pub fn errstart(level: c_int, domain: *const c_char) -> bool;
+    pub fn errcode(code: c_int) -> c_int;
+    pub fn errhint(format: *const c_char, ...) -> c_int;
+    pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+}
+
+/// `STATEMENT_TIMEOUT` of the enum `TimeoutId` (`utils/timeout.h` of 16 and 18).
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+pub const STATEMENT_TIMEOUT: c_int = 3;
+
+// Compared with the headers of 16 and 18. The function neither allocates nor raises an
+// error, so it needs no guard.
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
+unsafe extern "C" {
+    /// `common/shortest_dec.h`: writes `f` without a terminating NUL and returns the length of the
+    /// text.
+    pub fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
+}
+
+/// A column of a tuple descriptor. 18 puts compact attributes before the whole ones (commit
+/// 5983a4cff).
+///
+/// # Safety
+/// `descriptor` has a column of this number (from 0).
+pub unsafe fn attribute(descriptor: pg_sys::TupleDesc, column: usize) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*descriptor).attrs.as_ptr().add(column);
+        #[cfg(feature = "pg18")]
+        return pg_sys::TupleDescAttr(descriptor, column as c_int);
+    }
+}
+
+/// Has the planner prefer every other path, also paths that settings disable. 18 compares the
+/// number of disabled nodes before the costs (commit e22253467); older versions compare costs
+/// alone.
+pub fn disable(path: &mut pg_sys::Path) {
+    #[cfg(feature = "pg18")]
+    {
+        path.disabled_nodes = 2;
+    }
+    #[cfg(not(feature = "pg18"))]
+    let _ = path;
+}
+
+/// Cost of a sort of `rows` rows of `width` bytes in `work_mem`, whether or not `enable_sort` is
+/// set. Versions before 18 add `disable_cost` where it is not (commit e22253467).
+///
+/// # Safety
+/// `root` is the planner's.
+pub unsafe fn sort_cost(root: *mut pg_sys::PlannerInfo, rows: f64, width: c_int) -> f64 {
+    let mut sorted = pg_sys::Path::default();
+    // SAFETY: as the caller promises; cost_sort fills in costs only, and settings are read in a
+    // backend's only thread.
+    unsafe {
+        pg_sys::cost_sort(
+            &mut sorted,
+            root,
+            ptr::null_mut(),
+            #[cfg(feature = "pg18")]
+            0,
+            0.0,
+            rows,
+            width,
+            0.0,
+            pg_sys::work_mem,
+            -1.0,
+        );
+        #[cfg(not(feature = "pg18"))]
+        if !pg_sys::enable_sort {
+            sorted.total_cost -= pg_sys::disable_cost;
+        }
+    }
+    sorted.total_cost
+}
+
+/// Whether VACUUM truncates a table with these options. 18 has a setting besides, which holds where
+/// the option is not set (commit 0164a0f9e).
+pub fn vacuum_truncate(options: Option<&pg_sys::StdRdOptions>) -> bool {
+    #[cfg(not(feature = "pg18"))]
+    return options.is_none_or(|options| options.vacuum_truncate);
+    #[cfg(feature = "pg18")]
+    match options {
+        Some(options) if options.vacuum_truncate_set => options.vacuum_truncate,
+        // SAFETY: settings are read in a backend's only thread.
+        _ => unsafe { pg_sys::vacuum_truncate },
+    }
+}
+
+/// An integer option of a relation, at this offset of the parsed options. 18 can tell whether an
+/// option was set.
+pub fn integer_reloption(name: &'static std::ffi::CStr, offset: usize) -> pg_sys::relopt_parse_elt {
+    pg_sys::relopt_parse_elt {
+        optname: name.as_ptr(),
+        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
+        offset: offset as i32,
+        #[cfg(feature = "pg18")]
+        isset_offset: 0,
+    }
+}
+
+/// Memory for the extra data of a setting's check hook, which PostgreSQL frees; null, with a
+/// message in the log, if there is none. 16 keeps it in a memory context (commit 407b50f2d); 15
+/// frees it with `free`.
+///
+/// # Safety
+/// Called in a backend.
+pub unsafe fn guc_alloc(bytes: usize) -> *mut c_void {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return libc::malloc(bytes);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::guc_malloc(pg_sys::LOG as c_int, bytes);
+    }
+}
+
+/// Counts a scan of an index in the cumulative statistics. 16 has shorter names of the counters.
+pub fn count_scan(counts: &mut pg_sys::PgStat_TableCounts) {
+    #[cfg(feature = "pg15")]
+    {
+        counts.t_numscans += 1;
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        counts.numscans += 1;
+    }
+}
+
+/// Counts a search for `EXPLAIN (ANALYZE)`, which tells of it from 18 on (commit 0fbceae84).
+///
+/// # Safety
+/// `descriptor` is that of a scan under way.
+pub unsafe fn count_search(descriptor: pg_sys::IndexScanDesc) {
+    #[cfg(feature = "pg18")]
+    // SAFETY: as the caller promises.
+    if let Some(instrumentation) = unsafe { (*descriptor).instrument.as_mut() } {
+        instrumentation.nsearches += 1;
+    }
+    #[cfg(not(feature = "pg18"))]
+    let _ = descriptor;
+}
+
+/// A step that adds lines to a node of `EXPLAIN`.
+pub type ExplainNode = unsafe extern "C-unwind" fn(
+    node: *mut pg_sys::PlanState,
+    ancestors: *mut pg_sys::List,
+    relationship: *const c_char,
+    plan_name: *const c_char,
+    output: *mut pg_sys::ExplainState,
+);
+
+/// The hook of `EXPLAIN` for nodes, which 18 introduced (commit 4fd02bf7c).
+pub fn explain_node_hook() -> Option<*mut Option<ExplainNode>> {
+    #[cfg(feature = "pg18")]
+    return Some(&raw mut pg_sys::explain_per_node_hook);
+    #[cfg(not(feature = "pg18"))]
+    None
+}
+
+/// The subtransactions that made the first and the newest file of a relation which is new in this
+/// transaction (0: none). 16 renamed the fields (commit b0a55e432).
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn file_subtransactions(relation: pg_sys::Relation) -> (pg_sys::SubTransactionId, pg_sys::SubTransactionId) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return ((*relation).rd_firstRelfilenodeSubid, (*relation).rd_newRelfilenodeSubid);
+        #[cfg(not(feature = "pg15"))]
+        return (
+            (*relation).rd_firstRelfilelocatorSubid,
+            (*relation).rd_newRelfilelocatorSubid,
+        );
+    }
+}
+
+/// Whether a user owns a relation. 16 has one function for all objects (commit afbfc0298).
+///
+/// # Safety
+/// Called in a transaction.
+pub unsafe fn owns_relation(relation: pg_sys::Oid, user: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relation, user);
+        #[cfg(not(feature = "pg15"))]
+        return pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, user);
+    }
+}
+
+/// Whether the context of a call takes errors of input instead of having them raised:
+/// `ErrorSaveContext`, from 16 on.
+///
+/// # Safety
+/// `context` is null or a node.
+pub unsafe fn saves_errors(context: *mut pg_sys::Node) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        let _ = context;
+        false
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        !context.is_null() && (*context).type_ == pg_sys::NodeTag::T_ErrorSaveContext
+    }
+}
+
+/// Begins an error for a context that [`saves_errors`]; `true` if the context wants the details,
+/// which are filled in before [`errsave_finish`].
+///
+/// # Safety
+/// [`saves_errors`] said so.
+pub unsafe fn errsave_start(context: *mut pg_sys::Node) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        let _ = context;
+        false
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        pg_sys::errsave_start(context, ptr::null())
+    }
+}
+
+/// Leaves an error with its context.
+///
+/// # Safety
+/// [`errsave_start`] was `true`.
+pub unsafe fn errsave_finish(context: *mut pg_sys::Node, line: u32) {
+    #[cfg(feature = "pg15")]
+    let _ = (context, line);
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: as the caller promises; the names are static.
+    unsafe {
+        pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line as c_int, c"save".as_ptr());
+    }
+}
