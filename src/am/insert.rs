@@ -2,7 +2,7 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{heap_tid, options, or_raise, value};
+use super::{format, heap_tid, options, or_raise, value};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::insert::{Inserter, NewRow};
@@ -30,7 +30,9 @@ pub unsafe extern "C-unwind" fn aminsert(
         };
         let datum = (!*isnull).then(|| *values);
         let is_partial = !(*info).ii_Predicate.is_null();
-        or_raise(index, insert(heap, index, datum, row, is_partial));
+        if format::or_pass_by(index, insert(heap, index, datum, row, is_partial)).is_none() {
+            or_raise(index, format::give_up(index));
+        }
     }
     false
 }

@@ -9,6 +9,7 @@ mod cost;
 mod created;
 #[cfg(feature = "pg18")]
 mod explain;
+pub mod format;
 mod handler;
 mod insert;
 mod opclass;

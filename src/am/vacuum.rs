@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncation};
+use super::{format, item_pointer, or_raise, relation_name, truncation};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::graph::removal::Removal;
@@ -26,10 +26,13 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         let (index, start) = ((*info).index, Instant::now());
         // SAFETY: the strategy is VACUUM's.
         let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
-        let removal = Graph::open(&store).and_then(|graph| {
-            graph.remove(buffers::maintenance_memory(), |tids| {
-                find_dead(tids, callback, callback_state)
-            })
+        let Some(graph) = format::or_pass_by(index, Graph::open(&store)) else {
+            // Other rows get the places of those that it has.
+            or_raise(index, format::give_up(index));
+            return stats;
+        };
+        let removal = graph.remove(buffers::maintenance_memory(), |tids| {
+            find_dead(tids, callback, callback_state)
         });
         let removal = or_raise(index, removal);
         let is_first = stats.is_null();
@@ -57,7 +60,9 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             return stats;
         }
         let index = (*info).index;
-        let pages = or_raise(index, truncation::truncate(index));
+        let Some(pages) = format::or_pass_by(index, truncation::truncate(index)) else {
+            return stats;
+        };
         let stats = if stats.is_null() {
             // Nothing was deleted: the rows are those of the table, but for those that a partial index leaves out.
             let stats = or_new(stats);

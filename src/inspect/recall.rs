@@ -14,7 +14,9 @@ use pgrx::{AnyArray, pg_sys};
 use super::guise::Guise;
 use super::{Allowed, Inspected, Others};
 use crate::error::{Error, Result};
-use crate::storage::buffers::relation_name;
+use crate::storage::PageStore;
+use crate::storage::buffers::{BufferStore, Mode, or_raise, relation_name};
+use crate::storage::meta::{self, META_BLOCK};
 
 /// The share of the k nearest rows that queries find by an index, with the settings of the session: rows as near as the kth count.
 #[pg_extern(sql = false)]
@@ -51,6 +53,12 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             Err(_) => Guise::caller(),
         }
     };
+    // The planner would do without it.
+    // SAFETY: as above.
+    unsafe {
+        let store = BufferStore::new(opened.index, Mode::Normal);
+        or_raise(opened.index, store.read(META_BLOCK, meta::check_format));
+    }
     Spi::connect_mut(|client| {
         let nearest = nearest(client, index);
         let mut measured = Measured {
