@@ -15,6 +15,7 @@ mod crash;
 mod data;
 mod distributed;
 mod effort;
+mod format;
 mod input;
 mod isolation;
 mod load;
