@@ -168,6 +168,15 @@ fn assert_looked_into_in_vain(client: &mut Client, code: &SqlState, message: &st
     run(client, "RESET ALL");
 }
 
+/// The formats of the table's indexes, as docs/operations.md has a superuser ask for them.
+fn formats(client: &mut Client) -> Vec<(String, i32)> {
+    let query = "SELECT c.relname::text, get_byte(pg_read_binary_file(pg_relation_filepath(c.oid), 28, 1), 0) AS format
+        FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'hnsw'
+        WHERE c.relkind = 'i' AND c.relpersistence <> 't' AND c.relname LIKE 'items%' ORDER BY 1";
+    let rows = client.query(query, &[]).expect("formats");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
 /// Everything that changes a table.
 fn change(client: &mut Client, first: i64) {
     for id in first..first + 20 {
@@ -237,6 +246,12 @@ fn pass_by_and_rebuild(version: u16, rebuild: &str) {
 
     // Queries alone leave the index as it is.
     let (mut client, warnings) = session(&cluster);
+    run(&mut client, "CHECKPOINT");
+    assert_eq!(
+        formats(&mut client),
+        [("items_cosine", CURRENT), ("items_l1", version), ("items_l2", version)]
+            .map(|(name, format)| (name.to_string(), i32::from(format)))
+    );
     assert_not_used(&mut client);
     assert_warned_once(&warnings, version);
     assert_looked_into_in_vain(&mut client, &SqlState::FEATURE_NOT_SUPPORTED, &message(version));
