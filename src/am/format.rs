@@ -63,7 +63,10 @@ pub unsafe fn give_up(index: pg_sys::Relation) -> Result<()> {
     }
     store.write(META_BLOCK, |page| {
         Ok(match meta::check_format(page) {
-            Err(_) => Edit::Changed(meta::give_up(page)),
+            Err(_) => {
+                meta::give_up(page);
+                Edit::Changed(())
+            }
             Ok(()) => Edit::Unchanged(()),
         })
     })

@@ -198,8 +198,8 @@ fn encoding() -> impl bincode::config::Config {
     bincode::config::standard().with_fixed_int_encoding()
 }
 
-/// What stands for the version in the special space of an index that was given up.
-const GIVEN_UP: u16 = u16::MAX;
+/// What stands for the version in the special space of an index that was given up: not what damage often leaves.
+const GIVEN_UP: u16 = 0xA1DE;
 
 /// Tells a meta page of another format, and that of an index that was given up, from one of ours and from a damaged one: the version
 /// is on it twice.
