@@ -122,8 +122,9 @@ make_venv() {
     cp "$requirements" "$dir/requirements.txt"
 }
 
-# Copies the scripts of earlier versions, and those that update from them, into the PostgreSQL of PG_CONFIG; cargo pgrx writes the
-# current one, and copies updates alone. Root's rights only where they are needed.
+# Copies the scripts of earlier versions, and those that update from them, into the PostgreSQL of
+# PG_CONFIG; cargo pgrx writes the current one, and copies updates alone. Root's rights only where
+# they are needed.
 install_scripts() {
     local directory script
     directory=$("$1" --sharedir)/extension

@@ -1,7 +1,8 @@
 -- From version 0.1.0 to 0.2.0.
 
--- An index scan is told of its bounds in another way, and operator classes have lost support function 2, which did that. ALTER OPERATOR FAMILY
--- removes no member that a class requires, and without the class its indexes would go. So the rows of the catalogs go.
+-- An index scan is told of its bounds in another way, and operator classes have lost support
+-- function 2, which did that. ALTER OPERATOR FAMILY removes no member that a class requires, and
+-- without the class its indexes would go. So the rows of the catalogs go.
 DELETE FROM pg_catalog.pg_depend
     WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_amproc'::pg_catalog.regclass
         AND objid IN (SELECT oid FROM pg_catalog.pg_amproc

@@ -22,7 +22,8 @@ pub enum Error {
         block: u32,
         reason: &'static str,
     },
-    /// An index whose pages have another format than this version reads. `qualified` is its name as SQL takes it.
+    /// An index whose pages have another format than this version reads. `qualified` is its name as
+    /// SQL takes it.
     #[error("index \"{relation}\" has format {found}, but this version of pg_alopex reads format {expected}")]
     OtherFormat {
         relation: String,
@@ -233,7 +234,8 @@ impl Error {
         }
     }
 
-    /// An index of another format; who knows the relation adds its names with [`Error::in_relation`].
+    /// An index of another format; who knows the relation adds its names with
+    /// [`Error::in_relation`].
     pub fn other_format(found: u16, expected: u16) -> Error {
         Error::OtherFormat {
             relation: String::new(),
@@ -251,7 +253,8 @@ impl Error {
         }
     }
 
-    /// Whether this says that an index is of no use until it is built anew, and that nothing else is wrong.
+    /// Whether this says that an index is of no use until it is built anew, and that nothing else
+    /// is wrong.
     pub fn asks_for_rebuild(&self) -> bool {
         matches!(self, Error::OtherFormat { .. } | Error::GivenUp { .. })
     }

@@ -63,11 +63,13 @@ const USUAL_CURSOR: f64 = 500.0;
 /// soon costs so much less than that guess that it is worth the risk.
 const UNKNOWN_SHARE: f64 = 0.1;
 
-/// The cost of a scan that would only fail: beyond that of any other plan, also of one that is made of nodes that settings disable
-/// (10^10 each, up to PostgreSQL 17), and not infinite, since PostgreSQL subtracts costs.
+/// The cost of a scan that would only fail: beyond that of any other plan, also of one that is made
+/// of nodes that settings disable (10^10 each, up to PostgreSQL 17), and not infinite, since
+/// PostgreSQL subtracts costs.
 const USELESS: f64 = 1e100;
 
-/// From PostgreSQL 18 on disabled nodes are counted: more than any other way to a table's rows has of them.
+/// From PostgreSQL 18 on disabled nodes are counted: more than any other way to a table's rows has
+/// of them.
 #[cfg(feature = "pg18")]
 const MOST_DISABLED: i32 = 1000;
 
@@ -124,12 +126,13 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
         let numbers = opclass.numbers(u32::try_from(table::base_type(index).1).unwrap_or(0));
-        // Where scans are switched off its pages are not read, so that queries go on whatever became of them.
+        // Where scans are switched off its pages are not read, so that queries go on if they cannot
+        // be.
         let is_useless = pg_sys::enable_indexscan && format::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         if is_useless {
-            // Without an order the path has nothing that the scan of the table does not have for less,
-            // and goes: also from a partitioned table, whose other partitions keep theirs.
+            // Without an order the path has nothing that the scan of the table does not have for
+            // less, and goes: also from a partitioned table, whose other partitions keep theirs.
             (*path).path.pathkeys = std::ptr::null_mut();
             (*startup, *total) = (USELESS, USELESS);
             #[cfg(feature = "pg18")]

@@ -1,6 +1,7 @@
-//! Indexes that another version of the extension made, in a format that this one does not read. They are left alone until they are built
-//! anew, which takes nothing but the table: queries do without them, rows are not inserted into them, and VACUUM passes
-//! them by. The session is told once of each.
+//! Indexes that another version of the extension made, in a format that this one does not read.
+//! They are left alone until they are built anew, which takes nothing but the table: queries do
+//! without them, rows are not inserted into them, and VACUUM passes them by. The session is told
+//! once of each.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -21,7 +22,8 @@ thread_local! {
     static TOLD: RefCell<HashSet<(pg_sys::Oid, u32)>> = RefCell::default();
 }
 
-/// Gives the value; nothing if the index has to be built anew first, of which the session is warned. Raises other errors.
+/// Gives the value; nothing if the index has to be built anew first, of which the session is
+/// warned. Raises other errors.
 ///
 /// # Safety
 /// `index` is open.
@@ -38,7 +40,8 @@ pub unsafe fn or_pass_by<T>(index: pg_sys::Relation, result: Result<T>) -> Optio
     }
 }
 
-/// Whether an index is of no use to queries until it is built anew. One that is damaged is left to the scan that meets the damage.
+/// Whether an index is of no use to queries until it is built anew. One that is damaged is left to
+/// the scan that meets the damage.
 ///
 /// # Safety
 /// `index` is an open index of this access method.
@@ -50,8 +53,9 @@ pub unsafe fn is_to_be_rebuilt(index: pg_sys::Relation) -> bool {
     }
 }
 
-/// The table changes, and the index does not: no version that reads its format may take it for complete from now on. A transaction that is rolled back
-/// leaves this as it is, since the index has to be built anew all the same.
+/// The table changes, and the index does not: no version that reads its format may take it for
+/// complete from now on. A transaction that is rolled back leaves this as it is, since the index
+/// has to be built anew all the same.
 ///
 /// # Safety
 /// `index` is an open index of this access method, locked for writing.

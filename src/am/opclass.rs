@@ -20,9 +20,10 @@ pub const STRATEGY: u16 = 1;
 /// The number of the support function.
 pub const SUPPORT: u16 = 1;
 
-/// The number of a support function that classes had in version 0.1.0 of the extension. PostgreSQL opens no index of such a class if the access
-/// method has no such number, and indexes have to work after an upgrade of the library alone; `ALTER EXTENSION UPDATE` takes
-/// the member away. So the number stays, for that function and nothing else.
+/// The number of a support function that classes had in version 0.1.0 of the extension. PostgreSQL
+/// opens no index of such a class if the access method has no such number, and indexes have to work
+/// after an upgrade of the library alone; `ALTER EXTENSION UPDATE` takes the member away. So the
+/// number stays, for that function and nothing else.
 pub const RETIRED: u16 = 2;
 
 /// Components of a sparse vector, where it has more dimensions: of a text's terms, say.

@@ -27,7 +27,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         // SAFETY: the strategy is VACUUM's.
         let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
         let Some(graph) = format::or_pass_by(index, Graph::open(&store)) else {
-            // Other rows get the places of those that it has.
+            // The places of its dead rows get other rows.
             or_raise(index, format::give_up(index));
             return stats;
         };

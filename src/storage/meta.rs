@@ -6,8 +6,8 @@
 //! VACUUM did ([`Compaction`], likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32 each).
 //! The file and the parameters never change.
 //!
-//! All versions of the format have the page header, the special space, the magic number and the version in these places, so that
-//! each tells an index of another from a damaged one.
+//! All versions of the format have the page header, the special space, the magic number and the
+//! version in these places, so that each tells an index of another from a damaged one.
 //!
 //! A link into pages that VACUUM cut off may be left somewhere. Slots of pages that are added later begin with a generation that no slot of those pages
 //! had while it was in use, so that the link stays stale.
@@ -198,11 +198,12 @@ fn encoding() -> impl bincode::config::Config {
     bincode::config::standard().with_fixed_int_encoding()
 }
 
-/// What stands for the version in the special space of an index that was given up: not what damage often leaves.
+/// The mark of an index that was given up, in place of the version in the special space: no number
+/// that damage often leaves.
 const GIVEN_UP: u16 = 0xA1DE;
 
-/// Tells a meta page of another format, and that of an index that was given up, from one of ours and from a damaged one: the version
-/// is on it twice.
+/// Tells a meta page of another format, and that of an index that was given up, from one of ours
+/// and from a damaged one: the version is on it twice.
 ///
 /// # Errors
 /// [`Error::OtherFormat`], [`Error::GivenUp`].
@@ -226,8 +227,8 @@ pub fn is_given_up(page: &Page) -> bool {
     page::version(page, PageKind::Meta) == Some(GIVEN_UP)
 }
 
-/// Gives an index up whose format is another: rows will be missing, and no version that reads the format may take it for complete. Only a place is
-/// written that all formats have.
+/// Gives an index of another format up: rows will be missing, and no version that reads the format
+/// may take it for complete. The write is to a place that all formats have.
 pub fn give_up(page: &mut Page) {
     page::set_version(page, GIVEN_UP);
 }
@@ -529,7 +530,7 @@ mod tests {
             let mut page = good;
             put_u32(&mut page, VERSION_AT, u32::from(version));
             page::set_version(&mut page, version);
-            // What the other format has elsewhere on the page is not looked at.
+            // The rest of the page is the other format's, and not looked at.
             page[ENTRY_AT..page::SPECIAL].fill(0xAA);
             let other = Error::other_format(version, FORMAT_VERSION);
             assert_eq!(check_format(&page), Err(other.clone()));
@@ -542,7 +543,8 @@ mod tests {
             assert!(is_given_up(&page));
             assert_eq!(read(&page), Err(other));
         }
-        // On one of the two places alone, without the magic number, or under a damaged header it is damage.
+        // On one of the two places alone, without the magic number, or under a damaged header it is
+        // damage.
         let damages: [fn(&mut Page); 5] = [
             |page| put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION) + 1),
             |page| page::set_version(page, FORMAT_VERSION + 1),

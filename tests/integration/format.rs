@@ -1,5 +1,6 @@
-//! Indexes of another format: queries go on without them, changes of the table and VACUUM pass them by, functions that look into one say
-//! so, and REINDEX makes them what they were. Nothing of another format was ever released, so an index is given another version.
+//! Indexes of another format: queries go on without them, changes of the table and VACUUM pass them
+//! by, functions that look into one say so, and REINDEX mends them. Nothing of another format was
+//! ever released, so an index is given another version.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -16,7 +17,7 @@ use crate::data::{load, run, vector};
 
 /// The version that this one reads.
 const CURRENT: u16 = 6;
-/// Where the meta page has it, and what stands in the second place in an index that was given up.
+/// Its two places on the meta page, and the mark in the second one of an index that was given up.
 const VERSION_AT: u64 = 28;
 const REPEATED_AT: u64 = 8178;
 const GIVEN_UP: u16 = 0xA1DE;
@@ -49,7 +50,8 @@ fn session(cluster: &Cluster) -> (Client, Receiver<DbError>) {
         .user("postgres")
         .dbname("postgres")
         .notice_callback(move |notice| {
-            // Where pages have checksums, the server tells of those that were changed, in words of its version.
+            // Where pages have checksums, the server tells of the changed ones, in words of its
+            // version.
             let is_of_checksum = ["page verification failed", "checksum"].map(|words| notice.message().contains(words));
             let is_told = notice.severity() == "WARNING" && is_of_checksum == [false; 2];
             // Each worker of a parallel VACUUM is a process of its own.
@@ -275,7 +277,7 @@ fn pass_by_and_rebuild(version: u16, rebuild: &str) {
         &mut client,
         &format!("CREATE INDEX CONCURRENTLY items_again ON {TABLE} USING hnsw (embedding vector_l1_ops)"),
     );
-    // Those beside it have every row.
+    // Indexes beside it have every row.
     for index in ["items_cosine", "items_again"] {
         assert_sound(&mut client, &format!("\"Old\".{index}"));
     }

@@ -1,12 +1,12 @@
--- ALTER EXTENSION UPDATE makes of each earlier version what CREATE EXTENSION makes: every member, what it depends on, its comment
--- and its privileges.
+-- ALTER EXTENSION UPDATE and CREATE EXTENSION make the same objects: every member, with its
+-- dependencies, its comment and its privileges.
 CREATE FUNCTION objects() RETURNS TABLE (object text, what text) LANGUAGE sql AS $$
     WITH members AS (
         SELECT classid, objid, pg_describe_object(classid, objid, 0) AS object FROM pg_depend d
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
         WHERE deptype = 'e' AND extname = 'pg_alopex'
     ), parts AS (
-        -- What operator families consist of are no members.
+        -- Members of operator families are no members of the extension.
         SELECT classid, objid, object FROM members
         UNION SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
         JOIN members m ON (m.classid, m.objid) = (d.refclassid, d.refobjid)
@@ -93,7 +93,7 @@ SELECT id FROM items ORDER BY s <#> '{1:1}/3' LIMIT 3;
 SELECT hnsw_recall('items_v', ARRAY['[50,1,1]'::vector]), alopex_version() IS NOT NULL AS version;
 REINDEX TABLE items;
 SELECT * FROM hnsw_check('items_own', true);
--- Nothing is left of what it was.
+-- No support function 2 is left.
 SELECT count(*) FROM pg_amproc p JOIN pg_opfamily f ON f.oid = amprocfamily JOIN pg_am a ON a.oid = opfmethod
 WHERE amname = 'hnsw' AND amprocnum <> 1;
 DROP OPERATOR FAMILY own_ops USING hnsw CASCADE;
