@@ -34,6 +34,7 @@ PGRX_PG_CONFIG_PATH=$(realpath -s "$pg_config")
 export PGRX_PG_CONFIG_PATH
 cd "$repo"
 cargo pgrx install --release -c "$PGRX_PG_CONFIG_PATH" "${sudo[@]}"
+install_scripts "$PGRX_PG_CONFIG_PATH"
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"
 [ "${1-}" = vector-name ] || exit 0
 "$repo/pgrx-config/vector-name.sh" "$pg_config"

@@ -122,6 +122,17 @@ make_venv() {
     cp "$requirements" "$dir/requirements.txt"
 }
 
+# Copies the scripts of earlier versions, and those that update from them, into the PostgreSQL of
+# PG_CONFIG; cargo pgrx writes the current one, and copies updates alone. Root's rights only where
+# they are needed.
+install_scripts() {
+    local directory script
+    directory=$("$1" --sharedir)/extension
+    for script in "$repo"/sql/pg_alopex--*.sql; do
+        if [ -w "$directory" ]; then install -m 644 "$script" "$directory"; else as_root install -m 644 "$script" "$directory"; fi
+    done
+}
+
 # Builds the extension, with these options of cargo, and installs it into the private PostgreSQL CLUSTER.
 install_into() {
     local cluster=$1 pg_config log
@@ -133,6 +144,7 @@ install_into() {
         cat "$log" >&2
         die "the extension does not build"
     }
+    install_scripts "$pg_config"
 }
 
 # An empty database NAME in the private CLUSTER, in place of the one of that name.

@@ -326,3 +326,14 @@ pub unsafe fn errsave_finish(context: *mut pg_sys::Node, line: u32) {
         pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line as c_int, c"save".as_ptr());
     }
 }
+
+/// Marks a path as made of `nodes` disabled nodes, which the planner of PostgreSQL 18 counts
+/// (e22253467942); before, costs alone tell.
+pub fn set_disabled_nodes(path: &mut pg_sys::Path, nodes: i32) {
+    #[cfg(feature = "pg18")]
+    {
+        path.disabled_nodes = nodes;
+    }
+    #[cfg(not(feature = "pg18"))]
+    let _ = (path, nodes);
+}

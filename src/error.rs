@@ -25,6 +25,18 @@ pub enum Error {
         block: u32,
         reason: &'static str,
     },
+    /// An index whose pages have another format than this version reads. `qualified` is its name as
+    /// SQL takes it.
+    #[error("index \"{relation}\" has format {found}, but this version of pg_alopex reads format {expected}")]
+    OtherFormat {
+        relation: String,
+        qualified: String,
+        found: u16,
+        expected: u16,
+    },
+    /// An index that a version which does not read its format has left without rows.
+    #[error("index \"{relation}\" lacks changes that another version of pg_alopex did not make")]
+    GivenUp { relation: String, qualified: String },
     /// References of 32 bits, or the memory of a build, cannot name more records.
     #[error("hnsw index cannot hold more vectors")]
     IndexFull,
@@ -223,9 +235,44 @@ impl Error {
         }
     }
 
-    /// Adds the name of the relation to an error about a page.
-    pub fn in_relation(self, name: impl FnOnce() -> String) -> Error {
+    /// An index of another format; who knows the relation adds its names with
+    /// [`Error::in_relation`].
+    pub fn other_format(found: u16, expected: u16) -> Error {
+        Error::OtherFormat {
+            relation: String::new(),
+            qualified: String::new(),
+            found,
+            expected,
+        }
+    }
+
+    /// An index that was given up, likewise.
+    pub fn given_up() -> Error {
+        Error::GivenUp {
+            relation: String::new(),
+            qualified: String::new(),
+        }
+    }
+
+    /// Whether this says that an index is of no use until it is built anew, and that nothing else
+    /// is wrong.
+    pub fn asks_for_rebuild(&self) -> bool {
+        matches!(self, Error::OtherFormat { .. } | Error::GivenUp { .. })
+    }
+
+    /// Names the relation that this is about: by its name alone, and as SQL takes it.
+    pub fn in_relation(self, name: impl FnOnce() -> String, qualified: impl FnOnce() -> String) -> Error {
         match self {
+            Error::OtherFormat { found, expected, .. } => Error::OtherFormat {
+                relation: name(),
+                qualified: qualified(),
+                found,
+                expected,
+            },
+            Error::GivenUp { .. } => Error::GivenUp {
+                relation: name(),
+                qualified: qualified(),
+            },
             Error::Corrupted {
                 relation,
                 block,
@@ -254,7 +301,7 @@ impl Error {
             Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
                 PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
             }
-            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } => {
+            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } | Error::GivenUp { .. } => {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
             }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -263,6 +310,7 @@ impl Error {
             | Error::ForeignOperator
             | Error::SnapshotNotMvcc
             | Error::BlockSize
+            | Error::OtherFormat { .. }
             | Error::OtherTemporary { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
@@ -313,6 +361,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
+            Error::OtherFormat { qualified, .. } | Error::GivenUp { qualified, .. } => {
+                return Some(format!("Rebuild it with REINDEX INDEX {qualified}."));
+            }
             Error::IndexFull => "Partition the table.",
             Error::ForeignOperatorClass { .. } => {
                 "Use an operator class of the extension, such as vector_l2_ops; amvalidate() says more."
@@ -410,5 +461,35 @@ impl Error {
         }
         report.report(PgLogLevel::ERROR);
         unreachable!("an ERROR report does not return")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_format_is_no_damage_and_says_what_to_do() {
+        let name = || "embedding".to_owned();
+        let qualified = || "\"My schema\".embedding".to_owned();
+        let other = Error::other_format(5, 6).in_relation(name, qualified);
+        assert_eq!(
+            other.to_string(),
+            "index \"embedding\" has format 5, but this version of pg_alopex reads format 6"
+        );
+        assert_eq!(other.sqlstate(), PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED);
+        let given_up = Error::given_up().in_relation(name, qualified);
+        assert_eq!(
+            given_up.sqlstate(),
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        );
+        for error in [other, given_up] {
+            assert!(error.asks_for_rebuild());
+            let hint = "Rebuild it with REINDEX INDEX \"My schema\".embedding.";
+            assert_eq!(error.hint().as_deref(), Some(hint));
+        }
+        let damage = Error::corrupted(0, "invalid page header").in_relation(name, qualified);
+        assert!(!damage.asks_for_rebuild());
+        assert_eq!(damage.sqlstate(), PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED);
     }
 }

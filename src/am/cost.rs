@@ -22,7 +22,7 @@ use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
-use super::{heap_scan, planner};
+use super::{format, heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
 
@@ -65,6 +65,15 @@ const USUAL_CURSOR: f64 = 500.0;
 /// leave. PostgreSQL assumes a 200th for an equality; but a scan that soon finds its rows costs so
 /// much less than that guess that the risk is worth it.
 const UNKNOWN_SHARE: f64 = 0.1;
+
+/// The cost of a scan that would only fail: beyond that of any other plan, also of one that is made
+/// of nodes that settings disable (10^10 each, up to PostgreSQL 17), and not infinite, since
+/// PostgreSQL subtracts costs.
+const USELESS: f64 = 1e100;
+
+/// From PostgreSQL 18 on disabled nodes are counted: more than any other way to a table's rows has
+/// of them.
+const MOST_DISABLED: i32 = 1000;
 
 /// Costs of a scan.
 struct Costs {
@@ -116,7 +125,17 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
         let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
+        // With enable_indexscan off its pages are not read, so that queries go on if they cannot be.
+        let is_useless = pg_sys::enable_indexscan && format::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        if is_useless {
+            // Without an order the path has nothing that the scan of the table does not have for
+            // less, and goes: also from a partitioned table, whose other partitions keep theirs.
+            (*path).path.pathkeys = std::ptr::null_mut();
+            (*startup, *total) = (USELESS, USELESS);
+            compat::set_disabled_nodes(&mut (*path).path, MOST_DISABLED);
+            return;
+        }
 
         let nodes = info.tuples.max(1.0);
         let costs = costs(root, info, &options, opclass, f64::from(numbers));

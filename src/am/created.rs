@@ -91,7 +91,11 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
             return Ok(());
         }
         let store = BufferStore::new(index, Mode::Normal);
-        let found = store.read(META_BLOCK, meta::read)?.parameters.shape.dimensions;
+        let found = match store.read(META_BLOCK, meta::read) {
+            // The next build looks at the column.
+            Err(error) if error.asks_for_rebuild() => return Ok(()),
+            meta => meta?.parameters.shape.dimensions,
+        };
         match found == expected {
             true => Ok(()),
             false => Err(Error::ExpectedDimensions {

@@ -2,6 +2,7 @@
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
+use super::opclass::RETIRED;
 use super::{build, cost, insert, options, scan, vacuum, validate};
 use crate::types::call::sql_function;
 
@@ -17,7 +18,7 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     // Strategies are ordering operators, one for each operator class.
     am.amstrategies = 0;
-    am.amsupport = 1;
+    am.amsupport = RETIRED;
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
     am.amusemaintenanceworkmem = true;

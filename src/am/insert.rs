@@ -9,7 +9,7 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{datum, heap_tid, options, or_raise};
+use super::{datum, format, heap_tid, options, or_raise};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::RowValue;
@@ -37,7 +37,9 @@ pub unsafe extern "C-unwind" fn aminsert(
         };
         let datum = (!*isnull).then(|| *values);
         let is_partial = !(*info).ii_Predicate.is_null();
-        or_raise(index, insert(heap, index, datum, row, is_partial));
+        if format::or_pass_by(index, insert(heap, index, datum, row, is_partial)).is_none() {
+            or_raise(index, format::give_up(index));
+        }
     }
     false
 }

@@ -21,6 +21,12 @@ pub const STRATEGY: u16 = 1;
 /// The number of the support function.
 pub const SUPPORT: u16 = 1;
 
+/// The number of a support function that classes had in version 0.1.0 of the extension. PostgreSQL
+/// opens no index of such a class if the access method has no such number, and indexes have to work
+/// after an upgrade of the library alone; `ALTER EXTENSION UPDATE` takes the member away. So the
+/// number stays, for that function and nothing else.
+pub const RETIRED: u16 = 2;
+
 /// Components of a sparse vector, where it has more dimensions: of a text's terms, say.
 const USUAL_COMPONENTS: u32 = 256;
 
@@ -135,6 +141,23 @@ impl Class {
         // SAFETY: as the caller promises.
         let function = unsafe { symbol(pg_sys::get_opcode(operator)) };
         function.is_some_and(|(language, name)| language == C && name == self.distance)
+    }
+}
+
+/// Whether a function is the retired support function.
+///
+/// # Safety
+/// Called in a transaction.
+pub unsafe fn is_retired(function: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller promises.
+    let function = unsafe { symbol(function) };
+    function.is_some_and(|(language, name)| language == C && name == "hnsw_within")
+}
+
+sql_function! {
+    /// The retired support function, which the script of version 0.1.0 names. Nobody calls it.
+    fn hnsw_within(_value: pg_sys::Datum, _radius: f64) -> pg_sys::Datum {
+        Ok(pg_sys::Datum::from(0))
     }
 }
 

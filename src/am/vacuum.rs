@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
+use super::{format, item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
@@ -25,10 +25,13 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         let (index, start) = ((*info).index, Instant::now());
         // SAFETY: the strategy is VACUUM's.
         let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
-        let removal = Graph::open(&store).and_then(|graph| {
-            graph.remove(buffer_store::maintenance_memory(), |tids| {
-                find_dead(tids, callback, callback_state)
-            })
+        let Some(graph) = format::or_pass_by(index, Graph::open(&store)) else {
+            // The places of its dead rows get other rows.
+            or_raise(index, format::give_up(index));
+            return stats;
+        };
+        let removal = graph.remove(buffer_store::maintenance_memory(), |tids| {
+            find_dead(tids, callback, callback_state)
         });
         let removal = or_raise(index, removal);
         let is_first = stats.is_null();
@@ -56,7 +59,9 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             return stats;
         }
         let index = (*info).index;
-        let pages = or_raise(index, truncate::truncate(index));
+        let Some(pages) = format::or_pass_by(index, truncate::truncate(index)) else {
+            return stats;
+        };
         let stats = if stats.is_null() {
             // Nothing was deleted: the index has the rows of the table, except the rows that a
             // partial index leaves out.

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::opclass::{Class, STRATEGY, SUPPORT};
+use super::opclass::{Class, RETIRED, STRATEGY, SUPPORT, is_retired};
 use crate::compat::opfamily_can_sort_type;
 
 #[pg_guard]
@@ -110,6 +110,7 @@ impl Validation {
                     }
                     Class::of_support(function.amproc).is_some_and(|class| class.is_for(value))
                 }
+                Ok(RETIRED) if is_retired(function.amproc) => true,
                 _ => return self.member(&format!("function {name} with invalid support number {number}")),
             };
             if !is_ours {

@@ -16,7 +16,11 @@ use pgrx::{AnyArray, pg_sys};
 use super::run_as::RunAs;
 use super::{Audience, Concurrent, Inspected};
 use crate::error::{Error, Result};
-use crate::pg_error::relation_name;
+use crate::pg_error::{or_raise, relation_name};
+use crate::storage::PageStore;
+use crate::storage::buffer_store::{BufferStore, Mode};
+use crate::storage::format::META_BLOCK;
+use crate::storage::meta;
 
 /// The share of the k nearest rows that queries find by an index, with the settings of the session.
 /// All rows as near as the kth count.
@@ -54,6 +58,12 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             Err(_) => RunAs::caller(),
         }
     };
+    // The planner would do without it.
+    // SAFETY: as above.
+    unsafe {
+        let store = BufferStore::new(opened.index, Mode::Normal);
+        or_raise(opened.index, store.read(META_BLOCK, meta::check_format));
+    }
     Spi::connect_mut(|client| {
         let nearest = nearest(client, index);
         let mut measured = Measured {

@@ -9,6 +9,9 @@
 //! likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32
 //! each). The file and the parameters never change.
 //!
+//! All versions of the format have the page header, the special space, the magic number and the
+//! version in these places, so that each tells an index of another from a damaged one.
+//!
 //! Slots of pages that are added after VACUUM cut pages off begin with a generation that no slot of
 //! the cut pages had while it was in use, so that a remaining link into a cut page stays stale.
 
@@ -19,7 +22,7 @@ use super::layout::Shape;
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
 use super::parameters::Parameters;
 use super::{Layout, Link, NodeRef, corrupted, fnv1a};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
 
 const MAGIC: u32 = 0x5850_4C41; // "ALPX"
@@ -70,7 +73,7 @@ fn unplaced_at(kind: Unplaced) -> usize {
 
 /// First extension of a kind's chain; [`NodeRef::NONE`] if there is no such row.
 pub fn read_unplaced(page: &Page, kind: Unplaced) -> Result<NodeRef> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     Ok(NodeRef(get_u32(page, unplaced_at(kind))))
 }
 
@@ -93,6 +96,49 @@ pub struct Meta {
 
 fn encoding() -> impl bincode::config::Config {
     bincode::config::standard().with_fixed_int_encoding()
+}
+
+/// The mark of an index that was given up, in place of the version in the special space: no number
+/// that damage often leaves.
+const GIVEN_UP: u16 = 0xA1DE;
+
+/// Tells a meta page of another format, and that of an index that was given up, from one of ours
+/// and from a damaged one: the version is on it twice.
+///
+/// # Errors
+/// [`Error::OtherFormat`], [`Error::GivenUp`].
+pub fn check_format(page: &Page) -> Result<()> {
+    let version = u16::try_from(get_u32(page, VERSION_AT)).unwrap_or(0);
+    let Some(repeated) = page::version(page, PageKind::Meta) else {
+        return Ok(());
+    };
+    if get_u32(page, HEADER_SIZE) != MAGIC || version == 0 || ![version, GIVEN_UP].contains(&repeated) {
+        return Ok(());
+    }
+    match (version, repeated) {
+        (FORMAT_VERSION, GIVEN_UP) => Err(Error::given_up()),
+        (FORMAT_VERSION, _) => Ok(()),
+        _ => Err(Error::other_format(version, FORMAT_VERSION)),
+    }
+}
+
+/// Whether an index was given up.
+pub fn is_given_up(page: &Page) -> bool {
+    page::version(page, PageKind::Meta) == Some(GIVEN_UP)
+}
+
+/// Gives an index of another format up: rows will be missing, and no version that reads the format
+/// may take it for complete. The write is to a place that all formats have.
+pub fn give_up(page: &mut Page) {
+    page::set_version(page, GIVEN_UP);
+}
+
+/// Checks that the page is a meta page of this format.
+fn check(page: &Page) -> Result<()> {
+    page::check(page, META_BLOCK, PageKind::Meta, 0).or_else(|error| {
+        check_format(page)?;
+        Err(error)
+    })
 }
 
 /// Writes a whole meta page.
@@ -135,7 +181,7 @@ pub fn set_compaction(page: &mut Page, compaction: &Compaction) -> Result<()> {
 
 /// Reads the result of the last VACUUM.
 pub fn read_compaction(page: &Page) -> Result<Compaction> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     let bytes = &page[COMPACTION_AT..COMPACTION_AT + COMPACTION_LEN];
     match bincode::serde::decode_from_slice(bytes, encoding()) {
         Ok((compaction, _)) => Ok(compaction),
@@ -145,7 +191,7 @@ pub fn read_compaction(page: &Page) -> Result<Compaction> {
 
 /// First generation of the slots of new pages.
 pub fn read_first_generation(page: &Page) -> Result<u8> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     Ok(page[FIRST_GENERATION_AT])
 }
 
@@ -161,7 +207,7 @@ pub fn set_file(page: &mut Page, file: u32) {
 
 /// Reads only the file that the index was built in.
 pub fn read_file(page: &Page) -> Result<u32> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     Ok(get_u32(page, FILE_AT))
 }
 
@@ -178,7 +224,7 @@ pub fn set_entry(page: &mut Page, entry: Option<EntryPoint>) {
 
 /// Reads and checks a meta page.
 pub fn read(page: &Page) -> Result<Meta> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     if get_u32(page, HEADER_SIZE) != MAGIC || get_u32(page, VERSION_AT) != u32::from(FORMAT_VERSION) {
         return corrupted(META_BLOCK, "invalid magic number or format version on the meta page");
     }
@@ -219,7 +265,7 @@ pub fn read(page: &Page) -> Result<Meta> {
 
 /// Reads only the entry point.
 pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
-    page::check(page, META_BLOCK, PageKind::Meta, 0)?;
+    check(page)?;
     if page[ENTRY_AT + 5] > MAX_LEVEL {
         return corrupted(META_BLOCK, "the level of the entry point is out of range");
     }
@@ -377,6 +423,66 @@ mod tests {
         put_u32(&mut other, PARAMETERS_AT, 385);
         seal(&mut other);
         assert_eq!(read(&other).unwrap().parameters.shape.dimensions, 385);
+    }
+
+    #[test]
+    fn another_format_is_told_from_damage() {
+        let mut good = [0; PAGE_SIZE];
+        init(&mut good, &PARAMETERS).unwrap();
+        assert_eq!(check_format(&good), Ok(()));
+        for version in [1, FORMAT_VERSION - 1, FORMAT_VERSION + 1, 1000] {
+            let mut page = good;
+            put_u32(&mut page, VERSION_AT, u32::from(version));
+            page::set_version(&mut page, version);
+            // The rest of the page is the other format's, and not looked at.
+            page[ENTRY_AT..page::SPECIAL].fill(0xAA);
+            let other = Error::other_format(version, FORMAT_VERSION);
+            assert_eq!(check_format(&page), Err(other.clone()));
+            assert_eq!(read(&page), Err(other.clone()));
+            assert_eq!(read_entry(&page), Err(other.clone()));
+            assert_eq!(read_compaction(&page), Err(other.clone()));
+            assert_eq!(read_file(&page), Err(other.clone()));
+            assert!(!is_given_up(&page));
+            give_up(&mut page);
+            assert!(is_given_up(&page));
+            assert_eq!(read(&page), Err(other));
+        }
+        // On one of the two places alone, without the magic number, or under a damaged header it is
+        // damage.
+        let damages: [fn(&mut Page); 5] = [
+            |page| put_u32(page, VERSION_AT, u32::from(FORMAT_VERSION) + 1),
+            |page| page::set_version(page, FORMAT_VERSION + 1),
+            |page| {
+                put_u32(page, VERSION_AT, 7);
+                page::set_version(page, 7);
+                put_u32(page, HEADER_SIZE, MAGIC + 1);
+            },
+            |page| {
+                put_u32(page, VERSION_AT, 7);
+                page::set_version(page, 7);
+                page::set_lower(page, HEADER_SIZE - 1);
+            },
+            |page| page.fill(0),
+        ];
+        for (i, damage) in damages.iter().enumerate() {
+            let mut page = good;
+            damage(&mut page);
+            assert_eq!(check_format(&page), Ok(()), "damage {i}");
+            assert!(matches!(read(&page), Err(Error::Corrupted { .. })), "damage {i}");
+        }
+    }
+
+    #[test]
+    fn an_index_that_was_given_up_is_not_taken_for_complete() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        assert!(!is_given_up(&page));
+        give_up(&mut page);
+        assert!(is_given_up(&page));
+        assert_eq!(check_format(&page), Err(Error::given_up()));
+        assert_eq!(read(&page), Err(Error::given_up()));
+        assert_eq!(read_first_generation(&page), Err(Error::given_up()));
+        assert_eq!(page::lower(&page), CONTENTS_END);
     }
 
     #[test]

@@ -138,6 +138,18 @@ pub fn check(page: &Page, block: BlockNumber, kind: PageKind, stride: usize) -> 
     check_header(page, block)
 }
 
+/// The version of the format on a page of this kind, known or not; none if the page is damaged. All
+/// versions have the page header and the special space in common.
+pub fn version(page: &Page, kind: PageKind) -> Option<u16> {
+    let is_ours = get_u16(page, SPECIAL + 14) == PAGE_ID && get_u16(page, SPECIAL) == kind as u16;
+    (is_ours && check_header(page, 0).is_ok()).then(|| get_u16(page, SPECIAL + 2))
+}
+
+/// Sets the version of the format on a page.
+pub fn set_version(page: &mut Page, version: u16) {
+    put_u16(page, SPECIAL + 2, version);
+}
+
 /// Checks the header alone.
 #[inline]
 pub fn check_header(page: &Page, block: BlockNumber) -> Result<()> {

@@ -136,7 +136,12 @@ impl Staged {
         // SAFETY: as the caller promises.
         unsafe {
             (*(*index).rd_index).indrelid == self.heap
-                && (buffer_store::file_of(index) == self.file || or_raise(index, built_in(index)) == self.built_in)
+                && (buffer_store::file_of(index) == self.file
+                    || match built_in(index) {
+                        // Nothing is staged for an index of another format.
+                        Err(error) if error.asks_for_rebuild() => false,
+                        file => or_raise(index, file) == self.built_in,
+                    })
         }
     }
 

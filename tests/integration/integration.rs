@@ -17,6 +17,7 @@ mod data;
 mod disk_space;
 mod distributed;
 mod exactness;
+mod format;
 mod input;
 mod isolation;
 mod killed_tuples;

@@ -21,6 +21,7 @@ CREATE OPERATOR CLASS norm_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
     FUNCTION 1 hnsw_vector_cosine_support(internal),
     FUNCTION 2 vector_norm(vector);
+SELECT valid('norm_ops');
 
 -- Without a support function, without an operator.
 CREATE OPERATOR CLASS bare_ops FOR TYPE vector USING hnsw AS OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops;

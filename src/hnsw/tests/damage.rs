@@ -57,6 +57,8 @@ fn tolerate<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(Error::Corrupted { .. }) => None,
+        // Of the meta page, if it hits both places of the version, or makes the mark.
+        Err(error) if error.asks_for_rebuild() => None,
         Err(error) => panic!("{error}"),
     }
 }
