@@ -8,8 +8,8 @@
 //!
 //! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of
 //! the server that they replace (`standard_planner` and others) for each version. Nothing compares
-//! the other declarations: a `cfg` lists the versions for which they hold, and they do not exist for
-//! any other. They were compared with the headers of 16 and 18. No headers of 15 and 17 were at
+//! the other declarations: a `cfg` lists the versions for which they hold, and they do not exist
+//! for any other. They were compared with the headers of 16 and 18. No headers of 15 and 17 were at
 //! hand; tests call each of the functions.
 
 use std::ffi::{c_char, c_int, c_void};

@@ -5,8 +5,8 @@
 //! registration. The callback of postgres_fdw commits on other servers, so nothing should fail
 //! after it; and it is registered when the session first connects to such a server, which may be
 //! after this library was loaded. So a transaction with staged rows moves a second callback to the
-//! head of the queue at the end of each statement ([`move_to_front`]). The first registration stays,
-//! because it serves rows that other callbacks stage.
+//! head of the queue at the end of each statement ([`move_to_front`]). The first registration
+//! stays, because it serves rows that other callbacks stage.
 
 use std::ffi::c_void;
 
