@@ -98,6 +98,9 @@ pub const STATEMENT_TIMEOUT: c_int = 3;
 // error, so it needs no guard.
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 unsafe extern "C" {
+    /// `postmaster/autovacuum.h`.
+    pub static autovacuum_work_mem: c_int;
+
     /// `common/shortest_dec.h`: writes `f` without a terminating NUL and returns the length of the
     /// text.
     pub fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
@@ -243,6 +246,149 @@ pub fn explain_node_hook() -> Option<*mut Option<ExplainNode>> {
     return Some(&raw mut pg_sys::explain_per_node_hook);
     #[cfg(not(feature = "pg18"))]
     None
+}
+
+/// Identity of a relation's file. 16 renamed the field and its type (commit b0a55e432).
+#[cfg(feature = "pg15")]
+pub type FileLocator = pg_sys::RelFileNode;
+/// Identity of a relation's file. 16 renamed the field and its type (commit b0a55e432).
+#[cfg(not(feature = "pg15"))]
+pub type FileLocator = pg_sys::RelFileLocator;
+
+/// The identity of a relation's file.
+///
+/// # Safety
+/// `relation` is open.
+#[inline]
+pub unsafe fn file_locator(relation: pg_sys::Relation) -> FileLocator {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return (*relation).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        return (*relation).rd_locator;
+    }
+}
+
+/// The number of a file (`relfilenode`).
+#[inline]
+pub fn file_number(file: &FileLocator) -> u32 {
+    #[cfg(feature = "pg15")]
+    return file.relNode.to_u32();
+    #[cfg(not(feature = "pg15"))]
+    return file.relNumber.to_u32();
+}
+
+/// Whether a buffer's tag names a block of this file. 16 has the parts of a file's identity in the
+/// tag.
+pub fn is_of_file(tag: &pg_sys::buftag, file: &FileLocator) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        let found = &tag.rnode;
+        (found.spcNode, found.dbNode, found.relNode) == (file.spcNode, file.dbNode, file.relNode)
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        (tag.spcOid, tag.dbOid, tag.relNumber) == (file.spcOid, file.dbOid, file.relNumber)
+    }
+}
+
+/// Counters of a relation's statistics. 16 has a shorter name of the field.
+#[inline]
+pub fn table_counts(status: &mut pg_sys::PgStat_TableStatus) -> &mut pg_sys::PgStat_TableCounts {
+    #[cfg(feature = "pg15")]
+    return &mut status.t_counts;
+    #[cfg(not(feature = "pg15"))]
+    return &mut status.counts;
+}
+
+/// Counts a block that was found in a buffer. 16 has shorter names of the counters.
+#[inline]
+pub fn count_block_hit(counts: &mut pg_sys::PgStat_TableCounts) {
+    #[cfg(feature = "pg15")]
+    {
+        counts.t_blocks_fetched += 1;
+        counts.t_blocks_hit += 1;
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        counts.blocks_fetched += 1;
+        counts.blocks_hit += 1;
+    }
+}
+
+/// Blocks fetched, and blocks found in a buffer.
+#[cfg(any(test, feature = "pg_test"))]
+pub fn blocks_fetched_and_hit(counts: &pg_sys::PgStat_TableCounts) -> (i64, i64) {
+    #[cfg(feature = "pg15")]
+    return (counts.t_blocks_fetched, counts.t_blocks_hit);
+    #[cfg(not(feature = "pg15"))]
+    return (counts.blocks_fetched, counts.blocks_hit);
+}
+
+/// Counts a block that was found in a buffer for VACUUM's report, which has a counter of its own
+/// before 18.
+///
+/// # Safety
+/// Called in a backend.
+#[inline]
+pub unsafe fn count_vacuum_hit() {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: a counter of this backend.
+    unsafe {
+        pg_sys::VacuumPageHit += 1;
+    }
+}
+
+/// VACUUM's own counter of blocks that were found in a buffer; none from 18 on.
+#[cfg(any(test, feature = "pg_test"))]
+pub fn vacuum_hits() -> Option<i64> {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: a counter of this backend.
+    return Some(unsafe { pg_sys::VacuumPageHit });
+    #[cfg(feature = "pg18")]
+    None
+}
+
+/// Counts a block that was found in a buffer for `pg_stat_io`, which 16 introduced. 18 counts bytes
+/// as well.
+///
+/// # Safety
+/// Called in a backend.
+#[inline]
+pub unsafe fn count_io_hit(is_temporary: bool) {
+    #[cfg(feature = "pg15")]
+    let _ = is_temporary;
+    #[cfg(not(feature = "pg15"))]
+    {
+        let object = if is_temporary {
+            pg_sys::IOObject::IOOBJECT_TEMP_RELATION
+        } else {
+            pg_sys::IOObject::IOOBJECT_RELATION
+        };
+        let (context, hit) = (pg_sys::IOContext::IOCONTEXT_NORMAL, pg_sys::IOOp::IOOP_HIT);
+        // SAFETY: it adds to a counter of this backend.
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            pg_sys::pgstat_count_io_op(object, context, hit);
+            #[cfg(feature = "pg18")]
+            pg_sys::pgstat_count_io_op(object, context, hit, 1, 0);
+        }
+    }
+}
+
+/// VACUUM's pause, also for interrupts. 18 tells VACUUM from ANALYZE.
+///
+/// # Safety
+/// Called in a VACUUM, with no buffer locked.
+pub unsafe fn vacuum_delay_point() {
+    // SAFETY: as the caller promises.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+    }
 }
 
 /// The subtransactions that made the first and the newest file of a relation which is new in this

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use pgrx::pg_sys;
 
 use super::{MAIN, file_of};
+use crate::compat;
 use crate::storage::BlockNumber;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::prefetch::prefetch;
@@ -84,11 +85,7 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
     }
     // SAFETY: as the caller promises.
     unsafe {
-        #[cfg(feature = "pg15")]
-        let file = (*relation).rd_node;
-        #[cfg(not(feature = "pg15"))]
-        let file = (*relation).rd_locator;
-        let pinned = pg_sys::ReadRecentBuffer(file, MAIN, block, buffer);
+        let pinned = pg_sys::ReadRecentBuffer(compat::file_locator(relation), MAIN, block, buffer);
         if pinned {
             count_hit(relation, temporary);
         }
@@ -102,45 +99,18 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
 /// # Safety
 /// As for [`pin`].
 #[inline]
-unsafe fn count_hit(relation: pg_sys::Relation, _temporary: bool) {
+unsafe fn count_hit(relation: pg_sys::Relation, temporary: bool) {
     // SAFETY: as the caller promises.
     if let Some(counts) = unsafe { counts(relation) } {
-        #[cfg(feature = "pg15")]
-        {
-            counts.t_blocks_fetched += 1;
-            counts.t_blocks_hit += 1;
-        }
-        #[cfg(not(feature = "pg15"))]
-        {
-            counts.blocks_fetched += 1;
-            counts.blocks_hit += 1;
-        }
+        compat::count_block_hit(counts);
     }
     // SAFETY: counters and settings of this backend.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
-        {
-            pg_sys::VacuumPageHit += 1;
-        }
+        compat::count_vacuum_hit();
         if pg_sys::VacuumCostActive {
             pg_sys::VacuumCostBalance += pg_sys::VacuumCostPageHit;
         }
-    }
-    #[cfg(not(feature = "pg15"))]
-    {
-        let object = if _temporary {
-            pg_sys::IOObject::IOOBJECT_TEMP_RELATION
-        } else {
-            pg_sys::IOObject::IOOBJECT_RELATION
-        };
-        let (context, hit) = (pg_sys::IOContext::IOCONTEXT_NORMAL, pg_sys::IOOp::IOOP_HIT);
-        // SAFETY: it adds to a counter of this backend.
-        unsafe {
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::pgstat_count_io_op(object, context, hit);
-            #[cfg(feature = "pg18")]
-            pg_sys::pgstat_count_io_op(object, context, hit, 1, 0);
-        }
+        compat::count_io_hit(temporary);
     }
 }
 
@@ -160,10 +130,6 @@ pub unsafe fn counts<'a>(relation: pg_sys::Relation) -> Option<&'a mut pg_sys::P
             }
             pg_sys::pgstat_assoc_relation(relation);
         }
-        let status = (*relation).pgstat_info.as_mut()?;
-        #[cfg(feature = "pg15")]
-        return Some(&mut status.t_counts);
-        #[cfg(not(feature = "pg15"))]
-        return Some(&mut status.counts);
+        (*relation).pgstat_info.as_mut().map(compat::table_counts)
     }
 }

@@ -20,6 +20,7 @@ use super::BlockNumber;
 use super::page::{self, Page};
 use super::prefetch::prefetch;
 use super::store::{Edit, PageStore};
+use crate::compat::{self, autovacuum_work_mem};
 use crate::error::{Error, Result};
 use crate::reserve;
 use pins::{Pinned, ReadAhead, blocks_read};
@@ -266,10 +267,7 @@ impl PageStore for BufferStore {
         if self.mode == Mode::Vacuum {
             // SAFETY: VACUUM calls us; no buffer is locked between two steps.
             unsafe {
-                #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
-                pg_sys::vacuum_delay_point();
-                #[cfg(feature = "pg18")]
-                pg_sys::vacuum_delay_point(false);
+                compat::vacuum_delay_point();
             }
         } else {
             check_for_interrupts!();
@@ -284,13 +282,7 @@ impl PageStore for BufferStore {
 #[inline]
 pub unsafe fn file_of(relation: pg_sys::Relation) -> u32 {
     // SAFETY: as the caller promises.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        let file = (*relation).rd_node.relNode;
-        #[cfg(not(feature = "pg15"))]
-        let file = (*relation).rd_locator.relNumber;
-        file.to_u32()
-    }
+    unsafe { compat::file_number(&compat::file_locator(relation)) }
 }
 
 /// Approximate number of an index's blocks in shared buffers, because they are counted while others
@@ -311,16 +303,7 @@ pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
                 pgrx::check_for_interrupts!();
             }
             let tag = std::ptr::read_volatile(&raw const (*pg_sys::BufferDescriptors.add(i)).bufferdesc.tag);
-            #[cfg(feature = "pg15")]
-            let is_of_index = {
-                let (file, own) = (tag.rnode, (*index).rd_node);
-                (file.spcNode, file.dbNode, file.relNode) == (own.spcNode, own.dbNode, own.relNode)
-            };
-            #[cfg(not(feature = "pg15"))]
-            let is_of_index = {
-                let own = (*index).rd_locator;
-                (tag.spcOid, tag.dbOid, tag.relNumber) == (own.spcOid, own.dbOid, own.relNumber)
-            };
+            let is_of_index = compat::is_of_file(&tag, &compat::file_locator(index));
             blocks += BlockNumber::from(is_of_index && tag.forkNum == MAIN);
         }
         Some(blocks)
@@ -329,10 +312,6 @@ pub unsafe fn buffered_blocks(index: pg_sys::Relation) -> Option<BlockNumber> {
 
 /// Bytes of memory that a build or VACUUM may use (`maintenance_work_mem`, `autovacuum_work_mem`).
 pub fn maintenance_memory() -> usize {
-    unsafe extern "C" {
-        /// PostgreSQL's setting, which pgrx does not declare.
-        static autovacuum_work_mem: std::ffi::c_int;
-    }
     // SAFETY: settings; the process's kind is fixed when it starts.
     let kilobytes = unsafe {
         let is_autovacuum = pg_sys::MyBackendType == pg_sys::BackendType::B_AUTOVAC_WORKER;

@@ -6,6 +6,7 @@ mod tests {
     use pgrx::{PgRelation, pg_sys};
 
     use super::super::{BufferStore, Mode, Pin, buffer_hints};
+    use crate::compat;
     use crate::error::Error;
     use crate::storage::page::{self, Page};
     use crate::storage::{BlockNumber, Edit, PageStore};
@@ -47,16 +48,10 @@ mod tests {
         // SAFETY: the index is open, and the counters are this backend's.
         unsafe {
             let counts = buffer_hints::counts(index.as_ptr()).unwrap();
-            #[cfg(feature = "pg15")]
-            let (fetched, hit) = (counts.t_blocks_fetched, counts.t_blocks_hit);
-            #[cfg(not(feature = "pg15"))]
-            let (fetched, hit) = (counts.blocks_fetched, counts.blocks_hit);
+            let (fetched, hit) = compat::blocks_fetched_and_hit(counts);
             let usage = pg_sys::pgBufferUsage;
             let used = usage.shared_blks_hit + usage.local_blks_hit;
-            #[cfg(not(feature = "pg18"))]
-            let reported = pg_sys::VacuumPageHit;
-            #[cfg(feature = "pg18")]
-            let reported = used;
+            let reported = compat::vacuum_hits().unwrap_or(used);
             let cost = i64::from(pg_sys::VacuumCostBalance / pg_sys::VacuumCostPageHit);
             [fetched, hit, used, reported, cost]
         }

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::pins::Pinned;
 use super::{BufferStore, INVALID_BLOCK, Mode};
+use crate::compat;
 use crate::error::Result;
 use crate::storage::page::{self, PAGE_SIZE, Page};
 use crate::storage::store::Edit;
@@ -94,10 +95,7 @@ impl BufferStore {
 pub unsafe fn needs_wal(relation: pg_sys::Relation) -> bool {
     // SAFETY: an open relation has these fields.
     unsafe {
-        #[cfg(feature = "pg15")]
-        let new_file = (*relation).rd_firstRelfilenodeSubid;
-        #[cfg(not(feature = "pg15"))]
-        let new_file = (*relation).rd_firstRelfilelocatorSubid;
+        let (new_file, _) = compat::file_subtransactions(relation);
         let none = pg_sys::SubTransactionId::default(); // InvalidSubTransactionId
         let permanent = (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
         let logged = pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
