@@ -13,4 +13,6 @@ fi
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 "$repo/pgrx-config/setup.sh"
 cd "$repo"
+python3 pgrx-config/imports.py
+python3 pgrx-config/prose.py
 cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings

@@ -11,6 +11,9 @@ import pathlib
 import re
 import sys
 
+# Folders whose mod.rs has the safe functions above dispatch, and whose files the kernels below it: two siblings each.
+FRONTS = {("distance", "fastscan"), ("distance", "packed")}
+
 SOURCE = pathlib.Path(__file__).resolve().parent.parent / "src"
 
 
@@ -90,8 +93,15 @@ def edges_of(modules):
                 common += 1
             if common < len(module) and common < len(target):
                 children = edges.setdefault(module[:common], {})
-                children.setdefault(module[common], {}).setdefault(target[common], ("::".join(module), name))
+                source, other = sibling(module, common), sibling(target, common)
+                children.setdefault(source, {}).setdefault(other, ("::".join(module), name))
     return edges
+
+
+def sibling(module, depth):
+    """The name of a module's ancestor among the children of a folder at this depth."""
+    name = module[depth]
+    return name + "/*" if module[: depth + 1] in FRONTS and len(module) > depth + 1 else name
 
 
 def circles(graph):

@@ -42,7 +42,8 @@ pub fn phrases(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Vectors of any dimensions with the neighbours that words have: each is a word, repeated, and half of a phrase.
+/// Vectors of any dimensions with the neighbors that words have: each is a word, repeated, and half
+/// of a phrase.
 pub fn variations(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
     let words = words(count);
     let mut variations = phrases(count, dimensions);

@@ -253,7 +253,7 @@ def main(arguments: list[str]) -> int:
         at = psql.index("--")
         psql, named = psql[:at], psql[at + 1 :]
     pages = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-    linked = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+    linked = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("src/**/*.md"))]
     for name in named:
         if ROOT / name not in pages:
             print(f"docs.py: there is no page {name}", file=sys.stderr)
@@ -267,8 +267,7 @@ def main(arguments: list[str]) -> int:
     if action == "run":
         for path in pages:
             name = str(path.relative_to(ROOT))
-            # The design shows formulas and bytes, and no SQL.
-            if path.name == "design.md" or (named and name not in named):
+            if named and name not in named:
                 continue
             try:
                 ran, compared = run(parse(path), psql)

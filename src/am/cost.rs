@@ -125,7 +125,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
         let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
-        // With enable_indexscan off its pages are not read, so that queries go on if they cannot be.
+        // With enable_indexscan off its pages are not read: queries go on if they cannot be.
         let is_useless = pg_sys::enable_indexscan && format::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         if is_useless {

@@ -24,6 +24,7 @@ pub mod heap_tids;
 pub mod indexed_value;
 pub mod insert;
 mod neighbors;
+mod node_set;
 pub mod order_key;
 mod overflow_vectors;
 pub mod scan;

@@ -3,8 +3,8 @@
 //! An index relation is a key-value store. The key is a [`NodeRef`], the value a record of fixed
 //! stride, and the backend any implementation of [`PageStore`]: PostgreSQL's shared buffers
 //! ([`buffer_store`]) or plain memory ([`memory_store`], for the build). Both hold the same bytes:
-//! a page image built in memory is written to the relation as it is. `docs/design.md` of the
-//! project has the format byte by byte.
+//! a page image built in memory is written to the relation as it is. The README of this folder has
+//! the format byte by byte.
 //!
 //! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
 //! [`meta`] and [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores.

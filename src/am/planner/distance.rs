@@ -4,7 +4,7 @@
 //! PostgreSQL's planner has an index scan compute that column even where the scan itself makes the
 //! order and no node above reads the column:
 //! ```text
-//! Limit                                  SELECT id FROM items ORDER BY embedding <-> '[..]' LIMIT 10
+//! Limit                               SELECT id FROM items ORDER BY embedding <-> '[..]' LIMIT 10
 //!   -> Index Scan: id, embedding <-> '[..]' (hidden)
 //! ```
 //!

@@ -1,6 +1,6 @@
 //! Changes to plans of PostgreSQL's planner, for scans of our indexes.
 //!
-//! - `need`: the nodes above a scan decide in which order its rows have to come (`scan`).
+//! - `nodes`, `need`: the nodes above a scan decide in which order its rows have to come (`scan`).
 //! - `condition`: a scan ends at the distance that its conditions allow.
 //! - `distance`: a distance that no node reads is left out.
 //!
@@ -10,13 +10,14 @@
 mod condition;
 mod distance;
 mod need;
+mod nodes;
 mod scan;
 
 use std::ffi::{c_char, c_int};
 
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
-pub use need::is_minimum;
+pub use nodes::is_minimum;
 
 use crate::compat::{standard_ExecutorStart, standard_planner};
 use crate::txn;
@@ -91,7 +92,7 @@ unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options:
             _ => Need::FETCHED,
         };
         PgMemoryContexts::For(pg_sys::GetMemoryChunkContext(statement.cast()))
-            .switch_to(|_| need::visit(statement, top));
+            .switch_to(|_| nodes::visit(statement, top));
     }
 }
 

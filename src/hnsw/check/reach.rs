@@ -4,7 +4,7 @@ use super::{Report, Severity, readable, reason};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::hnsw::node_set::NodeSet;
 use crate::storage::format::META_BLOCK;
 use crate::storage::record::{Record, State};
 use crate::storage::{NodeRef, PageStore};

@@ -5,7 +5,7 @@ use super::{Report, Row, Seen, Severity, readable, reason};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::{ChainReader, Head};
-use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::hnsw::node_set::NodeSet;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, NodeRef, PageStore};

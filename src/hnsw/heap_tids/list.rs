@@ -15,7 +15,7 @@
 
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::hnsw::node_set::NodeSet;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::meta;
 use crate::storage::node_page::NodePageMut;

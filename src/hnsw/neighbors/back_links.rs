@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::neighbors::lanes;
-use crate::hnsw::neighbors::selection::{NeighborCandidate, Selection, VectorAt};
+use crate::hnsw::neighbors::selection::{Selection, VectorAt};
+use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::space::{Point, Space};
 use crate::hnsw::tuning::neighbors::{CHOSEN_ANEW, RETRIES};
 use crate::quantize::rabitq::Factors;

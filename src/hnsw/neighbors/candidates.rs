@@ -3,7 +3,8 @@
 
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::hnsw::neighbors::selection::{NeighborCandidate, PAUSE, VectorAt};
+use crate::hnsw::neighbors::selection::{PAUSE, VectorAt};
+use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Point;
 use crate::storage::record::State;

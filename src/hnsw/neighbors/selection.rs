@@ -9,6 +9,7 @@
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::space::Point;
 use crate::hnsw::tuning::neighbors::FAR;
 use crate::storage::record::State;
@@ -16,15 +17,6 @@ use crate::storage::{Link, PageStore};
 
 /// Records read between two checks for interrupts.
 pub(in crate::hnsw) const PAUSE: usize = 16;
-
-/// A record that may become a neighbor, with its distance to the selecting node.
-#[derive(Debug, Clone, Copy)]
-pub struct NeighborCandidate {
-    /// Distance to the selecting node.
-    pub distance: f32,
-    /// The record.
-    pub link: Link,
-}
 
 /// A record and its vector.
 #[derive(Debug, Clone, Copy)]

@@ -20,7 +20,6 @@ use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::neighbors::selection::NeighborCandidate;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{DEAD_BOUND, WALK_BOUND};
@@ -32,6 +31,15 @@ use crate::storage::{Link, NodeRef, PageStore, corrupted};
 /// Restarts of a search after a record on its way was freed, beyond which the index counts as
 /// corrupted.
 const RETRIES: usize = 1000;
+
+/// A record that may become a neighbor, with its distance to the selecting node.
+#[derive(Debug, Clone, Copy)]
+pub struct NeighborCandidate {
+    /// Distance to the selecting node.
+    pub distance: f32,
+    /// The record.
+    pub link: Link,
+}
 
 /// A record that a search has met.
 #[derive(Debug, Clone, Copy)]

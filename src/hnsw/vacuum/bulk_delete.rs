@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::Head;
 use crate::hnsw::insert::Inserter;
-use crate::hnsw::vacuum::node_set::NodeSet;
+use crate::hnsw::node_set::NodeSet;
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::node_page::{NodePage, NodePageMut};

@@ -2,7 +2,6 @@
 //! the file.
 
 pub mod bulk_delete;
-pub(super) mod node_set;
 pub mod reachability;
 mod repair;
 pub mod truncate;

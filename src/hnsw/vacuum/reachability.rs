@@ -15,9 +15,9 @@ use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::neighbors::selection::VectorAt;
+use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
-use crate::hnsw::vacuum::node_set::NodeSet;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
 /// Least number of links of a hop that are remembered one by one.
