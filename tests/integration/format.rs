@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, channel};
 use postgres::error::{DbError, SqlState};
 use postgres::{Client, Config, NoTls};
 
-use crate::answers::{Scan, assert_agree, assert_each_found, assert_sound, choose, nearest};
 use crate::cluster::Cluster;
 use crate::data::{load, run, vector};
+use crate::exactness::{Scan, assert_agree, assert_each_found, assert_sound, choose, nearest};
 
 /// The version that this one reads.
 const CURRENT: u16 = 6;
