@@ -4,7 +4,7 @@
 //! in italics is a paragraph of docs/measurements.md, "(measured)" a measurement that is not
 //! written down. Sizes of buffers, distances of prefetching, and limits beyond which an index
 //! counts as corrupted stay with the code that uses them. How many bits and links a record has is
-//! decided in `storage::layout`; build costs in `am`.
+//! decided in `storage::layout_plan`; build costs in `am`.
 
 /// Best-first search of one level, and the descent to it.
 pub mod search {
