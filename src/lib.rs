@@ -25,6 +25,7 @@ pub mod hnsw;
 mod inspect;
 mod pg_error;
 pub mod quantize;
+mod rebuild;
 mod reserve;
 pub mod storage;
 pub mod txn;

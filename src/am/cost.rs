@@ -22,9 +22,10 @@ use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
-use super::{format, heap_scan, planner};
+use super::{heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
+use crate::rebuild;
 
 /// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
 /// of a vector (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about
@@ -126,7 +127,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let (options, opclass) = (Options::of(index), Opclass::of(index));
         let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
         // With enable_indexscan off its pages are not read: queries go on if they cannot be.
-        let is_useless = pg_sys::enable_indexscan && format::is_to_be_rebuilt(index);
+        let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         if is_useless {
             // Without an order the path has nothing that the scan of the table does not have for

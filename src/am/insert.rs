@@ -9,11 +9,12 @@
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::{datum, format, heap_tid, options, or_raise};
+use super::{datum, heap_tid, options, or_raise};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::insert::{Inserter, NewRow};
+use crate::rebuild;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::txn::{self, insert_counters::Measured};
 
@@ -37,8 +38,8 @@ pub unsafe extern "C-unwind" fn aminsert(
         };
         let datum = (!*isnull).then(|| *values);
         let is_partial = !(*info).ii_Predicate.is_null();
-        if format::or_pass_by(index, insert(heap, index, datum, row, is_partial)).is_none() {
-            or_raise(index, format::give_up(index));
+        if rebuild::or_pass_by(index, insert(heap, index, datum, row, is_partial)).is_none() {
+            or_raise(index, rebuild::give_up(index));
         }
     }
     false

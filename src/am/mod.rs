@@ -11,7 +11,6 @@ mod cost;
 mod created;
 pub mod datum;
 mod explain;
-pub mod format;
 mod handler;
 pub mod heap_scan;
 mod insert;

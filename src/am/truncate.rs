@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use pgrx::{PgList, pg_guard, pg_sys};
 
-use super::{or_raise, vacuum_stats};
+use super::vacuum_stats;
 use crate::compat;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::truncate::EmptyEnd;
+use crate::rebuild;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
 
@@ -174,7 +175,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         // SAFETY: VACUUM has it locked until its transaction ends.
         unsafe {
             let index = pg_sys::index_open(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-            or_raise(index, truncate(index));
+            rebuild::or_pass_by(index, truncate(index));
             pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         }
     }

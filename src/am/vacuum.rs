@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{format, item_pointer, or_raise, relation_name, truncate, vacuum_stats};
+use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
+use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::{BlockNumber, HeapTid};
 
@@ -25,9 +26,9 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         let (index, start) = ((*info).index, Instant::now());
         // SAFETY: the strategy is VACUUM's.
         let store = BufferStore::new(index, Mode::Vacuum).with_strategy((*info).strategy);
-        let Some(graph) = format::or_pass_by(index, Graph::open(&store)) else {
+        let Some(graph) = rebuild::or_pass_by(index, Graph::open(&store)) else {
             // The places of its dead rows get other rows.
-            or_raise(index, format::give_up(index));
+            or_raise(index, rebuild::give_up(index));
             return stats;
         };
         let removal = graph.remove(buffer_store::maintenance_memory(), |tids| {
@@ -59,7 +60,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
             return stats;
         }
         let index = (*info).index;
-        let Some(pages) = format::or_pass_by(index, truncate::truncate(index)) else {
+        let Some(pages) = rebuild::or_pass_by(index, truncate::truncate(index)) else {
             return stats;
         };
         let stats = if stats.is_null() {

@@ -43,6 +43,7 @@ use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::insert::{Inserter, NewRow};
 use crate::hnsw::space::{Point, Query, Space};
 use crate::pg_error::or_raise;
+use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
@@ -214,7 +215,16 @@ impl Staged {
             unsafe { self.settle(heap.0) };
         }
         // SAFETY: it is open and locked for writing.
-        unsafe { or_raise(index.0, self.apply_to(index.0)) };
+        unsafe {
+            let applied = self.apply_to(index.0);
+            if rebuild::or_pass_by(index.0, applied).is_none() {
+                // Another session has given it up since: REINDEX reads the rows from the table.
+                or_raise(index.0, rebuild::give_up(index.0));
+                self.list.clear();
+                self.stays = false;
+                self.copied = None;
+            }
+        }
     }
 
     /// # Safety

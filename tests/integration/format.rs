@@ -173,12 +173,15 @@ fn assert_looked_into_in_vain(client: &mut Client, code: &SqlState, message: &st
 }
 
 /// The formats of the table's indexes, as docs/operations.md has a superuser ask for them.
-fn formats(client: &mut Client) -> Vec<(String, i32)> {
-    let query = "SELECT c.relname::text, get_byte(pg_read_binary_file(pg_relation_filepath(c.oid), 28, 1), 0) AS format
+fn formats(client: &mut Client) -> Vec<(String, i32, bool)> {
+    run(client, "CHECKPOINT");
+    let query =
+        "SELECT c.relname::text, get_byte(pg_read_binary_file(pg_relation_filepath(c.oid), 28, 1), 0) AS format,
+            pg_read_binary_file(pg_relation_filepath(c.oid), 8178, 2) = '\\xdea1' AS given_up
         FROM pg_class c JOIN pg_am a ON a.oid = c.relam AND a.amname = 'hnsw'
         WHERE c.relkind = 'i' AND c.relpersistence <> 't' AND c.relname LIKE 'items%' ORDER BY 1";
     let rows = client.query(query, &[]).expect("formats");
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
 
 /// Everything that changes a table.
@@ -250,11 +253,13 @@ fn pass_by_and_rebuild(version: u16, rebuild: &str) {
 
     // Queries alone leave the index as it is.
     let (mut client, warnings) = session(&cluster);
-    run(&mut client, "CHECKPOINT");
     assert_eq!(
         formats(&mut client),
-        [("items_cosine", CURRENT), ("items_l1", version), ("items_l2", version)]
-            .map(|(name, format)| (name.to_string(), i32::from(format)))
+        [("items_cosine", CURRENT), ("items_l1", version), ("items_l2", version)].map(|(name, format)| (
+            name.to_string(),
+            i32::from(format),
+            false
+        ))
     );
     assert_not_used(&mut client);
     assert_warned_once(&warnings, version);
@@ -272,6 +277,11 @@ fn pass_by_and_rebuild(version: u16, rebuild: &str) {
     change(&mut client, 1000);
     assert_warned_once(&warnings, version);
     assert_not_used(&mut client);
+    let given_up: Vec<_> = formats(&mut client)
+        .into_iter()
+        .map(|(_, _, given_up)| given_up)
+        .collect();
+    assert_eq!(given_up, [false, true, true]);
     run(&mut client, "DROP INDEX \"Old\".items_l1");
     run(
         &mut client,

@@ -10,14 +10,16 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
-use super::or_raise;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::fallible::Room;
-use crate::pg_error;
+use crate::pg_error::{self, or_raise};
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
 use crate::storage::{Edit, PageStore};
+
+/// Warnings of a session that go to the server's log too; further ones go to the client alone.
+const MOST_LOGGED: usize = 10;
 
 thread_local! {
     /// Indexes, with their files, of which the session was told.
@@ -67,31 +69,42 @@ pub unsafe fn give_up(index: pg_sys::Relation) -> Result<()> {
     if store.read(META_BLOCK, |page| Ok(meta::is_given_up(page)))? {
         return Ok(());
     }
-    store.write(META_BLOCK, |page| {
+    let is_new = store.write(META_BLOCK, |page| {
         Ok(match meta::check_format(page) {
             Err(_) => {
                 meta::give_up(page);
-                Edit::Changed(())
+                Edit::Changed(true)
             }
-            Ok(()) => Edit::Unchanged(()),
+            Ok(()) => Edit::Unchanged(false),
         })
-    })
+    })?;
+    if is_new {
+        // Plans that other sessions keep use the index, if their library reads its format.
+        // SAFETY: it is open.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid((*(*index).rd_index).indrelid) };
+    }
+    Ok(())
 }
 
 /// # Safety
 /// `index` is open.
 unsafe fn warn(index: pg_sys::Relation, error: Error) {
     // SAFETY: as the caller promises.
-    let (known, error) = unsafe {
-        let known = ((*index).rd_id, buffer_store::file_of(index));
-        (known, pg_error::in_relation(index, error))
-    };
-    let is_new = TOLD.with_borrow_mut(|told| told.room(1).is_ok() && told.insert(known));
-    if !is_new {
+    let known = unsafe { ((*index).rd_id, buffer_store::file_of(index)) };
+    let told = TOLD.with_borrow_mut(|told| {
+        let is_new = told.room(1).is_ok() && told.insert(known);
+        is_new.then_some(told.len())
+    });
+    let Some(told) = told else { return };
+    // Only now is it named: names take memory of PostgreSQL, and this is called for each row.
+    // SAFETY: as the caller promises.
+    let error = unsafe { pg_error::in_relation(index, error) };
+    const DETAIL: &str = "Until it is rebuilt, queries do not use it, and changes of the table do not get into it.";
+    if told > MOST_LOGGED {
+        error::warn_client(error.sqlstate(), &error.to_string(), DETAIL);
         return;
     }
-    let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "")
-        .set_detail("Until it is rebuilt, queries do not use it, and changes of the table do not get into it.");
+    let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "").set_detail(DETAIL);
     if let Some(hint) = error.hint() {
         report = report.set_hint(hint);
     }
