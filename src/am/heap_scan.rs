@@ -72,14 +72,20 @@ pub unsafe fn read_blocks(
     mut visit: &mut Visit<'_>,
 ) {
     let state = std::ptr::from_mut(&mut visit).cast();
-    let (start, count) = (blocks.start, blocks.end - blocks.start);
+    let (mut start, mut count) = (blocks.start, blocks.end - blocks.start);
     // SAFETY: as the caller promises; `visit_row` expects this state.
     unsafe {
+        // heapam_index_build_range_scan takes no limits beside a scan of the caller's: that has them.
+        let is_heap = std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
+        if is_heap {
+            pg_sys::heap_setscanlimits(scan, start, count);
+            (start, count) = (0, pg_sys::InvalidBlockNumber);
+        }
         pg_sys::table_index_build_range_scan(
             heap,
             index,
             info,
-            false,
+            is_heap,
             false,
             false,
             start,
