@@ -138,7 +138,7 @@ fn options(client: &mut Client) -> BTreeSet<Entry> {
     client
         .batch_execute("CREATE TABLE items (embedding vector(3))")
         .expect("a table");
-    let names = OPTIONS.split("integer(c\"").skip(1);
+    let names = OPTIONS.split("integer_reloption(c\"").skip(1);
     names
         .map(|rest| {
             let (name, _) = rest.split_once('"').expect("a name in quotes");
