@@ -75,7 +75,8 @@ pub unsafe fn read_blocks(
     let (mut start, mut count) = (blocks.start, blocks.end - blocks.start);
     // SAFETY: as the caller promises; `visit_row` expects this state.
     unsafe {
-        // heapam_index_build_range_scan takes no limits beside a scan of the caller's: that has them.
+        // heapam_index_build_range_scan takes no limits beside a scan of its caller, which has
+        // them itself.
         let is_heap = std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine());
         if is_heap {
             pg_sys::heap_setscanlimits(scan, start, count);
