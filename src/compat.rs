@@ -121,16 +121,15 @@ pub unsafe fn attribute(descriptor: pg_sys::TupleDesc, column: usize) -> *const 
     }
 }
 
-/// Has the planner prefer every other path, also paths that settings disable. 18 compares the
-/// number of disabled nodes before the costs (commit e22253467); older versions compare costs
-/// alone.
-pub fn disable(path: &mut pg_sys::Path) {
+/// Has the planner prefer every path of fewer disabled nodes. 18 compares their number before the
+/// costs (commit e22253467); older versions compare costs alone.
+pub fn disable(path: &mut pg_sys::Path, nodes: c_int) {
     #[cfg(feature = "pg18")]
     {
-        path.disabled_nodes = 2;
+        path.disabled_nodes = nodes;
     }
     #[cfg(not(feature = "pg18"))]
-    let _ = path;
+    let _ = (path, nodes);
 }
 
 /// Cost of a sort of `rows` rows of `width` bytes in `work_mem`, whether or not `enable_sort` is
@@ -471,15 +470,4 @@ pub unsafe fn errsave_finish(context: *mut pg_sys::Node, line: u32) {
     unsafe {
         pg_sys::errsave_finish(context, c"error.rs".as_ptr(), line as c_int, c"save".as_ptr());
     }
-}
-
-/// Marks a path as made of `nodes` disabled nodes, which the planner of PostgreSQL 18 counts
-/// (e22253467942); before, costs alone tell.
-pub fn set_disabled_nodes(path: &mut pg_sys::Path, nodes: i32) {
-    #[cfg(feature = "pg18")]
-    {
-        path.disabled_nodes = nodes;
-    }
-    #[cfg(not(feature = "pg18"))]
-    let _ = (path, nodes);
 }

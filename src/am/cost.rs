@@ -72,6 +72,9 @@ const UNKNOWN_SHARE: f64 = 0.1;
 /// PostgreSQL subtracts costs.
 const USELESS: f64 = 1e100;
 
+/// Disabled nodes of a path that answers no query: more than settings count for another path.
+const DISABLED: i32 = 2;
+
 /// From PostgreSQL 18 on disabled nodes are counted: more than any other way to a table's rows has
 /// of them.
 const MOST_DISABLED: i32 = 1000;
@@ -120,7 +123,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         if orders.is_null() || (*orders).length != 1 {
             // The index orders by one distance and knows no conditions.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
-            compat::disable(&mut (*path).path);
+            compat::disable(&mut (*path).path, DISABLED);
             return;
         }
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -134,7 +137,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             // less, and goes: also from a partitioned table, whose other partitions keep theirs.
             (*path).path.pathkeys = std::ptr::null_mut();
             (*startup, *total) = (USELESS, USELESS);
-            compat::set_disabled_nodes(&mut (*path).path, MOST_DISABLED);
+            compat::disable(&mut (*path).path, MOST_DISABLED);
             return;
         }
 

@@ -60,9 +60,9 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(None);
         }
         let Crowd { nearest: a, other: b } = crowd;
-        let overflows = self.space.layout.overflows as u64;
-        counts.overflows += 2 * overflows;
-        counts.pages += 2 * (1 + overflows + u64::from(overflows > 0));
+        for _ in [&a, &b] {
+            counts.add_vector(self.space.layout.overflows);
+        }
         let are_there = self.read_point(nearest.link, 0, a)?.is_some() && self.read_point(other.link, 0, b)?.is_some();
         let is_crowd = are_there && self.space.is_crowd(query, nearest.distance, a, b);
         Ok(is_crowd.then_some(nearest.link))

@@ -86,13 +86,17 @@ impl Counts {
     /// Counts a record that was read for its distance.
     #[inline]
     pub(in crate::hnsw) fn add_record(&mut self, record: &Record<'_>, has_overflows: bool) {
-        self.pages += 1;
-        if has_overflows && matches!(record.state(), State::Node | State::Dead) {
-            let overflows = record.overflows().count() as u64;
-            self.overflows += overflows;
-            // The record is read once more after them.
-            self.pages += overflows + u64::from(overflows > 0);
-        }
+        let has_vector = has_overflows && matches!(record.state(), State::Node | State::Dead);
+        self.add_vector(if has_vector { record.overflows().count() } else { 0 });
+    }
+
+    /// Counts a record that was read with so many overflow records.
+    #[inline]
+    fn add_vector(&mut self, overflows: usize) {
+        let overflows = overflows as u64;
+        self.overflows += overflows;
+        // The record is read once more after them.
+        self.pages += 1 + overflows + u64::from(overflows > 0);
     }
 }
 
@@ -381,15 +385,21 @@ impl<S: PageStore> Graph<'_, S> {
         if let Some(also) = entries.also {
             self.meet(search, query, also.node, Some(also.generation), level)?;
         }
+        let enough = match self.space.layout.is_coded() {
+            true => entries.above,
+            false => usize::MAX,
+        };
         let below = || above.iter().filter_map(|candidate| candidate.below.some());
         let mut soon = below().skip(1);
         for node in below() {
-            if let Some(soon) = soon.next() {
+            if enough > 1
+                && let Some(soon) = soon.next()
+            {
                 self.prefetch(soon);
             }
             self.meet(search, query, node, None, level)?;
             self.store.check_interrupts();
-            if self.space.layout.is_coded() && search.live >= entries.above || search.found().is_some() {
+            if search.live >= enough || search.found().is_some() {
                 break;
             }
         }
