@@ -10,6 +10,7 @@
 //! The walk remembers two bits for each slot; where memory does not suffice for them it is left
 //! out.
 
+use crate::distance::Metric;
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
@@ -163,7 +164,7 @@ impl<S: PageStore> Graph<'_, S> {
             reached_near = near(live.map(|candidate| candidate.link).collect());
         }
         let mut links = 0;
-        for &other in &reached_near {
+        for &other in self.with_room(&reached_near) {
             links += usize::from(self.link_if_room(other, at, 0)?);
             if links == REACHABILITY_LINKS {
                 break;
@@ -178,5 +179,17 @@ impl<S: PageStore> Graph<'_, S> {
             }
         }
         Ok(false)
+    }
+
+    /// The nodes, nearest first, whose empty lanes may lead to an unreachable node: none under
+    /// inner product, where the nearest nodes of all others are the same few long vectors. Links
+    /// from there to the many unreachable short ones have estimates with errors as large as the
+    /// difference of lengths, and keep better candidates out of the queue of every search
+    /// (docs/measurements.md, *Inner products of vectors of different lengths*).
+    fn with_room<'l>(&self, reached_near: &'l [Link]) -> &'l [Link] {
+        match self.space.parameters.metric {
+            Metric::InnerProduct => &[],
+            _ => reached_near,
+        }
     }
 }
