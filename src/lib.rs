@@ -7,6 +7,7 @@
 //! - `types`: the SQL types;
 //! - `hnsw`: HNSW over a page store;
 //! - `storage`: pages and records;
+//! - `filter`: values of filter columns, and conditions on them;
 //! - `quantize`: short forms of vectors;
 //! - `distance`: kernels.
 //!
@@ -19,6 +20,7 @@ mod compat;
 pub mod distance;
 pub mod error;
 mod fallible;
+pub mod filter;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod hnsw;

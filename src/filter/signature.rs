@@ -1,0 +1,146 @@
+//! Signatures: 16 bits of a neighbor's value in a lane of a record.
+//!
+//! | kind | signature |
+//! |---|---|
+//! | exact, rounded | the number of the border interval of the key (7 bits), then a hash of the key (9 bits) |
+//! | hashed | a hash of the key |
+//! | set | the key folded to 16 bits; 0 for NULL |
+//!
+//! All bits set are NULL but for sets; no hash is.
+//!
+//! Borders divide the keys of the build's sample into intervals of about as many rows. They never
+//! change. Without borders all keys are in one interval, so that a range excludes no neighbor and
+//! an equality still excludes most.
+
+use super::values::{Kind, MOST_COLUMNS, Values, mix};
+
+/// The most borders of a column.
+pub const MOST_BORDERS: usize = 127;
+
+/// Bits of a hash below the number of the interval.
+const HASH_BITS: u32 = 9;
+
+/// The signature of NULL.
+const NULL: u16 = u16::MAX;
+
+/// Signatures of a record, one for each column; unused ones are 0.
+pub type Signatures = [u16; MOST_COLUMNS];
+
+/// A filter column: its kind, and the borders of its intervals in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The relation of keys to values.
+    pub kind: Kind,
+    /// The first key of each interval but the first one, in order.
+    pub borders: Vec<u64>,
+}
+
+/// A hash of so many bits, with at least one bit that is 0.
+#[inline]
+fn hash(key: u64, bits: u32) -> u16 {
+    (mix(key) % ((1 << bits) - 1)) as u16
+}
+
+impl Column {
+    /// A column whose borders divide these keys evenly.
+    pub fn of_sample(kind: Kind, mut keys: Vec<u64>) -> Column {
+        let is_ordered = matches!(kind, Kind::Exact | Kind::Rounded);
+        keys.sort_unstable();
+        let mut borders: Vec<u64> = Vec::new();
+        if is_ordered && keys.len() > 1 {
+            borders = (1..=MOST_BORDERS)
+                .map(|i| keys[i * keys.len() / (MOST_BORDERS + 1)])
+                .filter(|&key| key > keys[0])
+                .collect();
+            borders.dedup();
+        }
+        Column { kind, borders }
+    }
+
+    /// The number of the interval of a key.
+    #[inline]
+    pub fn interval(&self, key: u64) -> usize {
+        self.borders.partition_point(|&border| border <= key)
+    }
+
+    /// The signature of a value.
+    #[inline]
+    pub fn signature(&self, key: Option<u64>) -> u16 {
+        match (self.kind, key) {
+            (Kind::Set, key) => fold(key.unwrap_or(0)),
+            (_, None) => NULL,
+            (Kind::Hashed, Some(key)) => hash(key, u16::BITS),
+            (Kind::Exact | Kind::Rounded, Some(key)) => self.first_of(self.interval(key)) | hash(key, HASH_BITS),
+        }
+    }
+
+    /// The first signature of an interval.
+    #[inline]
+    pub fn first_of(&self, interval: usize) -> u16 {
+        (interval as u16) << HASH_BITS
+    }
+
+    /// The last signature of an interval.
+    #[inline]
+    pub fn last_of(&self, interval: usize) -> u16 {
+        self.first_of(interval) | ((1 << HASH_BITS) - 1)
+    }
+
+    /// Whether a signature may be NULL's.
+    pub fn is_null(&self, signature: u16) -> bool {
+        signature == if self.kind == Kind::Set { 0 } else { NULL }
+    }
+}
+
+/// The signatures of values.
+#[inline]
+pub fn signatures(columns: &[Column], values: &Values) -> Signatures {
+    let mut signatures = [0; MOST_COLUMNS];
+    for (i, (signature, column)) in signatures.iter_mut().zip(columns).enumerate() {
+        *signature = column.signature(values.get(i));
+    }
+    signatures
+}
+
+/// A Bloom filter of 64 bits in 16.
+#[inline]
+pub fn fold(bloom: u64) -> u16 {
+    let half = bloom | bloom >> 32;
+    (half | half >> 16) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::values::key_of_int;
+
+    #[test]
+    fn intervals_keep_the_order_and_hold_about_as_many_rows() {
+        let keys: Vec<u64> = (0..10_000).map(|i: i64| key_of_int(i * i)).collect();
+        let column = Column::of_sample(Kind::Exact, keys.clone());
+        assert_eq!(column.borders.len(), MOST_BORDERS);
+        let intervals: Vec<usize> = keys.iter().map(|&key| column.interval(key)).collect();
+        assert!(intervals.is_sorted() && intervals[0] == 0 && intervals[9_999] == MOST_BORDERS);
+        for interval in 0..=MOST_BORDERS {
+            let rows = intervals.iter().filter(|&&other| other == interval).count();
+            assert!((70..90).contains(&rows), "{interval}: {rows}");
+        }
+    }
+
+    #[test]
+    fn no_value_has_the_signature_of_null() {
+        for kind in [Kind::Exact, Kind::Rounded, Kind::Hashed] {
+            let column = Column::of_sample(kind, (0..1000).collect());
+            assert!(column.is_null(column.signature(None)));
+            assert!((0..100_000).all(|key| !column.is_null(column.signature(Some(key)))));
+        }
+    }
+
+    #[test]
+    fn few_values_have_few_borders() {
+        let column = Column::of_sample(Kind::Exact, vec![5, 5, 5, 9, 9, 5]);
+        assert_eq!(column.borders, [9]);
+        assert!(Column::of_sample(Kind::Hashed, vec![1, 2, 3]).borders.is_empty());
+        assert!(Column::of_sample(Kind::Exact, vec![]).borders.is_empty());
+    }
+}
