@@ -157,9 +157,9 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m) = (dimensions as usize, options.m as usize);
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded()),
-        Element::Bit => Layout::plain(length, m, Encoding::Bits),
-        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse),
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), 0),
+        Element::Bit => Layout::plain(length, m, Encoding::Bits, 0),
+        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, 0),
     };
     Ok(Parameters {
         shape: layout?.shape,
@@ -168,6 +168,8 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         ef_construction: options.ef_construction as u16,
         seed: SEED,
         centroid: 0,
+        filters: [None; crate::filter::values::MOST_COLUMNS],
+        borders: 0,
     })
 }
 

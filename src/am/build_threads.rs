@@ -157,12 +157,15 @@ mod tests {
             m: 8,
             encoding: Encoding::Float32,
             code_bits: 128,
+            filters: 0,
         },
         element: Element::Vector,
         metric: Metric::L2,
         ef_construction: 32,
         seed: 1,
         centroid: 0,
+        filters: [None; crate::filter::values::MOST_COLUMNS],
+        borders: 0,
     };
 
     fn rows(count: u32) -> impl Iterator<Item = Row> {

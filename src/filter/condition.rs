@@ -127,7 +127,7 @@ impl Test {
                 };
                 beyond(least, u64::gt).min(beyond(most, u64::lt))
             }
-            Test::Overlaps(elements) if elements.iter().any(|&element| key & element == element) => Match::Maybe,
+            Test::Overlaps(elements) if elements.iter().any(|&element| element & !key == 0) => Match::Maybe,
             Test::Contains(elements) if key & elements == *elements => Match::Maybe,
             Test::Overlaps(_) | Test::Contains(_) => Match::No,
         }

@@ -65,7 +65,7 @@ impl LaneFilter {
                 }
                 Signatures::AnyOf(elements) => {
                     for (lane, signature) in signatures.enumerate() {
-                        let matches = elements.iter().any(|&element| signature & element == element);
+                        let matches = elements.iter().any(|&element| element & !signature == 0);
                         matching |= u32::from(matches) << lane;
                     }
                 }
@@ -84,7 +84,7 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
             elements.iter().map(|&element| fold(element)),
         )?)),
         Test::Contains(elements) if fold(*elements) != 0 => {
-            Some(Signatures::AnyOf(fallible::collect([fold(*elements)].into_iter())?))
+            Some(Signatures::AnyOf(fallible::collect([fold(*elements)])?))
         }
         Test::Contains(_) => None,
         // The signature of NULL is one of the empty set too.

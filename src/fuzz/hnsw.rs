@@ -92,7 +92,7 @@ impl Sample {
             true => centroid::of(vectors.iter().map(|vector| &vector[..]), dimensions),
             false => Vec::new(),
         };
-        let layout = Layout::plan(dimensions, 16, metric != Metric::L1);
+        let layout = Layout::plan(dimensions, 16, metric != Metric::L1, 0);
         let values = vectors.into_iter().map(OwnedValue::Dense).collect();
         Sample::build(layout, Element::Vector, metric, centroid, values)
     }
@@ -102,7 +102,7 @@ impl Sample {
         let mut value = || OwnedValue::Stored((0..count / 8).map(|_| random.random()).collect());
         let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
         Sample::build(
-            Layout::plain(count, 16, Encoding::Bits),
+            Layout::plain(count, 16, Encoding::Bits, 0),
             Element::Bit,
             Metric::Jaccard,
             Vec::new(),
@@ -121,7 +121,7 @@ impl Sample {
             OwnedValue::Stored(sparse::store(components.into_iter()))
         };
         let values = (0..ROWS + NEW_ROWS).map(|_| value()).collect();
-        let layout = Layout::plain(1_000_000, 16, Encoding::Sparse);
+        let layout = Layout::plain(1_000_000, 16, Encoding::Sparse, 0);
         Sample::build(layout, Element::Sparsevec, Metric::L2, Vec::new(), values)
     }
 
@@ -139,6 +139,8 @@ impl Sample {
             ef_construction: 64,
             seed: 1,
             centroid: 0,
+            filters: [None; crate::filter::values::MOST_COLUMNS],
+            borders: 0,
         };
         let store = MemoryStore::new(64 << 20).unwrap();
         let graph = Graph::create(&store, parameters, centroid).expect("a graph");

@@ -17,15 +17,15 @@ const BLOCK: u32 = 1;
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
     let layout = match input.u8() % 9 {
-        0 => Layout::plan(3, 16, false),
-        1 => Layout::plan(50, 16, true),
-        2 => Layout::plan(50, 16, false),
-        3 => Layout::plan(768, 16, true),
-        4 => Layout::plan(6_000, 16, true),
-        5 => Layout::plan(3_000, 16, false),
-        6 => Layout::plain(1_000, 16, Encoding::Bits),
-        7 => Layout::plain(100, 16, Encoding::Sparse),
-        _ => Layout::plain(1_000_000, 16, Encoding::Sparse),
+        0 => Layout::plan(3, 16, false, 0),
+        1 => Layout::plan(50, 16, true, 0),
+        2 => Layout::plan(50, 16, false, 0),
+        3 => Layout::plan(768, 16, true, 0),
+        4 => Layout::plan(6_000, 16, true, 0),
+        5 => Layout::plan(3_000, 16, false, 0),
+        6 => Layout::plain(1_000, 16, Encoding::Bits, 0),
+        7 => Layout::plain(100, 16, Encoding::Sparse, 0),
+        _ => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
     };
     let layout = layout.expect("a layout");
     let (is_meta, is_sound, used) = (

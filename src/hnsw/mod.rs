@@ -39,13 +39,13 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::storage::format::META_BLOCK;
-use crate::storage::meta::{self, EntryPoint};
+use crate::storage::meta::{self, Borders, EntryPoint};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page};
 
-use space::Space;
+use space::{Learned, Space};
 
 /// A graph in a page store.
 pub struct Graph<'s, S> {
@@ -54,22 +54,28 @@ pub struct Graph<'s, S> {
 }
 
 impl<'s, S: PageStore> Graph<'s, S> {
-    /// Makes the graph of a new, empty index: the pages before its records. `centroid` is empty if
-    /// the index has none; the parameters get its hash.
-    pub fn create(store: &'s S, parameters: Parameters, centroid: Vec<f32>) -> Result<Self> {
+    /// Makes the graph of a new, empty index: the pages before its records. The parameters get the
+    /// hashes of what was learned.
+    pub fn create(store: &'s S, parameters: Parameters, learned: impl Into<Learned>) -> Result<Self> {
+        let learned = learned.into();
         let parameters = Parameters {
-            centroid: if centroid.is_empty() {
+            centroid: if learned.centroid.is_empty() {
                 0
             } else {
-                centroid::hash(&centroid)
+                centroid::hash(&learned.centroid)
             },
+            borders: meta::borders_hash(&learned.borders),
             ..parameters
         };
         let block = store.extend()?;
         debug_assert_eq!(block, META_BLOCK);
-        store.write(META_BLOCK, |page| meta::init(page, &parameters).map(Edit::Changed))?;
-        centroid::write(store, &centroid)?;
-        Ok(Self::with(store, Arc::new(Space::new(parameters, centroid)?)))
+        store.write(META_BLOCK, |page| {
+            meta::init(page, &parameters)?;
+            meta::set_borders(page, &learned.borders);
+            Ok(Edit::Changed(()))
+        })?;
+        centroid::write(store, &learned.centroid)?;
+        Ok(Self::with(store, Arc::new(Space::new(parameters, learned)?)))
     }
 
     /// Opens the graph of an index.
@@ -80,7 +86,16 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Opens the graph of an index; also returns the number of the file in which it was built.
     pub fn open_built(store: &'s S) -> Result<(Self, u32)> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        let space = Space::shared(meta.parameters, || centroid::read(store, &meta.parameters))?;
+        let space = Space::shared(meta.parameters, || {
+            let borders = meta.parameters.borders;
+            Ok(Learned {
+                centroid: centroid::read(store, &meta.parameters)?,
+                borders: match borders {
+                    0 => Borders::default(),
+                    hash => store.read(META_BLOCK, |page| meta::read_borders(page, hash))?,
+                },
+            })
+        })?;
         Ok((Self::with(store, space), meta.file))
     }
 

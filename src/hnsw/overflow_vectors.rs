@@ -98,6 +98,7 @@ impl<S: PageStore> Graph<'_, S> {
         let read = self.read_visited(link.node, |record| {
             point.stored.clear();
             point.stored.extend_from_slice(record.vector());
+            point.values = record.values();
             let owner = (self.space.layout.overflows > 0).then(|| Owner::of(&record, &self.space.layout));
             Ok(record.is(link.generation, level).then_some((record.state(), owner)))
         })?;

@@ -38,12 +38,14 @@ fn parameters(metric: Metric) -> Parameters {
 /// Parameters as the access method chooses them: plain for L1, coded for the others.
 fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
     Parameters {
-        shape: Layout::plan(dimensions, 16, metric != Metric::L1).unwrap().shape,
+        shape: Layout::plan(dimensions, 16, metric != Metric::L1, 0).unwrap().shape,
         element: Element::Vector,
         metric,
         ef_construction: 64,
         seed: 42,
         centroid: 0,
+        filters: [None; crate::filter::values::MOST_COLUMNS],
+        borders: 0,
     }
 }
 
@@ -320,13 +322,29 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
                 record.clear_links();
                 for &(i, fill) in &before {
                     let words = &code_of(i);
-                    record.push_link(link(i), Code { words, factors }, fill);
+                    record.push_link(
+                        link(i),
+                        Code {
+                            words,
+                            factors,
+                            signatures: Default::default(),
+                        },
+                        fill,
+                    );
                 }
                 let stays = |other: Link, _| staying.iter().find(|&&(i, _)| link(i) == other).map(|&(_, fill)| fill);
                 let codes: Vec<_> = new.iter().map(|&i| (i, code_of(i))).collect();
-                let new = codes
-                    .iter()
-                    .map(|(i, words)| (link(*i), Code { words, factors }, i % 2 == 0));
+                let new = codes.iter().map(|(i, words)| {
+                    (
+                        link(*i),
+                        Code {
+                            words,
+                            factors,
+                            signatures: Default::default(),
+                        },
+                        i % 2 == 0,
+                    )
+                });
                 neighbors::lanes::replace(&mut record, stays, new);
                 let (view, mut code) = (record.view(), vec![0; words]);
                 let mut after = Vec::new();
@@ -360,7 +378,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
 fn removal_leaves_no_lane_empty() {
     let vectors = words(3000);
     let mut parameters = parameters(Metric::L2);
-    parameters.shape = Layout::plan(WORD_DIMENSIONS, 4, true).unwrap().shape;
+    parameters.shape = Layout::plan(WORD_DIMENSIONS, 4, true, 0).unwrap().shape;
     let store = store();
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     for (i, vector) in vectors.iter().enumerate() {

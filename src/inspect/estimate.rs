@@ -25,7 +25,7 @@ fn estimate(rows: i64, dimensions: i32, m: i32) -> Result<i64> {
     let dimensions = dimensions.ok_or(refused("dims", "at least 1"))?;
     let m = usize::try_from(m).ok().filter(|m| (2..=100).contains(m));
     let m = m.ok_or(refused("m", "between 2 and 100"))?;
-    let layout = Layout::plan(dimensions, m, true)?;
+    let layout = Layout::plan(dimensions, m, true, 0)?;
     // One node in `level_ratio` is on the next level, one in its square on the one after that, and
     // so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));

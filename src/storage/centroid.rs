@@ -129,12 +129,15 @@ mod tests {
                 m: 16,
                 encoding: Encoding::Scalar12,
                 code_bits: 128,
+                filters: 0,
             },
             element: Element::Vector,
             metric: Metric::L2,
             ef_construction: 64,
             seed: 1,
             centroid: hash(centroid),
+            filters: [None; crate::filter::values::MOST_COLUMNS],
+            borders: 0,
         }
     }
 

@@ -10,6 +10,7 @@ use super::format::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
+use crate::filter::values::Values;
 use crate::quantize::rabitq::{self, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
@@ -28,6 +29,9 @@ const FEWEST_TIDS: usize = 4;
 /// The fewest coordinates of a rotated vector: the rotation spreads a shorter one to them, so that
 /// its codes have as many bits.
 const FEWEST_COORDINATES: usize = 128;
+
+/// Bytes of a signature of a neighbor's value in a filter column.
+pub(super) const SIGNATURE_LEN: usize = 2;
 
 /// Bytes of a record before its first field of variable size.
 pub(super) const BODY: usize = 16;
@@ -100,6 +104,8 @@ pub struct Shape {
     pub encoding: Encoding,
     /// Bits of a neighbour's code, a multiple of 32; 0 in the plain layout, which has no codes.
     pub code_bits: u16,
+    /// Filter columns.
+    pub filters: u8,
 }
 
 impl Shape {
@@ -154,6 +160,8 @@ pub struct Layout {
     pub(super) offsets_at: usize,
     pub(super) scales_at: usize,
     pub(super) codes_at: usize,
+    pub(super) signatures_at: usize,
+    pub(super) values_at: usize,
     pub(super) vector_at: usize,
     pub(super) overflows_at: usize,
     pub(super) tids_at: usize,
@@ -181,7 +189,10 @@ impl Layout {
         let offsets_at = fills_at + of_lanes(1) / 8;
         let scales_at = offsets_at + of_lanes(2);
         let codes_at = scales_at + of_lanes(2);
-        let vector_at = codes_at + lanes / LANES * rabitq::codes_len(bits);
+        let signatures_at = codes_at + lanes / LANES * rabitq::codes_len(bits);
+        let columns = usize::from(shape.filters);
+        let values_at = signatures_at + of_lanes(SIGNATURE_LEN * columns);
+        let vector_at = values_at + Values::len(columns);
 
         let encoding = shape.encoding;
         let vector_len = shape.vector_len();
@@ -231,6 +242,8 @@ impl Layout {
             offsets_at,
             scales_at,
             codes_at,
+            signatures_at,
+            values_at,
             vector_at,
             overflows_at,
             tids_at,
@@ -335,6 +348,12 @@ impl Layout {
     pub(super) fn codes_of(&self, block: usize) -> std::ops::Range<usize> {
         let len = rabitq::codes_len(usize::from(self.shape.code_bits));
         self.codes_at + block * len..self.codes_at + (block + 1) * len
+    }
+
+    /// Number of filter columns.
+    #[inline]
+    pub fn filters(&self) -> usize {
+        usize::from(self.shape.filters)
     }
 
     /// Bytes of a record that a visit reads: up to its first TID.

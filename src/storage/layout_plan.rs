@@ -39,11 +39,11 @@ const FEWEST_BITS: usize = 128;
 const SHORT: usize = 64;
 
 impl Layout {
-    /// Chooses the layout of a new index without codes.
+    /// Chooses the layout of a new index without codes, with so many filter columns.
     ///
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
-    pub fn plain(dimensions: usize, m: usize, encoding: Encoding) -> Result<Layout> {
+    pub fn plain(dimensions: usize, m: usize, encoding: Encoding, filters: usize) -> Result<Layout> {
         let maximum = encoding.most_dimensions();
         if dimensions > maximum {
             return Err(Error::TooManyDimensionsForIndex { maximum });
@@ -53,15 +53,17 @@ impl Layout {
             m: m as u16,
             encoding,
             code_bits: 0,
+            filters: filters as u8,
         })
     }
 
-    /// Chooses the layout of a new index over vectors of `dimensions` f32: plain, or coded.
+    /// Chooses the layout of a new index over vectors of `dimensions` f32, with so many filter
+    /// columns: plain, or coded.
     ///
     /// # Errors
     /// As [`Layout::plain`].
-    pub fn plan(dimensions: usize, m: usize, coded: bool) -> Result<Layout> {
-        let plain = Layout::plain(dimensions, m, Encoding::Float32)?;
+    pub fn plan(dimensions: usize, m: usize, coded: bool, filters: usize) -> Result<Layout> {
+        let plain = Layout::plain(dimensions, m, Encoding::Float32, filters)?;
         if !coded {
             return Ok(plain);
         }
@@ -70,6 +72,7 @@ impl Layout {
             m: m as u16,
             encoding,
             code_bits: code_bits as u16,
+            filters: filters as u8,
         };
         if dimensions <= SHORT {
             return Layout::with_codes(shape(Encoding::Float32, 0));

@@ -7,7 +7,8 @@
 //! built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian
 //! integers), and their checksum (u32), 256 the result of the last VACUUM ([`Compaction`],
 //! likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32
-//! each). The file and the parameters never change.
+//! each), 312 the borders of filter columns: their number for each column (u16), then the borders of
+//! one column after the other (u64). The file, the parameters and the borders never change.
 //!
 //! All versions of the format have the page header, the special space, the magic number and the
 //! version in these places, so that each tells an index of another from a damaged one.
@@ -19,10 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
 use super::layout::Shape;
-use super::page::{self, HEADER_SIZE, Page, PageKind, get_u32, put_u32};
+use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
 use super::{Layout, Link, NodeRef, corrupted, fnv1a};
 use crate::error::{Error, Result};
+use crate::filter::signature::MOST_BORDERS;
+use crate::filter::values::MOST_COLUMNS;
 use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
 
 const MAGIC: u32 = 0x5850_4C41; // "ALPX"
@@ -64,7 +67,57 @@ pub struct Compaction {
 const COMPACTION_LEN: usize = 6 * 8;
 
 const UNPLACED_AT: usize = COMPACTION_AT + COMPACTION_LEN;
-const CONTENTS_END: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
+const BORDERS_AT: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
+
+/// Bytes of the numbers of borders, which come before the borders.
+const BORDER_COUNTS: usize = MOST_COLUMNS * size_of::<u16>();
+
+/// The borders of the filter columns.
+pub type Borders = [Vec<u64>; MOST_COLUMNS];
+
+/// The hash of borders, by which the parameters name them: 0 if there are none.
+pub fn borders_hash(borders: &Borders) -> u64 {
+    if borders.iter().all(Vec::is_empty) {
+        return 0;
+    }
+    let counts = borders.iter().map(|borders| borders.len() as u64);
+    let all = counts.chain(borders.iter().flatten().copied());
+    fnv1a(all.flat_map(u64::to_le_bytes)).max(1)
+}
+
+/// Writes the borders of filter columns to a page that [`init`] has made.
+pub fn set_borders(page: &mut Page, borders: &Borders) {
+    let mut at = BORDERS_AT + BORDER_COUNTS;
+    for (column, borders) in borders.iter().enumerate() {
+        put_u16(page, BORDERS_AT + column * size_of::<u16>(), borders.len() as u16);
+        for border in borders {
+            page[at..at + size_of::<u64>()].copy_from_slice(&border.to_le_bytes());
+            at += size_of::<u64>();
+        }
+    }
+    page::set_lower(page, at);
+}
+
+/// Reads the borders of filter columns, which have this hash.
+pub fn read_borders(page: &Page, hash: u64) -> Result<Borders> {
+    check(page)?;
+    let mut borders = Borders::default();
+    let mut at = BORDERS_AT + BORDER_COUNTS;
+    for (column, borders) in borders.iter_mut().enumerate() {
+        let count = usize::from(get_u16(page, BORDERS_AT + column * size_of::<u16>()));
+        if count > MOST_BORDERS {
+            return corrupted(META_BLOCK, "too many borders of a filter column on the meta page");
+        }
+        let bytes = page[at..at + count * size_of::<u64>()].as_chunks::<8>().0;
+        borders.extend(bytes.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        at += count * size_of::<u64>();
+    }
+    let is_sound = borders.iter().all(|borders| borders.is_sorted()) && borders_hash(&borders) == hash;
+    if !is_sound {
+        return corrupted(META_BLOCK, "invalid borders of filter columns on the meta page");
+    }
+    Ok(borders)
+}
 
 /// Offset of the reference to the first extension of a kind's chain.
 fn unplaced_at(kind: Unplaced) -> usize {
@@ -160,7 +213,7 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     put_u32(page, LENGTH_AT, length as u32);
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
-    page::set_lower(page, CONTENTS_END);
+    set_borders(page, &Borders::default());
     Ok(())
 }
 
@@ -241,6 +294,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         m,
         encoding,
         code_bits,
+        filters,
     } = parameters.shape;
     let coded = code_bits > 0;
     if !(1..=encoding.most_dimensions() as u32).contains(&dimensions)
@@ -252,6 +306,8 @@ pub fn read(page: &Page) -> Result<Meta> {
         || (parameters.centroid != 0 && !parameters.allow_centroid())
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
+        || usize::from(filters) != parameters.filter_kinds().count()
+        || parameters.filters[usize::from(filters)..].iter().any(Option::is_some)
         || Layout::of(parameters.shape).is_err()
     {
         return corrupted(META_BLOCK, "parameters on the meta page out of range");
@@ -283,6 +339,7 @@ pub fn read_entry(page: &Page) -> Result<Option<EntryPoint>> {
 mod tests {
     use super::*;
     use crate::distance::Metric;
+    use crate::filter::values::Kind;
     use crate::storage::layout::Encoding;
     use crate::storage::page::PAGE_SIZE;
     use crate::storage::parameters::Element;
@@ -293,13 +350,32 @@ mod tests {
             m: 16,
             encoding: Encoding::Scalar12,
             code_bits: 256,
+            filters: 2,
         },
         element: Element::Vector,
         metric: Metric::Cosine,
         ef_construction: 64,
         seed: 0x1234_5678_9abc_def0,
         centroid: 0x0fed_cba9_8765_4321,
+        filters: [Some(Kind::Exact), Some(Kind::Set), None, None],
+        borders: 0,
     };
+
+    #[test]
+    fn borders_are_read_as_they_were_written_and_checked() {
+        let mut page = [0; PAGE_SIZE];
+        init(&mut page, &PARAMETERS).unwrap();
+        assert_eq!(read_borders(&page, 0), Ok(Borders::default()));
+        let of = |column: u64| (0..MOST_BORDERS as u64).map(|i| (i << 32) + column).collect::<Vec<_>>();
+        let borders = [of(1), Vec::new(), vec![7], of(3)];
+        set_borders(&mut page, &borders);
+        let hash = borders_hash(&borders);
+        assert_eq!(read_borders(&page, hash), Ok(borders));
+        assert!(page::lower(&page) <= page::SPECIAL && read(&page).is_ok());
+        assert!(matches!(read_borders(&page, hash + 1), Err(Error::Corrupted { .. })));
+        page[BORDERS_AT + 1] = 1;
+        assert!(matches!(read_borders(&page, hash), Err(Error::Corrupted { .. })));
+    }
 
     #[test]
     fn the_meta_page_gives_back_what_was_put_in() {
@@ -352,7 +428,7 @@ mod tests {
         assert_eq!(read_compaction(&page), Ok(compaction));
         assert_eq!(read_first_generation(&page), Ok(255));
         assert_eq!(read(&page), before);
-        assert_eq!(page::lower(&page), 312);
+        assert_eq!(page::lower(&page), 320);
         assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -365,14 +441,18 @@ mod tests {
         expected.extend(16u16.to_le_bytes());
         expected.extend(1u32.to_le_bytes()); // Encoding::Scalar12
         expected.extend(256u16.to_le_bytes());
+        expected.push(2); // filter columns
         expected.extend(0u32.to_le_bytes()); // Element::Vector
         expected.extend(2u32.to_le_bytes()); // Metric::Cosine
         expected.extend(64u16.to_le_bytes());
         expected.extend(PARAMETERS.seed.to_le_bytes());
         expected.extend(PARAMETERS.centroid.to_le_bytes());
+        // Kind::Exact, Kind::Set
+        expected.extend([1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0]);
+        expected.extend(PARAMETERS.borders.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
-        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 3_702_507_778);
-        assert_eq!(page::lower(&page), 312);
+        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 666_534_737);
+        assert_eq!(page::lower(&page), 320);
         assert_eq!(page[304..312], [0xFF; 8]);
         set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));
         set_unplaced(&mut page, Unplaced::Null, NodeRef(0x0203_0405));
@@ -482,7 +562,7 @@ mod tests {
         assert_eq!(check_format(&page), Err(Error::given_up()));
         assert_eq!(read(&page), Err(Error::given_up()));
         assert_eq!(read_first_generation(&page), Err(Error::given_up()));
-        assert_eq!(page::lower(&page), CONTENTS_END);
+        assert_eq!(page::lower(&page), BORDERS_AT + BORDER_COUNTS);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::layout::{Encoding, Layout, Shape};
 use super::page::{HEADER_SIZE, SPECIAL};
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::filter::values::{Kind, MOST_COLUMNS};
 
 /// Numbers of a centroid on a page.
 pub(super) const CENTROID_NUMBERS_PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
@@ -48,6 +49,11 @@ pub struct Parameters {
     /// The hash of the centroid (`centroid::hash`), which is on the pages after the meta page; 0 if
     /// there is none.
     pub centroid: u64,
+    /// The kinds of the filter columns; none beyond the last one.
+    pub filters: [Option<Kind>; MOST_COLUMNS],
+    /// The hash of the borders of filter columns (`meta::borders_hash`), which are on the meta
+    /// page; 0 if there are none.
+    pub borders: u64,
 }
 
 impl Element {
@@ -78,6 +84,11 @@ impl Parameters {
     /// vectors).
     pub fn allow_centroid(&self) -> bool {
         self.shape.code_bits > 0 && matches!(self.metric, Metric::L2 | Metric::Cosine)
+    }
+
+    /// The kinds of the filter columns.
+    pub fn filter_kinds(&self) -> impl Iterator<Item = Kind> {
+        self.filters.into_iter().map_while(|kind| kind)
     }
 
     /// The first block that may hold records.

@@ -16,6 +16,8 @@
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
 //! | .. | 2 x 2 n | coded: the offsets and the scales of the lanes' codes, bfloat16 |
 //! | .. | n b/8 | coded: the codes of b bits, 32 lanes side by side (`quantize::rabitq`) |
+//! | .. | 2 n c | coded: the signatures of the lanes' values in c filter columns, column by column |
+//! | .. | 1 + 8 c | the values of the filter columns (`filter::values`); nothing if there are none |
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
 //! | .. | 4 t | the node's overflow records |
 //! | .. | 6 k | heap TIDs (level 0 only) |
@@ -31,10 +33,12 @@
 //! would otherwise be empty. Fills are replaced first.
 
 use super::format::MAX_LEVEL;
-use super::layout::BODY;
+use super::layout::{BODY, SIGNATURE_LEN};
 use super::page::{get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, HeapTid, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
+use crate::filter::signature::Signatures;
+use crate::filter::values::Values;
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Factors, LANES};
 
@@ -93,13 +97,16 @@ impl Entry {
     }
 }
 
-/// The code of a neighbour with its factors; without a word in the plain layout.
+/// The code of a neighbor with its factors, and the signatures of its filter values; nothing of it
+/// is stored in the plain layout.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Code<'a> {
     /// The words of the code.
     pub words: &'a [u32],
     /// The factors.
     pub factors: Factors,
+    /// The signatures.
+    pub signatures: Signatures,
 }
 
 /// Read view of a record. [`Record::new`] checks the counts, so that no later read leaves the
@@ -193,6 +200,18 @@ impl<'a> Record<'a> {
         &self.bytes[self.layout.vector_at..self.layout.overflows_at]
     }
 
+    /// The node's filter values.
+    #[inline]
+    pub fn values(&self) -> Values {
+        Values::read(self.values_bytes())
+    }
+
+    /// The stored form of the node's filter values.
+    #[inline]
+    pub fn values_bytes(&self) -> &'a [u8] {
+        &self.bytes[self.layout.values_at..self.layout.vector_at]
+    }
+
     /// The node's overflow records, as many as its vector needs.
     pub fn overflows(&self) -> impl Iterator<Item = NodeRef> + use<'a> {
         let count = self.layout.overflow_count(self.vector());
@@ -269,6 +288,29 @@ impl<'a> Record<'a> {
             scale: self.factor(self.layout.scales_at, i),
             length: self.factor(self.layout.lengths_at, i),
         }
+    }
+
+    /// The signatures in lane `i`.
+    pub fn signatures(&self, i: usize) -> Signatures {
+        let mut signatures = Signatures::default();
+        if self.layout.is_coded() {
+            for (column, signature) in signatures.iter_mut().enumerate().take(self.layout.filters()) {
+                *signature = get_u16(self.bytes, self.signature_at(column, i));
+            }
+        }
+        signatures
+    }
+
+    /// The signatures of a filter column in a block of 32 lanes, two bytes each.
+    #[inline]
+    pub fn signatures_of(&self, column: usize, block: usize) -> &'a [u8] {
+        let at = self.signature_at(column, block * LANES);
+        &self.bytes[at..at + SIGNATURE_LEN * LANES]
+    }
+
+    #[inline]
+    fn signature_at(&self, column: usize, lane: usize) -> usize {
+        self.layout.signatures_at + SIGNATURE_LEN * (column * self.layout.lanes + lane)
     }
 
     /// Codes of a block of 32 lanes, with their offsets and scales, as `distance::estimate` takes
@@ -415,6 +457,11 @@ impl<'a> RecordMut<'a> {
         self.bytes[self.layout.vector_at..self.layout.overflows_at].copy_from_slice(&stored[..self.layout.inline_len]);
     }
 
+    /// Stores the node's filter values.
+    pub fn set_values(&mut self, values: &Values) {
+        values.write(&mut self.bytes[self.layout.values_at..self.layout.vector_at]);
+    }
+
     /// Points to the overflow records.
     pub fn set_overflows(&mut self, overflows: impl Iterator<Item = NodeRef>) {
         let places = self.bytes[self.layout.overflows_at..self.layout.tids_at].chunks_exact_mut(4);
@@ -463,6 +510,10 @@ impl<'a> RecordMut<'a> {
             let codes = self.layout.codes_of(i / LANES);
             rabitq::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);
+            for (column, signature) in code.signatures.into_iter().enumerate().take(self.layout.filters()) {
+                let at = self.view().signature_at(column, i);
+                put_u16(self.bytes, at, signature);
+            }
         }
     }
 
@@ -472,11 +523,12 @@ impl<'a> RecordMut<'a> {
         let last = usize::from(self.bytes[LINKS]) - 1;
         if i < last {
             let view = self.view();
-            let (link, fill) = (view.link(last), view.is_fill(last));
+            let (link, fill, signatures) = (view.link(last), view.is_fill(last), view.signatures(last));
             let code = match self.layout.is_coded() {
                 true => Code {
                     factors: view.read_code(last, words),
                     words,
+                    signatures,
                 },
                 false => Code::default(),
             };

@@ -88,6 +88,11 @@ impl<S: PageStore> Graph<'_, S> {
             );
         } else if !self.are_alike(stored, factors, words, y) {
             found(Severity::Corruption, "the factors of a code do not match its vectors");
+        } else if record.signatures(i) != self.space.signatures(&other.values) {
+            found(
+                Severity::Corruption,
+                "the signatures of a link do not match the filter values of its record",
+            );
         }
     }
 

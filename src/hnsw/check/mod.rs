@@ -315,8 +315,8 @@ impl<S: PageStore> Graph<'_, S> {
         }
         point.stored.clear();
         point.stored.extend_from_slice(record.vector());
-        let Point { stored, coordinates } = point;
-        self.space.decode(stored, coordinates);
+        point.values = record.values();
+        self.space.decode(&point.stored, &mut point.coordinates);
         true
     }
 

@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::fallible::Room;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::{Head, Outcome};
+use crate::hnsw::space::Point;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Entry, State};
 use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
@@ -44,18 +45,17 @@ enum Inline {
 }
 
 impl<S: PageStore> Graph<'_, S> {
-    /// Adds a TID to the node `at` if it is live and its stored vector equals `stored`; says
-    /// whether it did.
+    /// Adds a TID to the node `at` if it is live and its stored vector and filter values are
+    /// the point's; says whether it did.
     ///
     /// Locks: one page at a time, or the pages of the node and of its first extension, exclusive;
     /// on return: none.
-    pub(in crate::hnsw) fn add_tid(&self, at: Link, stored: &[u8], tid: HeapTid) -> Result<bool> {
-        if !self.has_overflows_of(at, stored)? {
+    pub(in crate::hnsw) fn add_tid(&self, at: Link, point: &Point, tid: HeapTid) -> Result<bool> {
+        if !self.has_overflows_of(at, &point.stored)? {
             return Ok(false);
         }
-        let vector = &stored[..self.space.layout.inline_len];
         loop {
-            let first = match self.add_tid_inline(at, vector, tid)? {
+            let first = match self.add_tid_inline(at, point, tid)? {
                 Inline::Full(first) => first,
                 added => return Ok(matches!(added, Inline::Added)),
             };
@@ -76,11 +76,13 @@ impl<S: PageStore> Graph<'_, S> {
         }
     }
 
-    fn add_tid_inline(&self, at: Link, vector: &[u8], tid: HeapTid) -> Result<Inline> {
+    fn add_tid_inline(&self, at: Link, point: &Point, tid: HeapTid) -> Result<Inline> {
+        let start = &point.stored[..self.space.layout.inline_len];
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             let view = record.view();
-            if !view.is(at.generation, 0) || view.state() != State::Node || view.vector() != vector {
+            let is_live = view.is(at.generation, 0) && view.state() == State::Node;
+            if !is_live || view.vector() != start || view.values() != point.values {
                 return Ok(Edit::Unchanged(Inline::Gone));
             }
             if !view.has_room_for_tid() {

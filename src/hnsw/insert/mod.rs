@@ -10,6 +10,7 @@ mod reselect;
 
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::insert::level::level;
@@ -37,6 +38,8 @@ pub struct NewRow {
     /// The reason for which the row has no place in the graph, if it has none; the index then
     /// stores nothing of its vector.
     pub unplaced: Option<Unplaced>,
+    /// Its filter values.
+    pub values: Values,
 }
 
 impl From<HeapTid> for NewRow {
@@ -46,6 +49,7 @@ impl From<HeapTid> for NewRow {
             tid,
             unchanged: false,
             unplaced: None,
+            values: Values::NONE,
         }
     }
 }
@@ -118,6 +122,7 @@ impl<S: PageStore> Graph<'_, S> {
         let mut point = std::mem::take(&mut inserter.point);
         let mut query = std::mem::take(&mut inserter.query);
         set(&mut point);
+        point.values = row.values;
         self.space.set_query(&point, &mut query);
         let inserted = self.insert_point(inserter, &point, &query, row);
         (inserter.point, inserter.query) = (point, query);
@@ -135,12 +140,12 @@ impl<S: PageStore> Graph<'_, S> {
         let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
         // The node of an equal vector is found long before its surroundings are.
         let itself = self.space.whole_distance(query, &point.stored);
-        inserter.search.seek(itself, self.start_of(point));
+        inserter.search.seek(itself, self.start_of(point), point.values);
         let mut choices = self.choices_from(inserter, query, node_level)?;
         inserter.search.seek_nothing();
         let mut equal = None;
         if let Some(found) = inserter.search.found() {
-            equal = self.add_tid(found, &point.stored, tid)?.then_some(found.node);
+            equal = self.add_tid(found, point, tid)?.then_some(found.node);
             if equal.is_none() {
                 // The node's overflow records differ, or VACUUM has removed it.
                 choices = self.choices_from(inserter, query, node_level)?;
@@ -167,6 +172,7 @@ impl<S: PageStore> Graph<'_, S> {
                 let link = nodes.occupy(slot, State::Node, level, owner, below)?;
                 let mut record = nodes.record(slot)?;
                 record.set_vector(&point.stored);
+                record.set_values(&point.values);
                 neighbors.write(&mut record);
                 if level == 0 {
                     record.push_tid(tid)?;
@@ -219,8 +225,10 @@ impl<S: PageStore> Graph<'_, S> {
     ) -> Result<Option<NodeRef>> {
         let nearest = choices.first().map_or(&[][..], |choices| choices);
         for equal in nearest.iter().filter(|choice| choice.distance == itself) {
-            let is_equal = self.read(equal.link.node, |record| Ok(record.vector() == self.start_of(point)))?;
-            if is_equal && self.add_tid(equal.link, &point.stored, tid)? {
+            let is_equal = self.read(equal.link.node, |record| {
+                Ok(record.vector() == self.start_of(point) && record.values() == point.values)
+            })?;
+            if is_equal && self.add_tid(equal.link, point, tid)? {
                 return Ok(Some(equal.link.node));
             }
         }
@@ -241,12 +249,12 @@ impl<S: PageStore> Graph<'_, S> {
             return Ok(None);
         }
         let search = &mut inserter.search;
-        search.seek(itself, self.start_of(point));
+        search.seek(itself, self.start_of(point), point.values);
         let width = KNOWN_WIDTH * self.construction_width();
         self.search(search, query, self.entries(), width)?;
         search.seek_nothing();
         let Some(found) = search.found() else { return Ok(None) };
-        Ok(self.add_tid(found, &point.stored, tid)?.then_some(found.node))
+        Ok(self.add_tid(found, point, tid)?.then_some(found.node))
     }
 
     /// The records that a new node may be linked to, nearest first, for each level that has any.

@@ -1,6 +1,7 @@
 //! Links back to a new record: its selected neighbors get it as a neighbor too.
 
 use crate::error::Result;
+use crate::filter::signature::Signatures;
 use crate::hnsw::Graph;
 use crate::hnsw::neighbors::lanes;
 use crate::hnsw::neighbors::selection::{Selection, VectorAt};
@@ -46,6 +47,8 @@ struct Neighbor {
     factors: Factors,
     /// Factors of the link back.
     back: Factors,
+    /// Signatures of the neighbor, and of the record for the link back.
+    signatures: [Signatures; 2],
 }
 
 impl Neighbors {
@@ -68,6 +71,7 @@ impl Neighbors {
         self.links.clear();
         self.words.clear();
         self.each = space.layout.code_words();
+        let own = space.signatures(&at.values);
         for (other, fill) in others {
             let start = self.words.len();
             self.words.resize(start + self.each, 0);
@@ -77,6 +81,7 @@ impl Neighbors {
                 fill,
                 factors,
                 back,
+                signatures: [space.signatures(&other.at.values), own],
             });
         }
     }
@@ -100,6 +105,7 @@ impl Neighbors {
     pub(in crate::hnsw) fn turn(&mut self) {
         for neighbor in &mut self.links {
             std::mem::swap(&mut neighbor.factors, &mut neighbor.back);
+            neighbor.signatures.reverse();
         }
         self.words.iter_mut().for_each(|word| *word = !*word);
     }
@@ -114,6 +120,7 @@ impl Neighbors {
         Code {
             words: &self.words[i * self.each..(i + 1) * self.each],
             factors: self.links[i].factors,
+            signatures: self.links[i].signatures[0],
         }
     }
 }
@@ -271,7 +278,11 @@ impl<S: PageStore> Graph<'_, S> {
         }
         let mut words = vec![0; self.space.layout.code_words()];
         let factors = self.space.encode(new.at, &point, &mut words);
-        let code = Code { words: &words, factors };
+        let code = Code {
+            words: &words,
+            factors,
+            signatures: self.space.signatures(&new.at.values),
+        };
         self.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;
             Ok(if is_live(&record, at, level) {
@@ -303,7 +314,11 @@ impl<S: PageStore> Graph<'_, S> {
             };
             if self.read_point(last, level, &mut other)?.is_some() && last != new.link {
                 let factors = self.space.encode(&other, new.at, &mut words);
-                let code = Code { words: &words, factors };
+                let code = Code {
+                    words: &words,
+                    factors,
+                    signatures: self.space.signatures(&other.values),
+                };
                 self.write(new.link.node, |nodes, slot| {
                     let mut record = nodes.record(slot)?;
                     let view = record.view();
@@ -315,7 +330,11 @@ impl<S: PageStore> Graph<'_, S> {
                 })?;
             }
             let factors = self.space.encode(new.at, &here, &mut words);
-            let code = Code { words: &words, factors };
+            let code = Code {
+                words: &words,
+                factors,
+                signatures: self.space.signatures(&new.at.values),
+            };
             let replaced = self.write(at.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
                 let same = is_live(&record, at, level) && record.view().links().last() == Some(last);

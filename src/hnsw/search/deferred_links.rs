@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use crate::error::Result;
 use crate::fallible::Room;
+use crate::filter::signature::Signatures;
 use crate::quantize::rabitq::Factors;
 use crate::storage::record::Code;
 use crate::storage::{Link, NodeRef};
@@ -34,6 +35,7 @@ pub(in crate::hnsw) struct DeferredLink {
     /// The level of both.
     pub(in crate::hnsw) level: u8,
     factors: Factors,
+    signatures: Signatures,
     /// Index of the link that the same record got before.
     before: Option<u32>,
 }
@@ -62,6 +64,7 @@ impl DeferredLinks {
             new,
             level,
             factors: code.factors,
+            signatures: code.signatures,
             before,
         });
         Ok(())
@@ -83,6 +86,7 @@ impl DeferredLinks {
         Code {
             words: &self.words[start..start + self.each],
             factors: self.link(i).factors,
+            signatures: self.link(i).signatures,
         }
     }
 

@@ -18,6 +18,7 @@ use deferred_links::DeferredLinks;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::search::visited_set::VisitedSet;
@@ -117,6 +118,8 @@ struct Sought {
     distance: f32,
     /// The vector's first bytes, as many as a record has.
     start: Vec<u8>,
+    /// The filter values that the record has to have.
+    values: Values,
     /// The record with that vector.
     found: Option<Link>,
 }
@@ -127,7 +130,8 @@ impl Sought {
     fn look(&mut self, link: Link, record: &Record<'_>, distance: f32) {
         // Many records may be at that distance: under inner product all are as far from a zero
         // vector.
-        if distance == self.distance && record.level() == 0 && record.vector() == self.start {
+        let is_at = distance == self.distance && record.level() == 0;
+        if is_at && record.vector() == self.start && record.values() == self.values {
             self.found = self.found.or(Some(link));
         }
     }
@@ -178,6 +182,7 @@ impl Search {
             sought: Sought {
                 distance: f32::NAN,
                 start: Vec::new(),
+                values: Values::NONE,
                 found: None,
             },
             deferred: DeferredLinks::default(),
@@ -220,8 +225,9 @@ impl Search {
     }
 
     /// Makes searches end where they meet a live record of level 0 with this vector, which has this
-    /// order key; `start` is the part of the vector that a record has.
-    pub(in crate::hnsw) fn seek(&mut self, distance: f32, start: &[u8]) {
+    /// order key, and these filter values; `start` is the part of the vector that a record has.
+    pub(in crate::hnsw) fn seek(&mut self, distance: f32, start: &[u8], values: Values) {
+        self.sought.values = values;
         self.sought.distance = distance;
         self.sought.start.clear();
         self.sought.start.extend_from_slice(start);

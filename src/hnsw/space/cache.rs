@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::hnsw::space::Space;
+use crate::hnsw::space::{Learned, Space};
 use crate::storage::parameters::Parameters;
 
 /// Most spaces that a thread keeps.
@@ -20,8 +20,8 @@ thread_local! {
 
 impl Space {
     /// The space of an index with these parameters: a new one, or that of an earlier call in this
-    /// thread. `centroid` reads the centroid for a new one.
-    pub fn shared(parameters: Parameters, centroid: impl FnOnce() -> Result<Vec<f32>>) -> Result<Arc<Space>> {
+    /// thread. `learned` reads the pages that a new one needs.
+    pub fn shared(parameters: Parameters, learned: impl FnOnce() -> Result<Learned>) -> Result<Arc<Space>> {
         let known = SHARED.with_borrow_mut(|spaces| {
             let at = spaces.iter().position(|space| space.parameters == parameters)?;
             spaces[..=at].rotate_right(1);
@@ -30,7 +30,7 @@ impl Space {
         if let Some(space) = known {
             return Ok(space);
         }
-        let space = Arc::new(Space::new(parameters, centroid()?)?);
+        let space = Arc::new(Space::new(parameters, learned()?)?);
         SHARED.with_borrow_mut(|spaces| {
             spaces.truncate(MOST_SHARED - 1);
             spaces.insert(0, Arc::clone(&space));
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn spaces_are_shared_and_few_are_kept() {
-        let shape = Layout::plan(70, 16, true).unwrap().shape;
-        let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Vec::new())).unwrap();
+        let shape = Layout::plan(70, 16, true, 0).unwrap().shape;
+        let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Learned::default())).unwrap();
         let first = shared(0);
         for seed in 1..MOST_SHARED as u64 {
             assert_eq!(shared(seed).parameters.seed, seed);
@@ -63,14 +63,17 @@ mod tests {
 
     #[test]
     fn a_centroid_is_read_once_and_belongs_to_its_parameters() {
-        let shape = Layout::plan(70, 16, true).unwrap().shape;
+        let shape = Layout::plan(70, 16, true, 0).unwrap().shape;
         let [a, b] = [[1.0; 70], [2.0; 70]].map(|centroid| parameters(shape, 0, &centroid));
         let corrupted = || Err(Error::corrupted(1, "damaged"));
         assert!(Space::shared(a, corrupted).is_err());
-        let space = Space::shared(a, || Ok(vec![1.0; 70])).unwrap();
+        let space = Space::shared(a, || Ok(vec![1.0; 70].into())).unwrap();
         assert!(Arc::ptr_eq(&space, &Space::shared(a, corrupted).unwrap()));
         assert!(Space::shared(b, corrupted).is_err());
-        assert_eq!(Space::shared(b, || Ok(vec![2.0; 70])).unwrap().centroid, [2.0; 70]);
+        assert_eq!(
+            Space::shared(b, || Ok(vec![2.0; 70].into())).unwrap().centroid,
+            [2.0; 70]
+        );
         assert_eq!(space.layout.first_block, 2);
     }
 }

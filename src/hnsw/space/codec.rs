@@ -25,7 +25,9 @@ thread_local! {
 impl Space {
     /// Makes the point of a value. The value's coordinates are empty unless it is a dense vector.
     pub fn set_point<'v>(&self, value: impl Into<Value<'v>>, point: &mut Point) {
-        let Point { stored, coordinates } = point;
+        let Point {
+            stored, coordinates, ..
+        } = point;
         let vector = match value.into() {
             Value::Dense(vector) => vector,
             Value::Stored(bytes) => {
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn coordinates_are_finite_whatever_the_centroid_is() {
         for (dimensions, encoding) in [(50, Encoding::Float32), (100, Encoding::Scalar12)] {
-            let shape = Layout::plan(dimensions, 16, true).unwrap().shape;
+            let shape = Layout::plan(dimensions, 16, true, 0).unwrap().shape;
             assert_eq!(shape.encoding, encoding);
             for (value, centroid) in [
                 (f32::MAX, f32::MIN),

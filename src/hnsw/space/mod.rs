@@ -14,6 +14,8 @@ pub(super) mod codec;
 
 use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
+use crate::filter::signature::{self, Column, Signatures};
+use crate::filter::values::Values;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::order_key::{self, Terms};
 use crate::hnsw::space::codec::{floats, scalar};
@@ -22,8 +24,28 @@ use crate::quantize::query_table::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
+use crate::storage::meta::Borders;
 use crate::storage::parameters::Parameters;
 use crate::storage::{Layout, sparse};
+
+/// All that was learned from the rows of a build: empty in an index that began empty.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// The centroid.
+    pub centroid: Vec<f32>,
+    /// The borders of filter columns ([`crate::filter::signature`]).
+    pub borders: Borders,
+}
+
+impl From<Vec<f32>> for Learned {
+    /// A centroid, and no borders.
+    fn from(centroid: Vec<f32>) -> Learned {
+        Learned {
+            centroid,
+            ..Learned::default()
+        }
+    }
+}
 
 /// All that follows from the parameters of an index.
 pub struct Space {
@@ -35,6 +57,8 @@ pub struct Space {
     centroid: Vec<f32>,
     /// Length of the centroid.
     pub(in crate::hnsw) centroid_norm: f64,
+    /// The filter columns.
+    columns: Vec<Column>,
 }
 
 /// Comparison of values that are not quantized: as a whole, except for floats.
@@ -77,6 +101,8 @@ pub struct Point {
     pub stored: Vec<u8>,
     /// The coordinates; empty unless the value is a dense vector.
     pub coordinates: Vec<f32>,
+    /// The filter values of the row or node.
+    pub values: Values,
 }
 
 /// A vector to search for.
@@ -103,8 +129,9 @@ pub(in crate::hnsw) struct Near {
 }
 
 impl Space {
-    /// The space of parameters and their centroid, which is empty if they have none.
-    pub fn new(parameters: Parameters, centroid: Vec<f32>) -> Result<Space> {
+    /// The space of parameters and of what their hashes name.
+    pub fn new(parameters: Parameters, learned: impl Into<Learned>) -> Result<Space> {
+        let Learned { centroid, borders } = learned.into();
         let layout = parameters.layout()?;
         let dimensions = parameters.shape.dimensions as usize;
         let rotation = || Rotation::new(dimensions, parameters.shape.coordinates(), parameters.seed);
@@ -115,6 +142,11 @@ impl Space {
             rotation: layout.is_coded().then(rotation),
             centroid_norm: distance::norm(&centroid),
             centroid,
+            columns: parameters
+                .filter_kinds()
+                .zip(borders)
+                .map(|(kind, borders)| Column { kind, borders })
+                .collect(),
         })
     }
 
@@ -126,6 +158,17 @@ impl Space {
     /// The centroid in the dimensions of the vectors; empty if there is none.
     pub fn centroid(&self) -> &[f32] {
         &self.centroid
+    }
+
+    /// The filter columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The signatures of filter values.
+    #[inline]
+    pub(in crate::hnsw) fn signatures(&self, values: &Values) -> Signatures {
+        signature::signatures(&self.columns, values)
     }
 
     /// The layout of records.
@@ -337,6 +380,8 @@ mod tests {
             } else {
                 centroid::hash(centroid)
             },
+            filters: [None; crate::filter::values::MOST_COLUMNS],
+            borders: 0,
         }
     }
 
@@ -349,6 +394,7 @@ mod tests {
                     m: 16,
                     encoding,
                     code_bits: 128,
+                    filters: 0,
                 };
                 let [first, second, third] = phrases(3, dimensions as usize).try_into().unwrap();
                 for centroid in [Vec::new(), third] {

@@ -13,7 +13,7 @@ pub(super) fn parameters_of(element: Element, metric: Metric, dimensions: usize)
         _ => Encoding::Sparse,
     };
     Parameters {
-        shape: Layout::plain(dimensions, 16, encoding).unwrap().shape,
+        shape: Layout::plain(dimensions, 16, encoding, 0).unwrap().shape,
         element,
         metric,
         ..parameters(metric)

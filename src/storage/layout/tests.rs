@@ -17,7 +17,7 @@ fn plans() -> impl Iterator<Item = Layout> {
         .flat_map(|dimensions| {
             [2, 8, 16, 40, 100]
                 .into_iter()
-                .flat_map(move |m| [false, true].map(|coded| Layout::plan(dimensions, m, coded).unwrap()))
+                .flat_map(move |m| [false, true].map(|coded| Layout::plan(dimensions, m, coded, 0).unwrap()))
         })
         .flat_map(move |layout| {
             let ten = (layout.shape.encoding == Encoding::Scalar12).then(|| of_ten(layout));
@@ -45,7 +45,7 @@ fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
     }
     let maximum = Encoding::Float32.most_dimensions();
     assert_eq!(
-        Layout::plan(maximum + 1, 16, true),
+        Layout::plan(maximum + 1, 16, true, 0),
         Err(Error::TooManyDimensionsForIndex { maximum })
     );
 }
@@ -72,7 +72,7 @@ fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
         (3072, 1, 768),
         (4096, 1, 384),
     ] {
-        let layout = Layout::plan(dimensions, 16, true).unwrap();
+        let layout = Layout::plan(dimensions, 16, true, 0).unwrap();
         let plan = (layout.slots, usize::from(layout.shape.code_bits), layout.overflows);
         assert_eq!(plan, (slots, bits, 0), "{dimensions} dimensions");
     }
@@ -80,14 +80,14 @@ fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
 
 #[test]
 fn references_name_blocks_and_slots_and_do_not_wrap() {
-    let layout = Layout::plan(8, 4, false).unwrap();
+    let layout = Layout::plan(8, 4, false, 0).unwrap();
     for (block, slot) in [(1, 0), (1, layout.slots - 1), (77, 3)] {
         let node = layout.node(block, slot).unwrap();
         assert_eq!((layout.block(node), layout.slot(node)), (block, slot));
     }
     assert_eq!(layout.node(u32::MAX / layout.slots + 1, 0), Err(Error::IndexFull));
     // The last ones name chains of rows without a place, and nothing.
-    let layout = Layout::plan(8000, 16, true).unwrap();
+    let layout = Layout::plan(8000, 16, true, 0).unwrap();
     assert_eq!(layout.slots, 1);
     assert_eq!(layout.node(0xFFFF_FFFC, 0), Ok(NodeRef(0xFFFF_FFFC)));
     for block in [0xFFFF_FFFD, 0xFFFF_FFFE, 0xFFFF_FFFF] {

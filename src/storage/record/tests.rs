@@ -11,8 +11,8 @@ fn tid(n: u32) -> HeapTid {
 
 #[test]
 fn a_record_gives_back_what_was_put_in() {
-    for coded in [false, true] {
-        let layout = Layout::plan(5, 2, coded).unwrap();
+    for (coded, filters) in [(false, 0), (true, 0), (false, 2), (true, 4)] {
+        let layout = Layout::plan(5, 2, coded, filters).unwrap();
         let mut page = [0; PAGE_SIZE];
         node_page::init(&mut page, &layout, 0);
         let mut nodes = NodePageMut::new(&mut page, 3, &layout).unwrap();
@@ -23,6 +23,16 @@ fn a_record_gives_back_what_was_put_in() {
         let mut record = nodes.record(slot).unwrap();
         let stored: Vec<u8> = (0..20).collect();
         record.set_vector(&stored);
+        let mut values = Values::NONE;
+        for column in (0..filters).filter(|column| column % 3 != 1) {
+            values.set(column, Some(column as u64 * 0x0123_4567_89ab_cdef));
+        }
+        record.set_values(&values);
+        let signatures = |i: usize| {
+            let mut signatures = Signatures::default();
+            signatures[..filters].fill(i as u16 * 2027 + 1);
+            signatures
+        };
         let words = |i: usize| vec![0x0123_4567 << (i % 4); layout.code_words()];
         let factors = |i: usize| Factors {
             offset: Bf16::from_f32(i as f32),
@@ -40,6 +50,7 @@ fn a_record_gives_back_what_was_put_in() {
             let code = Code {
                 words: &words,
                 factors: factors(i),
+                signatures: signatures(i),
             };
             assert!(record.push_link(link, code, i % 3 == 0));
         }
@@ -55,12 +66,18 @@ fn a_record_gives_back_what_was_put_in() {
         assert!(record.is(link.generation, 0) && !record.is(link.generation, 1));
         assert_eq!(record.owner(), link.node);
         assert_eq!(record.vector(), stored);
+        assert_eq!(record.values(), values);
         assert_eq!(record.links().collect::<Vec<_>>(), links);
         assert!(record.tids().eq((0..layout.tids as u32).map(tid)));
         for i in (0..links.len()).filter(|_| coded) {
             let mut read = words(0);
             assert_eq!(record.read_code(i, &mut read), factors(i));
             assert_eq!(read, words(i));
+            assert_eq!(record.signatures(i), signatures(i));
+            for (column, signature) in signatures(i).into_iter().enumerate().take(filters) {
+                let all = record.signatures_of(column, i / LANES);
+                assert_eq!(all[2 * (i % LANES)..][..2], signature.to_le_bytes());
+            }
             assert_eq!((record.is_fill(i), record.length(i)), (i % 3 == 0, 0.25 * i as f32));
         }
     }
@@ -68,7 +85,7 @@ fn a_record_gives_back_what_was_put_in() {
 
 #[test]
 fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
-    let layout = Layout::plan(5, 2, false).unwrap();
+    let layout = Layout::plan(5, 2, false, 0).unwrap();
     let mut page = [0; PAGE_SIZE];
     node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
@@ -93,7 +110,7 @@ fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
 
 #[test]
 fn retained_tids_keep_their_order() {
-    let layout = Layout::plan(64, 2, false).unwrap();
+    let layout = Layout::plan(64, 2, false, 0).unwrap();
     let mut page = [0; PAGE_SIZE];
     node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
@@ -115,12 +132,12 @@ fn retained_tids_keep_their_order() {
 fn random_bytes_are_refused_or_read_within_bounds() {
     use rand::{RngCore, SeedableRng, rngs::SmallRng};
     for layout in [
-        Layout::plan(20, 8, false),
-        Layout::plan(50, 16, true),
-        Layout::plan(384, 16, true),
-        Layout::plan(1000, 40, true),
-        Layout::plan(16_000, 16, true),
-        Layout::plan(3000, 16, false),
+        Layout::plan(20, 8, false, 0),
+        Layout::plan(50, 16, true, 0),
+        Layout::plan(384, 16, true, 0),
+        Layout::plan(1000, 40, true, 0),
+        Layout::plan(16_000, 16, true, 0),
+        Layout::plan(3000, 16, false, 0),
     ] {
         let layout = layout.unwrap();
         let mut words = vec![0; layout.code_words()];
