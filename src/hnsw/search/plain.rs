@@ -10,6 +10,7 @@ use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
+use crate::hnsw::search;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::DEAD_BOUND;
 use crate::storage::record::{Record, State};
@@ -88,64 +89,72 @@ impl Search {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Expands the candidates of the beam, nearest first, until all are expanded.
-    pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        while search.sought.found.is_none()
-            && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
-        {
-            search.next += candidate;
-            let candidate = &mut search.beam[search.next];
-            candidate.expanded = true;
-            let (link, links) = (candidate.link, candidate.links);
-            search.next += 1;
-            search.pending.clear();
-            match links {
-                Some((start, count)) => {
-                    let links = &search.links[start as usize..start as usize + usize::from(count)];
+/// Expands the candidates of the beam, nearest first, until all are expanded.
+pub(super) fn expand_all<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+) -> Result<()> {
+    while search.sought.found.is_none()
+        && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
+    {
+        search.next += candidate;
+        let candidate = &mut search.beam[search.next];
+        candidate.expanded = true;
+        let (link, links) = (candidate.link, candidate.links);
+        search.next += 1;
+        search.pending.clear();
+        match links {
+            Some((start, count)) => {
+                let links = &search.links[start as usize..start as usize + usize::from(count)];
+                search
+                    .pending
+                    .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
+            }
+            None => graph.read(link.node, |record| {
+                search.counts.pages += 1;
+                if record.is(link.generation, level) {
                     search
                         .pending
-                        .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
+                        .extend(record.links().filter(|link| !search.visited.contains(link.node)));
                 }
-                None => self.read(link.node, |record| {
-                    search.counts.pages += 1;
-                    if record.is(link.generation, level) {
-                        search
-                            .pending
-                            .extend(record.links().filter(|link| !search.visited.contains(link.node)));
-                    }
-                    Ok(())
-                })?,
-            }
-            let pending = std::mem::take(&mut search.pending);
-            if let Some(first) = pending.first() {
-                self.prefetch(first.node);
-            }
-            for (i, &link) in pending.iter().enumerate() {
-                if let Some(soon) = pending.get(i + 1) {
-                    self.prefetch(soon.node);
-                }
-                self.meet(search, query, link.node, Some(link.generation), level)?;
-            }
-            search.pending = pending;
-            self.store.check_interrupts();
+                Ok(())
+            })?,
         }
-        Ok(())
+        let pending = std::mem::take(&mut search.pending);
+        if let Some(first) = pending.first() {
+            graph.prefetch(first.node);
+        }
+        for (i, &link) in pending.iter().enumerate() {
+            if let Some(soon) = pending.get(i + 1) {
+                graph.prefetch(soon.node);
+            }
+            search::meet(graph, search, query, link.node, Some(link.generation), level)?;
+        }
+        search.pending = pending;
+        graph.store.check_interrupts();
     }
+    Ok(())
+}
 
-    /// Continues with the nearest of the candidates that did not fit the beam.
-    pub(super) fn expand_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-        search.start(width);
-        let mut rest = search.take_rest();
-        if rest.len() > width {
-            rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
-            search.rest = fallible::collect(rest.drain(width..))?;
-        }
-        rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-        search.live = rest.iter().filter(|candidate| candidate.live).count();
-        search.beam = rest;
-        let found = !search.beam.is_empty();
-        self.expand_all(search, query, 0)?;
-        Ok(found)
+/// Continues with the nearest of the candidates that did not fit the beam.
+pub(super) fn expand_on<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    width: usize,
+) -> Result<bool> {
+    search.start(width);
+    let mut rest = search.take_rest();
+    if rest.len() > width {
+        rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
+        search.rest = fallible::collect(rest.drain(width..))?;
     }
+    rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+    search.live = rest.iter().filter(|candidate| candidate.live).count();
+    search.beam = rest;
+    let found = !search.beam.is_empty();
+    expand_all(graph, search, query, 0)?;
+    Ok(found)
 }
