@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use coded::Coded;
 use crowd::{Crowd, Entries};
 use deferred_links::DeferredLinks;
+use plain::Plain;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -61,7 +62,7 @@ pub struct Candidate {
     below: NodeRef,
     /// Whether its links were followed.
     expanded: bool,
-    /// Start and number of its links in [`Search::links`]; `None` if they have to be read again.
+    /// Start and number of its links in [`Plain::links`]; `None` if they have to be read again.
     links: Option<(u32, u8)>,
 }
 
@@ -141,21 +142,13 @@ pub struct Search {
     width: usize,
     /// Live candidates in the beam.
     live: usize,
-    /// Plain: all candidates before this one are expanded.
-    next: usize,
-    /// Plain: links of candidates in the beam, copied while their page was read.
-    links: Vec<Link>,
-    /// Plain: links under expansion.
-    pending: Vec<Link>,
-    /// Plain: candidates that did not fit the beam.
-    rest: Vec<Candidate>,
-    keep_rest: bool,
     /// Form of the keys of candidates.
     keys: Keys,
     sought: Sought,
     /// Deferred links, which the search follows.
     pub(in crate::hnsw) deferred: DeferredLinks,
     coded: Coded,
+    plain: Plain,
     crowd: Crowd,
     /// Counters since the search was made.
     pub(in crate::hnsw) counts: Counts,
@@ -169,11 +162,6 @@ impl Search {
             beam: Vec::new(),
             width: 1,
             live: 0,
-            next: 0,
-            links: Vec::new(),
-            pending: Vec::new(),
-            rest: Vec::new(),
-            keep_rest: false,
             keys: Keys::Stored,
             sought: Sought {
                 distance: f32::NAN,
@@ -182,6 +170,7 @@ impl Search {
             },
             deferred: DeferredLinks::default(),
             coded: Coded::default(),
+            plain: Plain::default(),
             crowd: Crowd::default(),
             counts: Counts::default(),
         }
@@ -190,7 +179,7 @@ impl Search {
     /// A search that can continue: see [`resume`].
     pub fn resumable() -> Search {
         Search {
-            keep_rest: true,
+            plain: Plain::resumable(),
             ..Search::new()
         }
     }
@@ -203,20 +192,19 @@ impl Search {
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.visited.clear();
-        self.rest.clear();
         self.coded.reset();
+        self.plain.reset();
         self.start(1);
     }
 
     /// Empties the beam for a search of the next level or round with a beam of `width`.
     fn start(&mut self, width: usize) {
         self.beam.clear();
-        self.links.clear();
         self.live = 0;
-        self.next = 0;
         self.sought.found = None;
         self.width = width;
         self.coded.queue.start(width);
+        self.plain.start();
     }
 
     /// Makes searches end where they meet a live record of level 0 with this vector, which has this
@@ -252,8 +240,7 @@ impl Search {
     pub fn bytes(&self) -> usize {
         self.visited.bytes()
             + self.coded.queue.bytes()
-            + self.rest.capacity() * size_of::<Candidate>()
-            + self.links.capacity() * size_of::<Link>()
+            + self.plain.bytes()
             + self.beam.capacity() * size_of::<Candidate>()
     }
 
@@ -267,7 +254,7 @@ impl Search {
 
     /// Takes the candidates that did not fit the beam.
     pub fn take_rest(&mut self) -> Vec<Candidate> {
-        std::mem::take(&mut self.rest)
+        std::mem::take(&mut self.plain.rest)
     }
 
     /// Live records among those found.
@@ -350,7 +337,7 @@ fn descend<S: PageStore>(
         )?;
         expand(graph, search, query, entry.level)?;
         for level in (target..entry.level).rev() {
-            search.rest.clear();
+            search.plain.reset();
             let entries = if level == target { entries } else { Entries::NEAREST };
             below_from(graph, search, query, level, entries, width_on(level))?;
         }
