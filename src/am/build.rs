@@ -18,9 +18,11 @@ use super::{datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
+use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
-use crate::hnsw::insert::Inserter;
+use crate::hnsw::insert::{self, Inserter};
 use crate::hnsw::space::Space;
+use crate::hnsw::vacuum::reachability;
 use crate::reserve;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::format::{META_BLOCK, Unplaced};
@@ -313,8 +315,8 @@ impl Growing {
         self.make_room()?;
         let (index, space) = (self.index, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, space).add_unplaced(kind, &[tid]),
-            None => Graph::with(&buffers_of(index), space).add_unplaced(kind, &[tid]),
+            Some(memory) => unplaced::add(&Graph::with(&**memory, space), kind, &[tid]),
+            None => unplaced::add(&Graph::with(&buffers_of(index), space), kind, &[tid]),
         }
     }
 
@@ -328,8 +330,8 @@ impl Growing {
         let Some((value, tid)) = row else { return Ok(()) };
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, space).insert(inserter, value.view(), tid),
-            None => Graph::with(&buffers_of(index), space).insert(inserter, value.view(), tid),
+            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), tid),
+            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), tid),
         }
     }
 
@@ -343,8 +345,8 @@ impl Growing {
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         let bytes = buffer_store::maintenance_memory();
         match &self.memory {
-            Some(memory) => Graph::with(&**memory, space).reconnect(inserter, bytes)?,
-            None => Graph::with(&buffers_of(index), space).reconnect(inserter, bytes)?,
+            Some(memory) => reachability::reconnect(&Graph::with(&**memory, space), inserter, bytes)?,
+            None => reachability::reconnect(&Graph::with(&buffers_of(index), space), inserter, bytes)?,
         };
         Ok(())
     }

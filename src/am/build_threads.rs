@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::OwnedValue;
-use crate::hnsw::insert::Inserter;
+use crate::hnsw::insert::{self, Inserter};
 use crate::hnsw::space::Space;
 use crate::storage::HeapTid;
 use crate::storage::memory_store::MemoryStore;
@@ -124,7 +124,7 @@ fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>, ab
         if abandoned.load(Ordering::Relaxed) {
             return Ok(());
         }
-        graph.insert(&mut inserter, value.view(), tid)?;
+        insert::insert(&graph, &mut inserter, value.view(), tid)?;
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
             let mut inserter = Inserter::default();
             for row in rows(3000) {
                 if let Some((vector, tid)) = workers.offer(row).unwrap() {
-                    graph.insert(&mut inserter, vector.view(), tid).unwrap();
+                    insert::insert(&graph, &mut inserter, vector.view(), tid).unwrap();
                 }
             }
             workers.finish().unwrap();

@@ -2,18 +2,19 @@
 //!
 //! Path of a row: [`aminsert`] → `txn::stage` → at the end of a statement that is a transaction by
 //! itself `txn::statement`, or else at COMMIT or PREPARE `txn::commit` → `txn::Staged::apply` →
-//! `Graph::insert_batch` (`hnsw/insert/batch.rs`) → `Graph::insert_point` (`hnsw/insert/mod.rs`). A
-//! row that cannot be staged (`hnsw.staging_memory` is 0, the commit is under way, or
-//! [`txn::can_stage`] is `false`) goes to `Graph::insert` at once. Rows without a place in the
-//! graph go to `Graph::add_unplaced`.
+//! `hnsw::insert::batch::insert` → `hnsw::insert::insert_point`. A row that cannot be staged
+//! (`hnsw.staging_memory` is 0, the commit is under way, or [`txn::can_stage`] is `false`) goes to
+//! `hnsw::insert::insert` at once. Rows without a place in the graph go to
+//! `hnsw::heap_tids::unplaced::add`.
 
 use pgrx::{pg_guard, pg_sys};
 
 use super::{datum, heap_tid, options, or_raise};
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
-use crate::hnsw::insert::{Inserter, NewRow};
+use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::rebuild;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::txn::{self, insert_counters::Measured};
@@ -90,8 +91,8 @@ unsafe fn insert(
         unsafe { txn::settle_before(heap, index, row.tid) };
         let (measured, mut inserter) = (Measured::start(), Inserter::default());
         match &value {
-            RowValue::Placed(value) => graph.insert(&mut inserter, value.view(), row)?,
-            RowValue::Unplaced(kind) => graph.add_unplaced(*kind, &[row.tid])?,
+            RowValue::Placed(value) => insert::insert(&graph, &mut inserter, value.view(), row)?,
+            RowValue::Unplaced(kind) => unplaced::add(&graph, *kind, &[row.tid])?,
         }
         measured.end(1, &inserter, &store);
         // SAFETY: as above.

@@ -15,7 +15,7 @@ use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
 use crate::fallible::Room;
 use crate::hnsw::Graph;
-use crate::hnsw::heap_tids::Returned;
+use crate::hnsw::heap_tids::{self, Returned};
 use crate::hnsw::indexed_value::OwnedValue;
 use crate::hnsw::scan::staged_merge::MergedScan;
 use crate::hnsw::scan::{Limits, Scan};
@@ -192,7 +192,7 @@ unsafe fn remember_dead(descriptor: pg_sys::IndexScanDesc, state: &mut State) {
 fn kill(store: &BufferStore, space: &Arc<Space>, dead: &mut Vec<Returned>) -> Result<()> {
     match std::mem::take(dead) {
         dead if dead.is_empty() => Ok(()),
-        dead => Graph::with(store, Arc::clone(space)).kill(dead),
+        dead => heap_tids::kill(&Graph::with(store, Arc::clone(space)), dead),
     }
 }
 

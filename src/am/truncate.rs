@@ -15,7 +15,7 @@ use super::vacuum_stats;
 use crate::compat;
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::truncate::EmptyEnd;
+use crate::hnsw::vacuum::truncate::{self, EmptyEnd};
 use crate::rebuild;
 use crate::storage::BlockNumber;
 use crate::storage::buffer_store::{BufferStore, Mode};
@@ -51,7 +51,7 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
     unsafe {
         let store = BufferStore::new(index, Mode::Vacuum);
         let graph = Graph::open(&store)?;
-        if !is_wanted(index) || !is_worth_while(&graph.empty_end(|| true)?) {
+        if !is_wanted(index) || !is_worth_while(&truncate::empty_end(&graph, || true)?) {
             return Ok(0);
         }
         if pg_sys::IsInParallelMode() {
@@ -65,9 +65,9 @@ pub unsafe fn truncate(index: pg_sys::Relation) -> Result<BlockNumber> {
         // wait long, because VACUUM does not sleep under it.
         let store = BufferStore::new(index, Mode::Normal);
         let graph = Graph::with(&store, Arc::clone(graph.space()));
-        let end = graph.empty_end(|| !pg_sys::LockHasWaitersRelation(index, LOCK))?;
+        let end = truncate::empty_end(&graph, || !pg_sys::LockHasWaitersRelation(index, LOCK))?;
         if !end.is_empty() {
-            graph.retire(&end)?;
+            truncate::retire(&graph, &end)?;
             pg_sys::RelationTruncate(index, end.from);
             vacuum_stats::add_truncation(&store, u64::from(end.len()))?;
         }

@@ -9,7 +9,7 @@ use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
-use crate::hnsw::vacuum::bulk_delete::BulkDelete;
+use crate::hnsw::vacuum::bulk_delete::{self, BulkDelete};
 use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::{BlockNumber, HeapTid};
@@ -31,7 +31,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             or_raise(index, rebuild::give_up(index));
             return stats;
         };
-        let removal = graph.remove(buffer_store::maintenance_memory(), |tids| {
+        let removal = bulk_delete::remove(&graph, buffer_store::maintenance_memory(), |tids| {
             find_dead(tids, callback, callback_state)
         });
         let removal = or_raise(index, removal);

@@ -10,10 +10,13 @@ use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::hnsw::check;
+use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::OwnedValue;
-use crate::hnsw::insert::Inserter;
+use crate::hnsw::insert::{self, Inserter};
 use crate::hnsw::scan::{Limits, Scan};
 use crate::hnsw::space::Space;
+use crate::hnsw::vacuum::{bulk_delete, reachability, truncate};
 use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
 use crate::storage::memory_store::MemoryStore;
@@ -147,19 +150,15 @@ impl Sample {
         let mut inserter = Inserter::default();
         let equal = std::iter::repeat_n(&values[0], EQUAL);
         for (row, value) in values[..ROWS].iter().chain(equal).enumerate() {
-            graph
-                .insert(&mut inserter, value.view(), tid(row))
-                .expect("a row is added");
+            insert::insert(&graph, &mut inserter, value.view(), tid(row)).expect("a row is added");
         }
         for kind in Unplaced::ALL {
-            graph
-                .add_unplaced(kind, &unplaced(kind, UNPLACED))
-                .expect("rows are added");
+            unplaced::add(&graph, kind, &unplaced(kind, UNPLACED)).expect("rows are added");
         }
         // Free slots.
         let is_dead = |tid: &HeapTid| tid.offset.is_multiple_of(5);
         let dead = |tids: &[HeapTid]| tids.iter().copied().filter(is_dead).collect();
-        graph.remove(MEMORY, dead).expect("rows are removed");
+        bulk_delete::remove(&graph, MEMORY, dead).expect("rows are removed");
         let blocks = store.blocks().expect("a number");
         Sample {
             space: Arc::clone(graph.space()),
@@ -194,7 +193,7 @@ pub fn damaged_graph(input: &[u8]) {
     let graph = tolerate(Graph::open(&store)).filter(|graph| graph.space().parameters() == sample.space.parameters());
     let graph = graph.unwrap_or_else(|| Graph::with(&store, Arc::clone(&sample.space)));
     let mut faults = 0;
-    let checked = tolerate(graph.check(&mut |_| faults += 1)).is_some();
+    let checked = tolerate(check::check(&graph, &mut |_| faults += 1)).is_some();
     let found = scan(&graph, &sample.values[ROWS]);
     if pages == sample.pages {
         assert!(checked && faults == 0, "a sound graph has faults");
@@ -202,10 +201,19 @@ pub fn damaged_graph(input: &[u8]) {
     }
     let mut inserter = Inserter::default();
     for (row, value) in sample.values[ROWS..].iter().enumerate() {
-        tolerate(graph.insert(&mut inserter, value.view(), tid(ROWS + EQUAL + row)));
+        tolerate(insert::insert(
+            &graph,
+            &mut inserter,
+            value.view(),
+            tid(ROWS + EQUAL + row),
+        ));
     }
     for kind in Unplaced::ALL {
-        tolerate(graph.add_unplaced(kind, &unplaced(kind, UNPLACED + NEW_ROWS)[UNPLACED..]));
+        tolerate(unplaced::add(
+            &graph,
+            kind,
+            &unplaced(kind, UNPLACED + NEW_ROWS)[UNPLACED..],
+        ));
     }
     let dead = |tids: &[HeapTid]| {
         tids.iter()
@@ -213,12 +221,12 @@ pub fn damaged_graph(input: &[u8]) {
             .filter(|tid| tid.offset.is_multiple_of(3))
             .collect()
     };
-    tolerate(graph.remove(MEMORY, dead));
-    tolerate(graph.reconnect(&mut inserter, MEMORY));
-    if let Some(end) = tolerate(graph.empty_end(|| true)) {
-        tolerate(graph.retire(&end));
+    tolerate(bulk_delete::remove(&graph, MEMORY, dead));
+    tolerate(reachability::reconnect(&graph, &mut inserter, MEMORY));
+    if let Some(end) = tolerate(truncate::empty_end(&graph, || true)) {
+        tolerate(truncate::retire(&graph, &end));
     }
-    tolerate(graph.check(&mut |_| ()));
+    tolerate(check::check(&graph, &mut |_| ()));
     scan(&graph, &sample.values[ROWS]);
 }
 

@@ -45,9 +45,11 @@ use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page};
 
-use space::{Learned, Space};
+use overflow_vectors::Owner;
+use space::{Learned, Point, Query, Space};
 
-/// A graph in a page store.
+/// A graph in a page store: access to its records and its entry point. The operations on it are
+/// functions of their modules.
 pub struct Graph<'s, S> {
     store: &'s S,
     space: Arc<Space>,
@@ -147,6 +149,50 @@ impl<'s, S: PageStore> Graph<'s, S> {
         self.store.read(block, |page| {
             f(NodePage::visited(page, block, &self.space.layout)?.record(self.space.layout.slot(node))?)
         })
+    }
+
+    /// Reads a record, with its distance to a query.
+    ///
+    /// Locks: the record's page, shared, while `f` runs; the pages of overflow records before; on
+    /// return: none.
+    #[inline]
+    fn read_distance<T>(
+        &self,
+        query: &Query,
+        node: NodeRef,
+        f: impl FnOnce(Record<'_>, f32) -> Result<T>,
+    ) -> Result<T> {
+        if self.space.layout.overflows == 0 {
+            return self.read(node, |record| f(record, self.distance(query, &record)));
+        }
+        overflow_vectors::read_distance(self, query, node, f)
+    }
+
+    /// The distance to a vector that is entirely in its record.
+    #[inline]
+    fn distance(&self, query: &Query, record: &Record<'_>) -> f32 {
+        self.space.distance(query, record.vector())
+    }
+
+    /// Reads a node's point if the link is not stale; returns the record's state then.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
+    fn read_point(&self, link: Link, level: u8, point: &mut Point) -> Result<Option<State>> {
+        let read = self.read_visited(link.node, |record| {
+            point.stored.clear();
+            point.stored.extend_from_slice(record.vector());
+            point.values = record.values();
+            let owner = (self.space.layout.overflows > 0).then(|| Owner::of(&record, &self.space.layout));
+            Ok(record.is(link.generation, level).then_some((record.state(), owner)))
+        })?;
+        let Some((state, owner)) = read else { return Ok(None) };
+        if let Some(owner) = owner
+            && !overflow_vectors::append(self, &owner, &mut point.stored)?
+        {
+            return Ok(None);
+        }
+        self.space.decode(&point.stored, &mut point.coordinates);
+        Ok(Some(state))
     }
 
     /// Passes `f` every live, complete level-0 record of a page.

@@ -24,37 +24,35 @@ pub struct Statistics {
     pub slots: u64,
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Counts the statistics of the graph.
-    pub fn statistics(&self) -> Result<Statistics> {
-        let mut statistics = Statistics::default();
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            statistics.slots += u64::from(self.space.layout.slots);
-            self.store.read_in_passing(block, |page| {
-                if page::is_new(page) {
-                    return Ok(());
-                }
-                for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                    let (_, record) = record?;
-                    let level = usize::from(record.level());
-                    statistics.used += u64::from(record.state() != State::Free);
-                    match record.state() {
-                        State::Node => {
-                            if statistics.levels.len() <= level {
-                                statistics.levels.resize(level + 1, 0);
-                            }
-                            statistics.levels[level] += 1;
-                            statistics.links += if level == 0 { record.link_count() as u64 } else { 0 };
+/// Counts the statistics of the graph.
+pub fn of<S: PageStore>(graph: &Graph<'_, S>) -> Result<Statistics> {
+    let mut statistics = Statistics::default();
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        statistics.slots += u64::from(graph.space.layout.slots);
+        graph.store.read_in_passing(block, |page| {
+            if page::is_new(page) {
+                return Ok(());
+            }
+            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                let (_, record) = record?;
+                let level = usize::from(record.level());
+                statistics.used += u64::from(record.state() != State::Free);
+                match record.state() {
+                    State::Node => {
+                        if statistics.levels.len() <= level {
+                            statistics.levels.resize(level + 1, 0);
                         }
-                        State::Dead if level == 0 => statistics.dead += 1,
-                        _ => {}
+                        statistics.levels[level] += 1;
+                        statistics.links += if level == 0 { record.link_count() as u64 } else { 0 };
                     }
+                    State::Dead if level == 0 => statistics.dead += 1,
+                    _ => {}
                 }
-                Ok(())
-            })?;
-        }
-        statistics.nodes = statistics.levels.first().copied().unwrap_or(0);
-        Ok(statistics)
+            }
+            Ok(())
+        })?;
     }
+    statistics.nodes = statistics.levels.first().copied().unwrap_or(0);
+    Ok(statistics)
 }

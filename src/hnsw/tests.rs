@@ -20,7 +20,9 @@ use super::*;
 use crate::distance::{Metric, wide};
 use crate::hnsw::check::Severity;
 use crate::hnsw::insert::Inserter;
+use crate::hnsw::neighbors::selection;
 use crate::hnsw::scan::{Iteration, Limits, Scan};
+use crate::hnsw::vacuum::{bulk_delete, reachability, truncate};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::Page;
 use crate::storage::parameters::Element;
@@ -87,7 +89,7 @@ fn build_around<'s>(
 ) -> Graph<'s, MemoryStore> {
     let graph = Graph::create(store, parameters_of(metric, vectors[0].len()), centroid).unwrap();
     for (i, vector) in vectors.iter().enumerate() {
-        graph.insert(inserter, vector, tid(i)).unwrap();
+        insert::insert(&graph, inserter, vector, tid(i)).unwrap();
     }
     graph
 }
@@ -261,7 +263,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     let store = store();
     let graph = build(&store, Metric::L2, base);
     let rows: HashSet<usize> = (0..base.len()).filter(|row| row % 2 == 0).collect();
-    let removal = graph.remove(MEMORY, each(|tid| !rows.contains(&row(tid)))).unwrap();
+    let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| !rows.contains(&row(tid)))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (3000, 3000, 3000)
@@ -271,7 +273,7 @@ fn removal_leaves_no_dead_row_and_keeps_recall() {
     let fresh_store = self::store();
     let fresh = Graph::create(&fresh_store, parameters(Metric::L2), Vec::new()).unwrap();
     for &row in &rows {
-        fresh.insert(&mut Inserter::default(), &base[row], tid(row)).unwrap();
+        insert::insert(&fresh, &mut Inserter::default(), &base[row], tid(row)).unwrap();
     }
     let (repaired, built) = (
         recall(&graph, base, &rows, queries, 40),
@@ -382,11 +384,11 @@ fn removal_leaves_no_lane_empty() {
     let store = store();
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     for (i, vector) in vectors.iter().enumerate() {
-        graph.insert(&mut Inserter::default(), vector, tid(i)).unwrap();
+        insert::insert(&graph, &mut Inserter::default(), vector, tid(i)).unwrap();
     }
     let lanes = graph.space.layout.link_capacity(0);
-    assert!(graph.survivor_limit(0) < lanes);
-    graph.remove(MEMORY, each(|tid| row(tid).is_multiple_of(2))).unwrap();
+    assert!(selection::survivor_limit(&graph, 0) < lanes);
+    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid).is_multiple_of(2))).unwrap();
     let (mut records, mut links) = (0, 0);
     for block in graph.node_blocks().unwrap() {
         graph
@@ -411,10 +413,10 @@ fn removal_with_little_memory_is_done_in_rounds() {
     // Equal vectors, with TIDs on many pages.
     let mut inserter = Inserter::default();
     for i in 0..500 {
-        graph.insert(&mut inserter, &vectors[7], tid(10_000 + i)).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[7], tid(10_000 + i)).unwrap();
     }
     let is_dead = |row: usize| !row.is_multiple_of(3) && row != 10_499;
-    let removal = graph.remove(0, each(|tid| is_dead(row(tid)))).unwrap();
+    let removal = bulk_delete::remove(&graph, 0, each(|tid| is_dead(row(tid)))).unwrap();
     let left: HashSet<usize> = (0..6000).chain(10_000..10_500).filter(|&row| !is_dead(row)).collect();
     assert_eq!((removal.nodes_removed, removal.was_walked), (4000 - 1, false));
     assert_eq!(removal.tids_left, left.len() as u64);
@@ -425,7 +427,7 @@ fn removal_with_little_memory_is_done_in_rounds() {
         left
     );
     // Nodes that were not looked for are found later.
-    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     assert_eq!(unreachable(&graph), 0);
     assert_eq!(checker::faults(&graph), []);
 }
@@ -436,7 +438,7 @@ fn pages_cut_off_from_the_end_come_back_and_stale_links_stay_stale() {
     let store = store();
     let graph = build(&store, Metric::L2, &vectors);
     let blocks = store.blocks().unwrap();
-    let none = graph.empty_end(|| true).unwrap();
+    let none = truncate::empty_end(&graph, || true).unwrap();
     assert!(none.is_empty() && none.from == blocks);
     let half = 1000;
     // Links into the second half, as a session leaves them that was about to make them when their
@@ -450,11 +452,11 @@ fn pages_cut_off_from_the_end_come_back_and_stale_links_stay_stale() {
                 Link { node, generation }
             })
             .collect();
-        graph.remove(MEMORY, each(|tid| row(tid) >= half)).unwrap();
-        let end = graph.empty_end(|| true).unwrap();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) >= half)).unwrap();
+        let end = truncate::empty_end(&graph, || true).unwrap();
         assert!(end.len() > blocks / 3, "{end:?}");
-        assert!(graph.empty_end(|| false).unwrap().len() < 32);
-        graph.retire(&end).unwrap();
+        assert!(truncate::empty_end(&graph, || false).unwrap().len() < 32);
+        truncate::retire(&graph, &end).unwrap();
         store.truncate(end.from);
         stale.extend(in_use.into_iter().filter(|link| graph.block(link.node) >= end.from));
         let is_stale = |link: &Link| {
@@ -480,7 +482,7 @@ fn pages_cut_off_from_the_end_come_back_and_stale_links_stay_stale() {
             .unwrap();
         assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), half);
         for (row, vector) in vectors.iter().enumerate().skip(half) {
-            graph.insert(&mut inserter, vector, tid(row)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(row)).unwrap();
         }
         assert!(store.blocks().unwrap() <= blocks + 2);
         assert!(stale.iter().all(is_stale), "round {round}, used again");
@@ -501,10 +503,10 @@ fn freed_slots_are_used_again() {
     let blocks = store.blocks().unwrap();
     for round in 0..3 {
         let half: HashSet<usize> = (0..vectors.len()).filter(|row| row % 2 == round % 2).collect();
-        graph.remove(MEMORY, each(|tid| half.contains(&row(tid)))).unwrap();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| half.contains(&row(tid)))).unwrap();
         let mut inserter = Inserter::default();
         for &row in &half {
-            graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+            insert::insert(&graph, &mut inserter, &vectors[row], tid(row)).unwrap();
         }
         assert!(
             store.blocks().unwrap() <= blocks + blocks / 50,
@@ -522,13 +524,18 @@ fn an_emptied_index_is_empty_and_fills_again() {
     let vectors = words(500);
     let store = store();
     let graph = build(&store, Metric::Cosine, &vectors);
-    assert_eq!(graph.remove(MEMORY, each(|_| true)).unwrap().nodes_removed, 500);
+    assert_eq!(
+        bulk_delete::remove(&graph, MEMORY, each(|_| true))
+            .unwrap()
+            .nodes_removed,
+        500
+    );
     assert_eq!(graph.entry().unwrap(), None);
     assert!(first(&graph, &vectors[0], usize::MAX, limits(40)).is_empty());
     let blocks = store.blocks().unwrap();
     let mut inserter = Inserter::default();
     for (i, vector) in vectors.iter().enumerate() {
-        graph.insert(&mut inserter, vector, tid(i)).unwrap();
+        insert::insert(&graph, &mut inserter, vector, tid(i)).unwrap();
     }
     assert_eq!(store.blocks().unwrap(), blocks);
     assert_eq!(first(&graph, &vectors[0], 1, limits(40)), [0]);
@@ -540,14 +547,19 @@ fn rows_of_one_vector_are_removed_from_a_long_chain() {
     let vector = words(1).remove(0);
     let store = store();
     let graph = build(&store, Metric::L2, &vec![vector.clone(); 2000]);
-    let removal = graph.remove(MEMORY, each(|tid| !row(tid).is_multiple_of(10))).unwrap();
+    let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| !row(tid).is_multiple_of(10))).unwrap();
     assert_eq!(
         (removal.tids_removed, removal.tids_left, removal.nodes_removed),
         (1800, 200, 0)
     );
     let found: HashSet<_> = first(&graph, &vector, usize::MAX, limits(40)).into_iter().collect();
     assert_eq!(found, (0..2000).step_by(10).collect());
-    assert_eq!(graph.remove(MEMORY, each(|_| true)).unwrap().nodes_removed, 1);
+    assert_eq!(
+        bulk_delete::remove(&graph, MEMORY, each(|_| true))
+            .unwrap()
+            .nodes_removed,
+        1
+    );
     assert!(first(&graph, &vector, usize::MAX, limits(40)).is_empty());
 }
 
@@ -595,7 +607,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
         // The newest rows are in the first extension: it goes while the scan is about to read it,
         // or has read it.
         let youngest: HashSet<usize> = (0..3000).rev().filter(|row| !found.contains(row)).take(400).collect();
-        graph.remove(MEMORY, each(|tid| youngest.contains(&row(tid)))).unwrap();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| youngest.contains(&row(tid)))).unwrap();
         found.extend(std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row));
         let distinct: HashSet<usize> = found.iter().copied().collect();
         assert_eq!(found.len(), distinct.len(), "a row twice");
@@ -606,7 +618,7 @@ fn a_chain_that_is_shortened_under_a_scan_gives_every_row_once() {
             left.difference(&distinct).count()
         );
         for &row in &youngest {
-            graph.insert(&mut Inserter::default(), &vector, tid(row)).unwrap();
+            insert::insert(&graph, &mut Inserter::default(), &vector, tid(row)).unwrap();
         }
     }
 }
@@ -653,9 +665,12 @@ fn nodes_that_nothing_links_to_are_connected_again() {
     let rows: HashSet<usize> = (0..2000).step_by(19).collect();
     cut_off(&graph, &rows);
     assert!(unreachable(&graph) > rows.len() / 2);
-    assert!(graph.reconnect(&mut Inserter::default(), MEMORY).unwrap() > Some(0));
+    assert!(reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap() > Some(0));
     assert_eq!(unreachable(&graph), 0);
-    assert_eq!(graph.reconnect(&mut Inserter::default(), MEMORY).unwrap(), Some(0));
+    assert_eq!(
+        reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap(),
+        Some(0)
+    );
 }
 
 #[test]
@@ -670,7 +685,7 @@ fn many_threads_insert_into_an_empty_index() {
                 scope.spawn(move || {
                     let mut inserter = Inserter::default();
                     for row in (thread..240).step_by(8) {
-                        graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+                        insert::insert(graph, &mut inserter, &vectors[row], tid(row)).unwrap();
                     }
                 });
             }

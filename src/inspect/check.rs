@@ -16,7 +16,7 @@ use crate::am;
 use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
 use crate::hnsw::Graph;
-use crate::hnsw::check::{Fault, Row, Severity, fingerprint};
+use crate::hnsw::check::{self, Fault, Row, Severity, fingerprint};
 use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::space::Point;
 use crate::pg_error::{or_raise, relation_name};
@@ -110,19 +110,24 @@ fn check(opened: &Inspected, heapallindexed: bool, report: &mut dyn FnMut(Fault)
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
     let mut missing = Vec::new();
-    graph.check_within(buffer_store::maintenance_memory(), report, &mut |rows, blocks| {
-        let Some(snapshot) = &snapshot else { return Ok(()) };
-        let mut comparison = Comparison {
-            opened,
-            graph: &graph,
-            rows,
-            point: Point::default(),
-            missing: &mut missing,
-        };
-        // SAFETY: table and index are open and locked.
-        unsafe { comparison.scan_table(snapshot, blocks) };
-        Ok(())
-    })?;
+    check::within(
+        &graph,
+        buffer_store::maintenance_memory(),
+        report,
+        &mut |rows, blocks| {
+            let Some(snapshot) = &snapshot else { return Ok(()) };
+            let mut comparison = Comparison {
+                opened,
+                graph: &graph,
+                rows,
+                point: Point::default(),
+                missing: &mut missing,
+            };
+            // SAFETY: table and index are open and locked.
+            unsafe { comparison.scan_table(snapshot, blocks) };
+            Ok(())
+        },
+    )?;
     missing.sort_unstable_by_key(|&(tid, _): &(HeapTid, _)| (tid.block, tid.offset));
     missing.dedup_by_key(|&mut (tid, _)| tid);
     for (tid, what) in missing {

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::{Audience, Concurrent, Inspected};
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::hnsw::stats::Statistics;
+use crate::hnsw::stats::{self, Statistics};
 use crate::pg_error::or_raise;
 use crate::storage::buffer_store::{self, BufferStore, Mode, Ring};
 use crate::storage::format::FORMAT_VERSION;
@@ -57,5 +57,5 @@ fn statistics(opened: &Inspected) -> Result<(Statistics, BlockNumber)> {
     // SAFETY: the index is open and locked, and the ring outlives the store.
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal).with_strategy(ring.strategy()) };
     let graph = Graph::open(&store)?;
-    Ok((graph.statistics()?, store.blocks()?))
+    Ok((stats::of(&graph)?, store.blocks()?))
 }

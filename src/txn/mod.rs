@@ -39,9 +39,11 @@ use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
+use crate::hnsw::heap_tids;
 use crate::hnsw::indexed_value::RowValue;
-use crate::hnsw::insert::{Inserter, NewRow};
+use crate::hnsw::insert::{Inserter, NewRow, batch};
 use crate::hnsw::space::{Point, Query, Space};
+use crate::hnsw::vacuum::reachability;
 use crate::pg_error::or_raise;
 use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
@@ -246,14 +248,14 @@ impl Staged {
         let inserted = if doubtful.is_empty() {
             HashSet::new()
         } else {
-            graph.reconnect(&mut inserter, buffer_store::maintenance_memory())?;
-            graph.find_rows(doubtful)?
+            reachability::reconnect(&graph, &mut inserter, buffer_store::maintenance_memory())?;
+            heap_tids::find_rows(&graph, doubtful)?
         };
         self.list.begin_insertion();
         let rows = self.list.rows().skip(copied);
         let rows = fallible::collect(rows.filter(|(row, _)| !inserted.contains(&row.tid)))?;
         let (measured, count) = (Measured::start(), rows.len());
-        graph.insert_batch(&mut inserter, rows.into_iter())?;
+        batch::insert(&graph, &mut inserter, rows.into_iter())?;
         measured.end(count, &inserter, &store);
         // SAFETY: as the caller promises.
         unsafe {

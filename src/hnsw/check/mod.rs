@@ -177,191 +177,200 @@ struct Seen {
     expected: Vec<u32>,
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Reports the faults of the index. Returns its rows in the order of their TIDs.
-    #[cfg(any(test, feature = "fuzz"))]
-    pub fn check(&self, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
-        let mut all = Vec::new();
-        self.check_within(usize::MAX, fault, &mut |rows, _| all.try_extend(rows.iter().copied()))?;
-        Ok(all)
-    }
+/// Reports the faults of the index. Returns its rows in the order of their TIDs.
+#[cfg(any(test, feature = "fuzz"))]
+pub fn check<S: PageStore>(graph: &Graph<'_, S>, fault: &mut dyn FnMut(Fault)) -> Result<Vec<Row>> {
+    let mut all = Vec::new();
+    within(graph, usize::MAX, fault, &mut |rows, _| {
+        all.try_extend(rows.iter().copied())
+    })?;
+    Ok(all)
+}
 
-    /// Reports the faults of the index, within about `memory` bytes. Passes `each` all rows of the
-    /// index in the order of their TIDs, with the range of blocks of the table that they belong to,
-    /// as many blocks at a time as the memory allows; each further range takes another pass over
-    /// the index.
-    pub fn check_within(&self, memory: usize, fault: &mut dyn FnMut(Fault), each: &mut EachPart<'_>) -> Result<()> {
-        let mut report = Report { fault };
-        let mut seen = Seen {
-            rows: Rows::new(memory / 2),
-            chained: NodeSet::default(),
-            extensions: NodeSet::default(),
-            own: Point::default(),
-            other: Point::default(),
-            words: Vec::new(),
-            expected: Vec::new(),
-        };
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
-            if page::is_new(&page) {
-                report.add(
-                    Severity::Leftover,
-                    block,
-                    None,
-                    "the page was added and never used, as after a crash",
-                );
-                continue;
-            }
-            match NodePage::new(&page, block, &self.space.layout) {
-                Ok(nodes) => self.check_page(&nodes, block, &mut seen, &mut report)?,
-                Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
-            }
+/// Reports the faults of the index, within about `memory` bytes. Passes `each` all rows of the
+/// index in the order of their TIDs, with the range of blocks of the table that they belong to, as
+/// many blocks at a time as the memory allows; each further range takes another pass over the
+/// index.
+pub fn within<S: PageStore>(
+    graph: &Graph<'_, S>,
+    memory: usize,
+    fault: &mut dyn FnMut(Fault),
+    each: &mut EachPart<'_>,
+) -> Result<()> {
+    let mut report = Report { fault };
+    let mut seen = Seen {
+        rows: Rows::new(memory / 2),
+        chained: NodeSet::default(),
+        extensions: NodeSet::default(),
+        own: Point::default(),
+        other: Point::default(),
+        words: Vec::new(),
+        expected: Vec::new(),
+    };
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        let page = graph.store.read_in_passing(block, |page| Ok(*page))?;
+        if page::is_new(&page) {
+            report.add(
+                Severity::Leftover,
+                block,
+                None,
+                "the page was added and never used, as after a crash",
+            );
+            continue;
         }
-        self.check_unplaced(&mut seen, &mut report)?;
-        self.check_extensions(&seen, &mut report)?;
-        loop {
-            self.check_rows(&mut seen.rows.kept, &mut report)?;
-            each(&seen.rows.kept, seen.rows.blocks.clone())?;
-            if !seen.rows.go_on() {
-                break;
-            }
-            self.collect_rows(&mut seen)?;
+        match NodePage::new(&page, block, &graph.space.layout) {
+            Ok(nodes) => check_page(graph, &nodes, block, &mut seen, &mut report)?,
+            Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),
         }
-        seen.rows.kept = Vec::new();
-        self.check_reach(memory / 2, &mut report)
     }
-
-    /// Another pass for rows alone; the first one reported the faults.
-    fn collect_rows(&self, seen: &mut Seen) -> Result<()> {
-        seen.chained = NodeSet::default();
-        self.each_readable(|node, record| {
-            if !matches!(record.state(), State::Node | State::Dead) || record.level() > 0 {
-                return Ok(());
-            }
-            let generation = record.generation();
-            let at = Link { node, generation };
-            let is_whole = self.read_own(at, record, &mut seen.own);
-            let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
-            self.check_node(at, record, fingerprint, seen, &mut |_, _| ())
-        })?;
-        self.check_unplaced(seen, &mut Report { fault: &mut |_| () })
-    }
-
-    fn check_page(
-        &self,
-        nodes: &NodePage<'_>,
-        block: BlockNumber,
-        seen: &mut Seen,
-        report: &mut Report<'_>,
-    ) -> Result<()> {
-        if nodes.len() > self.space.layout.slots {
-            report.add(Severity::Corruption, block, None, "the page has more records than fit");
+    records::check_unplaced(graph, &mut seen, &mut report)?;
+    records::check_extensions(graph, &seen, &mut report)?;
+    loop {
+        check_rows(graph, &mut seen.rows.kept, &mut report)?;
+        each(&seen.rows.kept, seen.rows.blocks.clone())?;
+        if !seen.rows.go_on() {
+            break;
         }
-        for slot in 0..nodes.len().min(self.space.layout.slots) {
-            match nodes.record(slot) {
-                Ok(record) => self.check_record(block, slot, &record, seen, report)?,
-                Err(error) => report.add(Severity::Corruption, block, Some(slot), reason(error)?),
-            }
-        }
-        Ok(())
+        collect_rows(graph, &mut seen)?;
     }
+    seen.rows.kept = Vec::new();
+    reach::check(graph, memory / 2, &mut report)
+}
 
-    fn check_record(
-        &self,
-        block: BlockNumber,
-        slot: u32,
-        record: &Record<'_>,
-        seen: &mut Seen,
-        report: &mut Report<'_>,
-    ) -> Result<()> {
-        let node = self.space.layout.node(block, slot)?;
+/// Another pass for rows alone; the first one reported the faults.
+fn collect_rows<S: PageStore>(graph: &Graph<'_, S>, seen: &mut Seen) -> Result<()> {
+    seen.chained = NodeSet::default();
+    each_readable(graph, |node, record| {
+        if !matches!(record.state(), State::Node | State::Dead) || record.level() > 0 {
+            return Ok(());
+        }
         let generation = record.generation();
         let at = Link { node, generation };
-        let mut found = |severity, what: &str| report.add(severity, block, Some(slot), what);
-        match record.state() {
-            State::Free => return Ok(()),
-            State::Extension => {
-                seen.extensions.insert(node)?;
-                return self.check_tids(record, &mut found);
-            }
-            State::Overflow => return self.check_overflow(record, &mut found),
-            State::Node | State::Dead => {}
-        }
-        let is_whole = self.read_own(at, record, &mut seen.own);
+        let is_whole = read_own(graph, at, record, &mut seen.own);
         let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
-        self.check_node(at, record, fingerprint, seen, &mut found)?;
-        if !is_whole {
-            if record.level() > 0 || record.is_complete() {
-                found(
-                    Severity::Corruption,
-                    "the end of its vector is not where the record says",
-                );
-            } else {
-                found(Severity::Leftover, "the end of its vector is missing, as after a crash");
-            }
+        records::check_node(graph, at, record, fingerprint, seen, &mut |_, _| ())
+    })?;
+    records::check_unplaced(graph, seen, &mut Report { fault: &mut |_| () })
+}
+
+fn check_page<S: PageStore>(
+    graph: &Graph<'_, S>,
+    nodes: &NodePage<'_>,
+    block: BlockNumber,
+    seen: &mut Seen,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    if nodes.len() > graph.space.layout.slots {
+        report.add(Severity::Corruption, block, None, "the page has more records than fit");
+    }
+    for slot in 0..nodes.len().min(graph.space.layout.slots) {
+        match nodes.record(slot) {
+            Ok(record) => check_record(graph, block, slot, &record, seen, report)?,
+            Err(error) => report.add(Severity::Corruption, block, Some(slot), reason(error)?),
+        }
+    }
+    Ok(())
+}
+
+fn check_record<S: PageStore>(
+    graph: &Graph<'_, S>,
+    block: BlockNumber,
+    slot: u32,
+    record: &Record<'_>,
+    seen: &mut Seen,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let node = graph.space.layout.node(block, slot)?;
+    let generation = record.generation();
+    let at = Link { node, generation };
+    let mut found = |severity, what: &str| report.add(severity, block, Some(slot), what);
+    match record.state() {
+        State::Free => return Ok(()),
+        State::Extension => {
+            seen.extensions.insert(node)?;
+            records::check_tids(record, &mut found);
             return Ok(());
         }
-        if !self.space.is_sound(&seen.own) {
-            found(Severity::Corruption, "its vector is malformed or not finite");
-        }
-        self.check_links(at, record, seen, &mut found)
+        State::Overflow => return records::check_overflow(graph, record, &mut found),
+        State::Node | State::Dead => {}
     }
-
-    /// Reads the vector of a copied record; says whether all of it exists.
-    fn read_own(&self, at: Link, record: &Record<'_>, point: &mut Point) -> bool {
-        if self.space.layout.overflows > 0 {
-            return matches!(self.read_point(at, record.level(), point), Ok(Some(_)));
+    let is_whole = read_own(graph, at, record, &mut seen.own);
+    let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+    records::check_node(graph, at, record, fingerprint, seen, &mut found)?;
+    if !is_whole {
+        if record.level() > 0 || record.is_complete() {
+            found(
+                Severity::Corruption,
+                "the end of its vector is not where the record says",
+            );
+        } else {
+            found(Severity::Leftover, "the end of its vector is missing, as after a crash");
         }
-        point.stored.clear();
-        point.stored.extend_from_slice(record.vector());
-        point.values = record.values();
-        self.space.decode(&point.stored, &mut point.coordinates);
-        true
+        return Ok(());
     }
-
-    /// Sorts the rows, and reports rows that the index has more than once.
-    fn check_rows(&self, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
-        rows.sort_unstable();
-        let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
-        let mut times: HashMap<HeapTid, u32> = HashMap::new();
-        for pair in twice {
-            times.room(1)?;
-            times.insert(pair[0].tid(), 0);
-        }
-        if times.is_empty() {
-            return Ok(());
-        }
-        self.each_readable(|node, record| {
-            for tid in record.tids().filter(|_| record.state() != State::Free) {
-                let Some(times) = times.get_mut(&tid) else { continue };
-                *times += 1;
-                if *times > 1 {
-                    let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
-                    let (block, slot) = (self.space.layout.block(node), self.space.layout.slot(node));
-                    report.add(Severity::Corruption, block, Some(slot), what);
-                }
-            }
-            Ok(())
-        })
+    if !graph.space.is_sound(&seen.own) {
+        found(Severity::Corruption, "its vector is malformed or not finite");
     }
+    links::check(graph, at, record, seen, &mut found)
+}
 
-    /// Passes `f` every readable record, from copies of the pages.
-    fn each_readable(&self, mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>) -> Result<()> {
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            let page = self.store.read_in_passing(block, |page| Ok(*page))?;
-            let Ok(nodes) = NodePage::new(&page, block, &self.space.layout) else {
-                continue;
-            };
-            for slot in 0..nodes.len().min(self.space.layout.slots) {
-                if let Ok(record) = nodes.record(slot) {
-                    f(self.space.layout.node(block, slot)?, &record)?;
-                }
+/// Reads the vector of a copied record; says whether all of it exists.
+fn read_own<S: PageStore>(graph: &Graph<'_, S>, at: Link, record: &Record<'_>, point: &mut Point) -> bool {
+    if graph.space.layout.overflows > 0 {
+        return matches!(graph.read_point(at, record.level(), point), Ok(Some(_)));
+    }
+    point.stored.clear();
+    point.stored.extend_from_slice(record.vector());
+    point.values = record.values();
+    graph.space.decode(&point.stored, &mut point.coordinates);
+    true
+}
+
+/// Sorts the rows, and reports rows that the index has more than once.
+fn check_rows<S: PageStore>(graph: &Graph<'_, S>, rows: &mut [Row], report: &mut Report<'_>) -> Result<()> {
+    rows.sort_unstable();
+    let twice = rows.windows(2).filter(|pair| pair[0].tid() == pair[1].tid());
+    let mut times: HashMap<HeapTid, u32> = HashMap::new();
+    for pair in twice {
+        times.room(1)?;
+        times.insert(pair[0].tid(), 0);
+    }
+    if times.is_empty() {
+        return Ok(());
+    }
+    each_readable(graph, |node, record| {
+        for tid in record.tids().filter(|_| record.state() != State::Free) {
+            let Some(times) = times.get_mut(&tid) else { continue };
+            *times += 1;
+            if *times > 1 {
+                let what = format!("the index has heap TID ({},{}) more than once", tid.block, tid.offset);
+                let (block, slot) = (graph.space.layout.block(node), graph.space.layout.slot(node));
+                report.add(Severity::Corruption, block, Some(slot), what);
             }
         }
         Ok(())
+    })
+}
+
+/// Passes `f` every readable record, from copies of the pages.
+fn each_readable<S: PageStore>(
+    graph: &Graph<'_, S>,
+    mut f: impl FnMut(NodeRef, &Record<'_>) -> Result<()>,
+) -> Result<()> {
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        let page = graph.store.read_in_passing(block, |page| Ok(*page))?;
+        let Ok(nodes) = NodePage::new(&page, block, &graph.space.layout) else {
+            continue;
+        };
+        for slot in 0..nodes.len().min(graph.space.layout.slots) {
+            if let Ok(record) = nodes.record(slot) {
+                f(graph.space.layout.node(block, slot)?, &record)?;
+            }
+        }
     }
+    Ok(())
 }
 
 /// Description of a page's damage; other errors end the check.

@@ -149,209 +149,226 @@ enum Unlinked {
     Moved,
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Changes the pages of two blocks, which may be the same one.
-    ///
-    /// Locks: the pages, exclusive, in block order, while `f` runs; on return: none.
-    pub(in crate::hnsw) fn write_pair<T>(
-        &self,
-        first: BlockNumber,
-        second: BlockNumber,
-        f: impl FnOnce(&mut Pages<'_>) -> Result<Edit<T>>,
-    ) -> Result<T> {
-        let layout = &self.space.layout;
-        if first == second {
-            return self.store.write(first, |page| {
-                f(&mut Pages {
-                    layout,
-                    first: (first, page),
-                    second: None,
-                })
-            });
-        }
-        self.store.write_two(first, second, |a, b| {
+/// Changes the pages of two blocks, which may be the same one.
+///
+/// Locks: the pages, exclusive, in block order, while `f` runs; on return: none.
+pub(in crate::hnsw) fn write_pair<S: PageStore, T>(
+    graph: &Graph<'_, S>,
+    first: BlockNumber,
+    second: BlockNumber,
+    f: impl FnOnce(&mut Pages<'_>) -> Result<Edit<T>>,
+) -> Result<T> {
+    let layout = &graph.space.layout;
+    if first == second {
+        return graph.store.write(first, |page| {
             f(&mut Pages {
                 layout,
-                first: (first, a),
-                second: Some((second, b)),
+                first: (first, page),
+                second: None,
             })
-        })
+        });
     }
+    graph.store.write_two(first, second, |a, b| {
+        f(&mut Pages {
+            layout,
+            first: (first, a),
+            second: Some((second, b)),
+        })
+    })
+}
 
-    /// The first extension of a chain; none if the chain is empty, or the node is gone.
-    pub(in crate::hnsw) fn first_extension(&self, head: Head) -> Result<NodeRef> {
-        match head {
-            Head::Node(at) => self.read(at.node, |record| Ok(first_of(&record, at).unwrap_or(NodeRef::NONE))),
-            Head::Meta(kind) => self.store.read(META_BLOCK, |page| meta::read_unplaced(page, kind)),
+/// The first extension of a chain; none if the chain is empty, or the node is gone.
+pub(in crate::hnsw) fn first_extension<S: PageStore>(graph: &Graph<'_, S>, head: Head) -> Result<NodeRef> {
+    match head {
+        Head::Node(at) => graph.read(at.node, |record| Ok(first_of(&record, at).unwrap_or(NodeRef::NONE))),
+        Head::Meta(kind) => graph.store.read(META_BLOCK, |page| meta::read_unplaced(page, kind)),
+    }
+}
+
+/// The reason for which a chain does not begin with `first`, if it does not.
+fn is_changed(pages: &mut Pages<'_>, head: Head, first: NodeRef) -> Result<Option<Outcome>> {
+    Ok(match pages.first_of(head)? {
+        None => Some(Outcome::Gone),
+        Some(now) if now != first => Some(Outcome::Changed),
+        Some(_) => None,
+    })
+}
+
+/// Adds TIDs to the first extension of a node's chain, as many as it has room for.
+///
+/// Locks: the pages of the node and of the extension, exclusive; on return: none.
+pub(in crate::hnsw) fn fill_first_of<S: PageStore>(
+    graph: &Graph<'_, S>,
+    at: Link,
+    extension: NodeRef,
+    tids: &[HeapTid],
+) -> Result<Outcome> {
+    let layout = &graph.space.layout;
+    let (head, block) = (Head::Node(at), layout.block(extension));
+    write_pair(graph, head.block(layout), block, |pages| {
+        if let Some(changed) = is_changed(pages, head, extension)? {
+            return Ok(Edit::Unchanged(changed));
         }
-    }
-
-    /// The reason for which a chain does not begin with `first`, if it does not.
-    fn is_changed(pages: &mut Pages<'_>, head: Head, first: NodeRef) -> Result<Option<Outcome>> {
-        Ok(match pages.first_of(head)? {
-            None => Some(Outcome::Gone),
-            Some(now) if now != first => Some(Outcome::Changed),
-            Some(_) => None,
+        let mut nodes = pages.nodes(block)?;
+        let mut record = nodes.record(layout.slot(extension))?;
+        if !is_extension_of(&record.view(), at.node) {
+            return corrupted(block, "a node's TID extension is not its own");
+        }
+        Ok(match push_tids(&mut record, tids)? {
+            0 => Edit::Unchanged(Outcome::NoRoom),
+            count => Edit::Changed(Outcome::Added(count)),
         })
-    }
+    })
+}
 
-    /// Adds TIDs to the first extension of a node's chain, as many as it has room for.
-    ///
-    /// Locks: the pages of the node and of the extension, exclusive; on return: none.
-    pub(in crate::hnsw) fn fill_first_of(&self, at: Link, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
-        let layout = &self.space.layout;
-        let (head, block) = (Head::Node(at), layout.block(extension));
-        self.write_pair(head.block(layout), block, |pages| {
-            if let Some(changed) = Self::is_changed(pages, head, extension)? {
+/// Adds TIDs to an extension of a chain of the meta page, as many as it has room for. Such an
+/// extension is in its chain, so no other page has to be locked.
+///
+/// Locks: the extension's page, exclusive; on return: none.
+pub(in crate::hnsw) fn fill<S: PageStore>(
+    graph: &Graph<'_, S>,
+    kind: Unplaced,
+    extension: NodeRef,
+    tids: &[HeapTid],
+) -> Result<Outcome> {
+    graph.write(extension, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !is_extension_of(&record.view(), kind.owner()) {
+            return Ok(Edit::Unchanged(Outcome::Changed));
+        }
+        Ok(match push_tids(&mut record, tids)? {
+            0 => Edit::Unchanged(Outcome::NoRoom),
+            count => Edit::Changed(Outcome::Added(count)),
+        })
+    })
+}
+
+/// Adds a new extension in front of `first`, with as many of the TIDs as it takes.
+///
+/// Locks: the pages of the head and of the extension, exclusive; on return: none.
+pub(in crate::hnsw) fn add_extension<S: PageStore>(
+    graph: &Graph<'_, S>,
+    head: Head,
+    first: NodeRef,
+    tids: &[HeapTid],
+) -> Result<Outcome> {
+    let layout = &graph.space.layout;
+    let mut full = None;
+    loop {
+        let block = target_block(graph.store, layout, full)?;
+        let added = write_pair(graph, head.block(layout), block, |pages| {
+            if let Some(changed) = is_changed(pages, head, first)? {
                 return Ok(Edit::Unchanged(changed));
             }
-            let mut nodes = pages.nodes(block)?;
-            let mut record = nodes.record(layout.slot(extension))?;
-            if !is_extension_of(&record.view(), at.node) {
-                return corrupted(block, "a node's TID extension is not its own");
-            }
-            Ok(match push_tids(&mut record, tids)? {
-                0 => Edit::Unchanged(Outcome::NoRoom),
-                count => Edit::Changed(Outcome::Added(count)),
-            })
-        })
-    }
-
-    /// Adds TIDs to an extension of a chain of the meta page, as many as it has room for. Such an
-    /// extension is in its chain, so no other page has to be locked.
-    ///
-    /// Locks: the extension's page, exclusive; on return: none.
-    pub(in crate::hnsw) fn fill(&self, kind: Unplaced, extension: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
-        self.write(extension, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_extension_of(&record.view(), kind.owner()) {
-                return Ok(Edit::Unchanged(Outcome::Changed));
-            }
-            Ok(match push_tids(&mut record, tids)? {
-                0 => Edit::Unchanged(Outcome::NoRoom),
-                count => Edit::Changed(Outcome::Added(count)),
-            })
-        })
-    }
-
-    /// Adds a new extension in front of `first`, with as many of the TIDs as it takes.
-    ///
-    /// Locks: the pages of the head and of the extension, exclusive; on return: none.
-    pub(in crate::hnsw) fn add_extension(&self, head: Head, first: NodeRef, tids: &[HeapTid]) -> Result<Outcome> {
-        let layout = &self.space.layout;
-        let mut full = None;
-        loop {
-            let block = target_block(self.store, layout, full)?;
-            let added = self.write_pair(head.block(layout), block, |pages| {
-                if let Some(changed) = Self::is_changed(pages, head, first)? {
-                    return Ok(Edit::Unchanged(changed));
-                }
-                if pages.second_is_new() {
-                    return Ok(Edit::Unchanged(Outcome::NoRoom));
-                }
-                let mut nodes = pages.nodes(block)?;
-                let Some(slot) = nodes.free_slot()? else {
-                    return Ok(Edit::Unchanged(Outcome::NoRoom));
-                };
-                let extension = nodes.occupy(slot, State::Extension, 0, head.owner(), first)?;
-                let count = push_tids(&mut nodes.record(slot)?, tids)?;
-                pages.set_first(head, extension.node)?;
-                Ok(Edit::Changed(Outcome::Added(count)))
-            })?;
-            match added {
-                Outcome::NoRoom => full = Some(block),
-                added => {
-                    if full.is_some() {
-                        self.store.note_free(block); // A new target: its other slots are for everybody.
-                    }
-                    return Ok(added);
-                }
-            }
-            self.store.check_interrupts();
-        }
-    }
-
-    /// Unlinks and frees the extensions of a chain that have no TIDs, while no other session
-    /// unlinks any; returns their number. Ends early where the chain is damaged.
-    ///
-    /// Locks: the pages of an extension and of its predecessor, exclusive; on return: none.
-    pub(in crate::hnsw) fn drop_empty_extensions(&self, head: Head) -> Result<u64> {
-        let mut freed = 0;
-        let layout = &self.space.layout;
-        let mut met = NodeSet::default();
-        let mut before = None;
-        let mut next = self.first_extension(head)?;
-        while let Some(extension) = next.some() {
-            self.store.check_interrupts();
-            if !met.insert(extension)? || !self.is_node_block(extension) {
-                return Ok(freed);
-            }
-            let read = self.read(extension, |record| {
-                let is_its = is_extension_of(&record, head.owner());
-                Ok(is_its.then(|| (record.below(), record.tid_count() == 0)))
-            })?;
-            let Some((after, is_empty)) = read else {
-                return Ok(freed);
-            };
-            let unlinked = match is_empty {
-                true => self.unlink(head, before, extension)?,
-                false => Unlinked::InUse,
-            };
-            match unlinked {
-                Unlinked::Done => {
-                    freed += 1;
-                    self.store.note_free(layout.block(extension));
-                    met.remove(extension);
-                    next = after;
-                }
-                Unlinked::InUse => (before, next) = (Some(extension), after),
-                // Others were added before the first one.
-                Unlinked::Moved if before.is_none() => {
-                    met = NodeSet::default();
-                    next = self.first_extension(head)?;
-                }
-                Unlinked::Moved => return Ok(freed),
-            }
-        }
-        Ok(freed)
-    }
-
-    /// Unlinks and frees an extension without TIDs that is behind another, or the first of its
-    /// chain.
-    ///
-    /// Locks: the pages of the extension and of its predecessor, exclusive; on return: none.
-    fn unlink(&self, head: Head, before: Option<NodeRef>, extension: NodeRef) -> Result<Unlinked> {
-        let layout = &self.space.layout;
-        let block = layout.block(extension);
-        let block_before = before.map_or(head.block(layout), |before| layout.block(before));
-        self.write_pair(block_before, block, |pages| {
-            let next = match before {
-                None => pages.first_of(head)?,
-                Some(before) => {
-                    let mut nodes = pages.nodes(block_before)?;
-                    let record = nodes.record(layout.slot(before))?;
-                    let is_its = is_extension_of(&record.view(), head.owner());
-                    is_its.then(|| record.view().below())
-                }
-            };
-            if next != Some(extension) {
-                return Ok(Edit::Unchanged(Unlinked::Moved));
+            if pages.second_is_new() {
+                return Ok(Edit::Unchanged(Outcome::NoRoom));
             }
             let mut nodes = pages.nodes(block)?;
-            let record = nodes.record(layout.slot(extension))?;
-            let view = record.view();
-            if !is_extension_of(&view, head.owner()) || view.tid_count() > 0 {
-                return Ok(Edit::Unchanged(Unlinked::InUse));
+            let Some(slot) = nodes.free_slot()? else {
+                return Ok(Edit::Unchanged(Outcome::NoRoom));
+            };
+            let extension = nodes.occupy(slot, State::Extension, 0, head.owner(), first)?;
+            let count = push_tids(&mut nodes.record(slot)?, tids)?;
+            pages.set_first(head, extension.node)?;
+            Ok(Edit::Changed(Outcome::Added(count)))
+        })?;
+        match added {
+            Outcome::NoRoom => full = Some(block),
+            added => {
+                if full.is_some() {
+                    graph.store.note_free(block); // A new target: its other slots are for everybody.
+                }
+                return Ok(added);
             }
-            let after = view.below();
-            nodes.free(layout.slot(extension))?;
-            match before {
-                None => pages.set_first(head, after)?,
-                Some(before) => pages.nodes(block_before)?.record(layout.slot(before))?.set_below(after),
-            }
-            Ok(Edit::Changed(Unlinked::Done))
-        })
+        }
+        graph.store.check_interrupts();
     }
+}
+
+/// Unlinks and frees the extensions of a chain that have no TIDs, while no other session unlinks
+/// any; returns their number. Ends early where the chain is damaged.
+///
+/// Locks: the pages of an extension and of its predecessor, exclusive; on return: none.
+pub(in crate::hnsw) fn drop_empty_extensions<S: PageStore>(graph: &Graph<'_, S>, head: Head) -> Result<u64> {
+    let mut freed = 0;
+    let layout = &graph.space.layout;
+    let mut met = NodeSet::default();
+    let mut before = None;
+    let mut next = first_extension(graph, head)?;
+    while let Some(extension) = next.some() {
+        graph.store.check_interrupts();
+        if !met.insert(extension)? || !graph.is_node_block(extension) {
+            return Ok(freed);
+        }
+        let read = graph.read(extension, |record| {
+            let is_its = is_extension_of(&record, head.owner());
+            Ok(is_its.then(|| (record.below(), record.tid_count() == 0)))
+        })?;
+        let Some((after, is_empty)) = read else {
+            return Ok(freed);
+        };
+        let unlinked = match is_empty {
+            true => unlink(graph, head, before, extension)?,
+            false => Unlinked::InUse,
+        };
+        match unlinked {
+            Unlinked::Done => {
+                freed += 1;
+                graph.store.note_free(layout.block(extension));
+                met.remove(extension);
+                next = after;
+            }
+            Unlinked::InUse => (before, next) = (Some(extension), after),
+            // Others were added before the first one.
+            Unlinked::Moved if before.is_none() => {
+                met = NodeSet::default();
+                next = first_extension(graph, head)?;
+            }
+            Unlinked::Moved => return Ok(freed),
+        }
+    }
+    Ok(freed)
+}
+
+/// Unlinks and frees an extension without TIDs that is behind another, or the first of its chain.
+///
+/// Locks: the pages of the extension and of its predecessor, exclusive; on return: none.
+fn unlink<S: PageStore>(
+    graph: &Graph<'_, S>,
+    head: Head,
+    before: Option<NodeRef>,
+    extension: NodeRef,
+) -> Result<Unlinked> {
+    let layout = &graph.space.layout;
+    let block = layout.block(extension);
+    let block_before = before.map_or(head.block(layout), |before| layout.block(before));
+    write_pair(graph, block_before, block, |pages| {
+        let next = match before {
+            None => pages.first_of(head)?,
+            Some(before) => {
+                let mut nodes = pages.nodes(block_before)?;
+                let record = nodes.record(layout.slot(before))?;
+                let is_its = is_extension_of(&record.view(), head.owner());
+                is_its.then(|| record.view().below())
+            }
+        };
+        if next != Some(extension) {
+            return Ok(Edit::Unchanged(Unlinked::Moved));
+        }
+        let mut nodes = pages.nodes(block)?;
+        let record = nodes.record(layout.slot(extension))?;
+        let view = record.view();
+        if !is_extension_of(&view, head.owner()) || view.tid_count() > 0 {
+            return Ok(Edit::Unchanged(Unlinked::InUse));
+        }
+        let after = view.below();
+        nodes.free(layout.slot(extension))?;
+        match before {
+            None => pages.set_first(head, after)?,
+            Some(before) => pages.nodes(block_before)?.record(layout.slot(before))?.set_below(after),
+        }
+        Ok(Edit::Changed(Unlinked::Done))
+    })
 }
 
 /// A reader of the extensions of a chain, one after the other, while other sessions change it.
@@ -388,7 +405,7 @@ impl ChainReader {
         loop {
             let next = match self.next {
                 Some(next) => next,
-                None => graph.first_extension(self.head)?,
+                None => first_extension(graph, self.head)?,
             };
             let Some(extension) = next.some() else {
                 self.next = Some(NodeRef::NONE);

@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::Returned;
-use crate::hnsw::heap_tids::list::{ChainReader, Head, Outcome};
+use crate::hnsw::heap_tids::list::{self, ChainReader, Head, Outcome};
 use crate::hnsw::search::Counts;
 use crate::storage::format::Unplaced;
 use crate::storage::{HeapTid, NodeRef, PageStore};
@@ -18,28 +18,26 @@ impl Unplaced {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Adds rows of a kind. Rows that go into one extension are one change.
-    pub fn add_unplaced(&self, kind: Unplaced, mut tids: &[HeapTid]) -> Result<()> {
-        let head = Head::Meta(kind);
-        while !tids.is_empty() {
-            self.store.check_interrupts();
-            let first = self.first_extension(head)?;
-            let filled = match first.some() {
-                Some(extension) => self.fill(kind, extension, tids)?,
-                None => Outcome::NoRoom,
-            };
-            let added = match filled {
-                Outcome::Added(_) => filled,
-                // An extension that was unlinked meanwhile is not the first any more.
-                _ => self.add_extension(head, first, tids)?,
-            };
-            if let Outcome::Added(count) = added {
-                tids = &tids[count..];
-            }
+/// Adds rows of a kind. Rows that go into one extension are one change.
+pub fn add<S: PageStore>(graph: &Graph<'_, S>, kind: Unplaced, mut tids: &[HeapTid]) -> Result<()> {
+    let head = Head::Meta(kind);
+    while !tids.is_empty() {
+        graph.store.check_interrupts();
+        let first = list::first_extension(graph, head)?;
+        let filled = match first.some() {
+            Some(extension) => list::fill(graph, kind, extension, tids)?,
+            None => Outcome::NoRoom,
+        };
+        let added = match filled {
+            Outcome::Added(_) => filled,
+            // An extension that was unlinked meanwhile is not the first any more.
+            _ => list::add_extension(graph, head, first, tids)?,
+        };
+        if let Outcome::Added(count) = added {
+            tids = &tids[count..];
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A scan of the rows of a kind, in any order.

@@ -12,10 +12,10 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
-use crate::hnsw::insert::{Inserter, NewRow};
-use crate::hnsw::neighbors::back_links::is_live;
-use crate::hnsw::neighbors::lanes;
+use crate::hnsw::heap_tids::unplaced;
+use crate::hnsw::insert::{self, Inserter, NewRow, entry_point};
 use crate::hnsw::neighbors::selection::VectorAt;
+use crate::hnsw::neighbors::{back_links, lanes};
 use crate::hnsw::search::deferred_links::DeferredLinks;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
@@ -25,129 +25,127 @@ use crate::storage::{Edit, Link, NodeRef, PageStore};
 /// Bytes of links that may be deferred.
 const MOST_BYTES: usize = 16 << 20;
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Inserts rows with their stored vectors, rows without a place in the graph last. After an
-    /// error some rows may be in the index, and some of them without links to them.
-    pub fn insert_batch<'v>(
-        &self,
-        inserter: &mut Inserter,
-        rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
-    ) -> Result<()> {
-        // A plain record selects among its links by reading other pages, which takes nearly all of
-        // the time; a single row gains nothing.
-        let together = self.space.layout.is_coded() && rows.len() > 1;
-        let mut unplaced = Unplaced::ALL.map(|kind| (kind, Vec::new()));
-        let mut linked_at = self.store.blocks()?;
-        for (row, stored) in rows {
-            if let Some(kind) = row.unplaced {
-                let tids = &mut unplaced[kind as usize].1;
-                tids.try_push(row.tid)?;
-                continue;
-            }
-            if !together {
-                self.insert_stored(inserter, stored, row)?;
-                continue;
-            }
-            let blocks = self.store.blocks()?;
-            let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
-            if grown || inserter.search.deferred.bytes() > MOST_BYTES {
-                self.make_deferred_links(inserter)?;
-                linked_at = blocks;
-            }
-            inserter.defers = blocks > self.space.layout.first_block + SMALL;
-            self.insert_stored(inserter, stored, row)?;
+/// Inserts rows with their stored vectors, rows without a place in the graph last. After an error
+/// some rows may be in the index, and some of them without links to them.
+pub fn insert<'v, S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    rows: impl ExactSizeIterator<Item = (NewRow, &'v [u8])>,
+) -> Result<()> {
+    // A plain record selects among its links by reading other pages, which takes nearly all of the
+    // time; a single row gains nothing.
+    let together = graph.space.layout.is_coded() && rows.len() > 1;
+    let mut unplaced = Unplaced::ALL.map(|kind| (kind, Vec::new()));
+    let mut linked_at = graph.store.blocks()?;
+    for (row, stored) in rows {
+        if let Some(kind) = row.unplaced {
+            let tids = &mut unplaced[kind as usize].1;
+            tids.try_push(row.tid)?;
+            continue;
         }
-        self.make_deferred_links(inserter)?;
-        unplaced
-            .iter()
-            .try_for_each(|(kind, tids)| self.add_unplaced(*kind, tids))
+        if !together {
+            insert::insert_stored(graph, inserter, stored, row)?;
+            continue;
+        }
+        let blocks = graph.store.blocks()?;
+        let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
+        if grown || inserter.search.deferred.bytes() > MOST_BYTES {
+            make_deferred_links(graph, inserter)?;
+            linked_at = blocks;
+        }
+        inserter.defers = blocks > graph.space.layout.first_block + SMALL;
+        insert::insert_stored(graph, inserter, stored, row)?;
     }
+    make_deferred_links(graph, inserter)?;
+    unplaced
+        .iter()
+        .try_for_each(|(kind, tids)| unplaced::add(graph, *kind, tids))
+}
 
-    /// Makes the deferred links, page by page.
-    ///
-    /// Locks: one page at a time, exclusive; on return: none.
-    fn make_deferred_links(&self, inserter: &mut Inserter) -> Result<()> {
-        let layout = &self.space.layout;
-        let deferred = std::mem::take(&mut inserter.search.deferred);
-        let mut order = fallible::collect(0..deferred.len() as u32)?;
-        // Sorting takes as much memory again.
-        fallible::spare(size_of_val(&order[..]))?;
-        // Stable, so that a record gets its links in the order in which they were deferred.
-        order.sort_by_key(|&i| deferred.link(i).at.node);
-        let block = |&i: &u32| layout.block(deferred.link(i).at.node);
-        let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
-        let mut linked: HashSet<NodeRef> = HashSet::new();
-        let memory = &mut inserter.scratch.lanes;
-        while let Some(here) = pages.next() {
-            self.store.check_interrupts();
-            if let Some(next) = pages.peek() {
-                self.prefetch_to_change(deferred.link(next[0]).at.node);
-            }
-            let made = self.write(deferred.link(here[0]).at.node, |nodes, _| {
-                let mut made = Vec::new();
-                let mut changed = false;
-                for &i in here {
-                    let link = deferred.link(i);
-                    let mut record = nodes.record(layout.slot(link.at.node))?;
-                    if !is_live(&record, link.at, link.level) {
-                        continue;
-                    }
-                    let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, deferred.code(i)) {
-                        Edit::Changed(is_linked) => (is_linked, true),
-                        Edit::Unchanged(is_linked) => (is_linked, false),
-                    };
-                    changed |= edited;
-                    made.extend(is_linked.then_some(link.new.node));
+/// Makes the deferred links, page by page.
+///
+/// Locks: one page at a time, exclusive; on return: none.
+fn make_deferred_links<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter) -> Result<()> {
+    let layout = &graph.space.layout;
+    let deferred = std::mem::take(&mut inserter.search.deferred);
+    let mut order = fallible::collect(0..deferred.len() as u32)?;
+    // Sorting takes as much memory again.
+    fallible::spare(size_of_val(&order[..]))?;
+    // Stable, so that a record gets its links in the order in which they were deferred.
+    order.sort_by_key(|&i| deferred.link(i).at.node);
+    let block = |&i: &u32| layout.block(deferred.link(i).at.node);
+    let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
+    let mut linked: HashSet<NodeRef> = HashSet::new();
+    let memory = &mut inserter.scratch.lanes;
+    while let Some(here) = pages.next() {
+        graph.store.check_interrupts();
+        if let Some(next) = pages.peek() {
+            graph.prefetch_to_change(deferred.link(next[0]).at.node);
+        }
+        let made = graph.write(deferred.link(here[0]).at.node, |nodes, _| {
+            let mut made = Vec::new();
+            let mut changed = false;
+            for &i in here {
+                let link = deferred.link(i);
+                let mut record = nodes.record(layout.slot(link.at.node))?;
+                if !back_links::is_live(&record, link.at, link.level) {
+                    continue;
                 }
-                Ok(if changed {
-                    Edit::Changed(made)
-                } else {
-                    Edit::Unchanged(made)
-                })
-            })?;
-            linked.room(made.len())?;
-            linked.extend(made);
-        }
-        inserter.defers = false;
-        self.force_deferred_links(inserter, &deferred, linked)?;
-        inserter.search.deferred = deferred;
-        inserter.search.deferred.clear();
-        Ok(())
+                let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, deferred.code(i)) {
+                    Edit::Changed(is_linked) => (is_linked, true),
+                    Edit::Unchanged(is_linked) => (is_linked, false),
+                };
+                changed |= edited;
+                made.extend(is_linked.then_some(link.new.node));
+            }
+            Ok(if changed {
+                Edit::Changed(made)
+            } else {
+                Edit::Unchanged(made)
+            })
+        })?;
+        linked.room(made.len())?;
+        linked.extend(made);
     }
+    inserter.defers = false;
+    force_deferred_links(graph, inserter, &deferred, linked)?;
+    inserter.search.deferred = deferred;
+    inserter.search.deferred.clear();
+    Ok(())
+}
 
-    /// Makes sure that a link leads to every new record: from one of its neighbors, or, on level 0,
-    /// from another record if VACUUM has removed all of its neighbors.
-    fn force_deferred_links(
-        &self,
-        inserter: &mut Inserter,
-        deferred: &DeferredLinks,
-        mut linked: HashSet<NodeRef>,
-    ) -> Result<()> {
-        let (mut point, mut query) = (Point::default(), Query::default());
-        let mut lost: Vec<Link> = Vec::new();
-        for link in deferred.iter() {
-            if linked.contains(&link.new.node) || self.read_point(link.new, link.level, &mut point)?.is_none() {
-                continue;
-            }
-            self.store.check_interrupts();
-            let new = VectorAt {
-                link: link.new,
-                at: &point,
-            };
-            if self.force_link(link.at, new, link.level)? {
-                linked.room(1)?;
-                linked.insert(link.new.node);
-            } else if link.level == 0 && lost.last() != Some(&link.new) {
-                lost.try_push(link.new)?;
-            }
+/// Makes sure that a link leads to every new record: from one of its neighbors, or, on level 0,
+/// from another record if VACUUM has removed all of its neighbors.
+fn force_deferred_links<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    deferred: &DeferredLinks,
+    mut linked: HashSet<NodeRef>,
+) -> Result<()> {
+    let (mut point, mut query) = (Point::default(), Query::default());
+    let mut lost: Vec<Link> = Vec::new();
+    for link in deferred.iter() {
+        if linked.contains(&link.new.node) || graph.read_point(link.new, link.level, &mut point)?.is_none() {
+            continue;
         }
-        for link in lost {
-            if !linked.contains(&link.node) && self.read_point(link, 0, &mut point)?.is_some() {
-                self.space.set_query(&point, &mut query);
-                let new = VectorAt { link, at: &point };
-                self.force_first_link(inserter, &query, new)?;
-            }
+        graph.store.check_interrupts();
+        let new = VectorAt {
+            link: link.new,
+            at: &point,
+        };
+        if back_links::force(graph, link.at, new, link.level)? {
+            linked.room(1)?;
+            linked.insert(link.new.node);
+        } else if link.level == 0 && lost.last() != Some(&link.new) {
+            lost.try_push(link.new)?;
         }
-        Ok(())
     }
+    for link in lost {
+        if !linked.contains(&link.node) && graph.read_point(link, 0, &mut point)?.is_some() {
+            graph.space.set_query(&point, &mut query);
+            let new = VectorAt { link, at: &point };
+            entry_point::force_first_link(graph, inserter, &query, new)?;
+        }
+    }
+    Ok(())
 }

@@ -3,22 +3,22 @@
 //! The new record gets its links before any link leads to it; links back follow, one page at a
 //! time. A row with a vector that the graph has becomes one more TID of that vector's node.
 
-mod batch;
-mod entry_point;
+pub mod batch;
+pub(in crate::hnsw) mod entry_point;
 pub mod level;
-mod reselect;
+pub(in crate::hnsw) mod reselect;
 
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::filter::values::Values;
 use crate::hnsw::Graph;
+use crate::hnsw::heap_tids;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::insert::level::level;
-use crate::hnsw::neighbors::back_links::SelectionScratch;
+use crate::hnsw::neighbors::back_links::{self, SelectionScratch};
 use crate::hnsw::neighbors::candidates::CandidateSet;
-use crate::hnsw::neighbors::selection::VectorAt;
-use crate::hnsw::search::NeighborCandidate;
-use crate::hnsw::search::Search;
+use crate::hnsw::neighbors::selection::{self, VectorAt};
+use crate::hnsw::overflow_vectors;
+use crate::hnsw::search::{self, NeighborCandidate, Search, crowd};
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
 use crate::storage::format::Unplaced;
@@ -38,8 +38,6 @@ pub struct NewRow {
     /// The reason for which the row has no place in the graph, if it has none; the index then
     /// stores nothing of its vector.
     pub unplaced: Option<Unplaced>,
-    /// Its filter values.
-    pub values: Values,
 }
 
 impl From<HeapTid> for NewRow {
@@ -49,7 +47,6 @@ impl From<HeapTid> for NewRow {
             tid,
             unchanged: false,
             unplaced: None,
-            values: Values::NONE,
         }
     }
 }
@@ -95,241 +92,259 @@ impl Inserter {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Inserts a value (normalized where the metric wants it) for a heap row. A node with an equal
-    /// value gets one more TID; otherwise the row gets a new node.
-    pub fn insert<'v>(
-        &self,
-        inserter: &mut Inserter,
-        value: impl Into<Value<'v>>,
-        row: impl Into<NewRow>,
-    ) -> Result<()> {
-        self.insert_as(inserter, row.into(), |point| self.space.set_point(value, point))
-    }
+/// Inserts a value (normalized where the metric wants it) for a heap row. A node with an equal
+/// value gets one more TID; otherwise the row gets a new node.
+pub fn insert<'v, S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    value: impl Into<Value<'v>>,
+    row: impl Into<NewRow>,
+) -> Result<()> {
+    insert_as(graph, inserter, row.into(), |point| graph.space.set_point(value, point))
+}
 
-    /// As [`Graph::insert`], for a vector in its stored form.
-    pub fn insert_stored(&self, inserter: &mut Inserter, stored: &[u8], row: NewRow) -> Result<()> {
-        self.insert_as(inserter, row, |point| {
-            point.stored.clear();
-            point.stored.extend_from_slice(stored);
-            self.space.decode(stored, &mut point.coordinates);
-        })
-    }
+/// As [`insert`], for a vector in its stored form.
+pub fn insert_stored<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    stored: &[u8],
+    row: NewRow,
+) -> Result<()> {
+    insert_as(graph, inserter, row, |point| {
+        point.stored.clear();
+        point.stored.extend_from_slice(stored);
+        graph.space.decode(stored, &mut point.coordinates);
+    })
+}
 
-    /// Inserts the point that `set` makes.
-    fn insert_as(&self, inserter: &mut Inserter, row: NewRow, set: impl FnOnce(&mut Point)) -> Result<()> {
-        // Moved out so that `inserter` can be borrowed below.
-        let mut point = std::mem::take(&mut inserter.point);
-        let mut query = std::mem::take(&mut inserter.query);
-        set(&mut point);
-        point.values = row.values;
-        self.space.set_query(&point, &mut query);
-        let inserted = self.insert_point(inserter, &point, &query, row);
-        (inserter.point, inserter.query) = (point, query);
-        inserted
-    }
+/// Inserts the point that `set` makes.
+fn insert_as<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    row: NewRow,
+    set: impl FnOnce(&mut Point),
+) -> Result<()> {
+    // Moved out so that `inserter` can be borrowed below.
+    let mut point = std::mem::take(&mut inserter.point);
+    let mut query = std::mem::take(&mut inserter.query);
+    set(&mut point);
+    graph.space.set_query(&point, &mut query);
+    let inserted = insert_point(graph, inserter, &point, &query, row);
+    (inserter.point, inserter.query) = (point, query);
+    inserted
+}
 
-    /// Inserts a point: adds the row to the node of an equal vector, or places a record on each
-    /// level of a new node, from level 0 up, and links the record's neighbors back to it.
-    ///
-    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
-    fn insert_point(&self, inserter: &mut Inserter, point: &Point, query: &Query, row: NewRow) -> Result<()> {
-        let tid = row.tid;
-        let searched = self.store.blocks()?;
-        let parameters = &self.space.parameters;
-        let node_level = level(parameters.seed, tid, self.space.layout.level_ratio());
-        // The node of an equal vector is found long before its surroundings are.
-        let itself = self.space.whole_distance(query, &point.stored);
-        inserter.search.seek(itself, self.start_of(point), point.values);
-        let mut choices = self.choices_from(inserter, query, node_level)?;
-        inserter.search.seek_nothing();
-        let mut equal = None;
-        if let Some(found) = inserter.search.found() {
-            equal = self.add_tid(found, point, tid)?.then_some(found.node);
-            if equal.is_none() {
-                // The node's overflow records differ, or VACUUM has removed it.
-                choices = self.choices_from(inserter, query, node_level)?;
-                equal = self.add_to_equal(&choices, itself, point, tid)?;
-            }
-        } else if row.unchanged {
-            equal = self.add_to_known(inserter, query, itself, point, tid)?;
+/// Inserts a point: adds the row to the node of an equal vector, or places a record on each level
+/// of a new node, from level 0 up, and links the record's neighbors back to it.
+///
+/// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
+fn insert_point<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    point: &Point,
+    query: &Query,
+    row: NewRow,
+) -> Result<()> {
+    let tid = row.tid;
+    let searched = graph.store.blocks()?;
+    let parameters = &graph.space.parameters;
+    let node_level = level(parameters.seed, tid, graph.space.layout.level_ratio());
+    // The node of an equal vector is found long before its surroundings are.
+    let itself = graph.space.whole_distance(query, &point.stored);
+    inserter.search.seek(itself, start_of(graph, point), point.values);
+    let mut choices = choices_from(graph, inserter, query, node_level)?;
+    inserter.search.seek_nothing();
+    let mut equal = None;
+    if let Some(found) = inserter.search.found() {
+        equal = heap_tids::add(graph, found, point, tid)?.then_some(found.node);
+        if equal.is_none() {
+            // The node's overflow records differ, or VACUUM has removed it.
+            choices = choices_from(graph, inserter, query, node_level)?;
+            equal = add_to_equal(graph, &choices, itself, point, tid)?;
         }
-        if let Some(node) = equal {
-            inserter.last = Some(Inserted { node, new: None });
-            return Ok(());
-        }
+    } else if row.unchanged {
+        equal = add_to_known(graph, inserter, query, itself, point, tid)?;
+    }
+    if let Some(node) = equal {
+        inserter.last = Some(Inserted { node, new: None });
+        return Ok(());
+    }
 
-        let mut node: Option<Link> = None;
-        let mut below = NodeRef::NONE;
-        let mut overflows = Vec::new();
-        for level in 0..=node_level {
-            let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
-            let SelectionScratch { chosen, neighbors, .. } = &mut inserter.scratch;
-            self.select(choices, level, self.fill_to(level), chosen)?;
-            neighbors.set(&self.space, chosen.all(), point);
-            let owner = node.map_or(NodeRef::NONE, |node| node.node);
-            let record = place(self.store, &self.space.layout, |nodes, slot| {
-                let link = nodes.occupy(slot, State::Node, level, owner, below)?;
-                let mut record = nodes.record(slot)?;
-                record.set_vector(&point.stored);
-                record.set_values(&point.values);
-                neighbors.write(&mut record);
-                if level == 0 {
-                    record.push_tid(tid)?;
-                } else {
-                    record.set_overflows(overflows.iter().copied());
-                }
-                Ok(link)
-            })?;
+    let mut node: Option<Link> = None;
+    let mut below = NodeRef::NONE;
+    let mut overflows = Vec::new();
+    for level in 0..=node_level {
+        let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
+        let SelectionScratch { chosen, neighbors, .. } = &mut inserter.scratch;
+        selection::select(graph, choices, level, selection::fill_to(graph, level), chosen)?;
+        neighbors.set(&graph.space, chosen.all(), point);
+        let owner = node.map_or(NodeRef::NONE, |node| node.node);
+        let record = place(graph.store, &graph.space.layout, |nodes, slot| {
+            let link = nodes.occupy(slot, State::Node, level, owner, below)?;
+            let mut record = nodes.record(slot)?;
+            record.set_vector(&point.stored);
+            record.set_values(&point.values);
+            neighbors.write(&mut record);
             if level == 0 {
-                overflows = self.place_overflows(record, &point.stored)?;
-                inserter.last = Some(Inserted {
-                    node: record.node,
-                    new: Some((node_level, inserter.scratch.neighbors.len())),
-                });
+                record.push_tid(tid)?;
+            } else {
+                record.set_overflows(overflows.iter().copied());
             }
-            let at = VectorAt {
-                link: record,
-                at: point,
-            };
-            let linked = self.link_all_back(inserter, at, level)?;
-            if level == 0 && !linked {
-                self.force_first_link(inserter, query, at)?;
-            }
-            if level == node_level {
-                self.promote_entry_point(EntryPoint { link: record, level })?;
-            }
-            self.reselect_after_concurrent_inserts(inserter, query, at, level, searched)?;
-            node = node.or(Some(record));
-            below = record.node;
+            Ok(link)
+        })?;
+        if level == 0 {
+            overflows = overflow_vectors::place(graph, record, &point.stored)?;
+            inserter.last = Some(Inserted {
+                node: record.node,
+                new: Some((node_level, inserter.scratch.neighbors.len())),
+            });
         }
-        Ok(())
-    }
-
-    /// The part of a stored vector that a record has.
-    fn start_of<'p>(&self, point: &'p Point) -> &'p [u8] {
-        &point.stored[..self.space.layout.inline_len]
-    }
-
-    /// Adds a row to a node with its vector, if there is one among the choices on level 0; returns
-    /// the node. Such a node is at the distance that the vector has to itself, but other nodes may
-    /// be too: the vectors are compared.
-    ///
-    /// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
-    fn add_to_equal(
-        &self,
-        choices: &[Vec<NeighborCandidate>],
-        itself: f32,
-        point: &Point,
-        tid: HeapTid,
-    ) -> Result<Option<NodeRef>> {
-        let nearest = choices.first().map_or(&[][..], |choices| choices);
-        for equal in nearest.iter().filter(|choice| choice.distance == itself) {
-            let is_equal = self.read(equal.link.node, |record| {
-                Ok(record.vector() == self.start_of(point) && record.values() == point.values)
-            })?;
-            if is_equal && self.add_tid(equal.link, point, tid)? {
-                return Ok(Some(equal.link.node));
-            }
+        let at = VectorAt {
+            link: record,
+            at: point,
+        };
+        let linked = link_all_back(graph, inserter, at, level)?;
+        if level == 0 && !linked {
+            entry_point::force_first_link(graph, inserter, query, at)?;
         }
-        Ok(None)
-    }
-
-    /// Searches wider for a node that is known to exist, under metrics that put it at distance
-    /// zero; returns the node if it got the row.
-    fn add_to_known(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        itself: f32,
-        point: &Point,
-        tid: HeapTid,
-    ) -> Result<Option<NodeRef>> {
-        if self.space.parameters.metric == Metric::InnerProduct {
-            return Ok(None);
+        if level == node_level {
+            entry_point::promote(graph, EntryPoint { link: record, level })?;
         }
-        let search = &mut inserter.search;
-        search.seek(itself, self.start_of(point), point.values);
-        let width = KNOWN_WIDTH * self.construction_width();
-        self.search(search, query, self.entries(), width)?;
-        search.seek_nothing();
-        let Some(found) = search.found() else { return Ok(None) };
-        Ok(self.add_tid(found, point, tid)?.then_some(found.node))
+        reselect::after_concurrent_inserts(graph, inserter, query, at, level, searched)?;
+        node = node.or(Some(record));
+        below = record.node;
     }
+    Ok(())
+}
 
-    /// The records that a new node may be linked to, nearest first, for each level that has any.
-    fn choices_from(
-        &self,
-        inserter: &mut Inserter,
-        query: &Query,
-        node_level: u8,
-    ) -> Result<Vec<Vec<NeighborCandidate>>> {
-        let search = &mut inserter.search;
-        let (entries, width) = (self.entries(), self.construction_width());
-        let entry = self.search_down_to(search, query, |level| level.min(node_level), width)?;
-        let Some(entry) = entry else { return Ok(Vec::new()) };
-        let levels = usize::from(node_level.min(entry.level)) + 1;
-        let mut choices = vec![Vec::new(); levels];
-        for level in (0..levels).rev() {
-            if level + 1 < levels {
-                self.search_below(search, query, level as u8, width)?;
-            }
-            if level == 0 {
-                self.leave_crowd(search, query, entries, width)?;
-            }
-            choices[level] = self.live_found(search, query, level as u8, width)?;
+/// The part of a stored vector that a record has.
+fn start_of<'p, S: PageStore>(graph: &Graph<'_, S>, point: &'p Point) -> &'p [u8] {
+    &point.stored[..graph.space.layout.inline_len]
+}
+
+/// Adds a row to a node with its vector, if there is one among the choices on level 0; returns the
+/// node. Such a node is at the distance that the vector has to itself, but other nodes may be too:
+/// the vectors are compared.
+///
+/// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
+fn add_to_equal<S: PageStore>(
+    graph: &Graph<'_, S>,
+    choices: &[Vec<NeighborCandidate>],
+    itself: f32,
+    point: &Point,
+    tid: HeapTid,
+) -> Result<Option<NodeRef>> {
+    let nearest = choices.first().map_or(&[][..], |choices| choices);
+    for equal in nearest.iter().filter(|choice| choice.distance == itself) {
+        let is_equal = graph.read(equal.link.node, |record| {
+            Ok(record.vector() == start_of(graph, point) && record.values() == point.values)
+        })?;
+        if is_equal && heap_tids::add(graph, equal.link, point, tid)? {
+            return Ok(Some(equal.link.node));
         }
-        Ok(choices)
     }
+    Ok(None)
+}
 
-    /// Links the selected neighbors of a record back to it, and makes sure that at least one link
-    /// is made; says whether one is.
-    ///
-    /// Locks: one page at a time, exclusive; on return: none.
-    fn link_all_back(&self, inserter: &mut Inserter, record: VectorAt<'_>, level: u8) -> Result<bool> {
-        let scratch = &mut inserter.scratch;
-        let chosen = std::mem::take(&mut scratch.chosen);
-        let coded = self.space.layout.is_coded();
-        scratch.neighbors.turn();
-        let mut links = 0;
-        let mut all = chosen.all().enumerate().peekable();
-        while let Some((i, (at, fill))) = all.next() {
-            if let Some((_, (next, _))) = all.peek() {
-                self.prefetch_to_change(next.link.node);
-            }
-            if !coded {
-                links += usize::from(self.link_back_plain(scratch, at, record.link, level)?);
-            } else if inserter.defers {
-                if !fill || links < FEWEST_LINKS_BACK {
-                    let (at, code) = scratch.neighbors.back(i);
-                    inserter.search.deferred.push(at, record.link, code, level)?;
-                    links += 1;
-                }
-            } else if !fill || links < FEWEST_LINKS_BACK {
-                links += usize::from(self.link_back_coded(scratch, i, record.link, level, false)?);
-            } else if inserter.offers_fills {
-                self.link_back_coded(scratch, i, record.link, level, true)?;
-            }
+/// Searches wider for a node that is known to exist, under metrics that put it at distance zero;
+/// returns the node if it got the row.
+fn add_to_known<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    query: &Query,
+    itself: f32,
+    point: &Point,
+    tid: HeapTid,
+) -> Result<Option<NodeRef>> {
+    if graph.space.parameters.metric == Metric::InnerProduct {
+        return Ok(None);
+    }
+    let search = &mut inserter.search;
+    search.seek(itself, start_of(graph, point), point.values);
+    let width = KNOWN_WIDTH * construction_width(graph);
+    search::search(graph, search, query, entries(graph), width)?;
+    search.seek_nothing();
+    let Some(found) = search.found() else { return Ok(None) };
+    Ok(heap_tids::add(graph, found, point, tid)?.then_some(found.node))
+}
+
+/// The records that a new node may be linked to, nearest first, for each level that has any.
+fn choices_from<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    query: &Query,
+    node_level: u8,
+) -> Result<Vec<Vec<NeighborCandidate>>> {
+    let search = &mut inserter.search;
+    let (entries, width) = (entries(graph), construction_width(graph));
+    let entry = search::down_to(graph, search, query, |level| level.min(node_level), width)?;
+    let Some(entry) = entry else { return Ok(Vec::new()) };
+    let levels = usize::from(node_level.min(entry.level)) + 1;
+    let mut choices = vec![Vec::new(); levels];
+    for level in (0..levels).rev() {
+        if level + 1 < levels {
+            search::below(graph, search, query, level as u8, width)?;
         }
-        drop(all);
-        let mut linked = links > 0;
-        for (at, _) in chosen.all() {
-            linked = linked || self.force_link(at.link, record, level)?;
+        if level == 0 {
+            crowd::leave(graph, search, query, entries, width)?;
         }
-        scratch.chosen = chosen;
-        Ok(linked)
+        choices[level] = reselect::live_found(graph, search, query, level as u8, width)?;
     }
+    Ok(choices)
+}
 
-    /// The width of a search for neighbors. A coded search visits fewer records than it is wide,
-    /// and ranks them by estimates.
-    pub(in crate::hnsw) fn construction_width(&self) -> usize {
-        let times = if self.space.layout.is_coded() { CODED_WIDTH } else { 1 };
-        times * usize::from(self.space.parameters.ef_construction)
+/// Links the selected neighbors of a record back to it, and makes sure that at least one link is
+/// made; says whether one is.
+///
+/// Locks: one page at a time, exclusive; on return: none.
+fn link_all_back<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    record: VectorAt<'_>,
+    level: u8,
+) -> Result<bool> {
+    let scratch = &mut inserter.scratch;
+    let chosen = std::mem::take(&mut scratch.chosen);
+    let coded = graph.space.layout.is_coded();
+    scratch.neighbors.turn();
+    let mut links = 0;
+    let mut all = chosen.all().enumerate().peekable();
+    while let Some((i, (at, fill))) = all.next() {
+        if let Some((_, (next, _))) = all.peek() {
+            graph.prefetch_to_change(next.link.node);
+        }
+        if !coded {
+            links += usize::from(back_links::add_plain(graph, scratch, at, record.link, level)?);
+        } else if inserter.defers {
+            if !fill || links < FEWEST_LINKS_BACK {
+                let (at, code) = scratch.neighbors.back(i);
+                inserter.search.deferred.push(at, record.link, code, level)?;
+                links += 1;
+            }
+        } else if !fill || links < FEWEST_LINKS_BACK {
+            links += usize::from(back_links::add_coded(graph, scratch, i, record.link, level, false)?);
+        } else if inserter.offers_fills {
+            back_links::add_coded(graph, scratch, i, record.link, level, true)?;
+        }
     }
+    drop(all);
+    let mut linked = links > 0;
+    for (at, _) in chosen.all() {
+        linked = linked || back_links::force(graph, at.link, record, level)?;
+    }
+    scratch.chosen = chosen;
+    Ok(linked)
+}
 
-    /// Number of the nodes of level 1 from which a search for neighbors that has to leave a crowd
-    /// enters level 0.
-    fn entries(&self) -> usize {
-        usize::from(self.space.parameters.ef_construction)
-    }
+/// The width of a search for neighbors. A coded search visits fewer records than it is wide, and
+/// ranks them by estimates.
+pub(in crate::hnsw) fn construction_width<S: PageStore>(graph: &Graph<'_, S>) -> usize {
+    let times = if graph.space.layout.is_coded() { CODED_WIDTH } else { 1 };
+    times * usize::from(graph.space.parameters.ef_construction)
+}
+
+/// Number of the nodes of level 1 from which a search for neighbors that has to leave a crowd
+/// enters level 0.
+fn entries<S: PageStore>(graph: &Graph<'_, S>) -> usize {
+    usize::from(graph.space.parameters.ef_construction)
 }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::filter::signature::Signatures;
 use crate::hnsw::Graph;
 use crate::hnsw::neighbors::lanes;
-use crate::hnsw::neighbors::selection::{Selection, VectorAt};
+use crate::hnsw::neighbors::selection::{self, Selection, VectorAt};
 use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::space::{Point, Space};
 use crate::hnsw::tuning::neighbors::{CHOSEN_ANEW, RETRIES};
@@ -131,223 +131,243 @@ pub(in crate::hnsw) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) ->
     view.is(link.generation, level) && view.state() == State::Node
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbors::turn`]; a full
-    /// record selects anew among its links and the new one. As a `fill` the link only gets an empty
-    /// lane, or the lane of a fill farther away. Says whether the record has the link afterwards.
-    ///
-    /// Locks: the neighbor's page, exclusive; on return: none.
-    pub(in crate::hnsw) fn link_back_coded(
-        &self,
-        scratch: &mut SelectionScratch,
-        i: usize,
-        new: Link,
-        level: u8,
-        fill: bool,
-    ) -> Result<bool> {
-        let SelectionScratch {
-            neighbors,
-            lanes: memory,
-            ..
-        } = scratch;
-        let (at, code) = neighbors.back(i);
-        self.write(at.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_live(&record, at, level) {
-                return Ok(Edit::Unchanged(false));
-            }
-            Ok(if fill {
-                lanes::fill(&mut record, new, code)
-            } else {
-                lanes::add(memory, &mut record, new, code)
-            })
-        })
-    }
-
-    /// In a plain index, adds a link to the record `at`; a full record selects anew among its links
-    /// and the new one. Says whether the record has the link afterwards.
-    ///
-    /// Locks: one page at a time; on return: none.
-    pub(in crate::hnsw) fn link_back_plain(
-        &self,
-        scratch: &mut SelectionScratch,
-        at: VectorAt<'_>,
-        new: Link,
-        level: u8,
-    ) -> Result<bool> {
-        for _ in 0..RETRIES {
-            match self.add_plain(scratch, at.link, new, level)? {
-                Added::Gone => return Ok(false),
-                Added::Linked => return Ok(true),
-                Added::Full => {}
-            }
-            // The selection reads other pages, so it is made without a lock and holds only if the
-            // record's links are the same afterwards.
-            let before = scratch.links.clone();
-            if !self.choose(scratch, at, &before, new, level)? {
-                return Ok(false);
-            }
-            if self.replace_links(scratch, at, level, &before)? {
-                return Ok(scratch.chosen.all().any(|(other, _)| other.link == new));
-            }
+/// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbors::turn`]; a full record
+/// selects anew among its links and the new one. As a `fill` the link only gets an empty lane, or
+/// the lane of a fill farther away. Says whether the record has the link afterwards.
+///
+/// Locks: the neighbor's page, exclusive; on return: none.
+pub(in crate::hnsw) fn add_coded<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    i: usize,
+    new: Link,
+    level: u8,
+    fill: bool,
+) -> Result<bool> {
+    let SelectionScratch {
+        neighbors,
+        lanes: memory,
+        ..
+    } = scratch;
+    let (at, code) = neighbors.back(i);
+    graph.write(at.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !is_live(&record, at, level) {
+            return Ok(Edit::Unchanged(false));
         }
-        Ok(false)
-    }
-
-    /// Adds a link if there is room; if not, leaves the record's links in `scratch`.
-    fn add_plain(&self, scratch: &mut SelectionScratch, at: Link, new: Link, level: u8) -> Result<Added> {
-        self.write(at.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_live(&record, at, level) {
-                return Ok(Edit::Unchanged(Added::Gone));
-            }
-            scratch.links.clear();
-            scratch.links.extend(record.view().links());
-            if scratch.links.contains(&new) {
-                return Ok(Edit::Unchanged(Added::Linked));
-            }
-            Ok(if record.push_link(new, Code::default(), false) {
-                Edit::Changed(Added::Linked)
-            } else {
-                Edit::Unchanged(Added::Full)
-            })
+        Ok(if fill {
+            lanes::fill(&mut record, new, code)
+        } else {
+            lanes::add(memory, &mut record, new, code)
         })
-    }
+    })
+}
 
-    /// Selects anew for a record among its links and a new one, into `scratch`. Returns false
-    /// without a selection if one of them is dead: the VACUUM that removes the dead node lets the
-    /// record select among the neighbors of that node too.
-    fn choose(
-        &self,
-        scratch: &mut SelectionScratch,
-        at: VectorAt<'_>,
-        links: &[Link],
-        new: Link,
-        level: u8,
-    ) -> Result<bool> {
-        let SelectionScratch {
-            choices, point, chosen, ..
-        } = scratch;
-        choices.clear();
-        for link in links.iter().copied().chain([new]) {
-            match self.read_point(link, level, point)? {
-                Some(State::Dead) => return Ok(false),
-                Some(_) => choices.push(NeighborCandidate {
-                    distance: self.space.between(at.at, point),
-                    link,
-                }),
-                None => {}
-            }
+/// In a plain index, adds a link to the record `at`; a full record selects anew among its links and
+/// the new one. Says whether the record has the link afterwards.
+///
+/// Locks: one page at a time; on return: none.
+pub(in crate::hnsw) fn add_plain<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    at: VectorAt<'_>,
+    new: Link,
+    level: u8,
+) -> Result<bool> {
+    for _ in 0..RETRIES {
+        match push_plain(graph, scratch, at.link, new, level)? {
+            Added::Gone => return Ok(false),
+            Added::Linked => return Ok(true),
+            Added::Full => {}
         }
-        choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        let (part, of) = CHOSEN_ANEW;
-        self.select(choices, level, self.fill_to(level) * part / of, chosen)?;
-        Ok(true)
-    }
-
-    /// Replaces the links of a live record by the selection if they are still `before`; says
-    /// whether it did.
-    ///
-    /// Locks: the record's page, exclusive; on return: none.
-    pub(in crate::hnsw) fn replace_links(
-        &self,
-        scratch: &mut SelectionScratch,
-        at: VectorAt<'_>,
-        level: u8,
-        before: &[Link],
-    ) -> Result<bool> {
-        let SelectionScratch { chosen, neighbors, .. } = scratch;
-        neighbors.set(&self.space, chosen.all(), at.at);
-        self.write(at.link.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {
-                return Ok(Edit::Unchanged(false));
-            }
-            neighbors.write(&mut record);
-            Ok(Edit::Changed(true))
-        })
-    }
-
-    /// Adds a link if there is room; says whether the record has it afterwards.
-    ///
-    /// Locks: one page at a time; on return: none.
-    pub(in crate::hnsw) fn link_if_room(&self, at: Link, new: VectorAt<'_>, level: u8) -> Result<bool> {
-        let mut point = Point::default();
-        if self.read_point(at, level, &mut point)? != Some(State::Node) {
+        // The selection reads other pages, so it is made without a lock and holds only if the
+        // record's links are the same afterwards.
+        let before = scratch.links.clone();
+        if !choose(graph, scratch, at, &before, new, level)? {
             return Ok(false);
         }
-        let mut words = vec![0; self.space.layout.code_words()];
-        let factors = self.space.encode(new.at, &point, &mut words);
-        let code = Code {
-            words: &words,
-            factors,
-            signatures: self.space.signatures(&new.at.values),
-        };
-        self.write(at.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            Ok(if is_live(&record, at, level) {
-                lanes::add_if_room(&mut record, new.link, code)
-            } else {
-                Edit::Unchanged(false)
-            })
-        })
+        if replace_links(graph, scratch, at, level, &before)? {
+            return Ok(scratch.chosen.all().any(|(other, _)| other.link == new));
+        }
     }
+    Ok(false)
+}
 
-    /// Adds a link even where the heuristic would not, because a record without incoming links is
-    /// never found. If there is no room the link replaces the last one, which the new record takes
-    /// over first, so that the nodes beyond it are found at any moment. Says whether the record
-    /// could be linked.
-    ///
-    /// Locks: one page at a time; on return: none.
-    pub(in crate::hnsw) fn force_link(&self, at: Link, new: VectorAt<'_>, level: u8) -> Result<bool> {
-        let (mut here, mut other) = (Point::default(), Point::default());
-        let mut words = vec![0; self.space.layout.code_words()];
-        for _ in 0..RETRIES {
-            if self.link_if_room(at, new, level)? {
-                return Ok(true);
-            }
-            if self.read_point(at, level, &mut here)? != Some(State::Node) {
-                return Ok(false);
-            }
-            let Some(last) = self.read(at.node, |record| Ok(record.links().last()))? else {
-                continue;
-            };
-            if self.read_point(last, level, &mut other)?.is_some() && last != new.link {
-                let factors = self.space.encode(&other, new.at, &mut words);
-                let code = Code {
-                    words: &words,
-                    factors,
-                    signatures: self.space.signatures(&other.values),
-                };
-                self.write(new.link.node, |nodes, slot| {
-                    let mut record = nodes.record(slot)?;
-                    let view = record.view();
-                    if !view.is(new.link.generation, level) || view.links().any(|link| link == last) {
-                        return Ok(Edit::Unchanged(()));
-                    }
-                    lanes::add_or_replace_last(&mut record, last, code);
-                    Ok(Edit::Changed(()))
-                })?;
-            }
-            let factors = self.space.encode(new.at, &here, &mut words);
+/// Adds a link if there is room; if not, leaves the record's links in `scratch`.
+fn push_plain<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    at: Link,
+    new: Link,
+    level: u8,
+) -> Result<Added> {
+    graph.write(at.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !is_live(&record, at, level) {
+            return Ok(Edit::Unchanged(Added::Gone));
+        }
+        scratch.links.clear();
+        scratch.links.extend(record.view().links());
+        if scratch.links.contains(&new) {
+            return Ok(Edit::Unchanged(Added::Linked));
+        }
+        Ok(if record.push_link(new, Code::default(), false) {
+            Edit::Changed(Added::Linked)
+        } else {
+            Edit::Unchanged(Added::Full)
+        })
+    })
+}
+
+/// Selects anew for a record among its links and a new one, into `scratch`. Returns false without a
+/// selection if one of them is dead: the VACUUM that removes the dead node lets the record select
+/// among the neighbors of that node too.
+fn choose<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    at: VectorAt<'_>,
+    links: &[Link],
+    new: Link,
+    level: u8,
+) -> Result<bool> {
+    let SelectionScratch {
+        choices, point, chosen, ..
+    } = scratch;
+    choices.clear();
+    for link in links.iter().copied().chain([new]) {
+        match graph.read_point(link, level, point)? {
+            Some(State::Dead) => return Ok(false),
+            Some(_) => choices.push(NeighborCandidate {
+                distance: graph.space.between(at.at, point),
+                link,
+            }),
+            None => {}
+        }
+    }
+    choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+    let (part, of) = CHOSEN_ANEW;
+    selection::select(
+        graph,
+        choices,
+        level,
+        selection::fill_to(graph, level) * part / of,
+        chosen,
+    )?;
+    Ok(true)
+}
+
+/// Replaces the links of a live record by the selection if they are still `before`; says whether it
+/// did.
+///
+/// Locks: the record's page, exclusive; on return: none.
+pub(in crate::hnsw) fn replace_links<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    at: VectorAt<'_>,
+    level: u8,
+    before: &[Link],
+) -> Result<bool> {
+    let SelectionScratch { chosen, neighbors, .. } = scratch;
+    neighbors.set(&graph.space, chosen.all(), at.at);
+    graph.write(at.link.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !is_live(&record, at.link, level) || !record.view().links().eq(before.iter().copied()) {
+            return Ok(Edit::Unchanged(false));
+        }
+        neighbors.write(&mut record);
+        Ok(Edit::Changed(true))
+    })
+}
+
+/// Adds a link if there is room; says whether the record has it afterwards.
+///
+/// Locks: one page at a time; on return: none.
+pub(in crate::hnsw) fn add_if_room<S: PageStore>(
+    graph: &Graph<'_, S>,
+    at: Link,
+    new: VectorAt<'_>,
+    level: u8,
+) -> Result<bool> {
+    let mut point = Point::default();
+    if graph.read_point(at, level, &mut point)? != Some(State::Node) {
+        return Ok(false);
+    }
+    let mut words = vec![0; graph.space.layout.code_words()];
+    let factors = graph.space.encode(new.at, &point, &mut words);
+    let code = Code {
+        words: &words,
+        factors,
+        signatures: graph.space.signatures(&new.at.values),
+    };
+    graph.write(at.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        Ok(if is_live(&record, at, level) {
+            lanes::add_if_room(&mut record, new.link, code)
+        } else {
+            Edit::Unchanged(false)
+        })
+    })
+}
+
+/// Adds a link even where the heuristic would not, because a record without incoming links is never
+/// found. If there is no room the link replaces the last one, which the new record takes over
+/// first, so that the nodes beyond it are found at any moment. Says whether the record could be
+/// linked.
+///
+/// Locks: one page at a time; on return: none.
+pub(in crate::hnsw) fn force<S: PageStore>(
+    graph: &Graph<'_, S>,
+    at: Link,
+    new: VectorAt<'_>,
+    level: u8,
+) -> Result<bool> {
+    let (mut here, mut other) = (Point::default(), Point::default());
+    let mut words = vec![0; graph.space.layout.code_words()];
+    for _ in 0..RETRIES {
+        if add_if_room(graph, at, new, level)? {
+            return Ok(true);
+        }
+        if graph.read_point(at, level, &mut here)? != Some(State::Node) {
+            return Ok(false);
+        }
+        let Some(last) = graph.read(at.node, |record| Ok(record.links().last()))? else {
+            continue;
+        };
+        if graph.read_point(last, level, &mut other)?.is_some() && last != new.link {
+            let factors = graph.space.encode(&other, new.at, &mut words);
             let code = Code {
                 words: &words,
                 factors,
-                signatures: self.space.signatures(&new.at.values),
+                signatures: graph.space.signatures(&other.values),
             };
-            let replaced = self.write(at.node, |nodes, slot| {
+            graph.write(new.link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
-                let same = is_live(&record, at, level) && record.view().links().last() == Some(last);
-                if !same || record.view().links().any(|link| link == new.link) {
-                    return Ok(Edit::Unchanged(false));
+                let view = record.view();
+                if !view.is(new.link.generation, level) || view.links().any(|link| link == last) {
+                    return Ok(Edit::Unchanged(()));
                 }
-                lanes::add_or_replace_last(&mut record, new.link, code);
-                Ok(Edit::Changed(true))
+                lanes::add_or_replace_last(&mut record, last, code);
+                Ok(Edit::Changed(()))
             })?;
-            if replaced {
-                return Ok(true);
-            }
         }
-        Ok(false)
+        let factors = graph.space.encode(new.at, &here, &mut words);
+        let code = Code {
+            words: &words,
+            factors,
+            signatures: graph.space.signatures(&new.at.values),
+        };
+        let replaced = graph.write(at.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            let same = is_live(&record, at, level) && record.view().links().last() == Some(last);
+            if !same || record.view().links().any(|link| link == new.link) {
+                return Ok(Edit::Unchanged(false));
+            }
+            lanes::add_or_replace_last(&mut record, new.link, code);
+            Ok(Edit::Changed(true))
+        })?;
+        if replaced {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }

@@ -93,80 +93,78 @@ impl Selection {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Most survivors that a record of a level has.
-    pub(in crate::hnsw) fn survivor_limit(&self, level: u8) -> usize {
-        let m = usize::from(self.space.parameters.shape.m);
-        if level == 0 { 2 * m } else { m }
-    }
+/// Most survivors that a record of a level has.
+pub(in crate::hnsw) fn survivor_limit<S: PageStore>(graph: &Graph<'_, S>, level: u8) -> usize {
+    let m = usize::from(graph.space.parameters.shape.m);
+    if level == 0 { 2 * m } else { m }
+}
 
-    /// Number of links up to which fills complete a record of a level: all that it has room for.
-    pub(in crate::hnsw) fn fill_to(&self, level: u8) -> usize {
-        self.space.layout.link_capacity(level)
-    }
+/// Number of links up to which fills complete a record of a level: all that it has room for.
+pub(in crate::hnsw) fn fill_to<S: PageStore>(graph: &Graph<'_, S>, level: u8) -> usize {
+    graph.space.layout.link_capacity(level)
+}
 
-    /// Selects among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with
-    /// fills. Dead nodes and stale links are not selected.
-    pub(in crate::hnsw) fn select(
-        &self,
-        choices: &[NeighborCandidate],
-        level: u8,
-        fill_to: usize,
-        chosen: &mut Selection,
-    ) -> Result<()> {
-        let read = |_, choice: &NeighborCandidate, point: &mut Point| self.read_point(choice.link, level, point);
-        self.select_keeping(&[], choices, read, level, fill_to, chosen)
-    }
+/// Selects among `choices`, which are in order of distance, into `chosen`, up to `fill_to` with
+/// fills. Dead nodes and stale links are not selected.
+pub(in crate::hnsw) fn select<S: PageStore>(
+    graph: &Graph<'_, S>,
+    choices: &[NeighborCandidate],
+    level: u8,
+    fill_to: usize,
+    chosen: &mut Selection,
+) -> Result<()> {
+    let read = |_, choice: &NeighborCandidate, point: &mut Point| graph.read_point(choice.link, level, point);
+    select_keeping(graph, &[], choices, read, level, fill_to, chosen)
+}
 
-    /// As [`Graph::select`], but the choices in `kept` survive in any case; `read` gives the vector
-    /// and the state of a choice.
-    pub(in crate::hnsw) fn select_keeping(
-        &self,
-        kept: &[Link],
-        choices: &[NeighborCandidate],
-        mut read: impl FnMut(usize, &NeighborCandidate, &mut Point) -> Result<Option<State>>,
-        level: u8,
-        fill_to: usize,
-        chosen: &mut Selection,
-    ) -> Result<()> {
-        let Selection {
-            survivors,
-            fills,
-            candidate,
-            distances,
-        } = chosen;
-        distances.clear();
-        survivors.clear();
-        fills.clear();
-        // Inner products are no distances: a record far by them may be near.
-        let sees_far = self.space.parameters.metric != Metric::InnerProduct;
-        let far = self.space.ratio(FAR) as f32;
-        // Number of kept choices that are still to come.
-        let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
-        let limit = self.survivor_limit(level).max(others_kept);
-        for (i, choice) in choices.iter().enumerate() {
-            if survivors.len() == limit && survivors.len() + fills.len() >= fill_to {
-                break;
-            }
-            if i % PAUSE == 0 {
-                self.store.check_interrupts();
-            }
-            let stays = kept.contains(&choice.link);
-            others_kept -= usize::from(stays);
-            if read(i, choice, candidate)? != Some(State::Node) {
-                continue;
-            }
-            let has_room = survivors.len() + others_kept < limit;
-            let alike = distances.partition_point(|&distance| far * distance < choice.distance && sees_far);
-            let is_nearer = |survivor: VectorAt<'_>| self.space.between(candidate, survivor.at) <= choice.distance;
-            if stays || has_room && !survivors.iter().skip(alike).any(is_nearer) {
-                distances.push(choice.distance);
-                survivors.push(choice.link, candidate);
-            } else if fills.len() < fill_to {
-                fills.push(choice.link, candidate);
-            }
+/// As [`select`], but the choices in `kept` survive in any case; `read` gives the vector and the
+/// state of a choice.
+pub(in crate::hnsw) fn select_keeping<S: PageStore>(
+    graph: &Graph<'_, S>,
+    kept: &[Link],
+    choices: &[NeighborCandidate],
+    mut read: impl FnMut(usize, &NeighborCandidate, &mut Point) -> Result<Option<State>>,
+    level: u8,
+    fill_to: usize,
+    chosen: &mut Selection,
+) -> Result<()> {
+    let Selection {
+        survivors,
+        fills,
+        candidate,
+        distances,
+    } = chosen;
+    distances.clear();
+    survivors.clear();
+    fills.clear();
+    // Inner products are no distances: a record far by them may be near.
+    let sees_far = graph.space.parameters.metric != Metric::InnerProduct;
+    let far = graph.space.ratio(FAR) as f32;
+    // Number of kept choices that are still to come.
+    let mut others_kept = choices.iter().filter(|choice| kept.contains(&choice.link)).count();
+    let limit = survivor_limit(graph, level).max(others_kept);
+    for (i, choice) in choices.iter().enumerate() {
+        if survivors.len() == limit && survivors.len() + fills.len() >= fill_to {
+            break;
         }
-        fills.truncate(fill_to.saturating_sub(survivors.len()));
-        Ok(())
+        if i % PAUSE == 0 {
+            graph.store.check_interrupts();
+        }
+        let stays = kept.contains(&choice.link);
+        others_kept -= usize::from(stays);
+        if read(i, choice, candidate)? != Some(State::Node) {
+            continue;
+        }
+        let has_room = survivors.len() + others_kept < limit;
+        let alike = distances.partition_point(|&distance| far * distance < choice.distance && sees_far);
+        let is_nearer = |survivor: VectorAt<'_>| graph.space.between(candidate, survivor.at) <= choice.distance;
+        if stays || has_room && !survivors.iter().skip(alike).any(is_nearer) {
+            distances.push(choice.distance);
+            survivors.push(choice.link, candidate);
+        } else if fills.len() < fill_to {
+            fills.push(choice.link, candidate);
+        }
     }
+    fills.truncate(fill_to.saturating_sub(survivors.len()));
+    Ok(())
 }

@@ -29,7 +29,7 @@ use crate::hnsw::heap_tids::unplaced::ChainScan;
 use crate::hnsw::scan::node_rows::{NodeRows, Rows};
 use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
-use crate::hnsw::search::{Candidate, Counts, Search};
+use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{
     CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
@@ -382,14 +382,14 @@ impl Scan {
         match self.phase {
             Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
-                let width = graph.beam_width(self.limits.width);
-                graph.search(&mut self.search, &self.query, self.limits.width, width)?;
+                let width = beam_width(graph, self.limits.width);
+                search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
                 // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < self.limits.width
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
-                    && graph.resume(&mut self.search, &self.query, width)?
+                    && search::resume(graph, &mut self.search, &self.query, width)?
                 {
                     self.collect()?;
                 }
@@ -421,7 +421,7 @@ impl Scan {
                 // proportion.
                 let count = self.limits.width.max(self.search.met().len() / ROUND_SHARE);
                 self.round = Round::default();
-                if graph.resume(&mut self.search, &self.query, graph.beam_width(count))? {
+                if search::resume(graph, &mut self.search, &self.query, beam_width(graph, count))? {
                     self.collect()?;
                     self.take_nearest(count)?;
                 } else {
@@ -551,15 +551,13 @@ impl Scan {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// The width of the search of a scan with this setting.
-    fn beam_width(&self, width: usize) -> usize {
-        let shape = self.space.layout.shape;
-        let (times, of) = match shape {
-            shape if shape.code_bits == 0 => PLAIN_BEAM,
-            shape if shape.has_whole_codes() => WHOLE_CODES_BEAM,
-            _ => CODED_BEAM,
-        };
-        (width * times).div_ceil(of)
-    }
+/// The width of the search of a scan with this setting.
+fn beam_width<S: PageStore>(graph: &Graph<'_, S>, width: usize) -> usize {
+    let shape = graph.space.layout.shape;
+    let (times, of) = match shape {
+        shape if shape.code_bits == 0 => PLAIN_BEAM,
+        shape if shape.has_whole_codes() => WHOLE_CODES_BEAM,
+        _ => CODED_BEAM,
+    };
+    (width * times).div_ceil(of)
 }

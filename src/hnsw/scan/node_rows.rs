@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::hnsw::Graph;
+use crate::hnsw::heap_tids;
 use crate::storage::record::Entry;
 use crate::storage::{HeapTid, Link, NodeRef, PageStore, corrupted};
 
@@ -48,7 +49,7 @@ impl NodeRows {
 
     /// Reads the rows of a node's level-0 record.
     pub(super) fn read<S: PageStore>(graph: &Graph<'_, S>, link: Link, rows: &mut Rows) -> Result<NodeRows> {
-        let (next, lsn) = graph.first_tids(link, |entry| rows.add(entry))?;
+        let (next, lsn) = heap_tids::read_first(graph, link, |entry| rows.add(entry))?;
         let mut node = NodeRows {
             next,
             ..NodeRows::of(link, lsn)
@@ -66,7 +67,7 @@ impl NodeRows {
         // An extension that was met before has been unlinked and used again since.
         self.met.room(1)?;
         let next = match self.met.insert(extension) {
-            true => graph.more_tids(self.link, extension, |entry| rows.add(entry))?,
+            true => heap_tids::read_more(graph, self.link, extension, |entry| rows.add(entry))?,
             false => None,
         };
         match next {
@@ -83,7 +84,7 @@ impl NodeRows {
             None => {
                 self.restarts += 1;
                 self.met.clear();
-                (self.next, self.lsn) = graph.first_tids(self.link, |entry| rows.add(entry))?;
+                (self.next, self.lsn) = heap_tids::read_first(graph, self.link, |entry| rows.add(entry))?;
                 self.record = self.link.node;
             }
         }

@@ -167,7 +167,7 @@ impl Passes {
             for block in graph.node_blocks()? {
                 store.check_interrupts();
                 counts.pages += 1;
-                graph.live_nodes(query, block, limits, counts, |found| {
+                live_nodes(&graph, query, block, limits, counts, |found| {
                     let node = found.link.node;
                     if !self.met.contains(node) {
                         unmet += 1;
@@ -214,67 +214,65 @@ impl Stage {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Passes `f` the live nodes of a page that a scan may return, with their keys.
-    ///
-    /// Locks: the page, shared, while it is read; none while `f` runs.
-    fn live_nodes(
-        &self,
-        query: &Query,
-        block: BlockNumber,
-        limits: &Limits,
-        counts: &mut Counts,
-        mut f: impl FnMut(Found) -> Result<()>,
-    ) -> Result<()> {
-        let layout = &self.space.layout;
-        let key = |record: &Record<'_>, distance| match limits.keys {
-            Keys::Stored => distance,
-            Keys::Least => self.space.least_distance(query, record.vector(), distance),
-        };
-        let mut here = Vec::new();
-        self.store.read_in_passing(block, |page| {
-            for record in NodePage::new(page, block, layout)?.records() {
-                let (node, record) = record?;
-                let is_live = record.state() == State::Node && record.level() == 0 && record.is_complete();
-                if !is_live {
-                    continue;
-                }
-                counts.visited += 1;
-                let row = record.only_entry();
-                if !limits.killed && row.is_some_and(|row| row.killed) {
-                    counts.dead_rows += 1;
-                    continue;
-                }
-                let generation = record.generation();
-                let is_long = layout.overflows > 0 && record.overflows().next().is_some();
-                let distance = if is_long { 0.0 } else { self.distance(query, &record) };
-                let found = Found {
-                    distance: if is_long { 0.0 } else { key(&record, distance) },
-                    link: Link { node, generation },
-                    row: row.map(|row| row.tid),
-                    lsn: record.lsn(),
-                };
-                // The radius bounds distances, not their lower bounds.
-                let is_beyond = !is_long && distance > limits.beyond;
-                if !is_beyond {
-                    here.push((found, is_long));
-                }
+/// Passes `f` the live nodes of a page that a scan may return, with their keys.
+///
+/// Locks: the page, shared, while it is read; none while `f` runs.
+fn live_nodes<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    block: BlockNumber,
+    limits: &Limits,
+    counts: &mut Counts,
+    mut f: impl FnMut(Found) -> Result<()>,
+) -> Result<()> {
+    let layout = &graph.space.layout;
+    let key = |record: &Record<'_>, distance| match limits.keys {
+        Keys::Stored => distance,
+        Keys::Least => graph.space.least_distance(query, record.vector(), distance),
+    };
+    let mut here = Vec::new();
+    graph.store.read_in_passing(block, |page| {
+        for record in NodePage::new(page, block, layout)?.records() {
+            let (node, record) = record?;
+            let is_live = record.state() == State::Node && record.level() == 0 && record.is_complete();
+            if !is_live {
+                continue;
             }
-            Ok(())
-        })?;
-        for (mut found, is_long) in here {
-            if is_long {
-                let distance = self.read_distance(query, found.link.node, |record, distance| {
-                    counts.add_record(&record, true);
-                    found.distance = key(&record, distance);
-                    Ok(distance)
-                })?;
-                if distance > limits.beyond {
-                    continue;
-                }
+            counts.visited += 1;
+            let row = record.only_entry();
+            if !limits.killed && row.is_some_and(|row| row.killed) {
+                counts.dead_rows += 1;
+                continue;
             }
-            f(found)?;
+            let generation = record.generation();
+            let is_long = layout.overflows > 0 && record.overflows().next().is_some();
+            let distance = if is_long { 0.0 } else { graph.distance(query, &record) };
+            let found = Found {
+                distance: if is_long { 0.0 } else { key(&record, distance) },
+                link: Link { node, generation },
+                row: row.map(|row| row.tid),
+                lsn: record.lsn(),
+            };
+            // The radius bounds distances, not their lower bounds.
+            let is_beyond = !is_long && distance > limits.beyond;
+            if !is_beyond {
+                here.push((found, is_long));
+            }
         }
         Ok(())
+    })?;
+    for (mut found, is_long) in here {
+        if is_long {
+            let distance = graph.read_distance(query, found.link.node, |record, distance| {
+                counts.add_record(&record, true);
+                found.distance = key(&record, distance);
+                Ok(distance)
+            })?;
+            if distance > limits.beyond {
+                continue;
+            }
+        }
+        f(found)?;
     }
+    Ok(())
 }

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
+use crate::hnsw::search;
 use crate::hnsw::space::{Near, Query, Space};
 use crate::hnsw::tuning::search::{DEAD_BOUND, UNGUIDED_BOUND};
 use crate::quantize::bfloat16::Bf16;
@@ -158,174 +159,195 @@ fn wide_estimate(space: &Space, query: &Query, record: &Record<'_>, distance: f3
     order_key::of(query.table.wide_estimate(&words, factors, order_key::sum(distance)))
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Visits the records of the queue, nearest first, until the queue has none left.
-    pub(super) fn visit_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
-        search.coded.queue.room(0)?;
-        loop {
-            while ahead.len() < AHEAD.min(search.width) {
-                let Some(next) = search.coded.queue.pop().map(Estimate::link) else {
-                    break;
-                };
-                if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
-                    search.coded.queue.note_repeated();
-                    continue;
-                }
-                let pin = self.store.pin(self.space.layout.block(next.node))?;
-                self.hint(&pin, next.node);
-                ahead.push_back((next, pin));
-            }
-            for soon in search.coded.queue.next(AHEAD) {
-                self.prefetch_start(soon.link().node, 1);
-            }
-            let Some((link, pin)) = ahead.pop_front() else { break };
-            self.visit(search, query, level, link, pin)?;
-            self.store.check_interrupts();
-            if search.sought.found.is_some() {
+/// Visits the records of the queue, nearest first, until the queue has none left.
+pub(super) fn visit_all<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+) -> Result<()> {
+    let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+    search.coded.queue.room(0)?;
+    loop {
+        while ahead.len() < AHEAD.min(search.width) {
+            let Some(next) = search.coded.queue.pop().map(Estimate::link) else {
                 break;
+            };
+            if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
+                search.coded.queue.note_repeated();
+                continue;
+            }
+            let pin = graph.store.pin(graph.space.layout.block(next.node))?;
+            graph.hint(&pin, next.node);
+            ahead.push_back((next, pin));
+        }
+        for soon in search.coded.queue.next(AHEAD) {
+            graph.prefetch_start(soon.link().node, 1);
+        }
+        let Some((link, pin)) = ahead.pop_front() else { break };
+        visit(graph, search, query, level, link, pin)?;
+        graph.store.check_interrupts();
+        if search.sought.found.is_some() {
+            break;
+        }
+    }
+    search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+    Ok(())
+}
+
+/// Reads a record and pushes its neighbors; ignores a stale link.
+///
+/// Locks: the record's page, and with overflow records their pages, shared, one at a time; on
+/// return: none.
+fn visit<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+    link: Link,
+    pin: S::Pin<'_>,
+) -> Result<()> {
+    let block = graph.space.layout.block(link.node);
+    let slot = graph.space.layout.slot(link.node);
+    if graph.space.layout.overflows > 0 {
+        drop(pin);
+        return graph.read_distance(query, link.node, |record, distance| {
+            search.counts.add_record(&record, true);
+            take(graph, search, query, level, link, &record, || distance)
+        });
+    }
+    graph.store.read_pinned(pin, |page| {
+        let record = NodePage::visited(page, block, &graph.space.layout)?.record(slot)?;
+        search.counts.add_record(&record, false);
+        take(graph, search, query, level, link, &record, || {
+            graph.distance(query, &record)
+        })
+    })
+}
+
+/// Adds a record that was just read to the results, and its neighbors to the queue; ignores a stale
+/// link.
+#[inline]
+pub(super) fn take<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+    link: Link,
+    record: &Record<'_>,
+    distance: impl FnOnce() -> f32,
+) -> Result<()> {
+    // Marked as met only now: a stale link must not hide the record that uses the slot today.
+    if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+        return Ok(());
+    }
+    search.coded.queue.room(record.link_count())?;
+    search.counts.visited += 1;
+    search.counts.estimates += record.link_count() as u64;
+    let distance = distance();
+    let live = record.state() == State::Node;
+    if live {
+        search.sought.look(link, record, distance);
+    }
+    let key = search::key(graph, search, query, record, distance);
+    search.beam.try_push(Candidate {
+        distance,
+        key,
+        link,
+        live,
+        row: record.only_entry(),
+        lsn: record.lsn(),
+        below: record.below(),
+        expanded: true,
+        links: None,
+    })?;
+    if live {
+        search.live += 1;
+    } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
+        search.coded.queue.widen(); // Dead nodes lead on but are no results.
+    }
+    let is_guided = order_key::is_sum(distance) || is_huge_product(&graph.space, distance);
+    if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
+        search.coded.queue.widen(); // All neighbors have to be read, as in a plain search.
+    }
+    let node = link.node;
+    let Coded { queue, near, .. } = &mut search.coded;
+    let visited = &search.visited;
+    let near = graph.space.near(query, record.vector(), distance, near);
+    estimate_neighbors(&graph.space, query, near, record, distance, queue.worst(), |estimate| {
+        if !visited.contains(estimate.link().node) {
+            queue.push(estimate);
+        }
+    });
+    if !search.deferred.is_empty() {
+        for (link, code) in search.deferred.of(node) {
+            let offset = near.map_or(code.factors.offset, |_| squared(code.factors.length));
+            let factors = Factors { offset, ..code.factors };
+            let mut estimate = near.unwrap_or(&query.table).estimate(code.words, factors, distance);
+            if is_wide(&graph.space, distance) || !order_key::is_estimate(estimate) {
+                estimate = order_key::of(
+                    query
+                        .table
+                        .wide_estimate(code.words, code.factors, order_key::sum(distance)),
+                );
+            }
+            let useful = queue.worst().is_nan() || estimate < queue.worst();
+            if useful && !visited.contains(link.node) {
+                queue.room(1)?;
+                queue.push(Estimate::new(estimate, link));
             }
         }
-        search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Reads a record and pushes its neighbors; ignores a stale link.
-    ///
-    /// Locks: the record's page, and with overflow records their pages, shared, one at a time; on
-    /// return: none.
-    fn visit(&self, search: &mut Search, query: &Query, level: u8, link: Link, pin: S::Pin<'_>) -> Result<()> {
-        let block = self.space.layout.block(link.node);
-        let slot = self.space.layout.slot(link.node);
-        if self.space.layout.overflows > 0 {
-            drop(pin);
-            return self.read_distance(query, link.node, |record, distance| {
-                search.counts.add_record(&record, true);
-                self.take(search, query, level, link, &record, || distance)
+/// Continues a search of level 0 with a beam of `width`; says whether any record was left to visit.
+pub(super) fn visit_on<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    width: usize,
+) -> Result<bool> {
+    if !search.coded.queue.keeps() {
+        if !search.coded.queue.is_full() {
+            // No estimate was dropped: all records met have been visited.
+            search.start(width);
+            return Ok(false);
+        }
+        search.coded.queue.keep();
+        for candidate in std::mem::take(&mut search.beam) {
+            spill_neighbors(graph, search, query, &candidate)?;
+            graph.store.check_interrupts();
+        }
+    }
+    let visited = &search.visited;
+    let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
+    let found = !nearest.is_empty();
+    search.start(width);
+    search.coded.queue.load(nearest);
+    visit_all(graph, search, query, 0)?;
+    Ok(found)
+}
+
+fn spill_neighbors<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    candidate: &Candidate,
+) -> Result<()> {
+    graph.read(candidate.link.node, |record| {
+        search.counts.pages += 1;
+        if record.is(candidate.link.generation, 0) {
+            let Coded { queue, near, .. } = &mut search.coded;
+            let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
+            spilled.room(record.link_count())?;
+            let near = graph.space.near(query, record.vector(), distance, near);
+            estimate_neighbors(&graph.space, query, near, &record, distance, f32::NAN, |estimate| {
+                if !visited.contains(estimate.link().node) {
+                    spilled.push(estimate);
+                }
             });
         }
-        self.store.read_pinned(pin, |page| {
-            let record = NodePage::visited(page, block, &self.space.layout)?.record(slot)?;
-            search.counts.add_record(&record, false);
-            self.take(search, query, level, link, &record, || self.distance(query, &record))
-        })
-    }
-
-    /// Adds a record that was just read to the results, and its neighbors to the queue; ignores a
-    /// stale link.
-    #[inline]
-    pub(super) fn take(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-        link: Link,
-        record: &Record<'_>,
-        distance: impl FnOnce() -> f32,
-    ) -> Result<()> {
-        // Marked as met only now: a stale link must not hide the record that uses the slot today.
-        if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
-            return Ok(());
-        }
-        search.coded.queue.room(record.link_count())?;
-        search.counts.visited += 1;
-        search.counts.estimates += record.link_count() as u64;
-        let distance = distance();
-        let live = record.state() == State::Node;
-        if live {
-            search.sought.look(link, record, distance);
-        }
-        let key = self.key(search, query, record, distance);
-        search.beam.try_push(Candidate {
-            distance,
-            key,
-            link,
-            live,
-            row: record.only_entry(),
-            lsn: record.lsn(),
-            below: record.below(),
-            expanded: true,
-            links: None,
-        })?;
-        if live {
-            search.live += 1;
-        } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
-            search.coded.queue.widen(); // Dead nodes lead on but are no results.
-        }
-        let is_guided = order_key::is_sum(distance) || is_huge_product(&self.space, distance);
-        if !is_guided && search.beam.len() < UNGUIDED_BOUND * search.width {
-            search.coded.queue.widen(); // All neighbors have to be read, as in a plain search.
-        }
-        let node = link.node;
-        let Coded { queue, near, .. } = &mut search.coded;
-        let visited = &search.visited;
-        let near = self.space.near(query, record.vector(), distance, near);
-        estimate_neighbors(&self.space, query, near, record, distance, queue.worst(), |estimate| {
-            if !visited.contains(estimate.link().node) {
-                queue.push(estimate);
-            }
-        });
-        if !search.deferred.is_empty() {
-            for (link, code) in search.deferred.of(node) {
-                let offset = near.map_or(code.factors.offset, |_| squared(code.factors.length));
-                let factors = Factors { offset, ..code.factors };
-                let mut estimate = near.unwrap_or(&query.table).estimate(code.words, factors, distance);
-                if is_wide(&self.space, distance) || !order_key::is_estimate(estimate) {
-                    estimate = order_key::of(query.table.wide_estimate(
-                        code.words,
-                        code.factors,
-                        order_key::sum(distance),
-                    ));
-                }
-                let useful = queue.worst().is_nan() || estimate < queue.worst();
-                if useful && !visited.contains(link.node) {
-                    queue.room(1)?;
-                    queue.push(Estimate::new(estimate, link));
-                }
-            }
-        }
         Ok(())
-    }
-
-    /// Continues a search of level 0 with a beam of `width`; says whether any record was left to
-    /// visit.
-    pub(super) fn visit_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-        if !search.coded.queue.keeps() {
-            if !search.coded.queue.is_full() {
-                // No estimate was dropped: all records met have been visited.
-                search.start(width);
-                return Ok(false);
-            }
-            search.coded.queue.keep();
-            for candidate in std::mem::take(&mut search.beam) {
-                self.spill_neighbors(search, query, &candidate)?;
-                self.store.check_interrupts();
-            }
-        }
-        let visited = &search.visited;
-        let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
-        let found = !nearest.is_empty();
-        search.start(width);
-        search.coded.queue.load(nearest);
-        self.visit_all(search, query, 0)?;
-        Ok(found)
-    }
-
-    fn spill_neighbors(&self, search: &mut Search, query: &Query, candidate: &Candidate) -> Result<()> {
-        self.read(candidate.link.node, |record| {
-            search.counts.pages += 1;
-            if record.is(candidate.link.generation, 0) {
-                let Coded { queue, near, .. } = &mut search.coded;
-                let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
-                spilled.room(record.link_count())?;
-                let near = self.space.near(query, record.vector(), distance, near);
-                estimate_neighbors(&self.space, query, near, &record, distance, f32::NAN, |estimate| {
-                    if !visited.contains(estimate.link().node) {
-                        spilled.push(estimate);
-                    }
-                });
-            }
-            Ok(())
-        })
-    }
+    })
 }

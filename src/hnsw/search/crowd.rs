@@ -15,6 +15,7 @@ use crate::distance::Metric;
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
+use crate::hnsw::search;
 use crate::hnsw::space::{Point, Query, Space};
 use crate::hnsw::tuning::search::{APART, LEAST_SPREAD, RANK, SPREAD};
 use crate::storage::{Link, PageStore};
@@ -26,47 +27,45 @@ pub(super) struct Crowd {
     other: Point,
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Repeats a search of level 0 that ended in a crowd, from the `entries` nearest nodes of level
-    /// 1 and from the nearest result.
-    pub(in crate::hnsw) fn leave_crowd(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        entries: usize,
-        width: usize,
-    ) -> Result<()> {
-        if search.found().is_some() {
-            return Ok(());
-        }
-        if let Some(nearest) = self.nearest_of_crowd(search, query)?
-            && self.entry()?.is_some_and(|entry| entry.level > 0)
-        {
-            self.descend(search, query, |_| 0, Entries::of_crowd(nearest, entries), width)?;
-        }
-        Ok(())
+/// Repeats a search of level 0 that ended in a crowd, from the `entries` nearest nodes of level 1
+/// and from the nearest result.
+pub(in crate::hnsw) fn leave<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    entries: usize,
+    width: usize,
+) -> Result<()> {
+    if search.found().is_some() {
+        return Ok(());
     }
+    if let Some(nearest) = nearest(graph, search, query)?
+        && graph.entry()?.is_some_and(|entry| entry.level > 0)
+    {
+        search::descend(graph, search, query, |_| 0, Entries::of_crowd(nearest, entries), width)?;
+    }
+    Ok(())
+}
 
-    /// The nearest result, if the results are a crowd.
-    fn nearest_of_crowd(&self, search: &mut Search, query: &Query) -> Result<Option<Link>> {
-        let Search {
-            beam, crowd, counts, ..
-        } = search;
-        let mut live = beam.iter().filter(|candidate| candidate.live);
-        let (Some(nearest), Some(other)) = (live.next(), live.nth(RANK - 2)) else {
-            return Ok(None);
-        };
-        if !self.space.may_be_crowd(nearest.distance, other.distance) {
-            return Ok(None);
-        }
-        let Crowd { nearest: a, other: b } = crowd;
-        for _ in [&a, &b] {
-            counts.add_vector(self.space.layout.overflows);
-        }
-        let are_there = self.read_point(nearest.link, 0, a)?.is_some() && self.read_point(other.link, 0, b)?.is_some();
-        let is_crowd = are_there && self.space.is_crowd(query, nearest.distance, a, b);
-        Ok(is_crowd.then_some(nearest.link))
+/// The nearest result, if the results are a crowd.
+fn nearest<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<Option<Link>> {
+    let Search {
+        beam, crowd, counts, ..
+    } = search;
+    let mut live = beam.iter().filter(|candidate| candidate.live);
+    let (Some(nearest), Some(other)) = (live.next(), live.nth(RANK - 2)) else {
+        return Ok(None);
+    };
+    if !graph.space.may_be_crowd(nearest.distance, other.distance) {
+        return Ok(None);
     }
+    let Crowd { nearest: a, other: b } = crowd;
+    for _ in [&a, &b] {
+        counts.add_vector(graph.space.layout.overflows);
+    }
+    let are_there = graph.read_point(nearest.link, 0, a)?.is_some() && graph.read_point(other.link, 0, b)?.is_some();
+    let is_crowd = are_there && graph.space.is_crowd(query, nearest.distance, a, b);
+    Ok(is_crowd.then_some(nearest.link))
 }
 
 /// The records from which a search enters a level.

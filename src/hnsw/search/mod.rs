@@ -5,7 +5,7 @@
 
 mod candidate_queue;
 mod coded;
-mod crowd;
+pub(in crate::hnsw) mod crowd;
 pub(in crate::hnsw) mod deferred_links;
 mod plain;
 pub(in crate::hnsw) mod visited_set;
@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use coded::Coded;
 use crowd::{Crowd, Entries};
 use deferred_links::DeferredLinks;
+use plain::Plain;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -62,7 +63,7 @@ pub struct Candidate {
     below: NodeRef,
     /// Whether its links were followed.
     expanded: bool,
-    /// Start and number of its links in [`Search::links`]; `None` if they have to be read again.
+    /// Start and number of its links in [`Plain::links`]; `None` if they have to be read again.
     links: Option<(u32, u8)>,
 }
 
@@ -145,21 +146,13 @@ pub struct Search {
     width: usize,
     /// Live candidates in the beam.
     live: usize,
-    /// Plain: all candidates before this one are expanded.
-    next: usize,
-    /// Plain: links of candidates in the beam, copied while their page was read.
-    links: Vec<Link>,
-    /// Plain: links under expansion.
-    pending: Vec<Link>,
-    /// Plain: candidates that did not fit the beam.
-    rest: Vec<Candidate>,
-    keep_rest: bool,
     /// Form of the keys of candidates.
     keys: Keys,
     sought: Sought,
     /// Deferred links, which the search follows.
     pub(in crate::hnsw) deferred: DeferredLinks,
     coded: Coded,
+    plain: Plain,
     crowd: Crowd,
     /// Counters since the search was made.
     pub(in crate::hnsw) counts: Counts,
@@ -173,11 +166,6 @@ impl Search {
             beam: Vec::new(),
             width: 1,
             live: 0,
-            next: 0,
-            links: Vec::new(),
-            pending: Vec::new(),
-            rest: Vec::new(),
-            keep_rest: false,
             keys: Keys::Stored,
             sought: Sought {
                 distance: f32::NAN,
@@ -187,15 +175,16 @@ impl Search {
             },
             deferred: DeferredLinks::default(),
             coded: Coded::default(),
+            plain: Plain::default(),
             crowd: Crowd::default(),
             counts: Counts::default(),
         }
     }
 
-    /// A search that can continue: see [`Graph::resume`].
+    /// A search that can continue: see [`resume`].
     pub fn resumable() -> Search {
         Search {
-            keep_rest: true,
+            plain: Plain::resumable(),
             ..Search::new()
         }
     }
@@ -208,20 +197,19 @@ impl Search {
     /// Forgets everything.
     pub fn reset(&mut self) {
         self.visited.clear();
-        self.rest.clear();
         self.coded.reset();
+        self.plain.reset();
         self.start(1);
     }
 
     /// Empties the beam for a search of the next level or round with a beam of `width`.
     fn start(&mut self, width: usize) {
         self.beam.clear();
-        self.links.clear();
         self.live = 0;
-        self.next = 0;
         self.sought.found = None;
         self.width = width;
         self.coded.queue.start(width);
+        self.plain.start();
     }
 
     /// Makes searches end where they meet a live record of level 0 with this vector, which has this
@@ -258,8 +246,7 @@ impl Search {
     pub fn bytes(&self) -> usize {
         self.visited.bytes()
             + self.coded.queue.bytes()
-            + self.rest.capacity() * size_of::<Candidate>()
-            + self.links.capacity() * size_of::<Link>()
+            + self.plain.bytes()
             + self.beam.capacity() * size_of::<Candidate>()
     }
 
@@ -273,7 +260,7 @@ impl Search {
 
     /// Takes the candidates that did not fit the beam.
     pub fn take_rest(&mut self) -> Vec<Candidate> {
-        std::mem::take(&mut self.rest)
+        std::mem::take(&mut self.plain.rest)
     }
 
     /// Live records among those found.
@@ -298,221 +285,238 @@ impl Default for Search {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Searches from the entry point down to level 0 with a beam of `width`; the beam of an empty
-    /// index is empty. A search that ends in a crowd ([`crowd`]) is repeated from the `entries`
-    /// nearest nodes of level 1.
-    pub fn search(&self, search: &mut Search, query: &Query, entries: usize, width: usize) -> Result<()> {
-        self.search_down_to(search, query, |_| 0, width)?;
-        self.leave_crowd(search, query, entries, width)
-    }
+/// Searches from the entry point down to level 0 with a beam of `width`; the beam of an empty index
+/// is empty. A search that ends in a crowd ([`crowd`]) is repeated from the `entries` nearest nodes
+/// of level 1.
+pub fn search<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    entries: usize,
+    width: usize,
+) -> Result<()> {
+    down_to(graph, search, query, |_| 0, width)?;
+    crowd::leave(graph, search, query, entries, width)
+}
 
-    /// Searches from the entry point down to a level with a beam of `width`. `target` chooses the
-    /// level by that of the entry point. Returns the entry point, none in an empty index.
-    ///
-    /// A record on the way may be freed meanwhile; the search then starts again, from another entry
-    /// point if there is one.
-    pub(in crate::hnsw) fn search_down_to(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        target: impl Fn(u8) -> u8,
-        width: usize,
-    ) -> Result<Option<EntryPoint>> {
-        self.descend(search, query, target, Entries::NEAREST, width)
-    }
+/// Searches from the entry point down to a level with a beam of `width`. `target` chooses the level
+/// by that of the entry point. Returns the entry point, none in an empty index.
+///
+/// A record on the way may be freed meanwhile; the search then starts again, from another entry
+/// point if there is one.
+pub(in crate::hnsw) fn down_to<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    target: impl Fn(u8) -> u8,
+    width: usize,
+) -> Result<Option<EntryPoint>> {
+    descend(graph, search, query, target, Entries::NEAREST, width)
+}
 
-    /// As [`Graph::search_down_to`], entering the last level as `entries` says.
-    fn descend(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        target: impl Fn(u8) -> u8,
-        entries: Entries,
-        width: usize,
-    ) -> Result<Option<EntryPoint>> {
-        for _ in 0..RETRIES {
-            search.reset();
-            let Some(entry) = self.entry()? else { return Ok(None) };
-            let target = target(entry.level).min(entry.level);
-            let width_on = |level| match level - target {
-                0 => width,
-                1 => entries.above,
-                _ => 1,
-            };
-            search.start(width_on(entry.level));
-            self.meet(search, query, entry.link.node, Some(entry.link.generation), entry.level)?;
-            self.expand(search, query, entry.level)?;
-            for level in (target..entry.level).rev() {
-                search.rest.clear();
-                let entries = if level == target { entries } else { Entries::NEAREST };
-                self.search_below_from(search, query, level, entries, width_on(level))?;
-            }
-            if !search.beam.is_empty() {
-                return Ok(Some(entry));
-            }
-            self.store.check_interrupts();
-        }
-        corrupted(
-            META_BLOCK,
-            "the entry point does not lead to the records of the lower levels",
-        )
-    }
-
-    /// Searches a level with a beam of `width`, from the beam of the level above.
-    pub(in crate::hnsw) fn search_below(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-        width: usize,
-    ) -> Result<()> {
-        self.search_below_from(search, query, level, Entries::NEAREST, width)
-    }
-
-    /// As [`Graph::search_below`], entering the level as `entries` says. A coded search enters at
-    /// the nearest record alone, from where it reaches the neighborhood without further reads; a
-    /// plain one enters from the whole beam.
-    fn search_below_from(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-        entries: Entries,
-        width: usize,
-    ) -> Result<()> {
-        let above = std::mem::take(&mut search.beam);
-        if entries.also.is_some() {
-            // The wide search of the level above is not part of this one: limits bound this one's
-            // size.
-            search.visited.clear();
-        }
-        search.start(width);
-        if let Some(also) = entries.also {
-            self.meet(search, query, also.node, Some(also.generation), level)?;
-        }
-        let enough = match self.space.layout.is_coded() {
-            true => entries.above,
-            false => usize::MAX,
-        };
-        let below = || above.iter().filter_map(|candidate| candidate.below.some());
-        let mut soon = below().skip(1);
-        for node in below() {
-            if enough > 1
-                && let Some(soon) = soon.next()
-            {
-                self.prefetch(soon);
-            }
-            self.meet(search, query, node, None, level)?;
-            self.store.check_interrupts();
-            if search.live >= enough || search.found().is_some() {
-                break;
-            }
-        }
-        self.expand(search, query, level)
-    }
-
-    /// Searches level 0 from one of its records.
-    pub(in crate::hnsw) fn search_from(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        start: NodeRef,
-        width: usize,
-    ) -> Result<()> {
+/// As [`down_to`], entering the last level as `entries` says.
+fn descend<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    target: impl Fn(u8) -> u8,
+    entries: Entries,
+    width: usize,
+) -> Result<Option<EntryPoint>> {
+    for _ in 0..RETRIES {
         search.reset();
-        search.start(width);
-        self.meet(search, query, start, None, 0)?;
-        self.expand(search, query, 0)
-    }
-
-    /// Follows links of a level from the beam or the queue until no nearer record comes.
-    fn expand(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        if self.space.layout.is_coded() {
-            self.visit_all(search, query, level)
-        } else {
-            self.expand_all(search, query, level)
+        let Some(entry) = graph.entry()? else { return Ok(None) };
+        let target = target(entry.level).min(entry.level);
+        let width_on = |level| match level - target {
+            0 => width,
+            1 => entries.above,
+            _ => 1,
+        };
+        search.start(width_on(entry.level));
+        meet(
+            graph,
+            search,
+            query,
+            entry.link.node,
+            Some(entry.link.generation),
+            entry.level,
+        )?;
+        expand(graph, search, query, entry.level)?;
+        for level in (target..entry.level).rev() {
+            search.plain.reset();
+            let entries = if level == target { entries } else { Entries::NEAREST };
+            below_from(graph, search, query, level, entries, width_on(level))?;
         }
-    }
-
-    /// Reads a record, of a generation if it is known, and adds it to the beam if it belongs to the
-    /// level.
-    fn meet(&self, search: &mut Search, query: &Query, node: NodeRef, generation: Option<u8>, level: u8) -> Result<()> {
-        self.read_distance(query, node, |record, distance| {
-            search.counts.add_record(&record, self.space.layout.overflows > 0);
-            let generation = generation.unwrap_or(record.generation());
-            let link = Link { node, generation };
-            if self.space.layout.is_coded() {
-                self.take(search, query, level, link, &record, || distance)
-            } else {
-                let key = self.key(search, query, &record, distance);
-                search.judge(link, level, &record, distance, key)
-            }
-        })
-    }
-
-    /// The key by which a scan orders a record at this distance.
-    #[inline]
-    fn key(&self, search: &Search, query: &Query, record: &Record<'_>, distance: f32) -> f32 {
-        match search.keys {
-            Keys::Stored => distance,
-            Keys::Least => self.space.least_distance(query, record.vector(), distance),
+        if !search.beam.is_empty() {
+            return Ok(Some(entry));
         }
+        graph.store.check_interrupts();
     }
+    corrupted(
+        META_BLOCK,
+        "the entry point does not lead to the records of the lower levels",
+    )
+}
 
-    /// Follows links hop by hop from the records of the beam until `enough` live records are found,
-    /// no link is left, or [`WALK_BOUND`] ends the walk, which bounds an insert among dead nodes.
-    /// Links of live records come first, because a row inserted among dead nodes is linked to its
-    /// like. Returns the live records in order of distance.
-    pub(in crate::hnsw) fn walk_to_live(
-        &self,
-        search: &mut Search,
-        query: &Query,
-        level: u8,
-        enough: usize,
-    ) -> Result<Vec<NeighborCandidate>> {
+/// Searches a level with a beam of `width`, from the beam of the level above.
+pub(in crate::hnsw) fn below<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+    width: usize,
+) -> Result<()> {
+    below_from(graph, search, query, level, Entries::NEAREST, width)
+}
+
+/// As [`below`], entering the level as `entries` says. A coded search enters at the nearest record
+/// alone, from where it reaches the neighborhood without further reads; a plain one enters from the
+/// whole beam.
+fn below_from<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+    entries: Entries,
+    width: usize,
+) -> Result<()> {
+    let above = std::mem::take(&mut search.beam);
+    if entries.also.is_some() {
+        // The wide search of the level above is not part of this one: limits bound this one's size.
         search.visited.clear();
-        let mut open: VecDeque<Link> = search.beam.iter().map(|candidate| candidate.link).collect();
-        let mut live = Vec::new();
-        let mut left = WALK_BOUND * enough;
-        while let Some(link) = open.pop_front() {
-            if live.len() >= enough || left == 0 {
-                break;
-            }
-            if search.visited.contains(link.node) {
-                continue;
-            }
-            left -= 1;
-            self.read_distance(query, link.node, |record, distance| {
-                search.counts.add_record(&record, self.space.layout.overflows > 0);
-                if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
-                    return Ok(());
-                }
-                search.counts.visited += 1;
-                open.room(record.link_count())?;
-                let new = record.links().filter(|link| !search.visited.contains(link.node));
-                if record.state() == State::Node {
-                    live.try_push(NeighborCandidate { distance, link })?;
-                    search.sought.look(link, &record, distance);
-                    new.for_each(|link| open.push_front(link));
-                } else {
-                    open.extend(new);
-                }
-                Ok(())
-            })?;
-            self.store.check_interrupts();
-        }
-        live.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        Ok(live)
     }
-
-    /// Continues a resumable search of level 0: the beam becomes the nearest `width` of the records
-    /// left. Says whether there were any.
-    pub fn resume(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-        if self.space.layout.is_coded() {
-            self.visit_on(search, query, width)
-        } else {
-            self.expand_on(search, query, width)
+    search.start(width);
+    if let Some(also) = entries.also {
+        meet(graph, search, query, also.node, Some(also.generation), level)?;
+    }
+    let enough = match graph.space.layout.is_coded() {
+        true => entries.above,
+        false => usize::MAX,
+    };
+    let below = || above.iter().filter_map(|candidate| candidate.below.some());
+    let mut soon = below().skip(1);
+    for node in below() {
+        if enough > 1
+            && let Some(soon) = soon.next()
+        {
+            graph.prefetch(soon);
         }
+        meet(graph, search, query, node, None, level)?;
+        graph.store.check_interrupts();
+        if search.live >= enough || search.found().is_some() {
+            break;
+        }
+    }
+    expand(graph, search, query, level)
+}
+
+/// Searches level 0 from one of its records.
+pub(in crate::hnsw) fn from_node<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    start: NodeRef,
+    width: usize,
+) -> Result<()> {
+    search.reset();
+    search.start(width);
+    meet(graph, search, query, start, None, 0)?;
+    expand(graph, search, query, 0)
+}
+
+/// Follows links of a level from the beam or the queue until no nearer record comes.
+fn expand<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query, level: u8) -> Result<()> {
+    if graph.space.layout.is_coded() {
+        coded::visit_all(graph, search, query, level)
+    } else {
+        plain::expand_all(graph, search, query, level)
+    }
+}
+
+/// Reads a record, of a generation if it is known, and adds it to the beam if it belongs to the
+/// level.
+fn meet<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    node: NodeRef,
+    generation: Option<u8>,
+    level: u8,
+) -> Result<()> {
+    graph.read_distance(query, node, |record, distance| {
+        search.counts.add_record(&record, graph.space.layout.overflows > 0);
+        let generation = generation.unwrap_or(record.generation());
+        let link = Link { node, generation };
+        if graph.space.layout.is_coded() {
+            coded::take(graph, search, query, level, link, &record, || distance)
+        } else {
+            let key = key(graph, search, query, &record, distance);
+            search.judge(link, level, &record, distance, key)
+        }
+    })
+}
+
+/// The key by which a scan orders a record at this distance.
+#[inline]
+fn key<S: PageStore>(graph: &Graph<'_, S>, search: &Search, query: &Query, record: &Record<'_>, distance: f32) -> f32 {
+    match search.keys {
+        Keys::Stored => distance,
+        Keys::Least => graph.space.least_distance(query, record.vector(), distance),
+    }
+}
+
+/// Follows links hop by hop from the records of the beam until `enough` live records are found, no
+/// link is left, or [`WALK_BOUND`] ends the walk, which bounds an insert among dead nodes. Links of
+/// live records come first, because a row inserted among dead nodes is linked to its like. Returns
+/// the live records in order of distance.
+pub(in crate::hnsw) fn walk_to_live<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+    enough: usize,
+) -> Result<Vec<NeighborCandidate>> {
+    search.visited.clear();
+    let mut open: VecDeque<Link> = search.beam.iter().map(|candidate| candidate.link).collect();
+    let mut live = Vec::new();
+    let mut left = WALK_BOUND * enough;
+    while let Some(link) = open.pop_front() {
+        if live.len() >= enough || left == 0 {
+            break;
+        }
+        if search.visited.contains(link.node) {
+            continue;
+        }
+        left -= 1;
+        graph.read_distance(query, link.node, |record, distance| {
+            search.counts.add_record(&record, graph.space.layout.overflows > 0);
+            if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+                return Ok(());
+            }
+            search.counts.visited += 1;
+            open.room(record.link_count())?;
+            let new = record.links().filter(|link| !search.visited.contains(link.node));
+            if record.state() == State::Node {
+                live.try_push(NeighborCandidate { distance, link })?;
+                search.sought.look(link, &record, distance);
+                new.for_each(|link| open.push_front(link));
+            } else {
+                open.extend(new);
+            }
+            Ok(())
+        })?;
+        graph.store.check_interrupts();
+    }
+    live.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+    Ok(live)
+}
+
+/// Continues a resumable search of level 0: the beam becomes the nearest `width` of the records
+/// left. Says whether there were any.
+pub fn resume<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
+    if graph.space.layout.is_coded() {
+        coded::visit_on(graph, search, query, width)
+    } else {
+        plain::expand_on(graph, search, query, width)
     }
 }

@@ -10,10 +10,50 @@ use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
 use crate::hnsw::Graph;
+use crate::hnsw::search;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::DEAD_BOUND;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
+
+/// State of a plain search besides its beam.
+#[derive(Default)]
+pub struct Plain {
+    /// All candidates of the beam before this one are expanded.
+    next: usize,
+    /// Links of candidates in the beam, copied while their page was read.
+    links: Vec<Link>,
+    /// Links under expansion.
+    pending: Vec<Link>,
+    /// Candidates that did not fit the beam, if they are kept.
+    pub(super) rest: Vec<Candidate>,
+    keeps_rest: bool,
+}
+
+impl Plain {
+    /// The state of a search that can continue.
+    pub(super) fn resumable() -> Plain {
+        Plain {
+            keeps_rest: true,
+            ..Plain::default()
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.rest.clear();
+    }
+
+    /// Prepares for an empty beam.
+    pub(super) fn start(&mut self) {
+        self.links.clear();
+        self.next = 0;
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        self.rest.capacity() * size_of::<Candidate>() + self.links.capacity() * size_of::<Link>()
+    }
+}
 
 impl Search {
     #[inline]
@@ -28,7 +68,7 @@ impl Search {
         self.beam.insert(at, candidate);
         self.live += usize::from(candidate.live);
         if !candidate.expanded {
-            self.next = self.next.min(at);
+            self.plain.next = self.plain.next.min(at);
         }
         while let Some(worst) = self
             .beam
@@ -47,8 +87,8 @@ impl Search {
     }
 
     fn put_aside(&mut self, candidate: Candidate) -> Result<()> {
-        if self.keep_rest {
-            self.rest.try_push(Candidate {
+        if self.plain.keeps_rest {
+            self.plain.rest.try_push(Candidate {
                 links: None,
                 ..candidate
             })?;
@@ -79,8 +119,8 @@ impl Search {
             self.sought.look(link, record, distance);
         }
         if self.admits(distance) {
-            candidate.links = Some((self.links.len() as u32, record.link_count() as u8));
-            self.links.try_extend(record.links())?;
+            candidate.links = Some((self.plain.links.len() as u32, record.link_count() as u8));
+            self.plain.links.try_extend(record.links())?;
             self.push(candidate)
         } else {
             self.put_aside(candidate)
@@ -88,64 +128,74 @@ impl Search {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Expands the candidates of the beam, nearest first, until all are expanded.
-    pub(super) fn expand_all(&self, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-        while search.sought.found.is_none()
-            && let Some(candidate) = search.beam[search.next..].iter().position(|c| !c.expanded)
-        {
-            search.next += candidate;
-            let candidate = &mut search.beam[search.next];
-            candidate.expanded = true;
-            let (link, links) = (candidate.link, candidate.links);
-            search.next += 1;
-            search.pending.clear();
-            match links {
-                Some((start, count)) => {
-                    let links = &search.links[start as usize..start as usize + usize::from(count)];
+/// Expands the candidates of the beam, nearest first, until all are expanded.
+pub(super) fn expand_all<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    level: u8,
+) -> Result<()> {
+    while search.sought.found.is_none()
+        && let Some(candidate) = search.beam[search.plain.next..].iter().position(|c| !c.expanded)
+    {
+        search.plain.next += candidate;
+        let candidate = &mut search.beam[search.plain.next];
+        candidate.expanded = true;
+        let (link, links) = (candidate.link, candidate.links);
+        search.plain.next += 1;
+        search.plain.pending.clear();
+        match links {
+            Some((start, count)) => {
+                let links = &search.plain.links[start as usize..start as usize + usize::from(count)];
+                search
+                    .plain
+                    .pending
+                    .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
+            }
+            None => graph.read(link.node, |record| {
+                search.counts.pages += 1;
+                if record.is(link.generation, level) {
                     search
+                        .plain
                         .pending
-                        .extend(links.iter().filter(|link| !search.visited.contains(link.node)));
+                        .extend(record.links().filter(|link| !search.visited.contains(link.node)));
                 }
-                None => self.read(link.node, |record| {
-                    search.counts.pages += 1;
-                    if record.is(link.generation, level) {
-                        search
-                            .pending
-                            .extend(record.links().filter(|link| !search.visited.contains(link.node)));
-                    }
-                    Ok(())
-                })?,
-            }
-            let pending = std::mem::take(&mut search.pending);
-            if let Some(first) = pending.first() {
-                self.prefetch(first.node);
-            }
-            for (i, &link) in pending.iter().enumerate() {
-                if let Some(soon) = pending.get(i + 1) {
-                    self.prefetch(soon.node);
-                }
-                self.meet(search, query, link.node, Some(link.generation), level)?;
-            }
-            search.pending = pending;
-            self.store.check_interrupts();
+                Ok(())
+            })?,
         }
-        Ok(())
+        let pending = std::mem::take(&mut search.plain.pending);
+        if let Some(first) = pending.first() {
+            graph.prefetch(first.node);
+        }
+        for (i, &link) in pending.iter().enumerate() {
+            if let Some(soon) = pending.get(i + 1) {
+                graph.prefetch(soon.node);
+            }
+            search::meet(graph, search, query, link.node, Some(link.generation), level)?;
+        }
+        search.plain.pending = pending;
+        graph.store.check_interrupts();
     }
+    Ok(())
+}
 
-    /// Continues with the nearest of the candidates that did not fit the beam.
-    pub(super) fn expand_on(&self, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-        search.start(width);
-        let mut rest = search.take_rest();
-        if rest.len() > width {
-            rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
-            search.rest = fallible::collect(rest.drain(width..))?;
-        }
-        rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-        search.live = rest.iter().filter(|candidate| candidate.live).count();
-        search.beam = rest;
-        let found = !search.beam.is_empty();
-        self.expand_all(search, query, 0)?;
-        Ok(found)
+/// Continues with the nearest of the candidates that did not fit the beam.
+pub(super) fn expand_on<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    width: usize,
+) -> Result<bool> {
+    search.start(width);
+    let mut rest = search.take_rest();
+    if rest.len() > width {
+        rest.select_nth_unstable_by(width, |a, b| a.distance.total_cmp(&b.distance));
+        search.plain.rest = fallible::collect(rest.drain(width..))?;
     }
+    rest.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+    search.live = rest.iter().filter(|candidate| candidate.live).count();
+    search.beam = rest;
+    let found = !search.beam.is_empty();
+    expand_all(graph, search, query, 0)?;
+    Ok(found)
 }

@@ -27,7 +27,7 @@ fn insert_among_dead(metric: Metric, lives: impl Fn(usize) -> bool) {
     let new: Vec<usize> = (0..ROWS).step_by(60).filter(|&row| !lives(row)).collect();
     for &row in &new {
         let (reads, _) = accesses(&store, |graph| {
-            graph.insert(&mut inserter, &vectors[row], tid(ROWS + row)).unwrap();
+            insert::insert(graph, &mut inserter, &vectors[row], tid(ROWS + row)).unwrap();
         });
         assert!(reads < most_reads(metric), "{metric:?}: {reads} reads for row {row}");
         all += reads;
@@ -46,7 +46,7 @@ fn insert_among_dead(metric: Metric, lives: impl Fn(usize) -> bool) {
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!(found, expected, "{metric:?}");
     // And when VACUUM continues.
-    graph.remove(MEMORY, each(|_| false)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|_| false)).unwrap();
     let queries: Vec<_> = expected.iter().map(|row| vectors[row % ROWS].clone()).collect();
     let of_rows: Vec<_> = vectors.iter().chain(&vectors).cloned().collect();
     let recall = recall(&graph, &of_rows, &expected, &queries, 40);
@@ -78,14 +78,12 @@ fn insert_often(parameters: Parameters, others: &[impl AsRef<[u8]>], value: &[u8
     let (mut writes, times) = (0, 200);
     for (row, other) in others.iter().enumerate() {
         stored[..other.as_ref().len()].copy_from_slice(other.as_ref());
-        graph.insert_stored(&mut inserter, &stored, tid(row).into()).unwrap();
+        insert::insert_stored(&graph, &mut inserter, &stored, tid(row).into()).unwrap();
         if row + times >= others.len() {
             stored.fill(0);
             stored[..value.len()].copy_from_slice(value);
             writes += accesses(&store, |graph| {
-                graph
-                    .insert_stored(&mut inserter, &stored, tid(others.len() + row).into())
-                    .unwrap();
+                insert::insert_stored(graph, &mut inserter, &stored, tid(others.len() + row).into()).unwrap();
             })
             .1;
         }

@@ -35,7 +35,7 @@ fn add_batch(store: &MemoryStore, metric: Metric, vectors: &[Vec<f32>], first: u
         .map(|row| (tid(row).into(), &stored[row][..]))
         .collect();
     counted(store, |graph| {
-        graph.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
+        insert::batch::insert(graph, &mut Inserter::default(), rows.into_iter()).unwrap();
     })
 }
 
@@ -50,7 +50,7 @@ fn a_batch_is_linked_as_well_as_rows_one_by_one() {
             build(&one_by_one, metric, &base[..first]);
             let writes = counted(&one_by_one, |graph| {
                 for (row, vector) in base.iter().enumerate().skip(first) {
-                    graph.insert(&mut Inserter::default(), vector, tid(row)).unwrap();
+                    insert::insert(graph, &mut Inserter::default(), vector, tid(row)).unwrap();
                 }
             });
             let batch = store();
@@ -106,11 +106,11 @@ fn an_equal_vector_is_found_without_its_surroundings() {
         let mut inserter = Inserter::default();
         let (mut met, mut met_by_new) = (0, 0);
         for (row, vector) in vectors.iter().enumerate().take(300) {
-            graph.insert(&mut inserter, vector, tid(3000 + row)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(3000 + row)).unwrap();
             met += inserter.search.met().len();
         }
         for (row, vector) in words(3300)[3000..].iter().enumerate() {
-            graph.insert(&mut inserter, vector, tid(4000 + row)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(4000 + row)).unwrap();
             met_by_new += inserter.search.met().len();
         }
         assert!(3 * met < 2 * met_by_new, "{metric:?}: {met} and {met_by_new} records");
@@ -141,7 +141,7 @@ fn rows_beside_the_graph_come_in_their_place_and_once() {
                 let rows: Vec<_> = (1500..2000)
                     .map(|row| (super::tid(row).into(), &stored[row][..]))
                     .collect();
-                graph.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
+                insert::batch::insert(&graph, &mut Inserter::default(), rows.into_iter()).unwrap();
             }
         }
         assert_eq!(found[0], 1700);
@@ -170,7 +170,7 @@ fn rows_marked_as_dead_are_left_out_unless_they_are_asked_for() {
         assert_eq!(returned.tid, tid);
         marked.extend(dead(row(tid)).then_some(returned));
     }
-    graph.kill(marked).unwrap();
+    heap_tids::kill(&graph, marked).unwrap();
     let all = |killed| first(&graph, &vectors[5], usize::MAX, Limits { killed, ..limits(40) });
     assert_eq!(all(true).len(), vectors.len());
     let alive: HashSet<_> = (0..vectors.len()).filter(|&row| !dead(row)).collect();
@@ -184,7 +184,7 @@ fn rows_marked_as_dead_are_left_out_unless_they_are_asked_for() {
     let nodes: HashSet<_> = found.iter().map(|&row| if row < 1000 { row } else { 3 }).collect();
     assert_eq!(nodes.len(), 40, "they take nobody's place");
     // VACUUM finds them by their TIDs, marked or not.
-    let removal = graph.remove(MEMORY, each(|tid| dead(row(tid)))).unwrap();
+    let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| dead(row(tid)))).unwrap();
     assert_eq!(removal.tids_removed as usize, vectors.len() - alive.len());
     assert_eq!(all(true).len(), alive.len());
 }
@@ -195,7 +195,10 @@ fn rows_of_the_index_are_told_from_others() {
     let store = store();
     let graph = build(&store, Metric::L2, &vectors);
     let asked: HashSet<_> = (400..600).map(tid).collect();
-    assert_eq!(graph.find_rows(asked).unwrap(), (400..500).map(tid).collect());
+    assert_eq!(
+        heap_tids::find_rows(&graph, asked).unwrap(),
+        (400..500).map(tid).collect()
+    );
 }
 
 #[test]
@@ -210,21 +213,21 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
         let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
         let mut inserter = Inserter::default();
         for (row, vector) in vectors.iter().enumerate() {
-            graph.insert(&mut inserter, vector, tid(row)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(row)).unwrap();
         }
         let before = node_count(&graph);
         for (row, vector) in vectors.iter().enumerate() {
             let tid = tid(10_000 + row);
-            graph
-                .insert(
-                    &mut inserter,
-                    vector,
-                    NewRow {
-                        unchanged,
-                        ..tid.into()
-                    },
-                )
-                .unwrap();
+            insert::insert(
+                &graph,
+                &mut inserter,
+                vector,
+                NewRow {
+                    unchanged,
+                    ..tid.into()
+                },
+            )
+            .unwrap();
         }
         node_count(&graph) - before
     };
@@ -257,7 +260,10 @@ fn a_row_whose_vector_is_not_all_there_counts_as_none() {
     let graph = build(&store, Metric::L2, &vectors);
     assert!(graph.space.layout.overflows > 0);
     let asked = || (0..10).map(tid).collect::<HashSet<_>>();
-    assert_eq!(graph.find_rows(asked()).unwrap(), (0..5).map(tid).collect());
+    assert_eq!(
+        heap_tids::find_rows(&graph, asked()).unwrap(),
+        (0..5).map(tid).collect()
+    );
     let mut incomplete = None;
     graph
         .node_blocks()
@@ -276,5 +282,5 @@ fn a_row_whose_vector_is_not_all_there_counts_as_none() {
         })
         .unwrap();
     let expected = (0..5).map(tid).filter(|tid| !lost.contains(tid)).collect();
-    assert_eq!(graph.find_rows(asked()).unwrap(), expected);
+    assert_eq!(heap_tids::find_rows(&graph, asked()).unwrap(), expected);
 }

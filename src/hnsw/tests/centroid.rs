@@ -18,7 +18,7 @@ fn moved(vectors: &[Vec<f32>], offset: f32) -> Vec<Vec<f32>> {
 fn built<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
     let centroid = centroid_of(metric, &vectors[..vectors.len().min(1024)]);
     let graph = build_around(centroid, &mut Inserter::of_build(), store, metric, vectors);
-    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap();
     graph
 }
 
@@ -95,7 +95,7 @@ fn what_is_inserted_after_the_build_is_found_wherever_it_is() {
         inserted.extend(near.chain(far));
         let mut inserter = Inserter::default();
         for (i, vector) in inserted.iter().enumerate() {
-            graph.insert(&mut inserter, vector, tid(1000 + i)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(1000 + i)).unwrap();
         }
         for (i, vector) in inserted.iter().enumerate() {
             assert_eq!(
@@ -121,7 +121,7 @@ fn equal_vectors_share_a_node() {
         assert_eq!(nodes(&graph), 1000);
         let mut inserter = Inserter::default();
         for (row, vector) in vectors.iter().enumerate() {
-            graph.insert(&mut inserter, vector, tid(1000 + row)).unwrap();
+            insert::insert(&graph, &mut inserter, vector, tid(1000 + row)).unwrap();
         }
         assert_eq!(nodes(&graph), 1000, "{dimensions} dimensions");
         let mut found = first(&graph, &vectors[7], 2, limits(40));
@@ -154,7 +154,7 @@ fn its_pages_are_left_alone_while_rows_come_and_go() {
             store.note_free(1 + round % pages);
             let dead = |row: usize| round == 2 || row % 2 == round as usize;
             let gone: Vec<usize> = (0..count).filter(|&row| dead(row)).collect();
-            let removal = graph.remove(MEMORY, each(|tid| dead(row(tid)))).unwrap();
+            let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| dead(row(tid)))).unwrap();
             assert_eq!(removal.nodes_removed, gone.len() as u64);
             store.note_free(1 + round % pages);
             assert_eq!(
@@ -163,7 +163,7 @@ fn its_pages_are_left_alone_while_rows_come_and_go() {
             );
             let mut inserter = Inserter::default();
             for &row in &gone {
-                graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+                insert::insert(&graph, &mut inserter, &vectors[row], tid(row)).unwrap();
             }
             assert_eq!(first(&graph, &vectors[0], usize::MAX, limits(40)).len(), count);
             assert_eq!(unreachable(&graph), 0);
@@ -186,7 +186,7 @@ fn chains_of_rows_do_not_grow_into_its_pages() {
     let mut inserter = Inserter::default();
     for row in 500..1000 {
         store.note_free(1);
-        graph.insert(&mut inserter, &vector, tid(row)).unwrap();
+        insert::insert(&graph, &mut inserter, &vector, tid(row)).unwrap();
     }
     assert_eq!((nodes(&graph), kept(&graph)), (1, vector.clone()));
     assert_eq!(first(&graph, &vector, usize::MAX, limits(40)).len(), 1000);

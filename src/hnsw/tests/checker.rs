@@ -10,12 +10,12 @@ use crate::test_data::variations;
 
 pub fn faults(graph: &Graph<'_, MemoryStore>) -> Vec<Fault> {
     let mut faults = Vec::new();
-    graph.check(&mut |fault| faults.push(fault)).unwrap();
+    check::check(graph, &mut |fault| faults.push(fault)).unwrap();
     faults
 }
 
 fn rows(graph: &Graph<'_, MemoryStore>) -> Vec<usize> {
-    let rows = graph.check(&mut |_| {}).unwrap();
+    let rows = check::check(graph, &mut |_| {}).unwrap();
     rows.into_iter().map(|checked| row(checked.tid())).collect()
 }
 
@@ -30,18 +30,18 @@ fn lived<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
     );
     let mut inserter = Inserter::default();
     for i in 0..300 {
-        graph.insert(&mut inserter, &vectors[3], tid(100_000 + i)).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[3], tid(100_000 + i)).unwrap();
     }
     for kind in Unplaced::ALL {
         let first = 200_000 + 10_000 * kind as usize;
         let tids: Vec<_> = (first..first + 1000).map(tid).collect();
-        graph.add_unplaced(kind, &tids).unwrap();
+        heap_tids::unplaced::add(&graph, kind, &tids).unwrap();
     }
-    graph.remove(MEMORY, each(|tid| row(tid) % 2 == 1)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) % 2 == 1)).unwrap();
     for i in (1..vectors.len() / 2).step_by(2) {
-        graph.insert(&mut inserter, &vectors[i], tid(i)).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[i], tid(i)).unwrap();
     }
-    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     graph
 }
 
@@ -78,7 +78,7 @@ fn a_row_is_known_by_its_vector() {
     let vectors = words(500);
     let store = store();
     let graph = build(&store, Metric::Cosine, &vectors);
-    let checked = graph.check(&mut |fault| panic!("{fault:?}")).unwrap();
+    let checked = check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap();
     let mut point = space::Point::default();
     let matches = |shift: usize, point: &mut space::Point| {
         let rows = checked.iter().filter(|checked| {
@@ -283,34 +283,33 @@ fn a_check_in_several_passes_finds_the_same() {
     let graph = build(&store, Metric::L2, &vectors);
     let mut inserter = Inserter::default();
     for i in 0..2000 {
-        graph.insert(&mut inserter, &vectors[i % 20], tid(5000 + i)).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[i % 20], tid(5000 + i)).unwrap();
     }
     // Rows that are twice in the index: of the first pass, of the last, and of a block larger than
     // any pass.
     for i in [3, 6998] {
-        graph.insert(&mut inserter, &vectors[1000], tid(i)).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[1000], tid(i)).unwrap();
     }
     for i in 0..3000 {
         let tid = HeapTid {
             block: 500,
             offset: i + 1,
         };
-        graph.insert(&mut inserter, &vectors[usize::from(i % 7)], tid).unwrap();
+        insert::insert(&graph, &mut inserter, &vectors[usize::from(i % 7)], tid).unwrap();
     }
     let whole = faults(&graph);
     assert_eq!(whole.len(), 2, "{whole:?}");
     let (mut found, mut rows, mut passes) = (Vec::new(), Vec::new(), Vec::new());
-    graph
-        .check_within(0, &mut |fault| found.push(fault), &mut |part, blocks| {
-            assert!(part.is_sorted());
-            assert!(part.iter().all(|row| blocks.contains(&u64::from(row.tid().block))));
-            rows.extend(part.iter().copied());
-            passes.push(blocks);
-            Ok(())
-        })
-        .unwrap();
+    check::within(&graph, 0, &mut |fault| found.push(fault), &mut |part, blocks| {
+        assert!(part.is_sorted());
+        assert!(part.iter().all(|row| blocks.contains(&u64::from(row.tid().block))));
+        rows.extend(part.iter().copied());
+        passes.push(blocks);
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(found, whole);
-    assert_eq!(rows, graph.check(&mut |_| {}).unwrap());
+    assert_eq!(rows, check::check(&graph, &mut |_| {}).unwrap());
     assert!(passes.len() > 3, "{passes:?}");
     assert!(passes.windows(2).all(|pair| pair[0].end == pair[1].start));
     assert_eq!((passes[0].start, passes[passes.len() - 1].end), (0, 1 << 32));

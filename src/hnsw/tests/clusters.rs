@@ -29,7 +29,7 @@ fn recall_built(metric: Metric, vectors: &[Vec<f32>], order: impl Fn(usize) -> u
     let centroid = centroid_of(metric, &ordered[..ordered.len().min(1024)]);
     let mut inserter = Inserter::of_build();
     let graph = build_around(centroid, &mut inserter, &store, metric, &ordered);
-    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     recall(&graph, &ordered, &(0..ordered.len()).collect(), &queries, 40)
 }
 
@@ -76,8 +76,8 @@ fn small_clusters_of_unit_vectors_are_found_by_inner_product() {
 }
 
 /// Vectors of different lengths under inner product: the longest are the nearest of all others, and
-/// half of the nodes have no link to them before [`Graph::reconnect`]. Where that filled empty
-/// lanes of the longest, a search of width 20 found .86 to .96.
+/// half of the nodes have no link to them before [`reachability::reconnect`]. Where that filled
+/// empty lanes of the longest, a search of width 20 found .86 to .96.
 #[test]
 fn vectors_of_different_lengths_are_found_by_inner_product() {
     let unit = |vector: Vec<f32>| vector.iter().map(|x| 0.5 * x.abs()).collect::<Vec<f32>>();
@@ -87,7 +87,7 @@ fn vectors_of_different_lengths_are_found_by_inner_product() {
     let mut inserter = Inserter::of_build();
     let graph = build_by(&mut inserter, &store, Metric::InnerProduct, base);
     assert!(unreachable(&graph) > 400);
-    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     assert_eq!(unreachable(&graph), 0);
     let recall = recall(&graph, base, &(0..base.len()).collect(), queries, 20);
     assert!(recall >= 0.97, "{recall}");
@@ -108,10 +108,10 @@ fn an_index_that_has_changed_often_finds_what_one_built_anew_does() {
             let (gone, left): (Vec<usize>, Vec<usize>) =
                 rows.iter().partition(|&&row| (row * 7919 + round * 13) % 20 == 0);
             rows = left;
-            graph.remove(MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
+            bulk_delete::remove(&graph, MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
             let mut inserter = Inserter::default();
             for _ in 0..gone.len() {
-                graph.insert(&mut inserter, &base[next], tid(next)).unwrap();
+                insert::insert(&graph, &mut inserter, &base[next], tid(next)).unwrap();
                 rows.push(next);
                 next = (next + 1) % base.len();
                 while rows.contains(&next) {
@@ -124,7 +124,7 @@ fn an_index_that_has_changed_often_finds_what_one_built_anew_does() {
         let anew = Graph::create(&anew_store, parameters(metric), Vec::new()).unwrap();
         let mut inserter = Inserter::of_build();
         for &row in &rows {
-            anew.insert(&mut inserter, &base[row], tid(row)).unwrap();
+            insert::insert(&anew, &mut inserter, &base[row], tid(row)).unwrap();
         }
         let rows: HashSet<usize> = rows.into_iter().collect();
         for width in [10, 40] {

@@ -85,7 +85,7 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
         for kind in Unplaced::ALL {
             let first = 10_000 * (1 + kind as usize);
             let tids: Vec<_> = (first..first + 1500).map(tid).collect();
-            graph.add_unplaced(kind, &tids).unwrap();
+            heap_tids::unplaced::add(&graph, kind, &tids).unwrap();
         }
         damage(&store, &graph.space.layout, &mut random);
         // This thread has the space in its cache, so that opening the graph would not read the
@@ -102,14 +102,18 @@ fn use_damaged_at(offset: f32, metric: Metric, dimensions: usize, rows: usize, r
         }
         let mut inserter = Inserter::default();
         for (row, vector) in vectors.iter().enumerate().skip(rows) {
-            let inserted = tolerate(graph.insert(&mut inserter, vector, tid(row)));
+            let inserted = tolerate(insert::insert(&graph, &mut inserter, vector, tid(row)));
             refused += usize::from(inserted.is_none());
         }
         for kind in Unplaced::ALL {
-            tolerate(graph.add_unplaced(kind, &[tid(40_000 + kind as usize)]));
+            tolerate(heap_tids::unplaced::add(&graph, kind, &[tid(40_000 + kind as usize)]));
         }
-        tolerate(graph.remove(MEMORY, each(|tid| tid.offset.is_multiple_of(3))));
-        tolerate(graph.reconnect(&mut inserter, MEMORY));
+        tolerate(bulk_delete::remove(
+            &graph,
+            MEMORY,
+            each(|tid| tid.offset.is_multiple_of(3)),
+        ));
+        tolerate(reachability::reconnect(&graph, &mut inserter, MEMORY));
     }
     assert!(refused > 0, "{metric:?}, {dimensions} dimensions: no damage was met");
 }

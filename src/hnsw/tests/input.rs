@@ -57,10 +57,10 @@ fn check_around(
     let name = format!("{name}, {metric:?}, {} dimensions", base[0].len());
     let (store, built) = (store(), base.len() * 9 / 10);
     let graph = build_around(centroid, &mut Inserter::of_build(), &store, metric, &base[..built]);
-    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap();
     let mut inserter = Inserter::default();
     for (row, vector) in base.iter().enumerate().skip(built) {
-        graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        insert::insert(&graph, &mut inserter, vector, tid(row)).unwrap();
     }
     let rows: HashSet<usize> = (0..base.len()).collect();
     for query in [&queries[0], &base[0], &vec![0.0; base[0].len()]] {

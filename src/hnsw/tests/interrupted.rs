@@ -115,16 +115,12 @@ fn insert_while_removing(metric: Metric, vectors: &[Vec<f32>], dead: &HashSet<us
     again.sort_unstable();
     let insert_again = || {
         for &row in &again {
-            graph
-                .insert(&mut Inserter::default(), &vectors[row], tid(10_000 + row))
-                .unwrap();
+            insert::insert(&graph, &mut Inserter::default(), &vectors[row], tid(10_000 + row)).unwrap();
         }
     };
     let interrupted = Interrupted::new(&store, store.blocks().unwrap() as usize * share / 4, Some(insert_again));
-    Graph::open(&interrupted)
-        .unwrap()
-        .remove(MEMORY, each(|tid| dead.contains(&row(tid))))
-        .unwrap();
+    let late = Graph::open(&interrupted).unwrap();
+    bulk_delete::remove(&late, MEMORY, each(|tid| dead.contains(&row(tid)))).unwrap();
     assert!(interrupted.event.take().is_none(), "nothing was inserted meanwhile");
     let expected = (0..vectors.len()).filter(|row| !dead.contains(row));
     let expected: HashSet<_> = expected.chain(again.iter().map(|row| 10_000 + row)).collect();
@@ -158,7 +154,7 @@ fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
         ..parameters_of(Metric::L2, 2)
     };
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
-    let insert = |row: usize| graph.insert(&mut Inserter::default(), &at(row), tid(row)).unwrap();
+    let insert = |row: usize| insert::insert(&graph, &mut Inserter::default(), &at(row), tid(row)).unwrap();
     let first_rows = SIDE - 4..SIDE;
     first_rows.clone().for_each(insert);
     let the_others = || {
@@ -167,7 +163,7 @@ fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
     };
     let interrupted = Interrupted::new(&store, steps, Some(the_others));
     let late = Graph::open(&interrupted).unwrap();
-    late.insert(&mut Inserter::default(), &at(0), tid(0)).unwrap();
+    insert::insert(&late, &mut Inserter::default(), &at(0), tid(0)).unwrap();
     if interrupted.event.take().is_some() {
         return false;
     }
@@ -247,9 +243,7 @@ fn a_batch_is_found_after_all_of_its_neighbors_died_meanwhile() {
         let rows: Vec<_> = (700..720)
             .map(|row| (tid(row).into(), &stored[row - 700][..]))
             .collect();
-        inserting
-            .insert_batch(&mut Inserter::default(), rows.into_iter())
-            .unwrap();
+        insert::batch::insert(&inserting, &mut Inserter::default(), rows.into_iter()).unwrap();
         assert!(interrupted.event.take().is_none(), "nothing died meanwhile");
         // Nodes placed before are dead too.
         let mut alive = HashSet::new();
@@ -277,10 +271,10 @@ fn a_row_is_inserted_where_vacuum_stopped_after_its_first_pass() {
     mark_all_dead(&graph);
     let mut inserter = Inserter::default();
     for (row, vector) in vectors[..50].iter().enumerate() {
-        graph.insert(&mut inserter, vector, tid(row)).unwrap();
+        insert::insert(&graph, &mut inserter, vector, tid(row)).unwrap();
         assert_eq!(first(&graph, vector, 1, limits(40)), [row]);
     }
-    graph.remove(MEMORY, each(|_| false)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|_| false)).unwrap();
     let found: HashSet<_> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
     assert_eq!((found, unreachable(&graph)), ((0..50).collect(), 0));
 }
@@ -294,6 +288,6 @@ fn a_reconnection_in_memory_looks_for_interrupts() {
     let store = store().with_interrupts(|| CHECKS.set(CHECKS.get() + 1));
     let graph = build(&store, Metric::InnerProduct, &words(500));
     CHECKS.set(0);
-    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap();
     assert!(CHECKS.get() > 500, "{} times", CHECKS.get());
 }

@@ -27,7 +27,7 @@ fn insert(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>], rows: &HashSet<u
     let mut rows: Vec<_> = rows.iter().copied().collect();
     rows.sort_unstable();
     for row in rows {
-        graph.insert(&mut inserter, &vectors[row], tid(row)).unwrap();
+        insert::insert(graph, &mut inserter, &vectors[row], tid(row)).unwrap();
     }
 }
 
@@ -39,7 +39,7 @@ fn live_through(metric: Metric, dimensions: usize, count: usize) {
     let (base, queries) = vectors.split_at(count);
     let store = store();
     let graph = build(&store, metric, base);
-    graph.reconnect(&mut Inserter::default(), MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut Inserter::default(), MEMORY).unwrap();
     let (rows, nodes_have) = ((0..count).collect::<HashSet<_>>(), graph.space.layout.overflows);
     let whole = |rows: &HashSet<usize>| {
         let found = first(&graph, &queries[0], usize::MAX, limits(40));
@@ -58,7 +58,7 @@ fn live_through(metric: Metric, dimensions: usize, count: usize) {
     let blocks = store.blocks().unwrap();
     for round in 0..2 {
         let gone: HashSet<usize> = (0..count).filter(|row| row % 2 == round).collect();
-        let removal = graph.remove(MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
+        let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
         assert_eq!(removal.nodes_removed, gone.len() as u64, "{name}");
         whole(&rows.difference(&gone).copied().collect());
         insert(&graph, base, &gone);
@@ -115,7 +115,7 @@ fn equal_long_vectors_are_one_node() {
         assert_eq!(first(&graph, &other, 1, limits(40)), [3060]);
         let equal: HashSet<usize> = first(&graph, &vectors[7], 3001, limits(40)).into_iter().collect();
         assert_eq!(equal, (60..3060).chain([7]).collect());
-        graph.remove(MEMORY, each(|tid| equal.contains(&row(tid)))).unwrap();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| equal.contains(&row(tid)))).unwrap();
         assert_eq!(overflows(&graph), 60 * graph.space.layout.overflows, "{metric:?}");
         assert_eq!(first(&graph, &vectors[7], 1, limits(40)), [3060]);
     }
@@ -131,9 +131,7 @@ fn overflows_that_a_crash_left_behind_are_freed() {
     // overflow records.
     let lost = [3, 4].map(|row| {
         let mut search = crate::hnsw::search::Search::new();
-        graph
-            .search(&mut search, &graph.space.query(&vectors[row]), 40, 40)
-            .unwrap();
+        search::search(&graph, &mut search, &graph.space.query(&vectors[row]), 40, 40).unwrap();
         search.beam()[0].link
     });
     graph
@@ -154,10 +152,10 @@ fn overflows_that_a_crash_left_behind_are_freed() {
         let found: HashSet<usize> = first(&graph, &vectors[0], usize::MAX, limits(40)).into_iter().collect();
         assert_eq!(found, expected.iter().copied().collect());
     };
-    graph.remove(MEMORY, each(|_| false)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|_| false)).unwrap();
     assert_eq!(overflows(&graph), 39 * of_one);
     // The other node has a row, which is dead because its transaction ended with the server.
-    graph.remove(MEMORY, each(|tid| row(tid) == 4)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) == 4)).unwrap();
     assert_eq!(overflows(&graph), 38 * of_one);
     left(&(0..40).filter(|row| ![3, 4].contains(row)).collect::<Vec<_>>());
     insert(&graph, &vectors, &HashSet::from([3, 4]));

@@ -27,11 +27,9 @@ fn build_bits<'s>(
     let graph = Graph::create(store, parameters, Vec::new()).unwrap();
     let mut inserter = Inserter::of_build();
     for row in rows {
-        graph
-            .insert_stored(&mut inserter, &values[row], tid(row).into())
-            .unwrap();
+        insert::insert_stored(&graph, &mut inserter, &values[row], tid(row).into()).unwrap();
     }
-    graph.reconnect(&mut inserter, MEMORY).unwrap();
+    reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     graph
 }
 
@@ -76,7 +74,7 @@ fn of_what_is_left_after_a_removal_no_less_is_found() {
     for (m, floors) in [(4, [0.627, 0.833]), (8, [0.878, 0.978])] {
         let store = store();
         let graph = build_bits(&store, m, base, 0..base.len());
-        graph.remove(MEMORY, each(|tid| !row(tid).is_multiple_of(4))).unwrap();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| !row(tid).is_multiple_of(4))).unwrap();
         let rows: Vec<usize> = (0..base.len()).step_by(4).collect();
         let recalls = [20, 40].map(|width| recall_of_bits(&graph, base, &rows, queries, width));
         assert!(

@@ -90,12 +90,8 @@ fn live_through(parameters: Parameters, values: &[Vec<u8>], distance: impl Fn(&[
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     let insert = |rows: &mut dyn Iterator<Item = usize>| {
         let mut inserter = Inserter::default();
-        rows.for_each(|row| {
-            graph
-                .insert(&mut inserter, Value::Stored(&base[row]), tid(row))
-                .unwrap()
-        });
-        graph.reconnect(&mut inserter, MEMORY).unwrap();
+        rows.for_each(|row| insert::insert(&graph, &mut inserter, Value::Stored(&base[row]), tid(row)).unwrap());
+        reachability::reconnect(&graph, &mut inserter, MEMORY).unwrap();
     };
     insert(&mut (0..base.len()));
     let all: HashSet<_> = (0..base.len()).collect();
@@ -105,13 +101,13 @@ fn live_through(parameters: Parameters, values: &[Vec<u8>], distance: impl Fn(&[
         let found: HashSet<_> = find(&graph, &queries[0], usize::MAX, 40).into_iter().collect();
         assert_eq!(&found, rows, "{name}");
         let mut faults = Vec::new();
-        graph.check(&mut |fault| faults.push(fault)).unwrap();
+        check::check(&graph, &mut |fault| faults.push(fault)).unwrap();
         assert_eq!(faults, [], "{name}");
     };
     look(&all);
     assert_eq!(overflows(&graph), overflows_of(&graph, base), "{name}");
     let gone: HashSet<usize> = all.iter().copied().filter(|row| row % 2 == 0).collect();
-    graph.remove(MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
     look(&all.difference(&gone).copied().collect());
     insert(&mut gone.iter().copied());
     look(&all);
@@ -176,10 +172,10 @@ fn equal_sparse_vectors_are_one_node_and_others_are_not() {
     let mut inserter = Inserter::default();
     let components: Vec<_> = sparse::components(&values[7]).collect();
     for (i, value) in values.iter().chain([&values[7], &values[7]]).enumerate() {
-        graph.insert(&mut inserter, Value::Stored(value), tid(i)).unwrap();
+        insert::insert(&graph, &mut inserter, Value::Stored(value), tid(i)).unwrap();
     }
     let cut = sparse::store(components[..components.len() - 1].iter().copied());
-    graph.insert(&mut inserter, Value::Stored(&cut), tid(42)).unwrap();
+    insert::insert(&graph, &mut inserter, Value::Stored(&cut), tid(42)).unwrap();
     let nearest: HashSet<_> = find(&graph, &values[7], 3, 40).into_iter().collect();
     assert_eq!(nearest, HashSet::from([7, 40, 41]));
     assert_eq!(find(&graph, &cut, 1, 40), [42]);

@@ -21,7 +21,7 @@ fn first_of(kind: Unplaced) -> usize {
 
 /// Adds rows of a kind, one by one.
 fn add(graph: &Graph<'_, MemoryStore>, kind: Unplaced, rows: impl Iterator<Item = usize>) {
-    rows.for_each(|row| graph.add_unplaced(kind, &[tid(row)]).unwrap());
+    rows.for_each(|row| heap_tids::unplaced::add(graph, kind, &[tid(row)]).unwrap());
 }
 
 fn all(graph: &Graph<'_, MemoryStore>, query: &[f32], limits: Limits) -> Vec<(f32, usize)> {
@@ -111,10 +111,10 @@ fn an_index_of_rows_without_a_place_alone_has_them() {
         (0, (700..800).collect(), (0..700).collect())
     );
     assert_eq!(faults(&graph), []);
-    let removal = graph.remove(MEMORY, each(|tid| row(tid) != 350)).unwrap();
+    let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) != 350)).unwrap();
     assert_eq!((removal.tids_removed, removal.tids_left), (799, 1));
     assert_eq!(all(&graph, &[0.0; WORD_DIMENSIONS], limits(20)).len(), 1);
-    graph.remove(MEMORY, each(|_| true)).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|_| true)).unwrap();
     for kind in Unplaced::ALL {
         assert_eq!(
             store.read(META_BLOCK, |page| meta::read_unplaced(page, kind)),
@@ -122,7 +122,10 @@ fn an_index_of_rows_without_a_place_alone_has_them() {
         );
     }
     // Every page can go.
-    assert_eq!(graph.empty_end(|| true).unwrap().from, graph.space.layout.first_block);
+    assert_eq!(
+        truncate::empty_end(&graph, || true).unwrap().from,
+        graph.space.layout.first_block
+    );
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn a_batch_of_rows_without_a_place_takes_a_change_for_each_extension() {
     };
     let rows: Vec<_> = (1000..3000).map(|row| (null(row), &[][..])).collect();
     let changes = counted(&store, |graph| {
-        graph.insert_batch(&mut Inserter::default(), rows.into_iter()).unwrap();
+        insert::batch::insert(graph, &mut Inserter::default(), rows.into_iter()).unwrap();
     });
     let graph = Graph::open(&store).unwrap();
     let extensions = 2000usize.div_ceil((graph.space.layout.stride - 16) / 6);
@@ -189,7 +192,7 @@ fn marked_rows_without_a_place_are_left_out() {
     while let Some(tid) = scan.next(&graph).unwrap() {
         marked.extend(scan.returned().filter(|_| row(tid) % 2 == 1).map(|(_, row)| row));
     }
-    graph.kill(marked).unwrap();
+    heap_tids::kill(&graph, marked).unwrap();
     let rows = |killed| {
         let all = all(&graph, &vectors[0], Limits { killed, ..limits(20) });
         set(&all.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
@@ -219,7 +222,7 @@ impl Rows {
         match self {
             Rows::OfOneVector => {
                 let (vector, mut inserter) = (vec![1.0; WORD_DIMENSIONS], Inserter::default());
-                rows.for_each(|row| graph.insert(&mut inserter, &vector, tid(row)).unwrap());
+                rows.for_each(|row| insert::insert(graph, &mut inserter, &vector, tid(row)).unwrap());
             }
             Rows::Unplaced(kind) => add(graph, kind, rows),
         }
@@ -244,7 +247,7 @@ fn a_queue_of_rows_takes_no_more_room_than_its_rows() {
         for round in 0..50 {
             kind.add(&graph, 1000 * round..1000 * (round + 1));
             let oldest = (1000 * round).saturating_sub(1000);
-            graph.remove(MEMORY, each(|tid| row(tid) < oldest + 500)).unwrap();
+            bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) < oldest + 500)).unwrap();
             assert_eq!(set(&rows_of(&graph)), (oldest + 500..1000 * (round + 1)).collect());
             let blocks = store.blocks().unwrap();
             match round {
@@ -269,9 +272,9 @@ fn extensions_are_freed_wherever_they_are() {
                 kind.add(&graph, 10_000..12_000);
                 let is_dead =
                     |row: usize| row >= 10_000 && dead.contains(&(row - 10_000)) && !others.contains(&(row - 10_000));
-                let used = |graph: &Graph<'_, MemoryStore>| graph.statistics().unwrap().used;
+                let used = |graph: &Graph<'_, MemoryStore>| stats::of(graph).unwrap().used;
                 let before = used(&graph);
-                let removal = graph.remove(MEMORY, each(|tid| is_dead(row(tid)))).unwrap();
+                let removal = bulk_delete::remove(&graph, MEMORY, each(|tid| is_dead(row(tid)))).unwrap();
                 assert_eq!(before - used(&graph), removal.slots_freed);
                 // All extensions except the ones at the ends of the dead range, and with a row
                 // left.
@@ -312,11 +315,9 @@ fn a_chain_that_changes_under_a_scan_gives_every_row_once() {
                 // The newest rows are the first of the chain.
                 let dead = 12_000 - dead.end..12_000 - dead.start;
                 for turn in 0..=round {
-                    graph.remove(MEMORY, each(|tid| dead.contains(&row(tid)))).unwrap();
+                    bulk_delete::remove(&graph, MEMORY, each(|tid| dead.contains(&row(tid)))).unwrap();
                     kind.add(&graph, 20_000 + 2000 * turn..21_000 + 2000 * turn);
-                    graph
-                        .remove(MEMORY, each(|tid| row(tid) >= 20_500 + 2000 * turn))
-                        .unwrap();
+                    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) >= 20_500 + 2000 * turn)).unwrap();
                 }
                 found.extend(std::iter::from_fn(|| scan.next(&graph).unwrap()).map(row));
                 let found = set(&found);
@@ -337,14 +338,14 @@ fn a_chain_may_change_between_any_two_steps_of_a_scan() {
                 let graph = build(&store, Metric::L2, &words(1));
                 add(&graph, kind, 10_000..12_000);
                 let interrupted = Interrupted::after(&store, steps, || {
-                    graph
-                        .remove(
-                            MEMORY,
-                            each(|tid| row(tid) >= 10_000 && dead.contains(&(row(tid) - 10_000))),
-                        )
-                        .unwrap();
+                    bulk_delete::remove(
+                        &graph,
+                        MEMORY,
+                        each(|tid| row(tid) >= 10_000 && dead.contains(&(row(tid) - 10_000))),
+                    )
+                    .unwrap();
                     add(&graph, kind, 20_000..20_700);
-                    graph.remove(MEMORY, each(|tid| row(tid) >= 20_200)).unwrap();
+                    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) >= 20_200)).unwrap();
                     add(&graph, kind, 30_000..30_300);
                 });
                 let scanned = Graph::open(&interrupted).unwrap();
@@ -382,7 +383,7 @@ fn scans_inserts_and_vacuum_at_once_lose_no_row() {
                     kind.add(graph, rows.filter(|row| row % 2 == 0));
                     let limit = if round == 0 { 13_000 } else { 20_000 + 1000 * round };
                     let is_dead = |row: usize| (10_000..limit).contains(&row) && !stays(row);
-                    graph.remove(MEMORY, each(|tid| is_dead(row(tid)))).unwrap();
+                    bulk_delete::remove(graph, MEMORY, each(|tid| is_dead(row(tid)))).unwrap();
                 }
                 done.store(true, Ordering::Relaxed);
             });
@@ -439,8 +440,8 @@ fn damaged_chains_are_found_and_end() {
             left -= 1;
             assert!(left > 0, "a scan does not end");
         }
-        let _ = graph.remove(MEMORY, each(|tid| row(tid).is_multiple_of(2)));
-        let _ = graph.add_unplaced(Unplaced::Null, &[tid(5000)]);
+        let _ = bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid).is_multiple_of(2)));
+        let _ = heap_tids::unplaced::add(&graph, Unplaced::Null, &[tid(5000)]);
     };
     let first_of = |graph: &Graph<'_, MemoryStore>, kind| {
         graph
@@ -491,6 +492,8 @@ fn damaged_chains_are_found_and_end() {
                 page.copy_within(at + 16..at + 22, at + 22)
             });
         });
-        damaged("more than once", &|graph| graph.add_unplaced(kind, &[tid(7)]).unwrap());
+        damaged("more than once", &|graph| {
+            heap_tids::unplaced::add(graph, kind, &[tid(7)]).unwrap()
+        });
     }
 }

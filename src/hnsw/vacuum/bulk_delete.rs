@@ -16,9 +16,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::hnsw::heap_tids::list::Head;
-use crate::hnsw::insert::Inserter;
+use crate::hnsw::heap_tids::list::{self, Head};
+use crate::hnsw::insert::{Inserter, entry_point};
 use crate::hnsw::node_set::NodeSet;
+use crate::hnsw::vacuum::{reachability, repair};
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::node_page::{NodePage, NodePageMut};
@@ -75,329 +76,326 @@ struct Upper {
     lowest: Option<Link>,
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Takes out every TID that `find_dead` returns, and the nodes left without TIDs. `find_dead`
-    /// gets every TID once, one page's at a time, and returns the dead ones. `memory` bounds the
-    /// bytes that are remembered of the index.
-    pub fn remove(
-        &self,
-        memory: usize,
-        mut find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
-    ) -> Result<BulkDelete> {
-        let mut pass = Pass::default();
-        let mut inserter = Inserter::default();
-        let mut blocks = self.node_blocks()?;
-        let mut last_look = 0;
-        loop {
-            let is_done = loop {
-                let Some(block) = blocks.next() else { break true };
-                self.store.check_interrupts();
-                self.remove_tids(block, &mut find_dead, &mut pass)?;
-                if pass.removal.nodes_removed >= last_look + LOOK_AFTER {
-                    last_look = pass.removal.nodes_removed;
-                    if pass.dead.bytes() + pass.emptied.bytes() > memory / 2 {
-                        break false;
-                    }
+/// Takes out every TID that `find_dead` returns, and the nodes left without TIDs. `find_dead` gets
+/// every TID once, one page's at a time, and returns the dead ones. `memory` bounds the bytes that
+/// are remembered of the index.
+pub fn remove<S: PageStore>(
+    graph: &Graph<'_, S>,
+    memory: usize,
+    mut find_dead: impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
+) -> Result<BulkDelete> {
+    let mut pass = Pass::default();
+    let mut inserter = Inserter::default();
+    let mut blocks = graph.node_blocks()?;
+    let mut last_look = 0;
+    loop {
+        let is_done = loop {
+            let Some(block) = blocks.next() else { break true };
+            graph.store.check_interrupts();
+            remove_tids(graph, block, &mut find_dead, &mut pass)?;
+            if pass.removal.nodes_removed >= last_look + LOOK_AFTER {
+                last_look = pass.removal.nodes_removed;
+                if pass.dead.bytes() + pass.emptied.bytes() > memory / 2 {
+                    break false;
                 }
-            };
-            self.settle_chains(&mut pass)?;
-            if !pass.dead.is_empty() {
-                self.remove_nodes(&mut inserter, &mut pass)?;
             }
-            if is_done {
-                break;
-            }
+        };
+        settle_chains(graph, &mut pass)?;
+        if !pass.dead.is_empty() {
+            remove_nodes(graph, &mut inserter, &mut pass)?;
         }
-        let mut removal = pass.removal;
-        self.free_overflows(&mut removal)?;
-        if removal.nodes_removed > 0 {
-            let reconnected = self.reconnect(&mut inserter, memory)?;
-            removal.was_walked = reconnected.is_some();
-            removal.reconnected = reconnected.unwrap_or(0);
+        if is_done {
+            break;
         }
-        Ok(removal)
     }
+    let mut removal = pass.removal;
+    free_overflows(graph, &mut removal)?;
+    if removal.nodes_removed > 0 {
+        let reconnected = reachability::reconnect(graph, &mut inserter, memory)?;
+        removal.was_walked = reconnected.is_some();
+        removal.reconnected = reconnected.unwrap_or(0);
+    }
+    Ok(removal)
+}
 
-    /// The pass over one page. TIDs that are added to the page while `find_dead` runs are live.
-    ///
-    /// Locks: the page, shared, then exclusive; none while `find_dead` runs; on return: none.
-    fn remove_tids(
-        &self,
-        block: BlockNumber,
-        find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
-        pass: &mut Pass,
-    ) -> Result<()> {
-        let Pass { dead, emptied, removal } = pass;
-        let mut tids = Vec::new();
-        let layout = &self.space.layout;
-        let (is_new, free, found) = self.store.read_in_passing(block, |page| {
-            let nodes = NodePage::new(page, block, layout)?;
-            let mut free = layout.slots - nodes.len().min(layout.slots);
-            let mut found = 0;
-            for record in nodes.records() {
-                let (node, record) = record?;
-                for tid in record.tids() {
-                    if tid.offset == 0 {
-                        return corrupted(block, "a heap TID without a line pointer");
-                    }
-                    tids.push(tid);
+/// The pass over one page. TIDs that are added to the page while `find_dead` runs are live.
+///
+/// Locks: the page, shared, then exclusive; none while `find_dead` runs; on return: none.
+fn remove_tids<S: PageStore>(
+    graph: &Graph<'_, S>,
+    block: BlockNumber,
+    find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
+    pass: &mut Pass,
+) -> Result<()> {
+    let Pass { dead, emptied, removal } = pass;
+    let mut tids = Vec::new();
+    let layout = &graph.space.layout;
+    let (is_new, free, found) = graph.store.read_in_passing(block, |page| {
+        let nodes = NodePage::new(page, block, layout)?;
+        let mut free = layout.slots - nodes.len().min(layout.slots);
+        let mut found = 0;
+        for record in nodes.records() {
+            let (node, record) = record?;
+            for tid in record.tids() {
+                if tid.offset == 0 {
+                    return corrupted(block, "a heap TID without a line pointer");
                 }
-                match record.state() {
-                    State::Free => free += 1,
-                    // An interrupted VACUUM left it.
-                    State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
-                    // A crash left it while its chain was being settled.
-                    State::Node if is_empty_node(&record) => {
-                        emptied.insert(node)?;
-                    }
-                    State::Extension if record.tid_count() == 0 => {
-                        emptied.insert(record.owner())?;
-                    }
-                    _ => {}
-                }
+                tids.push(tid);
             }
-            Ok((page::is_new(page), free, found))
+            match record.state() {
+                State::Free => free += 1,
+                // An interrupted VACUUM left it.
+                State::Dead if record.level() == 0 => found += u64::from(dead.insert(node)?),
+                // A crash left it while its chain was being settled.
+                State::Node if is_empty_node(&record) => {
+                    emptied.insert(node)?;
+                }
+                State::Extension if record.tid_count() == 0 => {
+                    emptied.insert(record.owner())?;
+                }
+                _ => {}
+            }
+        }
+        Ok((page::is_new(page), free, found))
+    })?;
+    removal.nodes_removed += found;
+    if is_new {
+        store::init(graph.store, layout, block)?; // A crash left it so.
+    }
+    removal.pages_empty += u64::from(free == layout.slots);
+    if free > 0 {
+        removal.pages_with_room += 1;
+        graph.store.note_free(block);
+    }
+    let rows = find_dead(&tids);
+    removal.tids_removed += rows.len() as u64;
+    removal.tids_left += (tids.len() - rows.len()) as u64;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    removal.nodes_removed += graph.store.write(block, |page| {
+        let mut nodes = NodePageMut::new(page, block, layout)?;
+        let mut died = 0;
+        for slot in 0..nodes.view().len() {
+            let mut record = nodes.record(slot)?;
+            let removed = record.retain_tids(|tid| !rows.contains(&tid));
+            let view = record.view();
+            if removed > 0 && is_empty_node(&view) {
+                record.set_dead();
+                died += u64::from(dead.insert(layout.node(block, slot)?)?);
+            } else if removed > 0 && view.state() == State::Extension && view.tid_count() == 0 {
+                emptied.insert(view.owner())?;
+            }
+        }
+        Ok(Edit::Changed(died))
+    })?;
+    Ok(())
+}
+
+/// Drops extensions without TIDs from their chains, and finds nodes without TIDs in any record.
+///
+/// Locks: one page at a time, or two of a chain; on return: none.
+fn settle_chains<S: PageStore>(graph: &Graph<'_, S>, pass: &mut Pass) -> Result<()> {
+    for owner in std::mem::take(&mut pass.emptied).iter() {
+        graph.store.check_interrupts();
+        if let Some(kind) = Unplaced::of_owner(owner) {
+            pass.removal.slots_freed += list::drop_empty_extensions(graph, Head::Meta(kind))?;
+            continue;
+        }
+        if !graph.is_node_block(owner) {
+            continue; // The checker reports such damage.
+        }
+        let generation = graph.read(owner, |record| Ok(record.generation()))?;
+        let at = Link {
+            node: owner,
+            generation,
+        };
+        pass.removal.slots_freed += list::drop_empty_extensions(graph, Head::Node(at))?;
+        let is_empty = graph.read(owner, |record| Ok(is_empty_node(&record)))?;
+        let died = is_empty
+            && graph.write(owner, |nodes, slot| {
+                let mut record = nodes.record(slot)?;
+                if !is_empty_node(&record.view()) {
+                    return Ok(Edit::Unchanged(false));
+                }
+                record.set_dead();
+                Ok(Edit::Changed(true))
+            })?;
+        if died && pass.dead.insert(owner)? {
+            pass.removal.nodes_removed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A round: removes the nodes that are dead so far.
+fn remove_nodes<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
+    let mut dead = std::mem::take(&mut pass.dead);
+    let upper = mark_upper(graph, &mut dead)?;
+    // All blocks as of now: a record added meanwhile may have been linked before its neighbor died.
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        pass.removal.links_repaired += repair::page(graph, block, &dead, inserter)?;
+    }
+    move_entry(graph, &dead, &upper)?;
+    // From the highest level down: the records that an interruption leaves still lead to the level
+    // below.
+    for nodes in upper.dead.values().rev().chain([&dead]) {
+        free(graph, nodes, &mut pass.removal)?;
+    }
+    Ok(())
+}
+
+/// Marks upper records of dead nodes, adds them to `dead`, and looks for live records where a
+/// search may enter.
+fn mark_upper<S: PageStore>(graph: &Graph<'_, S>, dead: &mut NodeSet) -> Result<Upper> {
+    let mut upper = Upper::default();
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        let any = graph.store.read_in_passing(block, |page| {
+            let mut any = false;
+            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                let (node, record) = record?;
+                any |= is_upper_of(&record, dead);
+                upper.note(node, &record, dead);
+            }
+            Ok(any)
         })?;
-        removal.nodes_removed += found;
-        if is_new {
-            store::init(self.store, layout, block)?; // A crash left it so.
+        if !any {
+            continue;
         }
-        removal.pages_empty += u64::from(free == layout.slots);
-        if free > 0 {
-            removal.pages_with_room += 1;
-            self.store.note_free(block);
-        }
-        let rows = find_dead(&tids);
-        removal.tids_removed += rows.len() as u64;
-        removal.tids_left += (tids.len() - rows.len()) as u64;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        removal.nodes_removed += self.store.write(block, |page| {
-            let mut nodes = NodePageMut::new(page, block, layout)?;
-            let mut died = 0;
+        graph.store.write(block, |page| {
+            let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
             for slot in 0..nodes.view().len() {
                 let mut record = nodes.record(slot)?;
-                let removed = record.retain_tids(|tid| !rows.contains(&tid));
-                let view = record.view();
-                if removed > 0 && is_empty_node(&view) {
+                if is_upper_of(&record.view(), dead) {
                     record.set_dead();
-                    died += u64::from(dead.insert(layout.node(block, slot)?)?);
-                } else if removed > 0 && view.state() == State::Extension && view.tid_count() == 0 {
-                    emptied.insert(view.owner())?;
+                    let node = graph.space.layout.node(block, slot)?;
+                    upper.dead.entry(record.view().level()).or_default().insert(node)?;
                 }
             }
-            Ok(Edit::Changed(died))
+            Ok(Edit::Changed(()))
         })?;
-        Ok(())
     }
-
-    /// Drops extensions without TIDs from their chains, and finds nodes without TIDs in any record.
-    ///
-    /// Locks: one page at a time, or two of a chain; on return: none.
-    fn settle_chains(&self, pass: &mut Pass) -> Result<()> {
-        for owner in std::mem::take(&mut pass.emptied).iter() {
-            self.store.check_interrupts();
-            if let Some(kind) = Unplaced::of_owner(owner) {
-                pass.removal.slots_freed += self.drop_empty_extensions(Head::Meta(kind))?;
-                continue;
-            }
-            if !self.is_node_block(owner) {
-                continue; // The checker reports such damage.
-            }
-            let generation = self.read(owner, |record| Ok(record.generation()))?;
-            let at = Link {
-                node: owner,
-                generation,
-            };
-            pass.removal.slots_freed += self.drop_empty_extensions(Head::Node(at))?;
-            let is_empty = self.read(owner, |record| Ok(is_empty_node(&record)))?;
-            let died = is_empty
-                && self.write(owner, |nodes, slot| {
-                    let mut record = nodes.record(slot)?;
-                    if !is_empty_node(&record.view()) {
-                        return Ok(Edit::Unchanged(false));
-                    }
-                    record.set_dead();
-                    Ok(Edit::Changed(true))
-                })?;
-            if died && pass.dead.insert(owner)? {
-                pass.removal.nodes_removed += 1;
-            }
-        }
-        Ok(())
+    for node in upper.dead.values().flat_map(NodeSet::iter) {
+        dead.insert(node)?;
     }
+    Ok(upper)
+}
 
-    /// A round: removes the nodes that are dead so far.
-    fn remove_nodes(&self, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
-        let mut dead = std::mem::take(&mut pass.dead);
-        let upper = self.mark_upper(&mut dead)?;
-        // All blocks as of now: a record added meanwhile may have been linked before its neighbor
-        // died.
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            pass.removal.links_repaired += self.repair_page(block, &dead, inserter)?;
-        }
-        self.move_entry(&dead, &upper)?;
-        // From the highest level down: the records that an interruption leaves still lead to the
-        // level below.
-        for nodes in upper.dead.values().rev().chain([&dead]) {
-            self.free(nodes, &mut pass.removal)?;
-        }
-        Ok(())
-    }
-
-    /// Marks upper records of dead nodes, adds them to `dead`, and looks for live records where a
-    /// search may enter.
-    fn mark_upper(&self, dead: &mut NodeSet) -> Result<Upper> {
-        let mut upper = Upper::default();
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            let any = self.store.read_in_passing(block, |page| {
-                let mut any = false;
-                for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                    let (node, record) = record?;
-                    any |= is_upper_of(&record, dead);
-                    upper.note(node, &record, dead);
-                }
-                Ok(any)
-            })?;
-            if !any {
-                continue;
-            }
-            self.store.write(block, |page| {
-                let mut nodes = NodePageMut::new(page, block, &self.space.layout)?;
-                for slot in 0..nodes.view().len() {
-                    let mut record = nodes.record(slot)?;
-                    if is_upper_of(&record.view(), dead) {
-                        record.set_dead();
-                        let node = self.space.layout.node(block, slot)?;
-                        upper.dead.entry(record.view().level()).or_default().insert(node)?;
-                    }
-                }
-                Ok(Edit::Changed(()))
-            })?;
-        }
-        for node in upper.dead.values().flat_map(NodeSet::iter) {
-            dead.insert(node)?;
-        }
-        Ok(upper)
-    }
-
-    /// Moves the entry point to a live record on the highest level with any, if it is dead or on a
-    /// lower level.
-    fn move_entry(&self, dead: &NodeSet, upper: &Upper) -> Result<()> {
-        let lowest = upper.lowest.map(|link| EntryPoint { link, level: 0 });
-        loop {
-            let entry = self.entry()?;
-            let usable = entry.filter(|entry| !dead.contains(entry.link.node));
-            let best = match upper.highest.or(lowest) {
-                Some(best) => Some(best),
-                None => self.find_live()?.map(|link| EntryPoint { link, level: 0 }),
-            };
-            let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
-            let nothing_to_do = usable == entry && level(usable) >= level(best);
-            // An index that looks empty is searched once more after it lost its entry point: a row
-            // inserted meanwhile is found then, or makes itself the entry point.
-            if nothing_to_do || self.replace_entry(entry, best)? && best.is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// A live level-0 record, if there is one; it was inserted after the first pass.
-    fn find_live(&self) -> Result<Option<Link>> {
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            let mut live = None;
-            self.live_on(block, |link, _| live = live.or(Some(link)))?;
-            if live.is_some() {
-                return Ok(live);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Frees overflow records without an owner: it went with this bulk delete, or before a crash.
-    /// An owner always exists before its overflow records.
-    fn free_overflows(&self, removal: &mut BulkDelete) -> Result<()> {
-        if self.space.layout.overflows == 0 {
+/// Moves the entry point to a live record on the highest level with any, if it is dead or on a
+/// lower level.
+fn move_entry<S: PageStore>(graph: &Graph<'_, S>, dead: &NodeSet, upper: &Upper) -> Result<()> {
+    let lowest = upper.lowest.map(|link| EntryPoint { link, level: 0 });
+    loop {
+        let entry = graph.entry()?;
+        let usable = entry.filter(|entry| !dead.contains(entry.link.node));
+        let best = match upper.highest.or(lowest) {
+            Some(best) => Some(best),
+            None => find_live(graph)?.map(|link| EntryPoint { link, level: 0 }),
+        };
+        let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
+        let nothing_to_do = usable == entry && level(usable) >= level(best);
+        // An index that looks empty is searched once more after it lost its entry point: a row
+        // inserted meanwhile is found then, or makes itself the entry point.
+        if nothing_to_do || entry_point::replace(graph, entry, best)? && best.is_some() {
             return Ok(());
         }
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            let overflows = self.store.read_in_passing(block, |page| {
-                let mut overflows = Vec::new();
-                for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                    let (node, record) = record?;
-                    if record.state() == State::Overflow {
-                        overflows.push((node, record.owner(), record.owner_generation()));
-                    }
-                }
-                Ok(overflows)
-            })?;
-            for (overflow, owner, generation) in overflows {
-                if self.read(owner, |record| Ok(record.is(generation, 0)))? {
-                    continue;
-                }
-                let is_orphan = |record: &Record<'_>| {
-                    let is_its = record.owner() == owner && record.owner_generation() == generation;
-                    record.state() == State::Overflow && is_its
-                };
-                self.free_on(block, [overflow].into_iter(), is_orphan, removal)?;
-            }
-        }
-        Ok(())
     }
+}
 
-    /// Frees dead records, page by page.
-    fn free(&self, nodes: &NodeSet, removal: &mut BulkDelete) -> Result<()> {
-        let layout = &self.space.layout;
-        let mut nodes = nodes.iter().peekable();
-        while let Some(&first) = nodes.peek() {
-            self.store.check_interrupts();
-            let block = layout.block(first);
-            let here = std::iter::from_fn(|| nodes.next_if(|&node| layout.block(node) == block));
-            self.free_on(block, here, |record| record.state() == State::Dead, removal)?;
+/// A live level-0 record, if there is one; it was inserted after the first pass.
+fn find_live<S: PageStore>(graph: &Graph<'_, S>) -> Result<Option<Link>> {
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        let mut live = None;
+        graph.live_on(block, |link, _| live = live.or(Some(link)))?;
+        if live.is_some() {
+            return Ok(live);
         }
-        Ok(())
     }
+    Ok(None)
+}
 
-    /// Frees the records of a page for which `is_meant` holds.
-    ///
-    /// Locks: the page, exclusive; on return: none.
-    fn free_on(
-        &self,
-        block: BlockNumber,
-        nodes: impl Iterator<Item = NodeRef>,
-        is_meant: impl Fn(&Record<'_>) -> bool,
-        removal: &mut BulkDelete,
-    ) -> Result<()> {
-        let layout = &self.space.layout;
-        let (freed, is_empty) = self.store.write(block, |page| {
-            let mut page = NodePageMut::new(page, block, layout)?;
-            let mut freed = 0;
-            for slot in nodes.map(|node| layout.slot(node)) {
-                if is_meant(&page.record(slot)?.view()) {
-                    page.free(slot)?;
-                    freed += 1;
+/// Frees overflow records without an owner: it went with this bulk delete, or before a crash. An
+/// owner always exists before its overflow records.
+fn free_overflows<S: PageStore>(graph: &Graph<'_, S>, removal: &mut BulkDelete) -> Result<()> {
+    if graph.space.layout.overflows == 0 {
+        return Ok(());
+    }
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        let overflows = graph.store.read_in_passing(block, |page| {
+            let mut overflows = Vec::new();
+            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() == State::Overflow {
+                    overflows.push((node, record.owner(), record.owner_generation()));
                 }
             }
-            let is_empty = page.view().is_unused()?;
-            Ok(if freed > 0 {
-                Edit::Changed((freed, is_empty))
-            } else {
-                Edit::Unchanged((0, false))
-            })
+            Ok(overflows)
         })?;
-        removal.slots_freed += freed;
-        if freed > 0 {
-            removal.pages_emptied += u64::from(is_empty);
-            removal.pages_empty += u64::from(is_empty);
-            self.store.note_free(block);
+        for (overflow, owner, generation) in overflows {
+            if graph.read(owner, |record| Ok(record.is(generation, 0)))? {
+                continue;
+            }
+            let is_orphan = |record: &Record<'_>| {
+                let is_its = record.owner() == owner && record.owner_generation() == generation;
+                record.state() == State::Overflow && is_its
+            };
+            free_on(graph, block, [overflow].into_iter(), is_orphan, removal)?;
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// Frees dead records, page by page.
+fn free<S: PageStore>(graph: &Graph<'_, S>, nodes: &NodeSet, removal: &mut BulkDelete) -> Result<()> {
+    let layout = &graph.space.layout;
+    let mut nodes = nodes.iter().peekable();
+    while let Some(&first) = nodes.peek() {
+        graph.store.check_interrupts();
+        let block = layout.block(first);
+        let here = std::iter::from_fn(|| nodes.next_if(|&node| layout.block(node) == block));
+        free_on(graph, block, here, |record| record.state() == State::Dead, removal)?;
+    }
+    Ok(())
+}
+
+/// Frees the records of a page for which `is_meant` holds.
+///
+/// Locks: the page, exclusive; on return: none.
+fn free_on<S: PageStore>(
+    graph: &Graph<'_, S>,
+    block: BlockNumber,
+    nodes: impl Iterator<Item = NodeRef>,
+    is_meant: impl Fn(&Record<'_>) -> bool,
+    removal: &mut BulkDelete,
+) -> Result<()> {
+    let layout = &graph.space.layout;
+    let (freed, is_empty) = graph.store.write(block, |page| {
+        let mut page = NodePageMut::new(page, block, layout)?;
+        let mut freed = 0;
+        for slot in nodes.map(|node| layout.slot(node)) {
+            if is_meant(&page.record(slot)?.view()) {
+                page.free(slot)?;
+                freed += 1;
+            }
+        }
+        let is_empty = page.view().is_unused()?;
+        Ok(if freed > 0 {
+            Edit::Changed((freed, is_empty))
+        } else {
+            Edit::Unchanged((0, false))
+        })
+    })?;
+    removal.slots_freed += freed;
+    if freed > 0 {
+        removal.pages_emptied += u64::from(is_empty);
+        removal.pages_empty += u64::from(is_empty);
+        graph.store.note_free(block);
+    }
+    Ok(())
 }
 
 /// Whether a record is the level-0 record of a live node without rows.

@@ -14,9 +14,11 @@ use crate::distance::Metric;
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
-use crate::hnsw::insert::Inserter;
+use crate::hnsw::insert::{self, Inserter, reselect};
+use crate::hnsw::neighbors::back_links;
 use crate::hnsw::neighbors::selection::VectorAt;
 use crate::hnsw::node_set::NodeSet;
+use crate::hnsw::search;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
@@ -46,150 +48,158 @@ impl Reached {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Gives every unreachable live node of level 0 a link from a reachable one; returns the number
-    /// of such nodes, or none if `memory` bytes do not suffice to look for them.
-    ///
-    /// Locks: one page at a time; on return: none.
-    pub fn reconnect(&self, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
-        let Some(entry) = self.entry()? else {
-            return Ok(Some(0));
-        };
-        // A full index has slots up to the last reference there is.
-        let end = self.space.layout.node(self.store.blocks()?, 0).unwrap_or(NodeRef::NONE);
-        if end.0 as usize / 8 * 2 > memory / 4 * 3 {
-            return Ok(None);
-        }
-        let start = self.read(entry.link.node, |record| Ok(record.owner()))?;
-        let generation = self.read(start, |record| Ok(record.generation()))?;
-        let start = Link {
-            node: start,
-            generation,
-        };
-        let mut reached = Reached {
-            nodes: NodeSet::default(),
-            end,
-            most: (memory / 8 / size_of::<Link>()).max(FEWEST_REMEMBERED),
-            waiting: NodeSet::default(),
-        };
-        self.walk(&mut reached, start)?;
-        let mut connected = 0;
-        for block in self.node_blocks()? {
-            self.store.check_interrupts();
-            for node in self.unreached_on(block, &reached)? {
-                // A node linked before it may lead to it.
-                if !reached.contains(node.node) && self.attach(inserter, &reached, start, node)? {
-                    connected += 1;
-                    self.walk(&mut reached, node)?;
-                }
+/// Gives every unreachable live node of level 0 a link from a reachable one; returns the number of
+/// such nodes, or none if `memory` bytes do not suffice to look for them.
+///
+/// Locks: one page at a time; on return: none.
+pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
+    let Some(entry) = graph.entry()? else {
+        return Ok(Some(0));
+    };
+    // A full index has slots up to the last reference there is.
+    let end = graph
+        .space
+        .layout
+        .node(graph.store.blocks()?, 0)
+        .unwrap_or(NodeRef::NONE);
+    if end.0 as usize / 8 * 2 > memory / 4 * 3 {
+        return Ok(None);
+    }
+    let start = graph.read(entry.link.node, |record| Ok(record.owner()))?;
+    let generation = graph.read(start, |record| Ok(record.generation()))?;
+    let start = Link {
+        node: start,
+        generation,
+    };
+    let mut reached = Reached {
+        nodes: NodeSet::default(),
+        end,
+        most: (memory / 8 / size_of::<Link>()).max(FEWEST_REMEMBERED),
+        waiting: NodeSet::default(),
+    };
+    walk(graph, &mut reached, start)?;
+    let mut connected = 0;
+    for block in graph.node_blocks()? {
+        graph.store.check_interrupts();
+        for node in unreached_on(graph, block, &reached)? {
+            // A node linked before it may lead to it.
+            if !reached.contains(node.node) && attach(graph, inserter, &reached, start, node)? {
+                connected += 1;
+                walk(graph, &mut reached, node)?;
             }
         }
-        Ok(Some(connected))
     }
+    Ok(Some(connected))
+}
 
-    /// Follows links from a record until no new record comes.
-    fn walk(&self, reached: &mut Reached, from: Link) -> Result<()> {
-        reached.insert(from.node)?;
-        let (mut hop, mut next) = (vec![from], Vec::new());
-        while !hop.is_empty() {
-            hop.sort_unstable_by_key(|link| link.node);
-            for link in hop.drain(..) {
-                self.read(link.node, |record| {
-                    if record.is(link.generation, 0) {
-                        for link in record.links() {
-                            if !reached.insert(link.node)? {
-                                continue;
-                            }
-                            if next.len() < reached.most {
-                                next.try_push(link)?;
-                            } else {
-                                reached.waiting.insert(link.node)?;
-                            }
+/// Follows links from a record until no new record comes.
+fn walk<S: PageStore>(graph: &Graph<'_, S>, reached: &mut Reached, from: Link) -> Result<()> {
+    reached.insert(from.node)?;
+    let (mut hop, mut next) = (vec![from], Vec::new());
+    while !hop.is_empty() {
+        hop.sort_unstable_by_key(|link| link.node);
+        for link in hop.drain(..) {
+            graph.read(link.node, |record| {
+                if record.is(link.generation, 0) {
+                    for link in record.links() {
+                        if !reached.insert(link.node)? {
+                            continue;
                         }
-                    } else {
-                        reached.nodes.remove(link.node); // The link was stale.
+                        if next.len() < reached.most {
+                            next.try_push(link)?;
+                        } else {
+                            reached.waiting.insert(link.node)?;
+                        }
                     }
-                    Ok(())
-                })?;
-                self.store.check_interrupts();
-            }
-            std::mem::swap(&mut hop, &mut next);
-            if hop.is_empty() {
-                // Their links were not kept, so the current generation stands for the link's.
-                for node in reached.waiting.take_first(reached.most)? {
-                    let generation = self.read(node, |record| Ok(record.generation()))?;
-                    hop.try_push(Link { node, generation })?;
+                } else {
+                    reached.nodes.remove(link.node); // The link was stale.
                 }
+                Ok(())
+            })?;
+            graph.store.check_interrupts();
+        }
+        std::mem::swap(&mut hop, &mut next);
+        if hop.is_empty() {
+            // Their links were not kept, so the current generation stands for the link's.
+            for node in reached.waiting.take_first(reached.most)? {
+                let generation = graph.read(node, |record| Ok(record.generation()))?;
+                hop.try_push(Link { node, generation })?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn unreached_on(&self, block: BlockNumber, reached: &Reached) -> Result<Vec<Link>> {
-        let mut unreached = Vec::new();
-        self.live_on(block, |link, _| {
-            if !reached.contains(link.node) {
-                unreached.push(link);
-            }
-        })?;
-        Ok(unreached)
+fn unreached_on<S: PageStore>(graph: &Graph<'_, S>, block: BlockNumber, reached: &Reached) -> Result<Vec<Link>> {
+    let mut unreached = Vec::new();
+    graph.live_on(block, |link, _| {
+        if !reached.contains(link.node) {
+            unreached.push(link);
+        }
+    })?;
+    Ok(unreached)
+}
+
+/// Links an unreachable node from the nearest reachable nodes with room, or from the nearest one in
+/// place of its last link.
+fn attach<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    reached: &Reached,
+    start: Link,
+    node: Link,
+) -> Result<bool> {
+    let (mut point, mut query) = (Point::default(), Query::default());
+    if graph.read_point(node, 0, &mut point)?.is_none() {
+        return Ok(false);
     }
-
-    /// Links an unreachable node from the nearest reachable nodes with room, or from the nearest
-    /// one in place of its last link.
-    fn attach(&self, inserter: &mut Inserter, reached: &Reached, start: Link, node: Link) -> Result<bool> {
-        let (mut point, mut query) = (Point::default(), Query::default());
-        if self.read_point(node, 0, &mut point)?.is_none() {
-            return Ok(false);
+    graph.space.set_query(&point, &mut query);
+    let at = VectorAt { link: node, at: &point };
+    if graph.read(node.node, |record| Ok(record.link_count() == 0))? {
+        reselect::connect(graph, inserter, &query, at, 0)?;
+    }
+    let near = |links: Vec<Link>| {
+        links
+            .into_iter()
+            .filter(|link| reached.contains(link.node))
+            .collect::<Vec<_>>()
+    };
+    let around = reselect::search_live(graph, &mut inserter.search, &query, 0)?;
+    let mut reached_near = near(around.into_iter().map(|choice| choice.link).collect());
+    if reached_near.is_empty() {
+        // The whole neighborhood is unreachable.
+        let search = &mut inserter.search;
+        let width = insert::construction_width(graph);
+        search::from_node(graph, search, &query, start.node, width)?;
+        let live = search.beam().iter().filter(|candidate| candidate.live);
+        reached_near = near(live.map(|candidate| candidate.link).collect());
+    }
+    let mut links = 0;
+    for &other in with_room(graph, &reached_near) {
+        links += usize::from(back_links::add_if_room(graph, other, at, 0)?);
+        if links == REACHABILITY_LINKS {
+            break;
         }
-        self.space.set_query(&point, &mut query);
-        let at = VectorAt { link: node, at: &point };
-        if self.read(node.node, |record| Ok(record.link_count() == 0))? {
-            self.connect(inserter, &query, at, 0)?;
-        }
-        let near = |links: Vec<Link>| {
-            links
-                .into_iter()
-                .filter(|link| reached.contains(link.node))
-                .collect::<Vec<_>>()
-        };
-        let around = self.search_live(&mut inserter.search, &query, 0)?;
-        let mut reached_near = near(around.into_iter().map(|choice| choice.link).collect());
-        if reached_near.is_empty() {
-            // The whole neighborhood is unreachable.
-            let search = &mut inserter.search;
-            let width = self.construction_width();
-            self.search_from(search, &query, start.node, width)?;
-            let live = search.beam().iter().filter(|candidate| candidate.live);
-            reached_near = near(live.map(|candidate| candidate.link).collect());
-        }
-        let mut links = 0;
-        for &other in self.with_room(&reached_near) {
-            links += usize::from(self.link_if_room(other, at, 0)?);
-            if links == REACHABILITY_LINKS {
-                break;
-            }
-        }
-        if links > 0 {
+    }
+    if links > 0 {
+        return Ok(true);
+    }
+    for &other in &reached_near {
+        if back_links::force(graph, other, at, 0)? {
             return Ok(true);
         }
-        for &other in &reached_near {
-            if self.force_link(other, at, 0)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
+    Ok(false)
+}
 
-    /// The nodes, nearest first, whose empty lanes may lead to an unreachable node: none under
-    /// inner product, where the nearest nodes of all others are the same few long vectors. Links
-    /// from there to the many unreachable short ones have estimates with errors as large as the
-    /// difference of lengths, and keep better candidates out of the queue of every search
-    /// (docs/measurements.md, *Inner products of vectors of different lengths*).
-    fn with_room<'l>(&self, reached_near: &'l [Link]) -> &'l [Link] {
-        match self.space.parameters.metric {
-            Metric::InnerProduct => &[],
-            _ => reached_near,
-        }
+/// The nodes, nearest first, whose empty lanes may lead to an unreachable node: none under inner
+/// product, where the nearest nodes of all others are the same few long vectors. Links from there
+/// to the many unreachable short ones have estimates with errors as large as the difference of
+/// lengths, and keep better candidates out of the queue of every search (docs/measurements.md,
+/// *Inner products of vectors of different lengths*).
+fn with_room<'l, S: PageStore>(graph: &Graph<'_, S>, reached_near: &'l [Link]) -> &'l [Link] {
+    match graph.space.parameters.metric {
+        Metric::InnerProduct => &[],
+        _ => reached_near,
     }
 }

@@ -12,10 +12,9 @@
 
 use crate::error::Result;
 use crate::hnsw::Graph;
-use crate::hnsw::insert::Inserter;
-use crate::hnsw::neighbors::back_links::is_live;
-use crate::hnsw::neighbors::lanes;
-use crate::hnsw::neighbors::selection::VectorAt;
+use crate::hnsw::insert::{Inserter, reselect};
+use crate::hnsw::neighbors::selection::{self, VectorAt};
+use crate::hnsw::neighbors::{back_links, candidates, lanes};
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::space::{Point, Query};
@@ -25,176 +24,190 @@ use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, Link, PageStore};
 
-impl<S: PageStore> Graph<'_, S> {
-    /// Repairs every live record of a page that links to a dead one; returns the number of such
-    /// links.
-    ///
-    /// Locks: one page at a time; on return: none.
-    pub(in crate::hnsw) fn repair_page(
-        &self,
-        block: BlockNumber,
-        dead: &NodeSet,
-        inserter: &mut Inserter,
-    ) -> Result<u64> {
-        let mut links = 0;
-        let broken = self.store.read_in_passing(block, |page| {
-            let mut broken = Vec::new();
-            for record in NodePage::new(page, block, &self.space.layout)?.records() {
-                let (node, record) = record?;
-                if record.state() != State::Node {
-                    continue;
-                }
-                let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
-                if to_dead > 0 {
-                    links += to_dead as u64;
-                    let generation = record.generation();
-                    broken.push((Link { node, generation }, record.level()));
-                }
-            }
-            Ok(broken)
-        })?;
-        for (link, level) in broken {
-            self.repair(link, level, dead, inserter)?;
-        }
-        Ok(links)
-    }
-
-    /// Repairs a record, unless it is no live node any more.
-    fn repair(&self, link: Link, level: u8, dead: &NodeSet, inserter: &mut Inserter) -> Result<()> {
-        let is_coded = self.space.layout.is_coded();
-        let is_dead = |link: &Link| dead.contains(link.node);
-        let mut point = Point::default();
-        for _ in 0..RETRIES {
-            self.store.check_interrupts();
-            if self.read_point(link, level, &mut point)? != Some(State::Node) {
-                return Ok(());
-            }
-            let at = VectorAt { link, at: &point };
-            let before = self.read(link.node, |record| Ok(links_of(&record).collect::<Vec<_>>()))?;
-            let had = |link| before.iter().any(|&(other, _)| other == link);
-            let survivors = before.iter().filter(|(_, fill)| !fill).map(|(link, _)| *link);
-            let (gone, mut kept): (Vec<_>, Vec<_>) = survivors.partition(is_dead);
-            if is_coded && gone.is_empty() && !kept.is_empty() {
-                return self.lose_fills(link, level, is_dead);
-            }
-            let mut links: Vec<_> = before
-                .iter()
-                .map(|(link, _)| *link)
-                .filter(|link| !is_dead(link))
-                .collect();
-            self.add_beyond(&gone, level, dead, &mut links)?;
-            if !is_coded && REPAIR_SEARCH_PART * gone.len() >= before.len() {
-                let mut query = Query::default();
-                self.space.set_query(&point, &mut query);
-                let found = self.search_live(&mut inserter.search, &query, level)?;
-                links.extend(found.iter().map(|choice| choice.link));
-            }
-            let Inserter {
-                scratch, candidates, ..
-            } = &mut *inserter;
-            self.load_candidates(candidates, &links, at, level)?;
-            let choices: Vec<_> = candidates.choices().collect();
-            if !is_coded {
-                kept.clear();
-            }
-            // As many links as before: with half of its links, a plain record would be reached, and
-            // lead on, half as often.
-            let fill_to = self.fill_to(level).max(before.len());
-            let (chosen, neighbors) = (&mut scratch.chosen, &mut scratch.neighbors);
-            let read = |i, _: &NeighborCandidate, point: &mut Point| self.take_point(candidates, i, level, point);
-            self.select_keeping(&kept, &choices, read, level, fill_to, chosen)?;
-            // New survivors are linked back; links that a coded record keeps have their codes.
-            let new = chosen
-                .all()
-                .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
-            neighbors.set(&self.space, new, at.at);
-            let is_repaired = self.write(link.node, |nodes, slot| {
-                let mut record = nodes.record(slot)?;
-                if !is_live(&record, link, level) {
-                    return Ok(Edit::Unchanged(false));
-                }
-                let now: Vec<_> = links_of(&record.view()).collect();
-                if is_coded {
-                    let stays = |link, fill| match chosen.all().find(|(other, _)| other.link == link) {
-                        Some((_, chosen_fill)) => Some(fill && chosen_fill),
-                        None => (!had(link)).then_some(fill),
-                    };
-                    let new = neighbors.iter();
-                    lanes::replace(
-                        &mut record,
-                        stays,
-                        new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
-                    );
-                } else if now == before {
-                    neighbors.write(&mut record);
-                } else {
-                    return Ok(Edit::Unchanged(false));
-                }
-                Ok(Edit::Changed(true))
-            })?;
-            if !is_repaired {
+/// Repairs every live record of a page that links to a dead one; returns the number of such links.
+///
+/// Locks: one page at a time; on return: none.
+pub(in crate::hnsw) fn page<S: PageStore>(
+    graph: &Graph<'_, S>,
+    block: BlockNumber,
+    dead: &NodeSet,
+    inserter: &mut Inserter,
+) -> Result<u64> {
+    let mut links = 0;
+    let broken = graph.store.read_in_passing(block, |page| {
+        let mut broken = Vec::new();
+        for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+            let (node, record) = record?;
+            if record.state() != State::Node {
                 continue;
             }
-            if chosen.survivors.is_empty() {
-                // All of its neighbors are gone: start again from the entry point, which is
-                // replaced only afterwards.
-                let mut query = Query::default();
-                self.space.set_query(&point, &mut query);
-                return self.connect(inserter, &query, at, level).map(drop);
+            let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
+            if to_dead > 0 {
+                links += to_dead as u64;
+                let generation = record.generation();
+                broken.push((Link { node, generation }, record.level()));
             }
-            if is_coded {
-                neighbors.turn();
-                for i in 0..scratch.neighbors.survivors() {
-                    self.link_back_coded(scratch, i, link, level, false)?;
-                }
-            } else {
-                let chosen = std::mem::take(&mut scratch.chosen);
-                for other in chosen.survivors.iter().filter(|other| !had(other.link)) {
-                    self.link_back_plain(scratch, other, link, level)?;
-                }
-                scratch.chosen = chosen;
-            }
+        }
+        Ok(broken)
+    })?;
+    for (link, level) in broken {
+        repair_record(graph, link, level, dead, inserter)?;
+    }
+    Ok(links)
+}
+
+/// Repairs a record, unless it is no live node any more.
+fn repair_record<S: PageStore>(
+    graph: &Graph<'_, S>,
+    link: Link,
+    level: u8,
+    dead: &NodeSet,
+    inserter: &mut Inserter,
+) -> Result<()> {
+    let is_coded = graph.space.layout.is_coded();
+    let is_dead = |link: &Link| dead.contains(link.node);
+    let mut point = Point::default();
+    for _ in 0..RETRIES {
+        graph.store.check_interrupts();
+        if graph.read_point(link, level, &mut point)? != Some(State::Node) {
             return Ok(());
         }
-        Ok(())
-    }
-
-    /// Empties the lanes of dead fills.
-    ///
-    /// Locks: the record's page, exclusive; on return: none.
-    fn lose_fills(&self, link: Link, level: u8, is_dead: impl Fn(&Link) -> bool) -> Result<()> {
-        self.write(link.node, |nodes, slot| {
-            let mut record = nodes.record(slot)?;
-            if !is_live(&record, link, level) || !record.view().links().any(|link| is_dead(&link)) {
-                return Ok(Edit::Unchanged(()));
-            }
-            let stays = |link, fill| (!is_dead(&link)).then_some(fill);
-            lanes::replace(&mut record, stays, std::iter::empty());
-            Ok(Edit::Changed(()))
-        })
-    }
-
-    /// Adds the live links of dead records; of each coded one the nearest, up to
-    /// [`REPAIR_CANDIDATES`].
-    fn add_beyond(&self, gone: &[Link], level: u8, dead: &NodeSet, links: &mut Vec<Link>) -> Result<()> {
-        for gone in gone {
-            self.store.check_interrupts();
-            self.read(gone.node, |record| {
-                if record.is(gone.generation, level) {
-                    let mut live: Vec<_> = (0..record.link_count())
-                        .filter(|&i| !dead.contains(record.link(i).node))
-                        .collect();
-                    if self.space.layout.is_coded() {
-                        live.sort_by(|&a, &b| record.length(a).total_cmp(&record.length(b)));
-                        live.truncate(REPAIR_CANDIDATES);
-                    }
-                    links.extend(live.into_iter().map(|i| record.link(i)));
-                }
-                Ok(())
-            })?;
+        let at = VectorAt { link, at: &point };
+        let before = graph.read(link.node, |record| Ok(links_of(&record).collect::<Vec<_>>()))?;
+        let had = |link| before.iter().any(|&(other, _)| other == link);
+        let survivors = before.iter().filter(|(_, fill)| !fill).map(|(link, _)| *link);
+        let (gone, mut kept): (Vec<_>, Vec<_>) = survivors.partition(is_dead);
+        if is_coded && gone.is_empty() && !kept.is_empty() {
+            return lose_fills(graph, link, level, is_dead);
         }
-        Ok(())
+        let mut links: Vec<_> = before
+            .iter()
+            .map(|(link, _)| *link)
+            .filter(|link| !is_dead(link))
+            .collect();
+        add_beyond(graph, &gone, level, dead, &mut links)?;
+        if !is_coded && REPAIR_SEARCH_PART * gone.len() >= before.len() {
+            let mut query = Query::default();
+            graph.space.set_query(&point, &mut query);
+            let found = reselect::search_live(graph, &mut inserter.search, &query, level)?;
+            links.extend(found.iter().map(|choice| choice.link));
+        }
+        let Inserter {
+            scratch, candidates, ..
+        } = &mut *inserter;
+        candidates::load(graph, candidates, &links, at, level)?;
+        let choices: Vec<_> = candidates.choices().collect();
+        if !is_coded {
+            kept.clear();
+        }
+        // As many links as before: with half of its links, a plain record would be reached, and
+        // lead on, half as often.
+        let fill_to = selection::fill_to(graph, level).max(before.len());
+        let (chosen, neighbors) = (&mut scratch.chosen, &mut scratch.neighbors);
+        let read =
+            |i, _: &NeighborCandidate, point: &mut Point| candidates::take_point(graph, candidates, i, level, point);
+        selection::select_keeping(graph, &kept, &choices, read, level, fill_to, chosen)?;
+        // New survivors are linked back; links that a coded record keeps have their codes.
+        let new = chosen
+            .all()
+            .filter(|(other, fill)| !is_coded || !before.contains(&(other.link, *fill)));
+        neighbors.set(&graph.space, new, at.at);
+        let is_repaired = graph.write(link.node, |nodes, slot| {
+            let mut record = nodes.record(slot)?;
+            if !back_links::is_live(&record, link, level) {
+                return Ok(Edit::Unchanged(false));
+            }
+            let now: Vec<_> = links_of(&record.view()).collect();
+            if is_coded {
+                let stays = |link, fill| match chosen.all().find(|(other, _)| other.link == link) {
+                    Some((_, chosen_fill)) => Some(fill && chosen_fill),
+                    None => (!had(link)).then_some(fill),
+                };
+                let new = neighbors.iter();
+                lanes::replace(
+                    &mut record,
+                    stays,
+                    new.filter(|(link, ..)| now.iter().all(|(other, _)| other != link)),
+                );
+            } else if now == before {
+                neighbors.write(&mut record);
+            } else {
+                return Ok(Edit::Unchanged(false));
+            }
+            Ok(Edit::Changed(true))
+        })?;
+        if !is_repaired {
+            continue;
+        }
+        if chosen.survivors.is_empty() {
+            // All of its neighbors are gone: start again from the entry point, which is replaced
+            // only afterwards.
+            let mut query = Query::default();
+            graph.space.set_query(&point, &mut query);
+            return reselect::connect(graph, inserter, &query, at, level).map(drop);
+        }
+        if is_coded {
+            neighbors.turn();
+            for i in 0..scratch.neighbors.survivors() {
+                back_links::add_coded(graph, scratch, i, link, level, false)?;
+            }
+        } else {
+            let chosen = std::mem::take(&mut scratch.chosen);
+            for other in chosen.survivors.iter().filter(|other| !had(other.link)) {
+                back_links::add_plain(graph, scratch, other, link, level)?;
+            }
+            scratch.chosen = chosen;
+        }
+        return Ok(());
     }
+    Ok(())
+}
+
+/// Empties the lanes of dead fills.
+///
+/// Locks: the record's page, exclusive; on return: none.
+fn lose_fills<S: PageStore>(
+    graph: &Graph<'_, S>,
+    link: Link,
+    level: u8,
+    is_dead: impl Fn(&Link) -> bool,
+) -> Result<()> {
+    graph.write(link.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !back_links::is_live(&record, link, level) || !record.view().links().any(|link| is_dead(&link)) {
+            return Ok(Edit::Unchanged(()));
+        }
+        let stays = |link, fill| (!is_dead(&link)).then_some(fill);
+        lanes::replace(&mut record, stays, std::iter::empty());
+        Ok(Edit::Changed(()))
+    })
+}
+
+/// Adds the live links of dead records; of each coded one the nearest, up to [`REPAIR_CANDIDATES`].
+fn add_beyond<S: PageStore>(
+    graph: &Graph<'_, S>,
+    gone: &[Link],
+    level: u8,
+    dead: &NodeSet,
+    links: &mut Vec<Link>,
+) -> Result<()> {
+    for gone in gone {
+        graph.store.check_interrupts();
+        graph.read(gone.node, |record| {
+            if record.is(gone.generation, level) {
+                let mut live: Vec<_> = (0..record.link_count())
+                    .filter(|&i| !dead.contains(record.link(i).node))
+                    .collect();
+                if graph.space.layout.is_coded() {
+                    live.sort_by(|&a, &b| record.length(a).total_cmp(&record.length(b)));
+                    live.truncate(REPAIR_CANDIDATES);
+                }
+                links.extend(live.into_iter().map(|i| record.link(i)));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// The links of a record, each with whether it is a fill.

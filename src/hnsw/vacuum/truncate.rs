@@ -39,54 +39,52 @@ impl EmptyEnd {
     }
 }
 
-impl<S: PageStore> Graph<'_, S> {
-    /// The pages without records at the end of the file, as far as `goes_on`, which is called every
-    /// few pages, lets the caller look.
-    ///
-    /// Locks: one page at a time, shared; on return: none.
-    pub fn empty_end(&self, mut goes_on: impl FnMut() -> bool) -> Result<EmptyEnd> {
-        let layout = &self.space.layout;
-        let first = self.store.read(META_BLOCK, meta::read_first_generation)?;
-        let blocks = self.store.blocks()?;
-        let mut end = EmptyEnd {
-            from: blocks,
-            blocks,
-            generation: first,
-        };
-        while end.from > layout.first_block {
-            let last = end.from - 1;
-            if end.from.is_multiple_of(ASK_EVERY) && !goes_on() {
-                break;
-            }
-            self.store.check_interrupts();
-            // Steps of generations since the first one. Slots of pages that were added before it
-            // was raised may be behind.
-            let passed = self.store.read_in_passing(last, |page| {
-                let mut passed = 0;
-                for record in NodePage::new(page, last, layout)?.records() {
-                    let (_, record) = record?;
-                    if record.state() != State::Free {
-                        return Ok(None);
-                    }
-                    passed = passed.max(record.generation().wrapping_sub(first) as i8);
-                }
-                Ok(Some(passed as u8))
-            })?;
-            let Some(passed) = passed else { break };
-            end.from = last;
-            let ahead = end.generation.wrapping_sub(first);
-            end.generation = first.wrapping_add(ahead.max(passed));
+/// The pages without records at the end of the file, as far as `goes_on`, which is called every few
+/// pages, lets the caller look.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub fn empty_end<S: PageStore>(graph: &Graph<'_, S>, mut goes_on: impl FnMut() -> bool) -> Result<EmptyEnd> {
+    let layout = &graph.space.layout;
+    let first = graph.store.read(META_BLOCK, meta::read_first_generation)?;
+    let blocks = graph.store.blocks()?;
+    let mut end = EmptyEnd {
+        from: blocks,
+        blocks,
+        generation: first,
+    };
+    while end.from > layout.first_block {
+        let last = end.from - 1;
+        if end.from.is_multiple_of(ASK_EVERY) && !goes_on() {
+            break;
         }
-        Ok(end)
+        graph.store.check_interrupts();
+        // Steps of generations since the first one. Slots of pages that were added before it was
+        // raised may be behind.
+        let passed = graph.store.read_in_passing(last, |page| {
+            let mut passed = 0;
+            for record in NodePage::new(page, last, layout)?.records() {
+                let (_, record) = record?;
+                if record.state() != State::Free {
+                    return Ok(None);
+                }
+                passed = passed.max(record.generation().wrapping_sub(first) as i8);
+            }
+            Ok(Some(passed as u8))
+        })?;
+        let Some(passed) = passed else { break };
+        end.from = last;
+        let ahead = end.generation.wrapping_sub(first);
+        end.generation = first.wrapping_add(ahead.max(passed));
     }
+    Ok(end)
+}
 
-    /// Raises the generation of new slots, before the pages are cut off.
-    ///
-    /// Locks: the meta page, exclusive; on return: none.
-    pub fn retire(&self, end: &EmptyEnd) -> Result<()> {
-        self.store.write(META_BLOCK, |page| {
-            meta::set_first_generation(page, end.generation);
-            Ok(Edit::Changed(()))
-        })
-    }
+/// Raises the generation of new slots, before the pages are cut off.
+///
+/// Locks: the meta page, exclusive; on return: none.
+pub fn retire<S: PageStore>(graph: &Graph<'_, S>, end: &EmptyEnd) -> Result<()> {
+    graph.store.write(META_BLOCK, |page| {
+        meta::set_first_generation(page, end.generation);
+        Ok(Edit::Changed(()))
+    })
 }
