@@ -5,7 +5,7 @@
 //! So all collections that grow with users' input, with their settings or with an index grow by
 //! these functions. Smaller allocations have the [`reserve`].
 
-use std::collections::{HashMap, HashSet, TryReserveError, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, TryReserveError, VecDeque};
 use std::hash::Hash;
 
 use crate::error::{Error, Result};
@@ -32,6 +32,13 @@ fn had(reserved: Result<(), TryReserveError>) -> Result<()> {
 }
 
 impl<T> Room for Vec<T> {
+    #[inline]
+    fn room(&mut self, more: usize) -> Result<()> {
+        had(self.try_reserve(more))
+    }
+}
+
+impl<T: Ord> Room for BinaryHeap<T> {
     #[inline]
     fn room(&mut self, more: usize) -> Result<()> {
         had(self.try_reserve(more))

@@ -23,6 +23,10 @@ pub mod search {
     /// records may fill; with one half a search visits more records (measured).
     pub const REPEATED_SHARE: (usize, usize) = (2, 3);
 
+    /// Ways that a filtered search visits, in records that show as many matching neighbors as the
+    /// search is wide if each shows 32 new ones.
+    pub const WAYS: f64 = 2.0;
+
     /// Ratio of the query's distance from the centroid to its distance from a record, from which on
     /// neighbors are estimated from the difference of query and record: there the error of an
     /// estimate from the query's own table reaches that of the code itself (docs/measurements.md,

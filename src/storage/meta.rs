@@ -7,8 +7,8 @@
 //! built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian
 //! integers), and their checksum (u32), 256 the result of the last VACUUM ([`Compaction`],
 //! likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32
-//! each), 312 the borders of filter columns: their number for each column (u16), then the borders of
-//! one column after the other (u64). The file, the parameters and the borders never change.
+//! each), 312 the borders of filter columns: their number for each column (u16), then the borders
+//! of one column after the other (u64). The file, the parameters and the borders never change.
 //!
 //! All versions of the format have the page header, the special space, the magic number and the
 //! version in these places, so that each tells an index of another from a damaged one.

@@ -10,6 +10,7 @@ pub(in crate::hnsw) mod reselect;
 
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids;
 use crate::hnsw::indexed_value::Value;
@@ -38,6 +39,8 @@ pub struct NewRow {
     /// The reason for which the row has no place in the graph, if it has none; the index then
     /// stores nothing of its vector.
     pub unplaced: Option<Unplaced>,
+    /// Its filter values.
+    pub values: Values,
 }
 
 impl From<HeapTid> for NewRow {
@@ -47,6 +50,7 @@ impl From<HeapTid> for NewRow {
             tid,
             unchanged: false,
             unplaced: None,
+            values: Values::NONE,
         }
     }
 }
@@ -128,6 +132,7 @@ fn insert_as<S: PageStore>(
     let mut point = std::mem::take(&mut inserter.point);
     let mut query = std::mem::take(&mut inserter.query);
     set(&mut point);
+    point.values = row.values;
     graph.space.set_query(&point, &mut query);
     let inserted = insert_point(graph, inserter, &point, &query, row);
     (inserter.point, inserter.query) = (point, query);

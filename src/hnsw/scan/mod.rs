@@ -159,6 +159,8 @@ struct Found {
     row: Option<HeapTid>,
     /// LSN of its record when it was read.
     lsn: u64,
+    /// Whether its filter values are sure to match.
+    certain: bool,
 }
 
 impl Found {
@@ -169,6 +171,7 @@ impl Found {
             key,
             link,
             live,
+            certain,
             row,
             lsn,
             ..
@@ -180,6 +183,7 @@ impl Found {
             link,
             row,
             lsn,
+            certain,
         })
     }
 }
@@ -226,6 +230,8 @@ pub struct Scan {
     late: Vec<Found>,
     /// Distance of the last node returned.
     last: f32,
+    /// Whether that node is sure to match the filter.
+    certain: bool,
     bounded: bool,
     /// Nodes met by the current round.
     round: Round,
@@ -266,6 +272,7 @@ impl Scan {
             returned: None,
             late: Vec::new(),
             last: f32::NEG_INFINITY,
+            certain: true,
             bounded: false,
             round: Round::default(),
             passes: None,
@@ -293,6 +300,12 @@ impl Scan {
     /// Whether nodes were found that are still to be returned.
     pub fn is_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Whether the row returned last is sure to match the query's conditions on filter columns. If
+    /// not, the conditions are to be checked on the table's row.
+    pub fn is_certain(&self) -> bool {
+        self.certain
     }
 
     /// Number of nodes that the first pass found and no round had met: after all rounds
@@ -333,6 +346,7 @@ impl Scan {
                     continue;
                 }
                 self.last = found.distance;
+                self.certain = found.certain;
                 self.node = match found.row {
                     Some(tid) => {
                         self.tids.tids.push(tid);
@@ -363,6 +377,8 @@ impl Scan {
                 self.returned = chain.next(graph)?;
                 if let Some(row) = self.returned {
                     self.last = chain.kind().distance();
+                    // The chains have no filter values.
+                    self.certain = !self.query.is_filtered();
                     return Ok(Some(row.tid));
                 }
                 self.counts += chain.counts();

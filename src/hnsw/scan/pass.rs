@@ -7,6 +7,7 @@
 //! vector never changes: no node is lost between two passes, and none comes twice.
 
 use crate::error::{Error, Result};
+use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Found, Limits};
@@ -239,6 +240,10 @@ fn live_nodes<S: PageStore>(
                 continue;
             }
             counts.visited += 1;
+            let matches = graph.space.test(query, &record.values());
+            if matches == Match::No {
+                continue;
+            }
             let row = record.only_entry();
             if !limits.killed && row.is_some_and(|row| row.killed) {
                 counts.dead_rows += 1;
@@ -252,6 +257,7 @@ fn live_nodes<S: PageStore>(
                 link: Link { node, generation },
                 row: row.map(|row| row.tid),
                 lsn: record.lsn(),
+                certain: matches == Match::Yes,
             };
             // The radius bounds distances, not their lower bounds.
             let is_beyond = !is_long && distance > limits.beyond;

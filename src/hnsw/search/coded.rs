@@ -38,7 +38,7 @@ pub struct Coded {
     pub(super) queue: CandidateQueue,
     /// Number of spilled estimates after the last removal of duplicates.
     settled: usize,
-    near: Near,
+    pub(super) near: Near,
 }
 
 impl Coded {
@@ -87,16 +87,16 @@ fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
 }
 
 /// Estimates the distances of a record's neighbors, and passes `f` the estimates below `worst`
-/// (all, if that is not a number). `near` is [`Space::near`].
+/// (all, if that is not a number), each with its lane. `near` is [`Space::near`].
 #[inline]
-fn estimate_neighbors(
+pub(super) fn estimate_neighbors(
     space: &Space,
     query: &Query,
     near: Option<&Table>,
     record: &Record<'_>,
     distance: f32,
     worst: f32,
-    mut f: impl FnMut(Estimate),
+    mut f: impl FnMut(usize, Estimate),
 ) {
     let table = near.unwrap_or(&query.table);
     let is_wide = is_wide(space, distance);
@@ -132,7 +132,7 @@ fn estimate_neighbors(
                 estimate = wide_estimate(space, query, record, distance, lane);
             }
             if worst.is_nan() || estimate < worst {
-                f(Estimate::new(estimate, record.link(lane)));
+                f(lane, Estimate::new(estimate, record.link(lane)));
             }
         }
     }
@@ -255,6 +255,7 @@ pub(super) fn take<S: PageStore>(
         key,
         link,
         live,
+        certain: true,
         row: record.only_entry(),
         lsn: record.lsn(),
         below: record.below(),
@@ -274,11 +275,19 @@ pub(super) fn take<S: PageStore>(
     let Coded { queue, near, .. } = &mut search.coded;
     let visited = &search.visited;
     let near = graph.space.near(query, record.vector(), distance, near);
-    estimate_neighbors(&graph.space, query, near, record, distance, queue.worst(), |estimate| {
-        if !visited.contains(estimate.link().node) {
-            queue.push(estimate);
-        }
-    });
+    estimate_neighbors(
+        &graph.space,
+        query,
+        near,
+        record,
+        distance,
+        queue.worst(),
+        |_, estimate| {
+            if !visited.contains(estimate.link().node) {
+                queue.push(estimate);
+            }
+        },
+    );
     if !search.deferred.is_empty() {
         for (link, code) in search.deferred.of(node) {
             let offset = near.map_or(code.factors.offset, |_| squared(code.factors.length));
@@ -342,7 +351,7 @@ fn spill_neighbors<S: PageStore>(
             let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
             spilled.room(record.link_count())?;
             let near = graph.space.near(query, record.vector(), distance, near);
-            estimate_neighbors(&graph.space, query, near, &record, distance, f32::NAN, |estimate| {
+            estimate_neighbors(&graph.space, query, near, &record, distance, f32::NAN, |_, estimate| {
                 if !visited.contains(estimate.link().node) {
                     spilled.push(estimate);
                 }

@@ -7,6 +7,7 @@ mod candidate_queue;
 mod coded;
 pub(in crate::hnsw) mod crowd;
 pub(in crate::hnsw) mod deferred_links;
+mod filtered;
 mod plain;
 pub(in crate::hnsw) mod visited_set;
 
@@ -15,10 +16,12 @@ use std::collections::VecDeque;
 use coded::Coded;
 use crowd::{Crowd, Entries};
 use deferred_links::DeferredLinks;
+use filtered::Filtered;
 use plain::Plain;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
+use crate::filter::condition::Match;
 use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
@@ -54,6 +57,8 @@ pub struct Candidate {
     pub link: Link,
     /// Whether it is a live node, to which links may lead.
     pub live: bool,
+    /// Whether its filter values are sure to match; true in a search without a filter.
+    pub certain: bool,
     /// The only row of its node, in a level-0 record of a node with one row. A snapshot that sees
     /// the row may hold its TID for any time.
     pub row: Option<Entry>,
@@ -152,6 +157,7 @@ pub struct Search {
     /// Deferred links, which the search follows.
     pub(in crate::hnsw) deferred: DeferredLinks,
     coded: Coded,
+    filtered: Filtered,
     plain: Plain,
     crowd: Crowd,
     /// Counters since the search was made.
@@ -175,6 +181,7 @@ impl Search {
             },
             deferred: DeferredLinks::default(),
             coded: Coded::default(),
+            filtered: Filtered::default(),
             plain: Plain::default(),
             crowd: Crowd::default(),
             counts: Counts::default(),
@@ -198,6 +205,7 @@ impl Search {
     pub fn reset(&mut self) {
         self.visited.clear();
         self.coded.reset();
+        self.filtered.reset();
         self.plain.reset();
         self.start(1);
     }
@@ -246,6 +254,7 @@ impl Search {
     pub fn bytes(&self) -> usize {
         self.visited.bytes()
             + self.coded.queue.bytes()
+            + self.filtered.bytes()
             + self.plain.bytes()
             + self.beam.capacity() * size_of::<Candidate>()
     }
@@ -296,6 +305,9 @@ pub fn search<S: PageStore>(
     width: usize,
 ) -> Result<()> {
     down_to(graph, search, query, |_| 0, width)?;
+    if query.is_filtered() {
+        return Ok(());
+    }
     crowd::leave(graph, search, query, entries, width)
 }
 
@@ -426,11 +438,18 @@ pub(in crate::hnsw) fn from_node<S: PageStore>(
 
 /// Follows links of a level from the beam or the queue until no nearer record comes.
 fn expand<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query, level: u8) -> Result<()> {
-    if graph.space.layout.is_coded() {
+    if is_filtered(graph, query, level) {
+        filtered::visit_all(graph, search, query)
+    } else if graph.space.layout.is_coded() {
         coded::visit_all(graph, search, query, level)
     } else {
         plain::expand_all(graph, search, query, level)
     }
+}
+
+/// Whether records of a level are visited by their filter values: in a coded index, on level 0.
+fn is_filtered<S: PageStore>(graph: &Graph<'_, S>, query: &Query, level: u8) -> bool {
+    level == 0 && query.is_filtered() && graph.space.layout.is_coded()
 }
 
 /// Reads a record, of a generation if it is known, and adds it to the beam if it belongs to the
@@ -447,11 +466,17 @@ fn meet<S: PageStore>(
         search.counts.add_record(&record, graph.space.layout.overflows > 0);
         let generation = generation.unwrap_or(record.generation());
         let link = Link { node, generation };
-        if graph.space.layout.is_coded() {
+        if is_filtered(graph, query, level) {
+            filtered::take(graph, search, query, link, &record, || distance)
+        } else if graph.space.layout.is_coded() {
             coded::take(graph, search, query, level, link, &record, || distance)
         } else {
             let key = key(graph, search, query, &record, distance);
-            search.judge(link, level, &record, distance, key)
+            let matches = match level {
+                0 => graph.space.test(query, &record.values()),
+                _ => Match::Yes,
+            };
+            search.judge(link, level, &record, distance, key, matches)
         }
     })
 }
@@ -514,7 +539,9 @@ pub(in crate::hnsw) fn walk_to_live<S: PageStore>(
 /// Continues a resumable search of level 0: the beam becomes the nearest `width` of the records
 /// left. Says whether there were any.
 pub fn resume<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query, width: usize) -> Result<bool> {
-    if graph.space.layout.is_coded() {
+    if is_filtered(graph, query, 0) {
+        filtered::visit_on(graph, search, query, width)
+    } else if graph.space.layout.is_coded() {
         coded::visit_on(graph, search, query, width)
     } else {
         plain::expand_on(graph, search, query, width)

@@ -9,6 +9,7 @@
 use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
+use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::search;
 use crate::hnsw::space::Query;
@@ -98,7 +99,15 @@ impl Search {
 
     /// Adds a record that was just read to the beam, if it is near enough; ignores a stale link.
     #[inline]
-    pub(super) fn judge(&mut self, link: Link, level: u8, record: &Record<'_>, distance: f32, key: f32) -> Result<()> {
+    pub(super) fn judge(
+        &mut self,
+        link: Link,
+        level: u8,
+        record: &Record<'_>,
+        distance: f32,
+        key: f32,
+        matches: Match,
+    ) -> Result<()> {
         // Marked as met only now: a stale link must not hide the record that uses the slot today.
         if !record.is(link.generation, level) || !self.visited.insert(link.node)? {
             return Ok(());
@@ -108,7 +117,8 @@ impl Search {
             distance,
             key,
             link,
-            live: record.state() == State::Node,
+            live: record.state() == State::Node && matches > Match::No,
+            certain: matches == Match::Yes,
             row: record.only_entry(),
             lsn: record.lsn(),
             below: record.below(),

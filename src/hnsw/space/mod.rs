@@ -12,8 +12,12 @@
 mod cache;
 pub(super) mod codec;
 
+use std::sync::Arc;
+
 use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
+use crate::filter::condition::{Filter, Match};
+use crate::filter::lanes::LaneFilter;
 use crate::filter::signature::{self, Column, Signatures};
 use crate::filter::values::Values;
 use crate::hnsw::indexed_value::Value;
@@ -26,6 +30,7 @@ use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
 use crate::storage::meta::Borders;
 use crate::storage::parameters::Parameters;
+use crate::storage::record::Record;
 use crate::storage::{Layout, sparse};
 
 /// All that was learned from the rows of a build: empty in an index that began empty.
@@ -118,6 +123,31 @@ pub struct Query {
     pub(in crate::hnsw) table: Table,
     /// Square of its distance from the centroid; zero in a plain index.
     square: f32,
+    /// The conditions on filter columns, if there are any.
+    conditions: Option<Arc<Conditions>>,
+}
+
+/// Conditions on filter columns, as tests of values and of signatures.
+#[derive(Debug)]
+struct Conditions {
+    filter: Filter,
+    lanes: LaneFilter,
+}
+
+impl Query {
+    /// Whether there are conditions on filter columns.
+    #[inline]
+    pub fn is_filtered(&self) -> bool {
+        self.conditions.is_some()
+    }
+
+    /// The lanes of a block of a record whose signatures may match.
+    #[inline]
+    pub(in crate::hnsw) fn matching_lanes(&self, record: &Record<'_>, block: usize) -> u32 {
+        self.conditions.as_ref().map_or(u32::MAX, |conditions| {
+            conditions.lanes.matching(|column| record.signatures_of(column, block))
+        })
+    }
 }
 
 /// The difference of a query and a vector near it, with its table for estimates from codes. Memory
@@ -163,6 +193,30 @@ impl Space {
     /// The filter columns.
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// The query, with conditions on filter columns.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::OutOfMemory`].
+    pub fn filtered(&self, query: Query, filter: Filter) -> Result<Query> {
+        if filter.is_empty() {
+            return Ok(query);
+        }
+        let lanes = LaneFilter::new(&filter, &self.columns)?;
+        Ok(Query {
+            conditions: Some(Arc::new(Conditions { filter, lanes })),
+            ..query
+        })
+    }
+
+    /// Tests filter values.
+    #[inline]
+    pub fn test(&self, query: &Query, values: &Values) -> Match {
+        match &query.conditions {
+            Some(conditions) => conditions.filter.test(&self.columns, values),
+            None => Match::Yes,
+        }
     }
 
     /// The signatures of filter values.
