@@ -15,6 +15,8 @@ DROP FUNCTION hnsw_within(internal, double precision);
 ALTER FUNCTION hnsw_compaction(regclass) PARALLEL RESTRICTED;
 ALTER FUNCTION hnsw_stats(regclass) PARALLEL RESTRICTED;
 
+COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbors: hierarchical navigable small world graph';
+
 -- One column more.
 DROP FUNCTION hnsw_last_search();
 CREATE FUNCTION hnsw_last_search(

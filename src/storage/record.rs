@@ -93,7 +93,7 @@ impl Entry {
     }
 }
 
-/// The code of a neighbour with its factors; without a word in the plain layout.
+/// The code of a neighbor with its factors; without a word in the plain layout.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Code<'a> {
     /// The words of the code.
