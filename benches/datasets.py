@@ -1,4 +1,4 @@
-"""Data sets and their exact neighbours.
+"""Data sets and their exact neighbors.
 
 A data set is real vectors: rows to index, queries, and fresh rows to insert that are not among the indexed ones.
 """

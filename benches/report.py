@@ -56,7 +56,7 @@ class Results:
 
 
 def value_at(curve: Curve, recall: float) -> tuple[float, bool] | None:
-    """The value at a recall, between its neighbours on the curve (logarithms of values are interpolated)."""
+    """The value at a recall, between its neighbors on the curve (logarithms of values are interpolated)."""
     for i, (high, value) in enumerate(curve):
         if high >= recall:
             if i == 0:

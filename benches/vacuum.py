@@ -148,7 +148,7 @@ def main() -> None:
     args = parser.parse_args()
     wanted = args.sets or ("text384" if args.data else "fashion-mnist")
     (whole,) = datasets.load(args.data, [wanted], 4000 if args.quick else None)
-    # Rows to insert that are no queries: those would be their own nearest neighbours.
+    # Rows to insert that are no queries: those would be their own nearest neighbors.
     base, fresh = np.split(whole.base, [-2 * INSERTS])
     data = datasets.Dataset(whole.name, base, whole.queries, fresh)
     args.out.mkdir(parents=True, exist_ok=True)

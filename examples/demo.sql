@@ -48,17 +48,17 @@ FROM words k, words m, words w WHERE k.word = 'king' AND m.word = 'man' AND w.wo
 SELECT word, round((embedding <=> :'target')::numeric, 3) AS "cosine distance"
 FROM words WHERE word NOT IN ('king', 'man', 'woman') ORDER BY embedding <=> :'target' LIMIT 10;
 
-\echo '=== 6. How often the index finds what an exact scan finds: 200 words, 10 neighbours each'
+\echo '=== 6. How often the index finds what an exact scan finds: 200 words, 10 neighbors each'
 CREATE TEMP TABLE probes AS SELECT word, embedding FROM words ORDER BY md5(word) LIMIT 200;
 ANALYZE probes;
 -- One query a probe, as an application sends them: what the server spends is measured inside it.
-CREATE FUNCTION pg_temp.search(use_index boolean, OUT probe text, OUT neighbour text, OUT distance float8) RETURNS SETOF record
+CREATE FUNCTION pg_temp.search(use_index boolean, OUT probe text, OUT neighbor text, OUT distance float8) RETURNS SETOF record
 LANGUAGE plpgsql AS $$
 DECLARE target vector(50);
 BEGIN
     PERFORM set_config('enable_indexscan', use_index::text, true), set_config('enable_seqscan', (NOT use_index)::text, true);
     FOR probe, target IN SELECT p.word, p.embedding FROM probes p LOOP
-        FOR neighbour, distance IN EXECUTE 'SELECT word, embedding <=> $1 FROM words ORDER BY embedding <=> $1 LIMIT 10' USING target LOOP
+        FOR neighbor, distance IN EXECUTE 'SELECT word, embedding <=> $1 FROM words ORDER BY embedding <=> $1 LIMIT 10' USING target LOOP
             RETURN NEXT;
         END LOOP;
     END LOOP;

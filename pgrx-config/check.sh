@@ -15,4 +15,5 @@ fi
 cd "$repo"
 python3 pgrx-config/imports.py
 python3 pgrx-config/prose.py
+python3 pgrx-config/headers.py "$postgresql/bin/pg_config"
 cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings

@@ -5,7 +5,7 @@ CREATE FUNCTION hnswhandler(internal) RETURNS index_am_handler
 
 CREATE ACCESS METHOD hnsw TYPE INDEX HANDLER hnswhandler;
 
-COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbours: hierarchical navigable small world graph';
+COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbors: hierarchical navigable small world graph';
 
 -- vector
 

@@ -51,7 +51,7 @@ CREATE FUNCTION hnsw_last_search(
     OUT search_time_us double precision,
     OUT passes bigint
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+    AS 'MODULE_PATHNAME', 'hnsw_last_search_with_passes_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 
 COMMENT ON FUNCTION hnsw_last_search() IS 'what the last scan of an hnsw index in this session did';
 

@@ -15,6 +15,8 @@ DROP FUNCTION hnsw_within(internal, double precision);
 ALTER FUNCTION hnsw_compaction(regclass) PARALLEL RESTRICTED;
 ALTER FUNCTION hnsw_stats(regclass) PARALLEL RESTRICTED;
 
+COMMENT ON ACCESS METHOD hnsw IS 'approximate nearest neighbors: hierarchical navigable small world graph';
+
 -- One column more.
 DROP FUNCTION hnsw_last_search();
 CREATE FUNCTION hnsw_last_search(
@@ -26,7 +28,7 @@ CREATE FUNCTION hnsw_last_search(
     OUT search_time_us double precision,
     OUT passes bigint
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_last_search_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+    AS 'MODULE_PATHNAME', 'hnsw_last_search_with_passes_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION hnsw_last_search() IS 'what the last scan of an hnsw index in this session did';
 
 CREATE FUNCTION alopex_version() RETURNS text

@@ -2,15 +2,14 @@
 //! not declare.
 //!
 //! Each difference is a named function, so that no caller needs a `cfg` of a version. A new version
-//! of PostgreSQL takes three steps: its feature in `Cargo.toml` and in the lists below, a
-//! comparison of the declared functions with its headers (`pg_config --includedir-server`), and a
-//! look at each function of this file.
+//! of PostgreSQL takes two steps: its feature in `Cargo.toml` and in the lists below, and a look at
+//! each function of this file.
 //!
 //! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of
-//! the server that they replace (`standard_planner` and others) for each version. Nothing compares
-//! the other declarations: a `cfg` lists the versions for which they hold, and they do not exist
-//! for any other. They were compared with the headers of 16 and 18. No headers of 15 and 17 were at
-//! hand; tests call each of the functions.
+//! the server that they replace (`standard_planner` and others) for each version. The other
+//! declarations are compared with the headers of each version by `pgrx-config/headers.py`, which
+//! `make check` runs; a `cfg` lists the versions for which they hold, and they do not exist for any
+//! other. Tests call each of the functions.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
@@ -65,7 +64,7 @@ const _: pg_sys::ExecutorStart_hook_type = Some(standard_ExecutorStart);
 const _: pg_sys::ExecutorFinish_hook_type = Some(standard_ExecutorFinish);
 const _: pg_sys::ProcessUtility_hook_type = Some(standard_ProcessUtility);
 
-// Compared with the headers of 16 and 18.
+// Compared by pgrx-config/headers.py.
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 unsafe extern "C-unwind" {
     /// `access/amvalidate.h`.
@@ -90,12 +89,13 @@ unsafe extern "C-unwind" {
     pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
 }
 
-/// `STATEMENT_TIMEOUT` of the enum `TimeoutId` (`utils/timeout.h` of 16 and 18).
+/// `STATEMENT_TIMEOUT` of the enum `TimeoutId` (`utils/timeout.h`; compared by
+/// pgrx-config/headers.py).
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 pub const STATEMENT_TIMEOUT: c_int = 3;
 
-// Compared with the headers of 16 and 18. The function neither allocates nor raises an
-// error, so it needs no guard.
+// Compared by pgrx-config/headers.py. The function neither allocates nor raises an error, so it
+// needs no guard.
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18"))]
 unsafe extern "C" {
     /// `postmaster/autovacuum.h`.

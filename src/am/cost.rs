@@ -28,43 +28,44 @@ use crate::hnsw::scan::Iteration;
 use crate::rebuild;
 
 /// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
-/// of a vector (measured: 0.75 us at 384 dimensions, where a row of a sequential scan takes about
-/// 0.1 us).
+/// of a vector. A visit takes 0.75 us at 384 dimensions (docs/measurements.md, *What bounds the
+/// speed*), several times as long as a row of a sequential scan.
 const OPERATORS_PER_VISIT: f64 = 4.0;
 const NUMBERS_PER_OPERATOR: f64 = 32.0;
 
-/// Records that a coded search visits per unit of its width, and on each level above the lowest
-/// (measured).
+/// Records that a coded search is taken to visit per unit of `ef_search`, and on each level above
+/// the lowest (chosen; docs/measurements.md, *Visits of a search*, has more).
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 
-/// Records that a plain search visits per unit of its width and of m (measured).
+/// Records that a plain search visits per unit of `ef_search` and of m (docs/measurements.md,
+/// *Visits of a search*).
 const PLAIN_VISITS: f64 = 2.5;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
-/// candidates (measured: 30,000 random vectors of 64 dimensions, LIMIT 20, and an index on another
-/// column: from a tenth of the rows down the other index is faster).
+/// candidates (docs/measurements.md, *What a further row costs*).
 const VISITS_PER_ROW: f64 = 8.0;
 const OPERATORS_PER_ROW: f64 = 1400.0;
 
 /// Rows after which rounds have filled their memory, or visited as many records as they may, and
-/// passes begin.
+/// passes begin: the 20,000 records of `MOST_VISITED` (`hnsw/tuning.rs`), at [`VISITS_PER_ROW`]
+/// each.
 const ROWS_OF_ROUNDS: f64 = 2500.0;
 
 /// Bytes of memory that a pass keeps of a row.
 const BYTES_PER_ROW: f64 = 32.0;
 
 /// Rows of a LIMIT with an unknown count: PostgreSQL assumes a tenth of all rows, and hardly any
-/// query means so many.
+/// query means so many (chosen, not measured).
 const USUAL_LIMIT: f64 = 50.0;
 
 /// Largest number of rows that are likely to be fetched of a cursor: PostgreSQL assumes
-/// cursor_tuple_fraction of all rows, another tenth.
+/// cursor_tuple_fraction of all rows, another tenth (chosen, not measured).
 const USUAL_CURSOR: f64 = 500.0;
 
 /// Least share of the rows that a condition on an expression without statistics is assumed to
 /// leave. PostgreSQL assumes a 200th for an equality; but a scan that soon finds its rows costs so
-/// much less than that guess that the risk is worth it.
+/// much less than that guess that the risk is worth it (chosen, not measured).
 const UNKNOWN_SHARE: f64 = 0.1;
 
 /// The cost of a scan that would only fail: beyond that of any other plan, also of one that is made

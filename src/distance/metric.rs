@@ -52,7 +52,7 @@ impl Metric {
     }
 }
 
-/// The order key of a nearest-neighbour search, as one function pointer: smaller is nearer.
+/// The order key of a nearest-neighbor search, as one function pointer: smaller is nearer.
 ///
 /// | metric | key |
 /// |---|---|

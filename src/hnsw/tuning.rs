@@ -1,26 +1,30 @@
 //! Constants that trade recall for time or space, by the operation that uses them.
 //!
 //! Each line gives the meaning, the unit, and the place of the measurement behind the value: a name
-//! in italics is a paragraph of docs/measurements.md, "(measured)" a measurement that is not
-//! written down. Sizes of buffers, distances of prefetching, and limits beyond which an index
-//! counts as corrupted stay with the code that uses them. How many bits and links a record has is
-//! decided in `storage::layout_plan`; build costs in `am`.
+//! in italics is a paragraph of docs/measurements.md, "(chosen, not measured)" says that no
+//! measurement of the value is written down. Sizes of buffers, distances of prefetching, and limits
+//! beyond which an index counts as corrupted stay with the code that uses them. How many bits and
+//! links a record has is decided in `storage::layout_plan`; build costs in `am`.
 
 /// Best-first search of one level, and the descent to it.
 pub mod search {
     /// Most candidates in the beam of a plain search, dead nodes included, and most dead nodes that
-    /// widen a coded one, in widths of the search.
+    /// widen a coded one, in widths of the search: the bound of the work among dead nodes (chosen,
+    /// not measured).
     pub const DEAD_BOUND: usize = 4;
 
-    /// Most records that a walk through dead nodes reads, per live record that it looks for.
+    /// Most records that a walk through dead nodes reads, per live record that it looks for: the
+    /// bound of an insert among dead nodes (chosen, not measured).
     pub const WALK_BOUND: usize = 16;
 
     /// Most records that a coded search visits where squared distances leave the range in which
-    /// codes can rank them, in widths of the search.
+    /// codes can rank them, in widths of the search (chosen, not measured).
     pub const UNGUIDED_BOUND: usize = 16;
 
     /// Share of a candidate queue (numerator, denominator) that repeated estimates of visited
-    /// records may fill; with one half a search visits more records (measured).
+    /// records may fill (chosen, not measured). The larger the share, the sooner a search among
+    /// records with many links to them ends; the smaller, the more room is left in groups of
+    /// records that all lead to each other.
     pub const REPEATED_SHARE: (usize, usize) = (2, 3);
 
     /// Ways that a filtered search visits, in records that show as many matching neighbors as the
@@ -61,23 +65,25 @@ pub mod scan {
     pub const PLAIN_BEAM: (usize, usize) = (7, 4);
 
     /// As [`PLAIN_BEAM`], for codes with a bit for every coordinate. A coded search visits fewer
-    /// records than it is wide, and ranks them by estimates (measured).
+    /// records than it is wide, and ranks them by estimates: at the width of a plain one it would
+    /// find less (chosen, not measured).
     pub const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
 
     /// As [`WHOLE_CODES_BEAM`], for codes that leave coordinates out: their estimates err more
-    /// (measured).
+    /// (chosen, not measured).
     pub const CODED_BEAM: (usize, usize) = (5, 1);
 
     /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
-    /// that the round returns, so that a scan of everything takes time in proportion.
+    /// that the round returns, so that a scan of everything takes time in proportion (chosen, not
+    /// measured).
     pub const ROUND_SHARE: usize = 16;
 
     /// Divisor of a round's live nodes: the scan is past its radius when no more than the quotient
-    /// lie within it.
+    /// lie within it (chosen, not measured).
     pub const WITHIN_RADIUS: usize = 2;
 
     /// Most records that rounds visit before passes take over, where [`FEWEST_VISITED`] gives no
-    /// more.
+    /// more (chosen, not measured).
     pub const MOST_VISITED: usize = 20_000;
 
     /// Share of a pass's cost that rounds may spend where it is more than [`MOST_VISITED`]
@@ -92,11 +98,11 @@ pub mod scan {
     pub const VISITS_PER_RECORD: f64 = 0.15;
 
     /// Growth of the number of nodes of a pass that are sorted at once; the first chunk is as large
-    /// as the search is wide.
+    /// as the search is wide (chosen, not measured).
     pub const CHUNK_GROWTH: usize = 4;
 
     /// Divisor of a pass's memory: the quotient keeps nodes nearer than the last one returned, of
-    /// which there are few; where they do not fit, another pass reads them.
+    /// which there are few; where they do not fit, another pass reads them (chosen, not measured).
     pub const HELD_BACK_SHARE: usize = 8;
 }
 
@@ -105,11 +111,12 @@ pub mod insert {
     use crate::storage::BlockNumber;
 
     /// Width of a coded search for neighbors, in units of `ef_construction`. Estimates miss some
-    /// neighbors; at this width the search finds about as many as a plain one (measured).
+    /// neighbors, which the greater width makes up for; a still wider search finds more at a price
+    /// in time (docs/measurements.md, *What bounds the graph*).
     pub const CODED_WIDTH: usize = 2;
 
     /// Width of the search for a node that is known to exist and that a search of ordinary width
-    /// missed, in widths of the ordinary search.
+    /// missed, in widths of the ordinary search (chosen, not measured).
     pub const KNOWN_WIDTH: usize = 16;
 
     /// Least number of neighbors, fills included, that link back to a new node of a coded index: in
@@ -118,12 +125,13 @@ pub mod insert {
     pub const FEWEST_LINKS_BACK: usize = 8;
 
     /// Size of a small graph at most, in pages of records: nodes of a small graph select again
-    /// after an insert, and a batch defers no link back in one.
+    /// after an insert, and a batch defers no link back in one (chosen, not measured).
     pub const SMALL: BlockNumber = 16;
 
     /// Divisor of the number of pages: a graph that has grown by more than the quotient since a
     /// search has nodes that the search did not see, for which nodes select again, and a batch
-    /// makes its deferred links.
+    /// makes its deferred links (chosen, not measured; docs/measurements.md, *What a batch saves*,
+    /// has the effect of deferring).
     pub const UNSEEN_PART: BlockNumber = 8;
 }
 
@@ -131,7 +139,7 @@ pub mod insert {
 pub mod neighbors {
     /// Ratio of the distances of a candidate and of a survivor from the selecting node, from which
     /// on the survivor does not exclude the candidate: otherwise no link that leads out of a
-    /// cluster would survive.
+    /// cluster would survive (chosen, not measured).
     pub const FAR: f64 = 8.0;
 
     /// Share of the lanes (numerator, denominator) that a full plain record fills when it selects
@@ -139,15 +147,15 @@ pub mod neighbors {
     /// (docs/measurements.md, *Full plain records*).
     pub const CHOSEN_ANEW: (usize, usize) = (3, 4);
 
-    /// Number of selections for a record that others keep changing, before its new link is given
-    /// up.
+    /// Number of selections for a record that others keep changing, before its new link is given up
+    /// (chosen, not measured).
     pub const RETRIES: usize = 8;
 }
 
 /// Repair of records that lose links to dead nodes, and of unreachable nodes.
 pub mod vacuum {
     /// Number of neighbors of each dead survivor among which a coded record selects: the nearest to
-    /// the dead one.
+    /// the dead one (docs/measurements.md, *Repair*).
     pub const REPAIR_CANDIDATES: usize = 24;
 
     /// Divisor of a plain record's links: a record that loses the quotient or more also searches
@@ -156,6 +164,6 @@ pub mod vacuum {
     pub const REPAIR_SEARCH_PART: usize = 3;
 
     /// Most links that an unreachable node gets where reachable nodes have room: other nodes that
-    /// are hard to reach have as few.
+    /// are hard to reach have as few (chosen, not measured).
     pub const REACHABILITY_LINKS: usize = 4;
 }

@@ -3,14 +3,16 @@
 
 use pgrx::prelude::*;
 
-use crate::am::scan::last_search;
+use crate::am::scan::{LastSearch, last_search};
 use crate::txn::insert_counters::last_insert;
 
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Counters of the session's last index scan; no row before the first scan.
+/// Counters of the session's last index scan; no row before the first scan. The function of version
+/// 0.1.0, whose catalogs name its C symbol; another result takes another symbol, so that no catalog
+/// reads the result of a library that has other columns.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
 fn hnsw_last_search() -> TableIterator<
@@ -22,21 +24,45 @@ fn hnsw_last_search() -> TableIterator<
         name!(tails_read, i64),
         name!(rows_skipped, i64),
         name!(search_time_us, f64),
+    ),
+> {
+    let rows = last_search().map(|last| {
+        let (visited, estimates, pages, overflows, dead_rows, spent, _) = columns(&last);
+        (visited, estimates, pages, overflows, dead_rows, spent)
+    });
+    TableIterator::new(rows)
+}
+
+/// Counters of the session's last index scan, with its passes; `hnsw_last_search()` since version
+/// 0.2.0.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the result")]
+fn hnsw_last_search_with_passes() -> TableIterator<
+    'static,
+    (
+        name!(nodes_visited, i64),
+        name!(estimates, i64),
+        name!(pages, i64),
+        name!(tails_read, i64),
+        name!(rows_skipped, i64),
+        name!(search_time_us, f64),
         name!(passes, i64),
     ),
 > {
-    TableIterator::new(last_search().map(|last| {
-        let counts = last.counts;
-        (
-            count(counts.visited),
-            count(counts.estimates),
-            count(counts.pages),
-            count(counts.overflows),
-            count(counts.dead_rows),
-            last.spent.as_secs_f64() * 1e6,
-            count(counts.passes),
-        )
-    }))
+    TableIterator::new(last_search().map(|last| columns(&last)))
+}
+
+fn columns(last: &LastSearch) -> (i64, i64, i64, i64, i64, f64, i64) {
+    let counts = last.counts;
+    (
+        count(counts.visited),
+        count(counts.estimates),
+        count(counts.pages),
+        count(counts.overflows),
+        count(counts.dead_rows),
+        last.spent.as_secs_f64() * 1e6,
+        count(counts.passes),
+    )
 }
 
 /// Counters of the session's last inserts into an index; no row before the first insert.

@@ -15,7 +15,7 @@
 //! 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
 //!
 //! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant)
-//! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbours word by word: word w of lane
+//! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbors word by word: word w of lane
 //! j is the four bytes, little-endian, at 4 (32 w + j). A lane is one run of four bytes in every
 //! 128, so that a new neighbor in one lane costs little more WAL than its own code: PostgreSQL's
 //! generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of codes lie side

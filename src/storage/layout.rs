@@ -1,4 +1,4 @@
-//! Layout of records: the stored form of vectors and neighbours, and the offset of each field.
+//! Layout of records: the stored form of vectors and neighbors, and the offset of each field.
 //!
 //! [`Layout::of`] computes the offsets from a [`Shape`], which is kept with the index's parameters
 //! ([`super::layout_plan`] chooses it for a new index). Of a layout itself only the stride is on
@@ -102,7 +102,7 @@ pub struct Shape {
     pub m: u16,
     /// The stored form of vectors.
     pub encoding: Encoding,
-    /// Bits of a neighbour's code, a multiple of 32; 0 in the plain layout, which has no codes.
+    /// Bits of a neighbor's code, a multiple of 32; 0 in the plain layout, which has no codes.
     pub code_bits: u16,
     /// Filter columns.
     pub filters: u8,
@@ -152,7 +152,8 @@ pub struct Layout {
     pub overflows: usize,
     /// Bytes of a vector in an overflow record, but for the last one.
     pub overflow_len: usize,
-    /// Neighbor slots of a record, in the coded layout a multiple of [`LANES`].
+    /// Lanes of a record (places for a link and its code), in the coded layout a multiple of
+    /// [`LANES`].
     pub lanes: usize,
     pub(super) links_at: usize,
     pub(super) generations_at: usize,
@@ -301,13 +302,13 @@ impl Layout {
         self.link_capacity(1)
     }
 
-    /// Whether records have codes of their neighbours.
+    /// Whether records have codes of their neighbors.
     #[inline]
     pub fn is_coded(&self) -> bool {
         self.shape.code_bits > 0
     }
 
-    /// Words of a neighbour's code.
+    /// Words of a neighbor's code.
     #[inline]
     pub fn code_words(&self) -> usize {
         usize::from(self.shape.code_bits) / WORD_BITS

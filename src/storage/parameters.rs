@@ -42,7 +42,7 @@ pub struct Parameters {
     pub element: Element,
     /// The metric.
     pub metric: Metric,
-    /// Width of the search for a new node's neighbours.
+    /// Width of the search for a new node's neighbors.
     pub ef_construction: u16,
     /// Seed of the levels and of the rotation.
     pub seed: u64,

@@ -14,6 +14,7 @@ use postgres::{Client, Config, NoTls};
 use crate::cluster::Cluster;
 use crate::data::{load, run, vector};
 use crate::exactness::{Scan, assert_agree, assert_each_found, assert_sound, choose, nearest};
+use crate::memory;
 
 /// The version that this one reads.
 const CURRENT: u16 = 6;
@@ -339,4 +340,57 @@ fn an_index_of_an_older_format_is_passed_by_until_it_is_rebuilt() {
 #[test]
 fn an_index_of_a_newer_format_is_passed_by_until_it_is_rebuilt() {
     pass_by_and_rebuild(7, "REINDEX INDEX CONCURRENTLY \"Old\".items_l2");
+}
+
+/// The bound of the memory that 200,000 rows may take, in bytes: five a row.
+const MOST_MEMORY: u64 = 1 << 20;
+
+#[test]
+fn rows_that_pass_an_index_by_take_no_memory() {
+    let cluster = Cluster::with("ignore_checksum_failure = on");
+    let mut client = cluster.client();
+    // At the end of a statement, before the statement's memory is freed.
+    run(
+        &mut client,
+        &format!(
+            "CREATE SCHEMA \"Old\"; CREATE TABLE {TABLE} (id bigint, embedding vector(3));
+             CREATE INDEX items_l2 ON {TABLE} USING hnsw (embedding vector_l2_ops);
+             CREATE TABLE used (bytes bigint);
+             CREATE FUNCTION note_memory() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+                 INSERT INTO used SELECT sum(total_bytes) FROM pg_backend_memory_contexts;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER used AFTER INSERT ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION note_memory()"
+        ),
+    );
+    let file = cluster.relation_file(&mut client, INDEX);
+    drop(client);
+    cluster.stop();
+    set_version(&file, CURRENT - 1);
+    cluster.start();
+
+    let (mut client, warnings) = session(&cluster);
+    run(&mut client, "BEGIN");
+    let mut insert = |rows: u64| {
+        let insert = format!("INSERT INTO {TABLE} SELECT generate_series(1, {rows}), '[1,2,3]'");
+        run(&mut client, &insert);
+        let used = client.query_one("SELECT bytes FROM used ORDER BY ctid DESC LIMIT 1", &[]);
+        let used: i64 = used.expect("a size").get(0);
+        (u64::try_from(used).expect("a size"), memory::size(&mut client))
+    };
+    insert(1000); // Catalogs are read, and the session is warned.
+    let (contexts, address_space) = insert(1000);
+    let (contexts_after, address_space_after) = insert(200_000);
+    assert!(
+        contexts_after < contexts + MOST_MEMORY,
+        "{contexts} and {contexts_after} bytes in memory contexts"
+    );
+    assert!(
+        address_space_after < address_space + MOST_MEMORY,
+        "{address_space} and {address_space_after} bytes of address space"
+    );
+    run(&mut client, "COMMIT");
+    assert_warned_once(&warnings, CURRENT - 1);
+    assert!(!cluster.has_crashed());
 }

@@ -24,7 +24,7 @@ fn session(cluster: &Cluster) -> Result<Client, Error> {
 }
 
 /// Bytes of address space of a session.
-fn size(client: &mut Client) -> u64 {
+pub fn size(client: &mut Client) -> u64 {
     let row = client.query_one("SELECT pg_backend_pid()", &[]).expect("a process");
     let status = std::fs::read_to_string(format!("/proc/{}/status", row.get::<_, i32>(0))).expect("it is there");
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));

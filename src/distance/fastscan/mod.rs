@@ -1,5 +1,5 @@
 //! FastScan: the sums of 32 short codes at once, and from them the estimated distances of a node's
-//! 32 neighbours.
+//! 32 neighbors.
 //!
 //! A code is divided into groups of 4 bits. Each group has a table with the term of each of its 16
 //! values, so that a byte shuffle looks up the terms of many lanes. Codes and tables consist of

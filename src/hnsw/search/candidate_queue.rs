@@ -1,10 +1,10 @@
 //! The candidate queue of a coded search: the `width` smallest estimates, popped or not.
 //!
 //! A record may be queued once for each neighbor that estimated it. Duplicates are dropped when
-//! they are popped, not when they are pushed, so that the smallest of several estimates counts
-//! (measured). A popped estimate keeps its place, so that the width bounds the number of visits.
-//! Popped duplicates keep their places too, because a record that many others lead to is settled
-//! (measured), but they fill at most two thirds of the queue ([`REPEATED_SHARE`]): in groups whose
+//! they are popped, not when they are pushed, so that the smallest of several estimates counts,
+//! which errs less. A popped estimate keeps its place, so that the width bounds the number of
+//! visits. Popped duplicates keep their places too, because a record that many others lead to is
+//! settled, but they fill at most two thirds of the queue ([`REPEATED_SHARE`]): in groups whose
 //! members all lead to each other they would fill it otherwise.
 //!
 //! Only the nearest few estimates are in order, because a search pushes many and pops few. For the

@@ -2,9 +2,9 @@
 //! ones.
 //!
 //! A record selects among its live neighbors and the neighbors of its dead ones by exact distances,
-//! because selection by estimates from codes costs recall of narrow searches (measured). A plain
-//! record selects all of its links anew. A coded one keeps its live survivors, because another
-//! record may have no other link to it, and adds others.
+//! because selection by estimates from codes costs recall of narrow searches (docs/measurements.md,
+//! *Repair*). A plain record selects all of its links anew. A coded one keeps its live survivors,
+//! because another record may have no other link to it, and adds others.
 //!
 //! The selection is made without a lock. Links that a coded record got meanwhile stay. Links of a
 //! plain record depend on each other, so its selection holds only if they are unchanged; otherwise

@@ -100,7 +100,7 @@ fn unbiased_and_error_falls_with_the_root_of_the_length() {
     }
 }
 
-/// The whole way of a search: the neighbours' codes and factors beside each other, the query's
+/// The whole way of a search: the neighbors' codes and factors beside each other, the query's
 /// table, the kernel.
 #[test]
 fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
@@ -109,12 +109,12 @@ fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
     let (mut exact_squares, mut table_squares) = (0.0, 0.0);
     for bits in [128, 384] {
         for group in vectors.chunks_exact(2 + LANES) {
-            let (q, y, neighbours) = (&group[0], &group[1], &group[2..]);
+            let (q, y, neighbors) = (&group[0], &group[1], &group[2..]);
             table.prepare(&q[..bits]);
             let (mut codes, mut code) = (vec![0; codes_len(bits)], vec![0; bits / WORD_BITS]);
             let (mut offsets, mut scales, mut estimates) = (Vec::new(), Vec::new(), Vec::new());
             let to_node = distance(Estimated::L2Squared, q, y);
-            for (lane, x) in neighbours.iter().enumerate() {
+            for (lane, x) in neighbors.iter().enumerate() {
                 let factors = encode(x, y, Estimated::L2Squared, &mut code);
                 set_lane(&mut codes, lane, &code);
                 offsets.extend(factors.offset.to_bits().to_le_bytes());
@@ -126,7 +126,7 @@ fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
             let mask =
                 crate::distance::estimate(entries, &codes, &offsets, &scales, base, scale, offset, worst, &mut out);
             assert_eq!(mask, u32::MAX);
-            for ((x, exact), found) in neighbours.iter().zip(estimates).zip(out) {
+            for ((x, exact), found) in neighbors.iter().zip(estimates).zip(out) {
                 let truth = distance(Estimated::L2Squared, q, x);
                 exact_squares += (exact - truth).powi(2);
                 table_squares += (f64::from(found) - truth).powi(2);
@@ -143,10 +143,10 @@ fn exact_for_the_node_itself_and_along_the_line() {
     for pair in words.chunks_exact(2) {
         let [x, y] = pair else { unreachable!() };
         let scale = distance(Estimated::L2Squared, x, y);
-        // The neighbour as the query: its own signs have no error but the factors' rounding.
+        // The neighbor as the query: its own signs have no error but the factors' rounding.
         let own = estimated_distance(Estimated::L2Squared, x, x, y, 128);
         assert!(own.abs() < 0.03 * scale, "{own} of {scale}");
-        // A neighbour equal to the node.
+        // A neighbor equal to the node.
         let same = estimated_distance(Estimated::L2Squared, x, y, y, 128);
         assert_eq!(same as f32, scale as f32);
     }
@@ -236,7 +236,7 @@ fn lanes_read_back_what_was_set() {
 }
 
 #[test]
-fn distances_between_neighbours() {
+fn distances_between_neighbors() {
     let vectors = rotate_all(&phrases(600, 384), 384, 8);
     let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
     for triple in vectors.chunks_exact(3) {
