@@ -47,6 +47,15 @@ impl LaneFilter {
         self.tests.is_empty()
     }
 
+    /// The set of signatures of a column that may match, one bit each; none if the column has no
+    /// test, or one of sets.
+    pub fn set_of(&self, column: usize) -> Option<&[u64]> {
+        self.tests.iter().find_map(|(of, test)| match test {
+            Signatures::OneOf(set) if *of == column => Some(&set[..]),
+            _ => None,
+        })
+    }
+
     /// The lanes that may match, one bit for each of up to 32; `signatures` gives those of a
     /// column, two bytes for each lane.
     #[inline]

@@ -33,6 +33,7 @@ pub mod space;
 pub mod stats;
 mod tuning;
 pub mod vacuum;
+pub mod value_lists;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -255,6 +256,15 @@ impl<'s, S: PageStore> Graph<'s, S> {
         let layout = &self.space.layout;
         self.store
             .prefetch(layout.block(node), layout.offset(layout.slot(node)), len);
+    }
+
+    /// Hints that the vector of a record will be read soon.
+    fn prefetch_vector(&self, node: NodeRef) {
+        let layout = &self.space.layout;
+        let at = layout.offset(layout.slot(node));
+        let vector = layout.vector_range();
+        self.prefetch_start(node, 1);
+        self.store.prefetch(layout.block(node), at + vector.start, vector.len());
     }
 
     /// Hints that a record will be changed soon, before which its whole page is checked.

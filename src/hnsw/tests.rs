@@ -7,6 +7,7 @@ mod checker;
 mod clusters;
 mod complete;
 mod damage;
+mod filters;
 mod input;
 mod interrupted;
 mod long;

@@ -27,8 +27,21 @@ pub mod search {
     /// records that all lead to each other.
     pub const REPEATED_SHARE: (usize, usize) = (2, 3);
 
-    /// Ways that a filtered search visits, in records that show as many matching neighbors as the
-    /// search is wide if each shows 32 new ones.
+    /// Matching neighbors that settle a round of a filtered search, in widths of the search: this
+    /// times the power [`SETTLED_POWER`] of their share among the neighbors seen, and at most one
+    /// width (docs/measurements.md, *Filtered searches*).
+    pub const SETTLED: f64 = 1.3;
+
+    /// See [`SETTLED`].
+    pub const SETTLED_POWER: f64 = 0.4;
+
+    /// Least number of matching neighbors that settle a round (docs/measurements.md, *Filtered
+    /// searches*).
+    pub const FEWEST_SETTLED: usize = 32;
+
+    /// Most ways of a round, in the number that the share of matching neighbors leads to expect
+    /// before the round is settled: beyond it matching nodes are not where the search is (chosen,
+    /// not measured).
     pub const WAYS: f64 = 2.0;
 
     /// Ratio of the query's distance from the centroid to its distance from a record, from which on
@@ -96,6 +109,14 @@ pub mod scan {
     /// Cost of a record to a pass, in visits of a round, besides that of its page
     /// (docs/measurements.md, *What a pass costs*).
     pub const VISITS_PER_RECORD: f64 = 0.15;
+
+    /// Cost of a node that a value list names, in visits of a search (docs/measurements.md,
+    /// *Filtered searches*).
+    pub const VISITS_PER_LISTED: f64 = 0.4;
+
+    /// Visits of a filtered search per unit of its width, and the power of the share of matching
+    /// nodes that they grow with (docs/measurements.md, *Filtered searches*).
+    pub const FILTERED_VISITS: (f64, f64) = (0.33, -0.6);
 
     /// Growth of the number of nodes of a pass that are sorted at once; the first chunk is as large
     /// as the search is wide (chosen, not measured).

@@ -363,6 +363,11 @@ impl Layout {
         self.tids_at + HeapTid::SIZE
     }
 
+    /// Range of a record with the filter values and the stored vector, up to the first TID.
+    pub fn vector_range(&self) -> std::ops::Range<usize> {
+        self.values_at..self.tids_at + HeapTid::SIZE
+    }
+
     /// Length of a stored vector, from the part in its record.
     #[inline]
     pub fn stored_len(&self, start: &[u8]) -> usize {

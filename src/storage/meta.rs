@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
 use super::layout::Shape;
+use super::list_page::{LISTS, ListId};
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
-use super::{Layout, Link, NodeRef, corrupted, fnv1a};
+use super::{BlockNumber, Layout, Link, NodeRef, corrupted, fnv1a};
 use crate::error::{Error, Result};
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
@@ -72,6 +73,27 @@ const BORDERS_AT: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
 /// Bytes of the numbers of borders, which come before the borders.
 const BORDER_COUNTS: usize = MOST_COLUMNS * size_of::<u16>();
 
+/// The first pages of the lists of filter columns, after the room for all borders.
+const LISTS_AT: usize = BORDERS_AT + BORDER_COUNTS + MOST_COLUMNS * MOST_BORDERS * size_of::<u64>();
+
+fn list_at(id: ListId) -> usize {
+    let at = usize::from(id.column) * LISTS + usize::from(id.list);
+    LISTS_AT + at * size_of::<BlockNumber>()
+}
+
+/// The first page of a list; 0 if there is none.
+pub fn read_list(page: &Page, id: ListId) -> Result<BlockNumber> {
+    check(page)?;
+    let at = list_at(id);
+    let is_there = at + size_of::<BlockNumber>() <= page::lower(page);
+    Ok(if is_there { get_u32(page, at) } else { 0 })
+}
+
+/// Sets the first page of a list.
+pub fn set_list(page: &mut Page, id: ListId, first: BlockNumber) {
+    put_u32(page, list_at(id), first);
+}
+
 /// The borders of the filter columns.
 pub type Borders = [Vec<u64>; MOST_COLUMNS];
 
@@ -95,7 +117,13 @@ pub fn set_borders(page: &mut Page, borders: &Borders) {
             at += size_of::<u64>();
         }
     }
-    page::set_lower(page, at);
+    page::set_lower(page, at.max(page::lower(page)));
+}
+
+/// Makes room for the lists of so many filter columns.
+fn set_lists(page: &mut Page, columns: usize) {
+    let end = LISTS_AT + columns * LISTS * size_of::<BlockNumber>();
+    page::set_lower(page, end.max(page::lower(page)));
 }
 
 /// Reads the borders of filter columns, which have this hash.
@@ -214,6 +242,9 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
     set_borders(page, &Borders::default());
+    if parameters.shape.filters > 0 {
+        set_lists(page, usize::from(parameters.shape.filters));
+    }
     Ok(())
 }
 
@@ -428,7 +459,7 @@ mod tests {
         assert_eq!(read_compaction(&page), Ok(compaction));
         assert_eq!(read_first_generation(&page), Ok(255));
         assert_eq!(read(&page), before);
-        assert_eq!(page::lower(&page), 320);
+        assert_eq!(page::lower(&page), 5408);
         assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -452,7 +483,7 @@ mod tests {
         expected.extend(PARAMETERS.borders.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
         assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 666_534_737);
-        assert_eq!(page::lower(&page), 320);
+        assert_eq!(page::lower(&page), 5408);
         assert_eq!(page[304..312], [0xFF; 8]);
         set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));
         set_unplaced(&mut page, Unplaced::Null, NodeRef(0x0203_0405));
@@ -562,7 +593,7 @@ mod tests {
         assert_eq!(check_format(&page), Err(Error::given_up()));
         assert_eq!(read(&page), Err(Error::given_up()));
         assert_eq!(read_first_generation(&page), Err(Error::given_up()));
-        assert_eq!(page::lower(&page), BORDERS_AT + BORDER_COUNTS);
+        assert_eq!(page::lower(&page), 5408);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod centroid;
 pub mod format;
 pub mod layout;
 mod layout_plan;
+pub mod list_page;
 pub mod memory_store;
 pub mod meta;
 pub mod node_page;

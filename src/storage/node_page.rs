@@ -18,8 +18,8 @@ pub struct NodePage<'a> {
 
 /// Checks a node page and counts its used slots.
 #[inline]
-fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
-    page::check(page, block, PageKind::Node, layout.stride)?;
+fn used_slots(page: &Page, block: BlockNumber, layout: &Layout, kind: PageKind) -> Result<u32> {
+    page::check(page, block, kind, layout.stride)?;
     let used = page::lower(page) - HEADER_SIZE;
     if !used.is_multiple_of(layout.stride) {
         return corrupted(block, "contents do not end with a record");
@@ -28,13 +28,18 @@ fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
 }
 
 impl<'a> NodePage<'a> {
-    /// Reads `page` as a node page.
+    /// Reads `page` as a node page. A list page has no records.
     #[inline]
     pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
         let page = match page::is_new(page) {
             true => &page::NEW, // Its other bytes do not matter.
             false => {
-                used_slots(page, block, layout)?;
+                let kind = if page::is_list(page) {
+                    PageKind::List
+                } else {
+                    PageKind::Node
+                };
+                used_slots(page, block, layout, kind)?;
                 page
             }
         };
@@ -66,8 +71,11 @@ impl<'a> NodePage<'a> {
         self.len() == 0
     }
 
-    /// Whether no slot is in use.
+    /// Whether no slot is in use, and the page is no list page.
     pub fn is_unused(&self) -> Result<bool> {
+        if page::is_list(self.page) {
+            return Ok(false);
+        }
         for record in self.records() {
             if record?.1.state() != State::Free {
                 return Ok(false);
@@ -112,7 +120,7 @@ pub struct NodePageMut<'a> {
 impl<'a> NodePageMut<'a> {
     /// Reads `page` as a node page that is going to be changed.
     pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
-        used_slots(page, block, layout)?;
+        used_slots(page, block, layout, PageKind::Node)?;
         Ok(NodePageMut { page, block, layout })
     }
 

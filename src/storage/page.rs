@@ -46,6 +46,8 @@ pub enum PageKind {
     Node = 2,
     /// Numbers of the centroid, between the meta page and the first records.
     Centroid = 3,
+    /// Entries of a list ([`super::list_page`]).
+    List = 4,
 }
 
 /// Reads a u16 at `at`.
@@ -120,6 +122,22 @@ pub fn set_lower(page: &mut Page, lower: usize) {
     put_u16(page, PD_LOWER, lower as u16);
 }
 
+/// Whether the page says that it is a list page.
+pub fn is_list(page: &Page) -> bool {
+    get_u16(page, SPECIAL) == PageKind::List as u16
+}
+
+/// Start of the contents at the end of the page.
+#[inline]
+pub fn upper(page: &Page) -> usize {
+    usize::from(get_u16(page, PD_UPPER)).clamp(HEADER_SIZE, SPECIAL)
+}
+
+/// Sets the start of the contents at the end of the page.
+pub fn set_upper(page: &mut Page, upper: usize) {
+    put_u16(page, PD_UPPER, upper as u16);
+}
+
 /// Checks that the page is an initialised one of this kind and stride and that its header is sane.
 #[inline]
 pub fn check(page: &Page, block: BlockNumber, kind: PageKind, stride: usize) -> Result<()> {
@@ -156,7 +174,10 @@ pub fn check_header(page: &Page, block: BlockNumber) -> Result<()> {
     if get_u16(page, PD_SPECIAL) as usize != SPECIAL {
         return corrupted(block, "not a page of an hnsw index");
     }
-    if lower(page) < HEADER_SIZE || lower(page) > SPECIAL || get_u16(page, PD_UPPER) as usize != SPECIAL {
+    // Contents at the end belong to list pages, which have no others.
+    let upper = usize::from(get_u16(page, PD_UPPER));
+    let is_sound = upper == SPECIAL || lower(page) == HEADER_SIZE && (HEADER_SIZE..SPECIAL).contains(&upper);
+    if lower(page) < HEADER_SIZE || lower(page) > SPECIAL || !is_sound {
         return corrupted(block, "invalid page header");
     }
     Ok(())

@@ -44,6 +44,7 @@ use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::insert::{Inserter, NewRow, batch};
 use crate::hnsw::space::{Point, Query, Space};
 use crate::hnsw::vacuum::reachability;
+use crate::hnsw::value_lists;
 use crate::pg_error::or_raise;
 use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
@@ -249,6 +250,7 @@ impl Staged {
             HashSet::new()
         } else {
             reachability::reconnect(&graph, &mut inserter, buffer_store::maintenance_memory())?;
+            value_lists::complete(&graph, buffer_store::maintenance_memory())?;
             heap_tids::find_rows(&graph, doubtful)?
         };
         self.list.begin_insertion();

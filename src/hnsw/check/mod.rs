@@ -10,6 +10,7 @@
 //! - `reach`: reachability from the entry point.
 
 mod links;
+mod lists;
 mod reach;
 mod records;
 
@@ -235,6 +236,7 @@ pub fn within<S: PageStore>(
         collect_rows(graph, &mut seen)?;
     }
     seen.rows.kept = Vec::new();
+    lists::check(graph, memory / 2, &mut report)?;
     reach::check(graph, memory / 2, &mut report)
 }
 

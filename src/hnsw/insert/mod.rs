@@ -22,6 +22,7 @@ use crate::hnsw::overflow_vectors;
 use crate::hnsw::search::{self, NeighborCandidate, Search, crowd};
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
+use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::record::State;
@@ -199,6 +200,7 @@ fn insert_point<S: PageStore>(
         })?;
         if level == 0 {
             overflows = overflow_vectors::place(graph, record, &point.stored)?;
+            value_lists::add(graph, record, &point.values)?;
             inserter.last = Some(Inserted {
                 node: record.node,
                 new: Some((node_level, inserter.scratch.neighbors.len())),

@@ -16,6 +16,7 @@
 //!
 //! [`pass`]: crate::hnsw::scan::pass
 
+mod exact;
 mod node_rows;
 mod pass;
 pub mod staged_merge;
@@ -398,11 +399,18 @@ impl Scan {
         match self.phase {
             Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
+                if self.answer_exactly(graph)? {
+                    self.phase = Phase::Passes;
+                    return Ok(());
+                }
                 let width = beam_width(graph, self.limits.width);
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
+                // Further rounds of a filtered search follow if their rows are wanted.
+                let goes_on = self.query.is_filtered() && self.limits.iteration != Iteration::Off;
+                let fewest = if goes_on { 1 } else { self.limits.width };
                 // Nodes with many incoming links may have crowded out nodes with few.
-                while self.round.live < self.limits.width
+                while self.round.live < fewest
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
                     && search::resume(graph, &mut self.search, &self.query, width)?

@@ -9,10 +9,9 @@
 use crate::error::{Error, Result};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
-use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Found, Limits};
-use crate::hnsw::search::Counts;
 use crate::hnsw::search::visited_set::VisitedSet;
+use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::HELD_BACK_SHARE;
 use crate::storage::node_page::NodePage;
@@ -227,10 +226,7 @@ fn live_nodes<S: PageStore>(
     mut f: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let layout = &graph.space.layout;
-    let key = |record: &Record<'_>, distance| match limits.keys {
-        Keys::Stored => distance,
-        Keys::Least => graph.space.least_distance(query, record.vector(), distance),
-    };
+    let key = |record: &Record<'_>, distance| search::key_of(graph, limits.keys, query, record, distance);
     let mut here = Vec::new();
     graph.store.read_in_passing(block, |page| {
         for record in NodePage::new(page, block, layout)?.records() {

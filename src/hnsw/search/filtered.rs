@@ -1,12 +1,12 @@
 //! Best-first search of level 0 under conditions on filter columns.
 //!
 //! The lanes of a record tell by their signatures which neighbors may match
-//! ([`crate::filter::lanes`]). Matching neighbors are visited as in an unfiltered search, nearest
-//! first, until as many as the search is wide are settled. The others are *ways*: a visited way is
-//! no result, but shows up to 32 further neighbors for the one page that it costs. A way is visited
-//! where it is nearer than the nearest matching neighbor, or where there is none, up to a number
-//! that grows with the share of neighbors that do not match (NaviX, arXiv 2506.23397, decides by
-//! the same local share).
+//! ([`crate::filter::lanes`]). The others are *ways*: a visited way is no result, but shows up to
+//! 32 further neighbors for the one page that it costs. Matching neighbors and ways are visited
+//! nearest first, until as many matching ones were popped as settle the round. That number falls
+//! with the share of matching neighbors among those seen, because fewer matching nodes are as many
+//! visits (NaviX, arXiv 2506.23397, and RACORN-1, arXiv 2607.00768, decide by the same local
+//! share).
 //!
 //! Neighbors that are not visited in one round are kept for the next.
 
@@ -22,7 +22,7 @@ use crate::fallible::{Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::search::WAYS;
+use crate::hnsw::tuning::search::{FEWEST_SETTLED, SETTLED, SETTLED_POWER, WAYS};
 use crate::quantize::rabitq::LANES;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
@@ -46,6 +46,16 @@ pub struct Filtered {
     popped: Vec<Estimate>,
     /// Ways visited in this round.
     ways_visited: usize,
+    /// Neighbors visited in this round because their signatures match: those whose values match,
+    /// and the others.
+    confirmed: usize,
+    refused: usize,
+    /// Records visited since the search began.
+    visited: usize,
+    /// Number of matching neighbors popped that settles the round.
+    settled_at: usize,
+    /// Most ways of the round.
+    most_ways: usize,
 }
 
 impl Filtered {
@@ -56,12 +66,19 @@ impl Filtered {
             seen.clear();
         }
         self.seen_matching = 0;
+        self.visited = 0;
         self.start();
     }
 
     fn start(&mut self) {
         self.popped.clear();
+        (self.confirmed, self.refused) = (0, 0);
         self.ways_visited = 0;
+    }
+
+    /// Whether the search has come to any record.
+    pub(super) fn has_visited(&self) -> bool {
+        self.visited > 0
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -69,21 +86,27 @@ impl Filtered {
             + self.seen.as_ref().map_or(0, VisitedSet::bytes)
     }
 
-    /// The most ways that a round of this width visits.
-    fn most_ways(&self, width: usize) -> usize {
+    /// Sets the ends of a round of this width from the share of matching neighbors seen so far.
+    fn set_ends(&mut self, width: usize) {
         let seen = self.seen.as_ref().map_or(0, VisitedSet::len);
-        let share = (self.seen_matching + 1) as f64 / (seen + 1) as f64;
-        (WAYS * width as f64 / (LANES as f64 * share)) as usize
+        let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
+        let share = confirmed * (self.seen_matching + 1) as f64 / (seen + 1) as f64;
+        let settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).min(1.0);
+        self.settled_at = (settled as usize).max(FEWEST_SETTLED.min(width)) + self.refused;
+        self.most_ways = (WAYS * settled / share) as usize;
     }
 
-    /// The neighbor to visit next, and whether it is a way.
-    fn pop(&mut self, width: usize) -> Option<Estimate> {
+    /// The neighbor to visit next: the nearest one until the round is settled.
+    fn pop(&mut self) -> Option<Estimate> {
         let next = self.matching.peek().map(|next| next.0);
-        let next = next.filter(|next| {
-            self.popped.len() < width || self.popped.iter().filter(|popped| *popped <= next).count() < width
-        });
-        let way = self.ways.peek().map(|way| way.0);
-        let way = way.filter(|_| self.ways_visited < self.most_ways(width));
+        if let Some(next) = next
+            && self.popped.len() >= self.settled_at
+            && self.popped.iter().filter(|&&popped| popped <= next).count() >= self.settled_at
+        {
+            return None;
+        }
+        let has_ways = self.ways_visited < self.most_ways;
+        let way = self.ways.peek().map(|way| way.0).filter(|_| has_ways);
         match (next, way) {
             (None, None) => None,
             (Some(next), way) if way.is_none_or(|way| next <= way) => {
@@ -100,23 +123,34 @@ impl Filtered {
 
 /// Visits matching records and ways until the round is settled.
 pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
-    let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+    let mut ahead: VecDeque<(Link, bool, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
     search.filtered.start();
     loop {
+        search.filtered.set_ends(search.width);
         while ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
-            let Some(next) = search.filtered.pop(search.width).map(Estimate::link) else {
+            let before = search.filtered.ways_visited;
+            let Some(next) = search.filtered.pop().map(Estimate::link) else {
                 break;
             };
-            if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
+            let is_way = search.filtered.ways_visited > before;
+            if search.visited.contains(next.node) || ahead.iter().any(|(link, ..)| *link == next) {
                 continue;
             }
             let pin = graph.store.pin(graph.space.layout.block(next.node))?;
             graph.hint(&pin, next.node);
-            ahead.push_back((next, pin));
+            ahead.push_back((next, is_way, pin));
         }
-        let Some((link, pin)) = ahead.pop_front() else { break };
+        let Some((link, is_way, pin)) = ahead.pop_front() else {
+            break;
+        };
+        let live = search.live;
         visit(graph, search, query, link, pin)?;
+        if !is_way {
+            let is_confirmed = search.live > live;
+            search.filtered.confirmed += usize::from(is_confirmed);
+            search.filtered.refused += usize::from(!is_confirmed);
+        }
         graph.store.check_interrupts();
     }
     search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
@@ -169,6 +203,7 @@ pub(super) fn take<S: PageStore>(
     let Filtered { matching, ways, .. } = &mut search.filtered;
     matching.room(links)?;
     ways.room(links)?;
+    search.filtered.visited += 1;
     search.counts.visited += 1;
     search.counts.estimates += links as u64;
     let distance = distance();

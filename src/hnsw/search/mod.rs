@@ -359,7 +359,8 @@ fn descend<S: PageStore>(
             let entries = if level == target { entries } else { Entries::NEAREST };
             below_from(graph, search, query, level, entries, width_on(level))?;
         }
-        if !search.beam.is_empty() {
+        // No record of a filtered search may match.
+        if !search.beam.is_empty() || search.filtered.has_visited() {
             return Ok(Some(entry));
         }
         graph.store.check_interrupts();
@@ -484,7 +485,19 @@ fn meet<S: PageStore>(
 /// The key by which a scan orders a record at this distance.
 #[inline]
 fn key<S: PageStore>(graph: &Graph<'_, S>, search: &Search, query: &Query, record: &Record<'_>, distance: f32) -> f32 {
-    match search.keys {
+    key_of(graph, search.keys, query, record, distance)
+}
+
+/// The key of this form of a record at this distance.
+#[inline]
+pub(in crate::hnsw) fn key_of<S: PageStore>(
+    graph: &Graph<'_, S>,
+    keys: Keys,
+    query: &Query,
+    record: &Record<'_>,
+    distance: f32,
+) -> f32 {
+    match keys {
         Keys::Stored => distance,
         Keys::Least => graph.space.least_distance(query, record.vector(), distance),
     }

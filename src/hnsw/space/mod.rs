@@ -141,6 +141,12 @@ impl Query {
         self.conditions.is_some()
     }
 
+    /// The signatures of a filter column that may match, one bit each, if there is a condition that
+    /// tells.
+    pub(in crate::hnsw) fn signature_set(&self, column: usize) -> Option<&[u64]> {
+        self.conditions.as_ref()?.lanes.set_of(column)
+    }
+
     /// The lanes of a block of a record whose signatures may match.
     #[inline]
     pub(in crate::hnsw) fn matching_lanes(&self, record: &Record<'_>, block: usize) -> u32 {

@@ -20,6 +20,7 @@ use crate::hnsw::heap_tids::list::{self, Head};
 use crate::hnsw::insert::{Inserter, entry_point};
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::vacuum::{reachability, repair};
+use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::node_page::{NodePage, NodePageMut};
@@ -132,7 +133,8 @@ fn remove_tids<S: PageStore>(
     let layout = &graph.space.layout;
     let (is_new, free, found) = graph.store.read_in_passing(block, |page| {
         let nodes = NodePage::new(page, block, layout)?;
-        let mut free = layout.slots - nodes.len().min(layout.slots);
+        let most = if page::is_list(page) { 0 } else { layout.slots };
+        let mut free = most - nodes.len().min(most);
         let mut found = 0;
         for record in nodes.records() {
             let (node, record) = record?;
@@ -243,6 +245,7 @@ fn remove_nodes<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, pas
     for nodes in upper.dead.values().rev().chain([&dead]) {
         free(graph, nodes, &mut pass.removal)?;
     }
+    value_lists::clean(graph, &dead)?;
     Ok(())
 }
 

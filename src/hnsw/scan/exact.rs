@@ -1,0 +1,86 @@
+//! Exact answers: a scan under conditions that few nodes match reads all of them.
+//!
+//! The value lists ([`value_lists`]) name the nodes. Reading a node of a list costs less than a
+//! visit of a search, because its neighbors are not estimated, and the answer is exact. A filtered
+//! search visits the more ways, the fewer nodes match: the scan compares the two costs.
+
+use super::{Found, Scan};
+use crate::error::Result;
+use crate::fallible::{Room, TryPush};
+use crate::filter::condition::Match;
+use crate::hnsw::Graph;
+use crate::hnsw::search;
+use crate::hnsw::tuning::scan::{FILTERED_VISITS, VISITS_PER_LISTED};
+use crate::hnsw::value_lists;
+use crate::storage::PageStore;
+use crate::storage::record::State;
+
+/// Records that are hinted ahead of their turn.
+const AHEAD: usize = 8;
+
+/// The most nodes of lists that cost no more than a filtered search of this width among `nodes`.
+fn most_listed(nodes: f64, width: f64) -> usize {
+    // listed * VISITS_PER_LISTED = visits * width * (listed / nodes).powf(power)
+    let (visits, power) = FILTERED_VISITS;
+    let share = (visits * width / (VISITS_PER_LISTED * nodes)).powf(1.0 / (1.0 - power));
+    (nodes * share) as usize
+}
+
+impl Scan {
+    /// Reads all matching nodes where the value lists tell that these are few, and says whether it
+    /// did.
+    pub(super) fn answer_exactly<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
+        if !self.query.is_filtered() {
+            return Ok(false);
+        }
+        let layout = &graph.space.layout;
+        let nodes = graph.node_blocks()?.len() as f64 * f64::from(layout.slots);
+        let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64)
+            .min(self.limits.memory / (2 * size_of::<Found>()));
+        let Some(listed) = value_lists::matching(graph, &self.query, most)? else {
+            return Ok(false);
+        };
+        if !self.limits.have_room(listed.len()) {
+            return Ok(false);
+        }
+        self.farther.room(listed.len())?;
+        for (i, &link) in listed.iter().enumerate() {
+            if let Some(soon) = listed.get(i + AHEAD) {
+                graph.prefetch_vector(soon.node);
+            }
+            if i % AHEAD == 0 {
+                graph.store.check_interrupts();
+            }
+            let limits = &self.limits;
+            let (query, counts) = (&self.query, &mut self.counts);
+            let found = graph.read_distance(query, link.node, |record, distance| {
+                counts.add_record(&record, layout.overflows > 0);
+                if !record.is(link.generation, 0) || record.state() != State::Node || !record.is_complete() {
+                    return Ok(None);
+                }
+                counts.visited += 1;
+                let matches = graph.space.test(query, &record.values());
+                if matches == Match::No || distance > limits.beyond {
+                    return Ok(None);
+                }
+                let row = record.only_entry();
+                if !limits.killed && row.is_some_and(|row| row.killed) {
+                    counts.dead_rows += 1;
+                    return Ok(None);
+                }
+                Ok(Some(Found {
+                    distance: search::key_of(graph, limits.keys, query, &record, distance),
+                    link,
+                    row: row.map(|row| row.tid),
+                    lsn: record.lsn(),
+                    certain: matches == Match::Yes,
+                }))
+            })?;
+            if let Some(found) = found {
+                self.farther.try_push(found)?;
+            }
+        }
+        self.chunk = self.limits.width;
+        Ok(true)
+    }
+}

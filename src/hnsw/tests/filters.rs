@@ -1,0 +1,345 @@
+//! Filter columns: conditions on values that the graph keeps, with a test of every row as the
+//! oracle.
+
+use super::*;
+use crate::filter::condition::{Bound, Condition, Filter, Match, Test};
+use crate::filter::signature::{Column, MOST_BORDERS};
+use crate::filter::values::{Kind, Values, bloom, key_of_int, mix};
+use crate::hnsw::insert::NewRow;
+use crate::hnsw::space::Learned;
+use crate::hnsw::value_lists;
+use crate::storage::list_page;
+use crate::storage::page as pages;
+
+const KINDS: [Kind; 4] = [Kind::Exact, Kind::Hashed, Kind::Set, Kind::Rounded];
+
+/// Values of a row: a number of a thousand, one of eight texts, up to three of 50 elements, a date;
+/// each NULL in some rows.
+fn values(row: usize) -> Values {
+    let random = |salt: u64, of: u64| mix(row as u64 * 31 + salt) % of;
+    let mut values = Values::NONE;
+    values.set(0, (random(1, 40) > 0).then(|| key_of_int(random(2, 1000) as i64)));
+    values.set(1, (random(3, 20) > 0).then(|| mix(random(4, 8))));
+    let elements = (0..random(5, 4)).fold(0, |set, i| set | bloom(random(6 + i, 50)));
+    values.set(2, (random(11, 15) > 0).then_some(elements));
+    values.set(3, (random(12, 30) > 0).then(|| key_of_int(row as i64 / 3)));
+    values
+}
+
+fn test_of(values: &[Values], columns: &[Column], filter: &Filter, row: usize) -> Match {
+    filter.test(columns, &values[row])
+}
+
+/// An index with the filter columns, with borders of a sample or without.
+fn create<'s>(store: &'s MemoryStore, metric: Metric, dimensions: usize, sample: &[Values]) -> Graph<'s, MemoryStore> {
+    let mut parameters = parameters_of(metric, dimensions);
+    parameters.shape = Layout::plan(dimensions, 16, metric != Metric::L1, KINDS.len())
+        .unwrap()
+        .shape;
+    parameters.filters = KINDS.map(Some);
+    let borders = |column: usize| {
+        let keys = sample.iter().filter_map(|values| values.get(column)).collect();
+        Column::of_sample(KINDS[column], keys).borders
+    };
+    let learned = Learned {
+        borders: [0, 1, 2, 3].map(borders),
+        ..Learned::default()
+    };
+    Graph::create(store, parameters, learned).unwrap()
+}
+
+fn insert_rows(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>], rows: std::ops::Range<usize>, all: &[Values]) {
+    let mut inserter = Inserter::of_build();
+    for row in rows {
+        let new = NewRow {
+            values: all[row],
+            ..tid(row).into()
+        };
+        insert::insert(graph, &mut inserter, &vectors[row], new).unwrap();
+    }
+}
+
+fn range(least: i64, most: i64) -> Test {
+    let bound = |key, inclusive| {
+        Some(Bound {
+            key: key_of_int(key),
+            inclusive,
+        })
+    };
+    Test::Range {
+        least: bound(least, true),
+        most: bound(most, false),
+    }
+}
+
+/// Conditions of all kinds, from half of the rows to none.
+fn filters() -> Vec<Filter> {
+    let number = |n| key_of_int(n);
+    let tests = [
+        vec![(0, range(0, 500))],
+        vec![(0, range(100, 200))],
+        vec![(0, range(990, 5000))],
+        vec![(0, Test::one_of(vec![number(7)]))],
+        vec![(0, Test::one_of((0..90).map(number).collect()))],
+        vec![(0, Test::Null)],
+        vec![(0, Test::NotNull)],
+        vec![(0, Test::one_of(vec![number(5000)]))],
+        vec![(0, Test::Nothing)],
+        vec![(0, Test::Anything)],
+        vec![(1, Test::one_of(vec![mix(3)]))],
+        vec![(1, Test::Null), (0, range(0, 700))],
+        vec![(1, range(0, 10))],
+        vec![(2, Test::Overlaps(vec![bloom(7), bloom(8)]))],
+        vec![(2, Test::Contains(bloom(3)))],
+        vec![(2, Test::Contains(0))],
+        vec![(3, range(100, 130))],
+        vec![
+            (3, range(0, 400)),
+            (0, range(0, 300)),
+            (1, Test::one_of(vec![mix(1), mix(2)])),
+        ],
+    ];
+    tests
+        .into_iter()
+        .map(|tests| {
+            let of = |(column, test)| Condition { column, test };
+            Filter::new(tests.into_iter().map(of).collect())
+        })
+        .collect()
+}
+
+/// All rows that a scan under a filter returns, each with whether it is sure to match.
+fn filtered(graph: &Graph<'_, MemoryStore>, query: &[f32], filter: &Filter, limits: Limits) -> Vec<(usize, bool)> {
+    let query = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+    let mut scan = Scan::new(query, limits);
+    std::iter::from_fn(|| {
+        let tid = scan.next(graph).unwrap()?;
+        Some((row(tid), scan.is_certain()))
+    })
+    .collect()
+}
+
+/// Every matching row comes once, no other does, and each is certain where its keys are.
+fn assert_complete(graph: &Graph<'_, MemoryStore>, query: &[f32], rows: &HashSet<usize>, all: &[Values]) {
+    for filter in filters() {
+        let found = filtered(graph, query, &filter, limits(20));
+        let matches = |row: usize| test_of(all, graph.space.columns(), &filter, row);
+        let expected: HashSet<usize> = rows.iter().copied().filter(|&row| matches(row) > Match::No).collect();
+        assert_eq!(found.len(), expected.len(), "{filter:?}");
+        for (row, is_certain) in found {
+            assert!(expected.contains(&row), "{filter:?}: {row}");
+            assert_eq!(is_certain, matches(row) == Match::Yes, "{filter:?}: {row}");
+        }
+    }
+}
+
+#[test]
+fn a_filtered_scan_returns_the_matching_rows() {
+    let vectors = words(3000);
+    let all: Vec<Values> = (0..vectors.len()).map(values).collect();
+    let rows = (0..vectors.len()).collect();
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::L1] {
+        for sample in [&all[..600], &[]] {
+            let store = store();
+            let graph = create(&store, metric, vectors[0].len(), sample);
+            insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+            assert_complete(&graph, &vectors[17], &rows, &all);
+            assert_eq!(
+                check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap().len(),
+                vectors.len()
+            );
+        }
+    }
+}
+
+/// The nearest matching rows are found as well as the nearest rows are without a condition.
+#[test]
+fn filters_do_not_lower_recall() {
+    let vectors = words(8000);
+    let (base, queries) = vectors.split_at(7900);
+    let all: Vec<Values> = (0..base.len()).map(values).collect();
+    for metric in [Metric::L2, Metric::L1] {
+        let store = store();
+        let graph = create(&store, metric, vectors[0].len(), &all[..1000]);
+        insert_rows(&graph, base, 0..base.len(), &all);
+        for filter in filters() {
+            let matches = |row: &usize| test_of(&all, graph.space.columns(), &filter, *row) > Match::No;
+            let rows: Vec<usize> = (0..base.len()).filter(matches).collect();
+            let (mut hits, mut wanted) = (0, 0);
+            for query in queries {
+                let nearest = exact(metric, base, rows.iter().copied(), query);
+                let Some(last) = nearest.get(9).or(nearest.last()) else {
+                    continue;
+                };
+                let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+                let mut scan = Scan::new(query_of, limits(40));
+                let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap().map(row))
+                    .take(10)
+                    .collect();
+                assert_eq!(found.len(), rows.len().min(10), "{filter:?}");
+                hits += found
+                    .iter()
+                    .filter(|&&row| exact_sum(metric, query, &base[row]) <= last.0)
+                    .count();
+                wanted += found.len();
+            }
+            let recall = hits as f64 / wanted.max(1) as f64;
+            assert!(wanted == 0 || recall >= 0.95, "{metric:?} {filter:?}: {recall}");
+        }
+    }
+}
+
+/// Rows of one vector and different values are nodes of their own.
+#[test]
+fn a_node_is_one_vector_with_one_set_of_values() {
+    let vector = words(1).remove(0);
+    let other = words(2).remove(1);
+    let all: Vec<Values> = (0..600)
+        .map(|row| {
+            let mut values = Values::NONE;
+            values.set(0, Some(key_of_int(row / 2)));
+            values
+        })
+        .collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vector.len(), &[]);
+    let vectors: Vec<Vec<f32>> = (0..600)
+        .map(|row| if row < 500 { vector.clone() } else { other.clone() })
+        .collect();
+    insert_rows(&graph, &vectors, 0..600, &all);
+    assert!((300..600).contains(&graph.live_count().unwrap()));
+    reachability::reconnect(&graph, &mut Inserter::of_build(), MEMORY).unwrap();
+    for row in [0, 77, 249, 299] {
+        let filter = Filter::new(vec![Condition {
+            column: 0,
+            test: Test::one_of(vec![key_of_int(row)]),
+        }]);
+        let mut found = filtered(&graph, &vector, &filter, limits(10));
+        found.sort_unstable();
+        assert_eq!(found, [(2 * row as usize, true), (2 * row as usize + 1, true)]);
+    }
+    assert_eq!(first(&graph, &vector, usize::MAX, limits(10)).len(), 600);
+    check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap();
+}
+
+/// Values come and go; lists keep to the live nodes, and their pages are used again.
+#[test]
+fn lists_follow_inserts_and_vacuum() {
+    let vectors = words(4000);
+    let all: Vec<Values> = (0..vectors.len()).map(values).collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all[..500]);
+    insert_rows(&graph, &vectors, 0..2000, &all);
+    let mut rows: HashSet<usize> = (0..2000).collect();
+    let mut most = 0;
+    for round in 0..8 {
+        let gone: HashSet<usize> = rows.iter().copied().filter(|row| (row + round) % 3 == 0).collect();
+        bulk_delete::remove(&graph, MEMORY, each(|tid| gone.contains(&row(tid)))).unwrap();
+        rows.retain(|row| !gone.contains(row));
+        let mut inserter = Inserter::default();
+        for &row in &gone {
+            // The row comes back with another's values.
+            let new = NewRow {
+                values: all[row],
+                ..tid(row).into()
+            };
+            insert::insert(&graph, &mut inserter, &vectors[row + 2000], new).unwrap();
+            rows.insert(row);
+        }
+        if round == 1 {
+            most = store.blocks().unwrap();
+        }
+    }
+    assert!(
+        store.blocks().unwrap() <= most + most / 4,
+        "{} {most}",
+        store.blocks().unwrap()
+    );
+    assert_complete(&graph, &vectors[3], &rows, &all);
+    assert_eq!(
+        check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap().len(),
+        rows.len()
+    );
+    bulk_delete::remove(&graph, MEMORY, each(|_| true)).unwrap();
+    assert_complete(&graph, &vectors[3], &HashSet::new(), &all);
+    // Only first pages of lists are left, without entries.
+    let mut lists = 0;
+    for block in graph.node_blocks().unwrap() {
+        store
+            .read(block, |page| {
+                if pages::is_list(page) {
+                    assert_eq!(list_page::entries(page).len(), 0);
+                    lists += 1;
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+    assert!(lists > 0 && lists <= 3 * (MOST_BORDERS + 1), "{lists}");
+}
+
+/// A list with many pages loses all but one, and its pages become node pages.
+#[test]
+fn pages_of_a_long_list_are_freed() {
+    let vectors = words(3);
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &[]);
+    let rows = 3 * list_page::MOST_ENTRIES;
+    let mut all = vec![Values::NONE; rows];
+    for (row, values) in all.iter_mut().enumerate() {
+        values.set(0, Some(key_of_int(row as i64)));
+    }
+    let near: Vec<Vec<f32>> = (0..rows)
+        .map(|row| vectors[row % 3].iter().map(|x| x + row as f32 * 1e-3).collect())
+        .collect();
+    insert_rows(&graph, &near, 0..rows, &all);
+    let count = |graph: &Graph<'_, MemoryStore>| {
+        let blocks = graph.node_blocks().unwrap();
+        blocks
+            .filter(|&block| store.read(block, |page| Ok(pages::is_list(page))).unwrap())
+            .count()
+    };
+    let before = count(&graph);
+    assert!(before >= 3, "{before}");
+    bulk_delete::remove(&graph, MEMORY, each(|tid| !row(tid).is_multiple_of(500))).unwrap();
+    bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) > 0)).unwrap();
+    assert!(count(&graph) < before);
+    check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap();
+    let filter = Filter::new(vec![Condition {
+        column: 0,
+        test: range(-1, 5000),
+    }]);
+    assert_eq!(filtered(&graph, &near[0], &filter, limits(10)), [(0, true)]);
+}
+
+/// The checker finds a node without its entry, and [`value_lists::complete`] adds it.
+#[test]
+fn a_missing_entry_is_found_and_added() {
+    let vectors = words(300);
+    let all: Vec<Values> = (0..vectors.len()).map(values).collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all);
+    insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+    let mut gone = 0;
+    for block in graph.node_blocks().unwrap() {
+        store
+            .write(block, |page| {
+                if pages::is_list(page) {
+                    gone += list_page::retain(page, |entry| entry.link.node.0 % 7 != 0);
+                }
+                Ok(Edit::Changed(()))
+            })
+            .unwrap();
+    }
+    let mut faults = 0;
+    check::check(&graph, &mut |fault| {
+        assert!(fault.severity == Severity::Corruption && fault.what.contains("not in the list"));
+        faults += 1;
+    })
+    .unwrap();
+    assert_eq!(faults, gone);
+    assert!(gone > 0);
+    value_lists::complete(&graph, 1 << 12).unwrap();
+    check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap();
+    assert_complete(&graph, &vectors[3], &(0..vectors.len()).collect(), &all);
+}
