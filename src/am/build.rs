@@ -1,6 +1,7 @@
 //! `ambuild`.
 //!
-//! The first rows are kept as a sample until it yields the index's centroid. The leader and its
+//! The first rows are kept as a sample until it yields the index's centroid and the borders of its
+//! filter columns. The leader and its
 //! threads then build the graph in memory and write it out at the end; beyond maintenance_work_mem
 //! the leader goes on alone in shared buffers. In both cases the pages are logged once, when they
 //! are complete, and an abort leaves only a file that PostgreSQL removes.
@@ -12,16 +13,19 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::build_threads::{QUEUE, Row, Workers};
+use super::filter::{self, Columns};
 use super::opclass::Opclass;
 use super::options::Options;
 use super::{datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
+use crate::filter::signature::Column;
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
-use crate::hnsw::insert::{self, Inserter};
-use crate::hnsw::space::Space;
+use crate::hnsw::insert::{self, Inserter, NewRow};
+use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::reachability;
 use crate::reserve;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
@@ -45,8 +49,8 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows from which the centroid is computed: the median of so many errs by a twenty-fifth of their
-/// spread.
+/// Rows from which the centroid is computed, since the median of so many errs by a twenty-fifth of
+/// their spread; and the borders of filter columns.
 const SAMPLE: usize = 1024;
 
 /// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
@@ -98,7 +102,9 @@ pub unsafe extern "C-unwind" fn ambuild(
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
         let whole = std::ptr::null_mut();
-        let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
+        let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
+            build.insert(datum, tid, values)
+        });
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
         begin_phase(PHASE_CONNECT, 0);
@@ -154,14 +160,17 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, (_, typmod)) =
-        unsafe { (Opclass::of(index), Options::of(index), heap_scan::base_type(index)) };
+    let (opclass, options, columns, (_, typmod)) = unsafe {
+        filter::check_first(index)?;
+        let (opclass, columns) = (Opclass::of(index), Columns::of(index));
+        (opclass, Options::of(index), columns, heap_scan::base_type(index, 0))
+    };
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
-    let (length, m) = (dimensions as usize, options.m as usize);
+    let (length, m, filters) = (dimensions as usize, options.m as usize, columns.count());
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), 0),
-        Element::Bit => Layout::plain(length, m, Encoding::Bits, 0),
-        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, 0),
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), filters),
+        Element::Bit => Layout::plain(length, m, Encoding::Bits, filters),
+        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, filters),
     };
     Ok(Parameters {
         shape: layout?.shape,
@@ -170,7 +179,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         ef_construction: options.ef_construction as u16,
         seed: SEED,
         centroid: 0,
-        filters: [None; crate::filter::values::MOST_COLUMNS],
+        filters: columns.kinds(),
         borders: 0,
     })
 }
@@ -201,7 +210,7 @@ impl Build {
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
+    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid, values: Values) -> Result<()> {
         self.indexed += 1;
         progress([(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed)]);
         // SAFETY: as the caller promises.
@@ -209,10 +218,11 @@ impl Build {
             RowValue::Placed(value) => value,
             RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
         };
+        let row = (value, NewRow { values, ..tid.into() });
         if let Some(growing) = &mut self.growing {
-            return growing.insert((value, tid));
+            return growing.insert(row);
         }
-        self.sample.try_push((value, tid))?;
+        self.sample.try_push(row)?;
         if self.sample.len() >= self.max_sampled() {
             self.growing()?;
         }
@@ -232,14 +242,40 @@ impl Build {
         Ok(())
     }
 
-    /// Size of the sample: 0 where there is no centroid, and at most as many rows as fit into a
-    /// quarter of the memory.
+    /// Size of the sample: 0 where there is neither a centroid nor borders of filter columns, and
+    /// at most as many rows as fit into a quarter of the memory.
     fn max_sampled(&self) -> usize {
-        if !self.parameters.allow_centroid() {
+        if !self.parameters.allow_centroid() && !self.has_borders() {
             return 0;
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
         SAMPLE.min(self.bytes / 4 / each)
+    }
+
+    /// Whether there are signatures of filter columns, which have borders.
+    fn has_borders(&self) -> bool {
+        self.parameters.shape.code_bits > 0 && self.parameters.filters.iter().any(Option::is_some)
+    }
+
+    /// What the sample tells of all rows.
+    fn learn(&self, sample: &[Row]) -> Learned {
+        let mut learned = Learned::default();
+        if sample.len() < MIN_SAMPLED {
+            return learned;
+        }
+        if self.parameters.allow_centroid() {
+            let vectors = sample.iter().map(|(value, _)| value.dense());
+            learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
+        }
+        if self.has_borders() {
+            let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
+            for (i, (borders, kind)) in columns {
+                let Some(kind) = kind else { continue };
+                let keys = sample.iter().filter_map(|(_, row)| row.values.get(i));
+                *borders = Column::of_sample(kind, keys.collect()).borders;
+            }
+        }
+        learned
     }
 
     /// The graph; begins it with the sample if necessary.
@@ -265,18 +301,10 @@ impl Build {
 }
 
 impl Growing {
-    /// Begins the graph of a build, with the centroid of the sample.
+    /// Begins the graph of a build, with what the sample tells.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centroid = if build.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
-            centroid::of(
-                sample.iter().map(|(value, _)| value.dense()),
-                build.parameters.shape.dimensions as usize,
-            )
-        } else {
-            Vec::new()
-        };
         let memory = Arc::new(MemoryStore::new(build.bytes)?.with_interrupts(check_interrupts));
-        let space = Arc::clone(Graph::create(&*memory, build.parameters, centroid)?.space());
+        let space = Arc::clone(Graph::create(&*memory, build.parameters, build.learn(sample))?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffer_store::file_of(build.index) };
         memory.write(META_BLOCK, |page| {
@@ -327,11 +355,11 @@ impl Growing {
             Some(workers) => workers.offer(row)?,
             None => Some(row),
         };
-        let Some((value, tid)) = row else { return Ok(()) };
+        let Some((value, row)) = row else { return Ok(()) };
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), tid),
-            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), tid),
+            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), row),
+            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), row),
         }
     }
 

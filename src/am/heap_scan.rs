@@ -5,20 +5,22 @@ use std::ops::Range;
 
 use pgrx::{pg_guard, pg_sys};
 
+use super::filter::Columns;
 use super::{heap_tid, or_raise};
 use crate::compat;
 use crate::error::{Error, Result};
+use crate::filter::values::Values;
 use crate::storage::HeapTid;
 
-/// The type of an index's one column, or the base type if it is a domain, and its modifier, which
-/// is the number of dimensions.
+/// The type of an index's column, numbered from 0, or the base type if it is a domain, and its
+/// modifier, which is the number of dimensions of a vector.
 ///
 /// # Safety
-/// `index` is an open index of this access method.
-pub unsafe fn base_type(index: pg_sys::Relation) -> (pg_sys::Oid, i32) {
-    // SAFETY: an open index has a tuple descriptor with its one column.
+/// `index` is an open index of this access method with this column.
+pub unsafe fn base_type(index: pg_sys::Relation, column: usize) -> (pg_sys::Oid, i32) {
+    // SAFETY: an open index has a tuple descriptor with its columns.
     unsafe {
-        let column = compat::attribute((*index).rd_att, 0);
+        let column = compat::attribute((*index).rd_att, column);
         let mut typmod = (*column).atttypmod;
         let base = pg_sys::getBaseTypeAndTypmod((*column).atttypid, &mut typmod);
         (base, typmod)
@@ -35,9 +37,9 @@ pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32
     declared.ok_or_else(type_name)
 }
 
-/// Callback for a row: its value, of the index's type, or none if it is NULL, and the TID under
-/// which the index has it.
-type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
+/// Callback for a row: its vector, of the index's type, or none if it is NULL; its TID, under which
+/// the index has it; and its filter values.
+type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid, Values) -> Result<()> + 'v;
 
 /// Calls `visit` for each row of the table that belongs to the index, and raises its errors;
 /// returns the number of rows of the table. The function ends `scan`; null stands for the whole
@@ -107,10 +109,12 @@ unsafe extern "C-unwind" fn visit_row(
     _alive: bool,
     state: *mut c_void,
 ) {
-    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `read` gave it.
+    // SAFETY: PostgreSQL passes a row of the index's columns, and the state that `read` gave it.
     unsafe {
         let visit = &mut *state.cast::<&mut Visit<'_>>();
         let datum = (!*isnull).then(|| *values);
-        or_raise(index, visit(datum, heap_tid(tid)));
+        let visited = Columns::of(index).of_row(values, isnull);
+        let visited = visited.and_then(|values| visit(datum, heap_tid(tid), values));
+        or_raise(index, visited);
     }
 }
