@@ -1,10 +1,10 @@
 //! `ambuild`.
 //!
-//! The first rows are kept as a sample until it yields the index's centroid and the borders of its
-//! filter columns. The leader and its
-//! threads then build the graph in memory and write it out at the end; beyond maintenance_work_mem
-//! the leader goes on alone in shared buffers. In both cases the pages are logged once, when they
-//! are complete, and an abort leaves only a file that PostgreSQL removes.
+//! Some blocks of the table give the borders of the index's filter columns. The first rows are kept
+//! as a sample until it yields the centroid. The leader and its threads then build the graph in
+//! memory and write it out at the end; beyond maintenance_work_mem the leader goes on alone in
+//! shared buffers. In both cases the pages are logged once, when they are complete, and an abort
+//! leaves only a file that PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::{datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
 use crate::filter::signature::Column;
-use crate::filter::values::Values;
+use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
@@ -49,12 +49,15 @@ const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
 const PHASE_WRITE: i64 = 4;
 
-/// Rows from which the centroid is computed, since the median of so many errs by a twenty-fifth of
-/// their spread; and the borders of filter columns.
+/// Rows from which the centroid is computed: the median of so many errs by a twenty-fifth of their
+/// spread.
 const SAMPLE: usize = 1024;
 
-/// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
-/// a table that is about to be filled.
+/// Blocks of the table whose rows give the borders of filter columns.
+const BLOCKS: pg_sys::BlockNumber = 128;
+
+/// Rows of a sample that yields a centroid or borders. Fewer rows say nothing of later rows, as in
+/// a build of a table that is about to be filled.
 const MIN_SAMPLED: usize = 64;
 
 /// A build under way.
@@ -65,6 +68,8 @@ struct Build {
     threads: usize,
     /// Memory for the pages of the graph.
     bytes: usize,
+    /// Filter values of rows all over the table.
+    values: Vec<Values>,
     /// The first rows, until the sample is complete.
     sample: Vec<Row>,
     /// Rows without a place in the graph that came before the graph was begun.
@@ -101,6 +106,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
+        build.sample_values(heap, info);
         let whole = std::ptr::null_mut();
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
             build.insert(datum, tid, values)
@@ -201,6 +207,7 @@ impl Build {
             parameters,
             threads,
             bytes: buffer_store::maintenance_memory(),
+            values: Vec::new(),
             sample: Vec::new(),
             unplaced: Vec::new(),
             growing: None,
@@ -242,37 +249,49 @@ impl Build {
         Ok(())
     }
 
-    /// Size of the sample: 0 where there is neither a centroid nor borders of filter columns, and
-    /// at most as many rows as fit into a quarter of the memory.
+    /// Size of the sample: 0 where there is no centroid, and at most as many rows as fit into a
+    /// quarter of the memory.
     fn max_sampled(&self) -> usize {
-        if !self.parameters.allow_centroid() && !self.has_borders() {
+        if !self.parameters.allow_centroid() {
             return 0;
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
         SAMPLE.min(self.bytes / 4 / each)
     }
 
-    /// Whether there are signatures of filter columns, which have borders.
-    fn has_borders(&self) -> bool {
-        self.parameters.shape.code_bits > 0 && self.parameters.filters.iter().any(Option::is_some)
+    /// Reads filter values of rows all over the table, where they are to give borders: the first
+    /// rows may be the oldest ones.
+    ///
+    /// # Safety
+    /// `heap` is the open table, and `info` PostgreSQL's description of the index.
+    unsafe fn sample_values(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+        let kinds = self.parameters.filters;
+        let have_borders = kinds
+            .iter()
+            .flatten()
+            .any(|kind| matches!(kind, Kind::Exact | Kind::Rounded));
+        if self.parameters.shape.code_bits > 0 && have_borders {
+            let values = &mut self.values;
+            // SAFETY: as the caller promises.
+            unsafe {
+                heap_scan::read_sample(heap, self.index, info, BLOCKS, &mut |_, _, row| values.try_push(row));
+            }
+        }
     }
 
-    /// What the sample tells of all rows.
+    /// What the samples tell of all rows.
     fn learn(&self, sample: &[Row]) -> Learned {
         let mut learned = Learned::default();
-        if sample.len() < MIN_SAMPLED {
-            return learned;
-        }
-        if self.parameters.allow_centroid() {
+        if self.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
             let vectors = sample.iter().map(|(value, _)| value.dense());
             learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
         }
-        if self.has_borders() {
+        if self.values.len() >= MIN_SAMPLED {
             let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
             for (i, (borders, kind)) in columns {
                 let Some(kind) = kind else { continue };
-                let keys = sample.iter().filter_map(|(_, row)| row.values.get(i));
-                *borders = Column::of_sample(kind, keys.collect()).borders;
+                let keys = self.values.iter().filter_map(|values| values.get(i)).collect();
+                *borders = Column::of_sample(kind, keys).borders;
             }
         }
         learned

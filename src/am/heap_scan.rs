@@ -100,6 +100,46 @@ pub unsafe fn read_blocks(
     };
 }
 
+/// As [`read`] as a build sees the table, for at most so many blocks at even distances. Nothing is
+/// read of tables that are no heaps.
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn read_sample(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    most_blocks: pg_sys::BlockNumber,
+    mut visit: &mut Visit<'_>,
+) {
+    let state = std::ptr::from_mut(&mut visit).cast();
+    // SAFETY: as the caller promises; `visit_row` expects this state.
+    unsafe {
+        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
+            return;
+        }
+        let all = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+        let count = all.min(most_blocks);
+        for i in 0..count {
+            pgrx::check_for_interrupts!();
+            let start = (u64::from(i) * u64::from(all) / u64::from(count)) as pg_sys::BlockNumber;
+            pg_sys::table_index_build_range_scan(
+                heap,
+                index,
+                info,
+                false,
+                false,
+                false,
+                start,
+                1,
+                Some(visit_row),
+                state,
+                std::ptr::null_mut(),
+            );
+        }
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn visit_row(
     index: pg_sys::Relation,
