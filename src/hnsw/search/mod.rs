@@ -359,7 +359,8 @@ fn descend<S: PageStore>(
             let entries = if level == target { entries } else { Entries::NEAREST };
             below_from(graph, search, query, level, entries, width_on(level))?;
         }
-        if !search.beam.is_empty() {
+        // Under conditions there may be records, and none that passes.
+        if !search.beam.is_empty() || query.is_filtered() {
             return Ok(Some(entry));
         }
         graph.store.check_interrupts();
