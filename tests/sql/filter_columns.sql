@@ -128,6 +128,21 @@ SET enable_seqscan = off;
 SET enable_sort = off;
 SELECT plan('SELECT id FROM t WHERE i4 = 7 AND x = ''word 5'' AND d > ''2026-01-01'' ORDER BY v <-> ''[1,1,1,1]'' LIMIT 10');
 SELECT plan('SELECT id FROM t WHERE i4 IN (7, 9) AND b AND ta && ''{t1}'' AND x IS NOT NULL ORDER BY v <-> ''[1,1,1,1]'' LIMIT 10');
+-- Rows that do not match are not read from the table, except rows without a vector (7), and under conditions that the index cannot test.
+CREATE FUNCTION removed(condition text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    count int := 0;
+BEGIN
+    FOR line IN EXECUTE format('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF)
+        SELECT id FROM t WHERE %s ORDER BY v <-> ''[500,500,500,500]'' LIMIT (SELECT 1000)', condition) LOOP
+        count := count + coalesce(substring(line FROM 'Rows Removed by .*: (\d+)')::int, 0);
+    END LOOP;
+    RETURN count;
+END $$;
+SELECT condition, removed(condition) FROM (VALUES ('i4 = 8'), ('i4 BETWEEN 3 AND 5'), ('i4 IS NULL AND b'), ('x = ''word 5'''), ('x IN (''word 1'', ''word 2'')'),
+    ('x < ''word 5'''), ('ta && ''{t1}'''), ('i4 = 8 AND id % 2 = 0')) conditions (condition);
+SELECT count(*) FROM t WHERE NOT x < 'word 5' AND v IS NOT NULL;
 -- Without an order there is no such scan.
 SELECT plan('SELECT id FROM t WHERE i4 = 8') LIKE '%Index%' AS by_index;
 RESET enable_seqscan;
@@ -224,7 +239,7 @@ EXECUTE nearest('{1,2,NULL}', NULL, 1000);
 EXECUTE nearest('{3,NULL}', 'word 4', NULL);
 RESET plan_cache_mode;
 BEGIN;
-DECLARE c CURSOR FOR SELECT i4 FROM t WHERE i4 BETWEEN 8 AND 9 ORDER BY v <-> '[500,500,500,500]';
+DECLARE c CURSOR FOR SELECT id FROM t WHERE i4 BETWEEN 8 AND 9 ORDER BY v <-> '[94.1,500,500,500]';
 FETCH 3 FROM c;
 MOVE ALL FROM c;
 COMMIT;
