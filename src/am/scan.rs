@@ -223,6 +223,10 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
         if conditions.exclude_all() {
+            LAST.set(Some(LastSearch {
+                counts: Counts::default(),
+                spent: Duration::ZERO,
+            }));
             return Ok(false);
         }
         state.rechecks = !conditions.is_complete;

@@ -143,6 +143,12 @@ END $$;
 SELECT condition, removed(condition) FROM (VALUES ('i4 = 8'), ('i4 BETWEEN 3 AND 5'), ('i4 IS NULL AND b'), ('x = ''word 5'''), ('x IN (''word 1'', ''word 2'')'),
     ('x < ''word 5'''), ('ta && ''{t1}'''), ('i4 = 8 AND id % 2 = 0')) conditions (condition);
 SELECT count(*) FROM t WHERE NOT x < 'word 5' AND v IS NOT NULL;
+-- Conditions that no row can meet take no search.
+SET enable_seqscan = off;
+SELECT id FROM t WHERE i4 > 5 AND i4 < 3 ORDER BY v <-> '[1,1,1,1]' LIMIT 10;
+SELECT nodes_visited, pages FROM hnsw_last_search();
+SELECT id FROM t WHERE i4 = ANY ('{NULL}') AND x = 'word 5' ORDER BY v <-> '[1,1,1,1]' LIMIT 10;
+SELECT nodes_visited, pages FROM hnsw_last_search();
 -- Without an order there is no such scan.
 SELECT plan('SELECT id FROM t WHERE i4 = 8') LIKE '%Index%' AS by_index;
 RESET enable_seqscan;

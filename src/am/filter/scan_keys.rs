@@ -56,7 +56,14 @@ impl Conditions {
     /// Whether no row passes.
     pub fn exclude_all(&self) -> bool {
         let mut conditions = self.filter.conditions().iter();
-        conditions.any(|condition| condition.test == Test::Nothing)
+        conditions.any(|condition| match condition.test {
+            Test::Nothing => true,
+            Test::Range {
+                least: Some(least),
+                most: Some(most),
+            } => least.key > most.key,
+            _ => false,
+        })
     }
 }
 
@@ -199,6 +206,22 @@ mod tests {
 
     fn bound(key: u64, inclusive: bool) -> Option<Bound> {
         Some(Bound { key, inclusive })
+    }
+
+    #[test]
+    fn bounds_that_no_value_is_within_exclude_all_rows() {
+        for (least, most, excluded) in [(3, 5, false), (5, 5, false), (5, 3, true)] {
+            let mut conditions = Vec::new();
+            for (least, most) in [(bound(least, false), None), (None, bound(most, false))] {
+                let test = Test::Range { least, most };
+                add(&mut conditions, Condition { column: 1, test }).unwrap();
+            }
+            let conditions = Conditions {
+                filter: Filter::new(conditions),
+                is_complete: true,
+            };
+            assert_eq!(conditions.exclude_all(), excluded, "{least} {most}");
+        }
     }
 
     #[test]
