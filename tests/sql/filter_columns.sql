@@ -206,6 +206,25 @@ ALTER TYPE mood ADD VALUE 'never' BEFORE 'low';
 UPDATE e SET m = 'never' WHERE id % 5 = 0;
 SELECT condition, c.* FROM unnest('{m = ''never'',m < ''low'',m >= ''never'',m = ''low'',"m IN (''never'', ''mid'')"}'::text[]) condition, compared('e', condition) c;
 
+-- Kinds of tables and of builds, a domain over an array, and patterns that are equalities.
+CREATE DOMAIN labels AS text[];
+CREATE UNLOGGED TABLE unlogged (id int, v vector(4), x text COLLATE "C", l labels);
+CREATE INDEX unlogged_v ON unlogged USING hnsw (v vector_l2_ops, x, l);
+INSERT INTO unlogged SELECT id, v, x, ta FROM t WHERE id < 1000;
+CREATE INDEX CONCURRENTLY unlogged_later ON unlogged USING hnsw (v vector_l2_ops, x, l);
+DROP INDEX unlogged_v;
+REINDEX INDEX CONCURRENTLY unlogged_later;
+SELECT condition, c.* FROM (VALUES ('x LIKE ''word 5'''), ('x LIKE ''word 1%'''), ('l && ''{t1}'''), ('l @> ARRAY[''t2'', ''t3'']'), ('l IS NULL')) conditions (condition),
+    compared('unlogged', condition) c;
+SELECT * FROM hnsw_check('unlogged_later', true);
+CREATE TEMP TABLE temporary (id int, v vector(4), d date) ON COMMIT DELETE ROWS;
+CREATE INDEX temporary_v ON temporary USING hnsw (v vector_l2_ops, d);
+BEGIN;
+INSERT INTO temporary SELECT id, v, d FROM t WHERE id < 1000;
+SELECT c.* FROM compared('temporary', 'd > ''2026-01-07'' AND d <= ''2026-01-15''') c;
+COMMIT;
+SELECT c.* FROM compared('temporary', 'd > ''2026-01-07''') c;
+
 -- Collations: under one that calls different texts equal no text is excluded.
 CREATE TABLE words (id int, v vector(4), w text, ws text[]);
 INSERT INTO words SELECT i, ARRAY[i, i * 7 % 101, 1, 1]::vector, (ARRAY['Straße', 'STRASSE', 'a', 'A', 'á'])[1 + i % 5], ARRAY[(ARRAY['a', 'A', 'b'])[1 + i % 3]]
@@ -307,6 +326,9 @@ CREATE INDEX ON refused USING hnsw (v vector_l2_ops, bp);
 CREATE INDEX ON refused USING hnsw (v vector_l2_ops) INCLUDE (a);
 CREATE INDEX ON refused USING hnsw (v vector_l2_ops, a DESC);
 CREATE UNIQUE INDEX ON refused USING hnsw (v vector_l2_ops, a);
+CREATE TABLE parted (v vector(3), a int) PARTITION BY LIST (a);
+CREATE INDEX ON parted USING hnsw (a, v vector_l2_ops);
+CREATE INDEX ON parted USING hnsw (v vector_l2_ops, v vector_ip_ops);
 CREATE INDEX refused_v ON refused USING hnsw (v vector_l2_ops, a, b, c, d);
 ALTER TABLE refused ALTER a TYPE bigint;
 SELECT pg_get_indexdef('refused_v'::regclass);
