@@ -55,6 +55,15 @@ pub enum Error {
     /// An operator class with other members than the extension's own classes.
     #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
     ForeignOperatorClass { opclass: String, reason: &'static str },
+    /// An index with a column before its vector.
+    #[error("first column of an hnsw index must be a vector")]
+    FirstColumnNotVector,
+    /// An index with vectors in another column too.
+    #[error("hnsw index cannot have more than one vector column")]
+    SecondVectorColumn,
+    /// An index with more columns beside its vector than the format has room for.
+    #[error("hnsw index cannot have more than {maximum} filter columns")]
+    TooManyFilterColumns { maximum: usize },
     /// A scan that the planner never plans.
     #[error("cannot scan hnsw index without order")]
     ScanWithoutOrder,
@@ -293,7 +302,9 @@ impl Error {
             Error::IndexFull | Error::TooManyDimensionsForIndex { .. } => {
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
-            Error::ForeignOperatorClass { .. } => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            Error::ForeignOperatorClass { .. } | Error::FirstColumnNotVector => {
+                PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION
+            }
             Error::IndexNotEmpty { .. } | Error::BuildThread | Error::InvalidPlan => {
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
             }
@@ -306,7 +317,9 @@ impl Error {
             }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            Error::ScanWithoutOrder
+            Error::SecondVectorColumn
+            | Error::TooManyFilterColumns { .. }
+            | Error::ScanWithoutOrder
             | Error::ForeignOperator
             | Error::SnapshotNotMvcc
             | Error::BlockSize
@@ -368,6 +381,11 @@ impl Error {
             Error::ForeignOperatorClass { .. } => {
                 "Use an operator class of the extension, such as vector_l2_ops; amvalidate() says more."
             }
+            Error::FirstColumnNotVector => {
+                "Put the columns to filter by behind the vector, as in (embedding vector_cosine_ops, tenant_id)."
+            }
+            Error::SecondVectorColumn => "Create an index for each vector column.",
+            Error::TooManyFilterColumns { .. } => "Leave out the columns that queries filter by least.",
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",
             Error::ForeignOperator => "The operator was added to the operator family of the index: drop it from there.",
             Error::RowSecurity { .. } => {

@@ -54,6 +54,7 @@ pgrx::extension_sql_file!(
     name = "hnsw",
     requires = ["vector", "halfvec", "sparsevec", "bit"]
 );
+pgrx::extension_sql_file!("../sql/filters.sql", name = "filters", requires = ["hnsw"]);
 pgrx::extension_sql_file!("../sql/inspect.sql", name = "inspect", requires = ["hnsw"]);
 
 /// Called by PostgreSQL when the library is loaded.

@@ -1,9 +1,10 @@
 //! `ambuild`.
 //!
-//! The first rows are kept as a sample until it yields the index's centroid. The leader and its
-//! threads then build the graph in memory and write it out at the end; beyond maintenance_work_mem
-//! the leader goes on alone in shared buffers. In both cases the pages are logged once, when they
-//! are complete, and an abort leaves only a file that PostgreSQL removes.
+//! Some blocks of the table give the borders of the index's filter columns. The first rows are kept
+//! as a sample until it yields the centroid. The leader and its threads then build the graph in
+//! memory and write it out at the end; beyond maintenance_work_mem the leader goes on alone in
+//! shared buffers. In both cases the pages are logged once, when they are complete, and an abort
+//! leaves only a file that PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -12,16 +13,19 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::build_threads::{QUEUE, Row, Workers};
+use super::filter::{self, Columns};
 use super::opclass::Opclass;
 use super::options::Options;
 use super::{datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
+use crate::filter::signature::Column;
+use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
-use crate::hnsw::insert::{self, Inserter};
-use crate::hnsw::space::Space;
+use crate::hnsw::insert::{self, Inserter, NewRow};
+use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::reachability;
 use crate::reserve;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
@@ -49,8 +53,11 @@ const PHASE_WRITE: i64 = 4;
 /// spread.
 const SAMPLE: usize = 1024;
 
-/// Rows of a sample that yields a centroid. Fewer rows say nothing of later rows, as in a build of
-/// a table that is about to be filled.
+/// Blocks of the table whose rows give the borders of filter columns.
+const BLOCKS: pg_sys::BlockNumber = 128;
+
+/// Rows of a sample that yields a centroid or borders. Fewer rows say nothing of later rows, as in
+/// a build of a table that is about to be filled.
 const MIN_SAMPLED: usize = 64;
 
 /// A build under way.
@@ -61,6 +68,8 @@ struct Build {
     threads: usize,
     /// Memory for the pages of the graph.
     bytes: usize,
+    /// Filter values of rows all over the table.
+    values: Vec<Values>,
     /// The first rows, until the sample is complete.
     sample: Vec<Row>,
     /// Rows without a place in the graph that came before the graph was begun.
@@ -97,8 +106,11 @@ pub unsafe extern "C-unwind" fn ambuild(
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
+        build.sample_values(heap, info);
         let whole = std::ptr::null_mut();
-        let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid| build.insert(datum, tid));
+        let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
+            build.insert(datum, tid, values)
+        });
         let growing = or_raise(index, build.growing());
         or_raise(index, growing.finish_inserts());
         begin_phase(PHASE_CONNECT, 0);
@@ -154,14 +166,17 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
 /// `index` is an open index of this access method.
 unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     // SAFETY: as the caller promises.
-    let (opclass, options, (_, typmod)) =
-        unsafe { (Opclass::of(index), Options::of(index), heap_scan::base_type(index)) };
+    let (opclass, options, columns, (_, typmod)) = unsafe {
+        filter::check_first(index)?;
+        let (opclass, columns) = (Opclass::of(index), Columns::of(index));
+        (opclass, Options::of(index), columns, heap_scan::base_type(index, 0))
+    };
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
-    let (length, m) = (dimensions as usize, options.m as usize);
+    let (length, m, filters) = (dimensions as usize, options.m as usize, columns.count());
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), 0),
-        Element::Bit => Layout::plain(length, m, Encoding::Bits, 0),
-        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, 0),
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), filters),
+        Element::Bit => Layout::plain(length, m, Encoding::Bits, filters),
+        Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, filters),
     };
     Ok(Parameters {
         shape: layout?.shape,
@@ -170,7 +185,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         ef_construction: options.ef_construction as u16,
         seed: SEED,
         centroid: 0,
-        filters: [None; crate::filter::values::MOST_COLUMNS],
+        filters: columns.kinds(),
         borders: 0,
     })
 }
@@ -192,6 +207,7 @@ impl Build {
             parameters,
             threads,
             bytes: buffer_store::maintenance_memory(),
+            values: Vec::new(),
             sample: Vec::new(),
             unplaced: Vec::new(),
             growing: None,
@@ -201,7 +217,7 @@ impl Build {
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
+    unsafe fn insert(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid, values: Values) -> Result<()> {
         self.indexed += 1;
         progress([(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.indexed)]);
         // SAFETY: as the caller promises.
@@ -209,10 +225,11 @@ impl Build {
             RowValue::Placed(value) => value,
             RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
         };
+        let row = (value, NewRow { values, ..tid.into() });
         if let Some(growing) = &mut self.growing {
-            return growing.insert((value, tid));
+            return growing.insert(row);
         }
-        self.sample.try_push((value, tid))?;
+        self.sample.try_push(row)?;
         if self.sample.len() >= self.max_sampled() {
             self.growing()?;
         }
@@ -242,6 +259,44 @@ impl Build {
         SAMPLE.min(self.bytes / 4 / each)
     }
 
+    /// Reads filter values of rows all over the table, where they are to give borders: the first
+    /// rows may be the oldest ones.
+    ///
+    /// # Safety
+    /// `heap` is the open table, and `info` PostgreSQL's description of the index.
+    unsafe fn sample_values(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+        let kinds = self.parameters.filters;
+        let have_borders = kinds
+            .iter()
+            .flatten()
+            .any(|kind| matches!(kind, Kind::Exact | Kind::Rounded));
+        if self.parameters.shape.code_bits > 0 && have_borders {
+            let values = &mut self.values;
+            // SAFETY: as the caller promises.
+            unsafe {
+                heap_scan::read_sample(heap, self.index, info, BLOCKS, &mut |_, _, row| values.try_push(row));
+            }
+        }
+    }
+
+    /// What the samples tell of all rows.
+    fn learn(&self, sample: &[Row]) -> Learned {
+        let mut learned = Learned::default();
+        if self.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
+            let vectors = sample.iter().map(|(value, _)| value.dense());
+            learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
+        }
+        if self.values.len() >= MIN_SAMPLED {
+            let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
+            for (i, (borders, kind)) in columns {
+                let Some(kind) = kind else { continue };
+                let keys = self.values.iter().filter_map(|values| values.get(i)).collect();
+                *borders = Column::of_sample(kind, keys).borders;
+            }
+        }
+        learned
+    }
+
     /// The graph; begins it with the sample if necessary.
     fn growing(&mut self) -> Result<&mut Growing> {
         let growing = match self.growing.take() {
@@ -265,18 +320,10 @@ impl Build {
 }
 
 impl Growing {
-    /// Begins the graph of a build, with the centroid of the sample.
+    /// Begins the graph of a build, with what the sample tells.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let centroid = if build.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
-            centroid::of(
-                sample.iter().map(|(value, _)| value.dense()),
-                build.parameters.shape.dimensions as usize,
-            )
-        } else {
-            Vec::new()
-        };
         let memory = Arc::new(MemoryStore::new(build.bytes)?.with_interrupts(check_interrupts));
-        let space = Arc::clone(Graph::create(&*memory, build.parameters, centroid)?.space());
+        let space = Arc::clone(Graph::create(&*memory, build.parameters, build.learn(sample))?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffer_store::file_of(build.index) };
         memory.write(META_BLOCK, |page| {
@@ -327,11 +374,11 @@ impl Growing {
             Some(workers) => workers.offer(row)?,
             None => Some(row),
         };
-        let Some((value, tid)) = row else { return Ok(()) };
+        let Some((value, row)) = row else { return Ok(()) };
         let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
         match &self.memory {
-            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), tid),
-            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), tid),
+            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), row),
+            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), row),
         }
     }
 

@@ -15,16 +15,15 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::hnsw::Graph;
 use crate::hnsw::indexed_value::OwnedValue;
-use crate::hnsw::insert::{self, Inserter};
+use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::hnsw::space::Space;
-use crate::storage::HeapTid;
 use crate::storage::memory_store::MemoryStore;
 
 /// Rows that wait for a thread: enough that none is idle while the leader reads a page.
 pub const QUEUE: usize = 64;
 
-/// A row of the table: its value as the index keeps it, and where it is.
-pub type Row = (OwnedValue, HeapTid);
+/// A row of the table: its vector as the index keeps it, and the rest.
+pub type Row = (OwnedValue, NewRow);
 
 /// Threads at work.
 pub struct Workers {
@@ -120,11 +119,11 @@ fn work(memory: &MemoryStore, space: Arc<Space>, rows: &Mutex<Receiver<Row>>, ab
     let mut inserter = Inserter::of_build();
     loop {
         let row = rows.lock().recv();
-        let Ok((value, tid)) = row else { return Ok(()) };
+        let Ok((value, row)) = row else { return Ok(()) };
         if abandoned.load(Ordering::Relaxed) {
             return Ok(());
         }
-        insert::insert(&graph, &mut inserter, value.view(), tid)?;
+        insert::insert(&graph, &mut inserter, value.view(), row)?;
     }
 }
 
@@ -148,6 +147,7 @@ mod tests {
     use super::*;
     use crate::distance::Metric;
     use crate::hnsw::scan::{Limits, Scan};
+    use crate::storage::HeapTid;
     use crate::storage::layout::{Encoding, Shape};
     use crate::storage::parameters::{Element, Parameters};
 
@@ -172,7 +172,7 @@ mod tests {
         (0..count).map(|n| {
             (
                 OwnedValue::Dense(vec![(n % 71) as f32, (n / 71) as f32]),
-                HeapTid { block: n, offset: 1 },
+                HeapTid { block: n, offset: 1 }.into(),
             )
         })
     }
@@ -185,8 +185,8 @@ mod tests {
             let workers = Workers::start(count, &memory, graph.space());
             let mut inserter = Inserter::default();
             for row in rows(3000) {
-                if let Some((vector, tid)) = workers.offer(row).unwrap() {
-                    insert::insert(&graph, &mut inserter, vector.view(), tid).unwrap();
+                if let Some((vector, row)) = workers.offer(row).unwrap() {
+                    insert::insert(&graph, &mut inserter, vector.view(), row).unwrap();
                 }
             }
             workers.finish().unwrap();

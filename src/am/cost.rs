@@ -13,6 +13,10 @@
 //! row is read from the table at random. So a plan of all rows costs more than reading and sorting
 //! the table, unless the index is partial.
 //!
+//! With conditions on filter columns a search returns only rows that pass them, and visits the more
+//! records the fewer pass: a coded one learns of 32 neighbors at once, from their signatures, which
+//! of them may pass.
+//!
 //! PostgreSQL interpolates between start-up and total cost by the share of the rows that a LIMIT
 //! takes, but the cost of further rows is no straight line. So the line goes through the point that
 //! this query asks for, where it is known: the share of rows that a filter leaves decides how many
@@ -20,6 +24,7 @@
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
+use super::filter::{Columns, index_clauses};
 use super::opclass::Opclass;
 use super::options::{self, Options};
 use super::{heap_scan, planner};
@@ -41,6 +46,10 @@ const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 /// Records that a plain search visits per unit of `ef_search` and of m (docs/measurements.md,
 /// *Visits of a search*).
 const PLAIN_VISITS: f64 = 2.5;
+
+/// Records that a coded search under conditions visits besides, per unit of its width, for each 32
+/// rows of which one passes.
+const FILTERED_VISITS: f64 = 12.0;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
 /// candidates (docs/measurements.md, *What a further row costs*).
@@ -116,20 +125,23 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     // SAFETY: PostgreSQL passes a path over one of our indexes and places for the results.
     unsafe {
         let info = &*(*path).indexinfo;
-        // There are no conditions, but a partial index holds only some of the rows.
-        *selectivity = (info.tuples / (*info.rel).tuples.max(1.0)).clamp(0.0, 1.0);
+        // A partial index holds only some of the rows.
+        let held = (info.tuples / (*info.rel).tuples.max(1.0)).clamp(0.0, 1.0);
+        *selectivity = held;
         *correlation = 0.0;
         *pages = f64::from(info.pages);
         let orders = (*path).indexorderbys;
         if orders.is_null() || (*orders).length != 1 {
-            // The index orders by one distance and knows no conditions.
+            // The index orders by one distance, and conditions alone are no way into the graph.
             (*startup, *total) = (f64::INFINITY, f64::INFINITY);
             compat::disable(&mut (*path).path, DISABLED);
             return;
         }
+        index_clauses::add_any(root, path);
         let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
         let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
+        let conditions = index_clauses::narrowing(&*path, &Columns::of(index));
+        let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index, 0).1).unwrap_or(0));
         // With enable_indexscan off its pages are not read: queries go on if they cannot be.
         let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
@@ -142,15 +154,25 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             return;
         }
 
+        // Rows that the conditions exclude are not read from the table.
+        let passing = passing(root, info, conditions, held);
+        *selectivity *= passing;
         let nodes = info.tuples.max(1.0);
-        let costs = costs(root, info, &options, opclass, f64::from(numbers));
-        // Share of the index's rows that filters leave by PostgreSQL's estimate, and the likely
-        // share where PostgreSQL has no statistics.
-        let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
+        let costs = costs(root, info, &options, opclass, f64::from(numbers), passing);
+        // Rows that the index can return: what follows is about these.
+        let nodes = (nodes * passing).max(1.0);
+        // Share of them that filters leave by PostgreSQL's estimate, and the likely share where
+        // PostgreSQL has no statistics.
+        let parameters = (*path).path.param_info;
+        let rows = match parameters.is_null() {
+            true => (*info.rel).rows,
+            false => (*parameters).ppi_rows,
+        };
+        let left = (rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
         // The total is scaled so that the share of it that PostgreSQL takes is the cost of the rows
         // that are wanted.
-        let (wanted, first, run) = match wanted(root, (*info.rel).rows) {
+        let (wanted, first, run) = match wanted(root, rows) {
             // Passes: the first row comes at the end of the first pass.
             Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
@@ -176,14 +198,41 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     }
 }
 
+/// Share of the index's rows that pass conditions; `held` is the share of the table's rows that the
+/// index has.
+///
 /// # Safety
 /// `root` is the planner's state, and `info` its description of the index.
+unsafe fn passing(
+    root: *mut pg_sys::PlannerInfo,
+    info: &pg_sys::IndexOptInfo,
+    conditions: *mut pg_sys::List,
+    held: f64,
+) -> f64 {
+    if conditions.is_null() {
+        return 1.0;
+    }
+    // SAFETY: as the caller promises. The condition of a partial index may imply others, as
+    // PostgreSQL's genericcostestimate() has it.
+    let share = unsafe {
+        let info = std::ptr::from_ref(info).cast_mut();
+        let conditions = pg_sys::add_predicate_to_index_quals(info, conditions);
+        let (relation, join) = ((*(*info).rel).relid as i32, pg_sys::JoinType::JOIN_INNER);
+        pg_sys::clauselist_selectivity(root, conditions, relation, join, std::ptr::null_mut())
+    };
+    (share / held.max(f64::MIN_POSITIVE)).clamp(f64::MIN_POSITIVE, 1.0)
+}
+
+/// # Safety
+/// `root` is the planner's state, and `info` its description of the index; `passing` is the share
+/// of the index's rows that pass its conditions.
 unsafe fn costs(
     root: *mut pg_sys::PlannerInfo,
     info: &pg_sys::IndexOptInfo,
     options: &Options,
     opclass: Opclass,
     numbers: f64,
+    passing: f64,
 ) -> Costs {
     // SAFETY: as the caller promises; settings are read in a backend's only thread.
     unsafe {
@@ -195,24 +244,43 @@ unsafe fn costs(
             + (OPERATORS_PER_VISIT + numbers / NUMBERS_PER_OPERATOR) * pg_sys::cpu_operator_cost;
         let visit = read + (1.0 - cached) * random_page_cost;
         let (m, width) = (f64::from(options.m), options.ef_search() as f64);
-        let passes = (nodes * BYTES_PER_ROW / (f64::from(pg_sys::work_mem) * 1024.0)).ceil();
+        let is_coded = opclass.is_coded();
+        let returned = nodes * passing;
+        let passes = (returned * BYTES_PER_ROW / (f64::from(pg_sys::work_mem) * 1024.0))
+            .ceil()
+            .max(1.0);
+        let all = passes * (pages * seq_page_cost + nodes * read) + sort(root, &*info.rel, returned.max(1.0));
+        let first = visits(nodes, m, width, is_coded, passing) * visit;
+        let each = VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing);
         Costs {
-            startup: visits(nodes, m, width, opclass.is_coded()) * visit,
+            // A search that visits too many records ends as a pass.
+            startup: if passing < 1.0 { first.min(all) } else { first },
             width,
-            row: VISITS_PER_ROW * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost,
-            all: passes * (pages * seq_page_cost + nodes * read) + sort(root, &*info.rel, nodes),
+            row: each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost,
+            all,
         }
     }
 }
 
-/// Estimate of the records that a search of width `ef` reads among `nodes`.
-fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
+/// Estimate of the records that a search of width `ef` reads among `nodes`, of which this share
+/// pass its conditions.
+fn visits(nodes: f64, m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
     let visits = if coded {
         CODED_VISITS_PER_LEVEL * nodes.ln().max(0.0) / (2.0 * m).ln() + CODED_VISITS * ef
     } else {
         m * nodes.ln().max(0.0) / m.ln() + PLAIN_VISITS * m * ef
     };
-    visits.min(nodes)
+    (visits + filtered_visits(m, ef, coded, passing)).min(nodes)
+}
+
+/// Records that a search reads besides because only a share of the rows pass its conditions. A
+/// plain search has no signatures, so it reads all that do not pass.
+fn filtered_visits(m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
+    match coded {
+        _ if passing >= 1.0 => 0.0,
+        true => FILTERED_VISITS * ef / (32.0 * passing),
+        false => PLAIN_VISITS * m * ef * (1.0 / passing - 1.0),
+    }
 }
 
 /// PostgreSQL's cost of sorting `rows` rows of a table.

@@ -9,8 +9,11 @@ use std::ffi::{c_int, c_void};
 
 use pgrx::{pg_guard, pg_sys};
 
+use super::filter::{self, classes::is_filter_type};
+use super::opclass::is_vector_type;
 use super::{heap_scan, is_our_routine, or_raise};
 use crate::error::{Error, Result};
+use crate::filter::values::MOST_COLUMNS;
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
@@ -68,8 +71,8 @@ unsafe extern "C-unwind" fn check_new(relation: pg_sys::Oid) {
     }
 }
 
-/// Refuses an index that could not be built: its column has no dimensions, or other dimensions than
-/// its file, if it was given one.
+/// Refuses an index that could not be built: its columns are in the wrong order or too many, its
+/// vector has no dimensions, or other dimensions than its file, if it was given one.
 ///
 /// # Safety
 /// `index` was just made and is open.
@@ -77,7 +80,8 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
     // SAFETY: as the caller promises; nobody else uses it yet. The name of a type is a string that
     // PostgreSQL allocates.
     unsafe {
-        let (base, typmod) = heap_scan::base_type(index);
+        let (base, typmod) = heap_scan::base_type(index, 0);
+        check_columns(index, base)?;
         let name = || {
             let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
             // Without the schema, because its presence depends on the search path that PostgreSQL
@@ -102,6 +106,28 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
                 expected: expected as usize,
                 found: found as usize,
             }),
+        }
+    }
+}
+
+/// Refuses columns that are in the wrong order or too many. Their operator classes are not known
+/// yet, so this goes by types; the build looks at the classes.
+///
+/// # Safety
+/// As for [`check`]; `first` is the type of the first column.
+unsafe fn check_columns(index: pg_sys::Relation, first: pg_sys::Oid) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if !is_vector_type(first) && is_filter_type(first) {
+            return Err(Error::FirstColumnNotVector);
+        }
+        let columns = (*(*index).rd_att).natts as usize;
+        if (1..columns).any(|column| is_vector_type(heap_scan::base_type(index, column).0)) {
+            return Err(Error::SecondVectorColumn);
+        }
+        match columns > 1 + MOST_COLUMNS {
+            true => Err(filter::TOO_MANY),
+            false => Ok(()),
         }
     }
 }

@@ -16,10 +16,14 @@ sql_function! {
 fn routine() -> *mut pg_sys::IndexAmRoutine {
     // SAFETY: a node of this tag and size.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
-    // Strategies are ordering operators, one for each operator class.
+    // Strategies are the ordering operator of a class of vectors, or the comparisons of a class of
+    // filter columns.
     am.amstrategies = 0;
     am.amsupport = RETIRED;
     am.amcanorderbyop = true;
+    am.amcanmulticol = true;
+    am.amsearcharray = true;
+    am.amsearchnulls = true;
     am.amoptionalkey = true;
     am.amusemaintenanceworkmem = true;
     am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;

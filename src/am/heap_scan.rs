@@ -5,20 +5,22 @@ use std::ops::Range;
 
 use pgrx::{pg_guard, pg_sys};
 
+use super::filter::Columns;
 use super::{heap_tid, or_raise};
 use crate::compat;
 use crate::error::{Error, Result};
+use crate::filter::values::Values;
 use crate::storage::HeapTid;
 
-/// The type of an index's one column, or the base type if it is a domain, and its modifier, which
-/// is the number of dimensions.
+/// The type of an index's column, numbered from 0, or the base type if it is a domain, and its
+/// modifier, which is the number of dimensions of a vector.
 ///
 /// # Safety
-/// `index` is an open index of this access method.
-pub unsafe fn base_type(index: pg_sys::Relation) -> (pg_sys::Oid, i32) {
-    // SAFETY: an open index has a tuple descriptor with its one column.
+/// `index` is an open index of this access method with this column.
+pub unsafe fn base_type(index: pg_sys::Relation, column: usize) -> (pg_sys::Oid, i32) {
+    // SAFETY: an open index has a tuple descriptor with its columns.
     unsafe {
-        let column = compat::attribute((*index).rd_att, 0);
+        let column = compat::attribute((*index).rd_att, column);
         let mut typmod = (*column).atttypmod;
         let base = pg_sys::getBaseTypeAndTypmod((*column).atttypid, &mut typmod);
         (base, typmod)
@@ -35,9 +37,9 @@ pub fn dimensions(typmod: i32, type_name: impl FnOnce() -> String) -> Result<u32
     declared.ok_or_else(type_name)
 }
 
-/// Callback for a row: its value, of the index's type, or none if it is NULL, and the TID under
-/// which the index has it.
-type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid) -> Result<()> + 'v;
+/// Callback for a row: its vector, of the index's type, or none if it is NULL; its TID, under which
+/// the index has it; and its filter values.
+type Visit<'v> = dyn FnMut(Option<pg_sys::Datum>, HeapTid, Values) -> Result<()> + 'v;
 
 /// Calls `visit` for each row of the table that belongs to the index, and raises its errors;
 /// returns the number of rows of the table. The function ends `scan`; null stands for the whole
@@ -98,6 +100,46 @@ pub unsafe fn read_blocks(
     };
 }
 
+/// As [`read`] as a build sees the table, for at most so many blocks at even distances. Nothing is
+/// read of tables that are no heaps.
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn read_sample(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    most_blocks: pg_sys::BlockNumber,
+    mut visit: &mut Visit<'_>,
+) {
+    let state = std::ptr::from_mut(&mut visit).cast();
+    // SAFETY: as the caller promises; `visit_row` expects this state.
+    unsafe {
+        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
+            return;
+        }
+        let all = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
+        let count = all.min(most_blocks);
+        for i in 0..count {
+            pgrx::check_for_interrupts!();
+            let start = (u64::from(i) * u64::from(all) / u64::from(count)) as pg_sys::BlockNumber;
+            pg_sys::table_index_build_range_scan(
+                heap,
+                index,
+                info,
+                false,
+                false,
+                false,
+                start,
+                1,
+                Some(visit_row),
+                state,
+                std::ptr::null_mut(),
+            );
+        }
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn visit_row(
     index: pg_sys::Relation,
@@ -107,10 +149,12 @@ unsafe extern "C-unwind" fn visit_row(
     _alive: bool,
     state: *mut c_void,
 ) {
-    // SAFETY: PostgreSQL passes a row of the index's one column, and the state that `read` gave it.
+    // SAFETY: PostgreSQL passes a row of the index's columns, and the state that `read` gave it.
     unsafe {
         let visit = &mut *state.cast::<&mut Visit<'_>>();
         let datum = (!*isnull).then(|| *values);
-        or_raise(index, visit(datum, heap_tid(tid)));
+        let visited = Columns::of(index).of_row(values, isnull);
+        let visited = visited.and_then(|values| visit(datum, heap_tid(tid), values));
+        or_raise(index, visited);
     }
 }

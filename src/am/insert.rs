@@ -9,6 +9,7 @@
 
 use pgrx::{pg_guard, pg_sys};
 
+use super::filter::Columns;
 use super::{datum, heap_tid, options, or_raise};
 use crate::error::Result;
 use crate::hnsw::Graph;
@@ -31,10 +32,11 @@ pub unsafe extern "C-unwind" fn aminsert(
     unchanged: bool,
     info: *mut pg_sys::IndexInfo,
 ) -> bool {
-    // SAFETY: PostgreSQL passes an open index with its one column, and the row's TID.
+    // SAFETY: PostgreSQL passes an open index with the values of its columns, and the row's TID.
     unsafe {
         let row = NewRow {
             unchanged: unchanged && had_same_entry(heap, info),
+            values: or_raise(index, Columns::of(index).of_row(values, isnull)),
             ..heap_tid(tid).into()
         };
         let datum = (!*isnull).then(|| *values);
@@ -46,9 +48,9 @@ pub unsafe extern "C-unwind" fn aminsert(
     false
 }
 
-/// Whether a row updated without naming the column had the same value in the index before. `false`
-/// if the index has a condition, because the row may not have met it, or if a trigger may have set
-/// the column.
+/// Whether a row updated without naming a column of the index had the same values in the index
+/// before. `false` if the index has a condition, because the row may not have met it, or if a
+/// trigger may have set a column.
 ///
 /// # Safety
 /// `heap` is an open table, and `info` PostgreSQL's description of an index of it.
@@ -65,7 +67,7 @@ unsafe fn had_same_entry(heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -
 
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, `datum` a value
-/// of its column, or none if that is NULL.
+/// of its first column, or none if that is NULL.
 unsafe fn insert(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
@@ -80,7 +82,11 @@ unsafe fn insert(
         None => Graph::open_built(&store)?,
     };
     // SAFETY: as the caller promises.
-    let value = unsafe { datum::of_row(datum, graph.space().parameters())? };
+    let value = unsafe {
+        let parameters = graph.space().parameters();
+        Columns::of(index).check(parameters)?;
+        datum::of_row(datum, parameters)?
+    };
     let max_bytes = options::staging_memory();
     // SAFETY: as above; the row is in the table.
     let can_stage = max_bytes > 0 && txn::is_staging() && unsafe { txn::can_stage(heap, row.tid, is_partial) };

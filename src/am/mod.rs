@@ -11,6 +11,7 @@ mod cost;
 mod created;
 pub mod datum;
 mod explain;
+pub mod filter;
 mod handler;
 pub mod heap_scan;
 mod insert;

@@ -55,21 +55,40 @@ impl Opclass {
         matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
     }
 
-    /// The operator class of an index's column. Raises an error if it is none of ours.
+    /// The operator class of an index's first column. Raises an error if it is none of ours.
     ///
     /// # Safety
     /// `index` is an open index of this access method.
     pub unsafe fn of(index: pg_sys::Relation) -> Opclass {
-        // SAFETY: as the caller promises; the index has one column.
-        let opclass = unsafe {
-            let (family, value) = (*(*index).rd_opfamily, *(*index).rd_opcintype);
-            Opclass::with(family, value, pg_sys::index_getprocid(index, 1, SUPPORT))
-        };
-        opclass.unwrap_or_else(|reason| {
+        // SAFETY: as the caller promises.
+        unsafe { Opclass::of_column(index, 0) }.unwrap_or_else(|reason| {
             // SAFETY: as the caller promises.
-            let opclass = unsafe { name_of(index) };
+            let opclass = unsafe { name_of(index, 0) };
             Error::ForeignOperatorClass { opclass, reason }.raise()
         })
+    }
+
+    /// Whether a column of an index, numbered from 0, has an operator class for vectors.
+    ///
+    /// # Safety
+    /// `index` is an open index with this column.
+    pub unsafe fn is_of_column(index: pg_sys::Relation, column: usize) -> bool {
+        // SAFETY: as the caller promises.
+        unsafe { Opclass::of_column(index, column) }.is_ok()
+    }
+
+    /// # Safety
+    /// As for [`Opclass::is_of_column`].
+    unsafe fn of_column(index: pg_sys::Relation, column: usize) -> Result<Opclass, &'static str> {
+        // SAFETY: as the caller promises: the arrays have an element for each column.
+        unsafe {
+            let (family, value) = (*(*index).rd_opfamily.add(column), *(*index).rd_opcintype.add(column));
+            Opclass::with(
+                family,
+                value,
+                pg_sys::index_getprocid(index, column as i16 + 1, SUPPORT),
+            )
+        }
     }
 
     /// The operator class of these members, or why it is none of ours.
@@ -109,9 +128,8 @@ impl Class {
     /// Called in a transaction.
     pub unsafe fn of_support(function: pg_sys::Oid) -> Option<&'static Class> {
         // SAFETY: as the caller promises.
-        let (language, name) = unsafe { symbol(function)? };
-        let is_it = |class: &&Class| language == C && class.support == name;
-        CLASSES.iter().find(is_it)
+        let name = unsafe { symbol_in_c(function)? };
+        CLASSES.iter().find(|class| class.support == name)
     }
 
     /// Whether it is for values of a type.
@@ -129,7 +147,7 @@ impl Class {
                 return false;
             }
             pg_sys::getTypeInputInfo(value, &mut input, &mut parameter);
-            symbol(input).is_some_and(|(language, name)| language == C && name == self.input)
+            symbol_in_c(input).is_some_and(|name| name == self.input)
         }
     }
 
@@ -139,9 +157,18 @@ impl Class {
     /// Called in a transaction.
     pub unsafe fn is_distance(&self, operator: pg_sys::Oid) -> bool {
         // SAFETY: as the caller promises.
-        let function = unsafe { symbol(pg_sys::get_opcode(operator)) };
-        function.is_some_and(|(language, name)| language == C && name == self.distance)
+        let function = unsafe { symbol_in_c(pg_sys::get_opcode(operator)) };
+        function.is_some_and(|name| name == self.distance)
     }
+}
+
+/// Whether a type has an operator class for vectors.
+///
+/// # Safety
+/// Called in a transaction.
+pub unsafe fn is_vector_type(value: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller promises.
+    value == pg_sys::VARBITOID || CLASSES.iter().any(|class| unsafe { class.is_for(value) })
 }
 
 /// Whether a function is the retired support function.
@@ -150,8 +177,8 @@ impl Class {
 /// Called in a transaction.
 pub unsafe fn is_retired(function: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
-    let function = unsafe { symbol(function) };
-    function.is_some_and(|(language, name)| language == C && name == "hnsw_within")
+    let function = unsafe { symbol_in_c(function) };
+    function.is_some_and(|name| name == "hnsw_within")
 }
 
 sql_function! {
@@ -164,11 +191,11 @@ sql_function! {
 /// PostgreSQL's language `c` (`pg_language.dat`).
 const C: u32 = 13;
 
-/// The language of a function and its symbol there; none if there is no such function.
+/// The symbol of a function in C; none if there is no such function or it is in another language.
 ///
 /// # Safety
 /// Called in a transaction.
-unsafe fn symbol(function: pg_sys::Oid) -> Option<(u32, String)> {
+pub unsafe fn symbol_in_c(function: pg_sys::Oid) -> Option<String> {
     let cache = SysCacheIdentifier::PROCOID as i32;
     // SAFETY: as the caller promises: a tuple of the cache is its catalog's until it is released.
     unsafe {
@@ -186,22 +213,25 @@ unsafe fn symbol(function: pg_sys::Oid) -> Option<(u32, String)> {
             name
         });
         pg_sys::ReleaseSysCache(tuple);
-        Some((language.to_u32(), name?))
+        name.filter(|_| language.to_u32() == C)
     }
 }
 
-/// The name of the operator class of an index's column.
+/// The name of the operator class of an index's column, numbered from 0.
 ///
 /// # Safety
-/// `index` is an open index.
-unsafe fn name_of(index: pg_sys::Relation) -> String {
+/// `index` is an open index with this column.
+pub unsafe fn name_of(index: pg_sys::Relation, column: usize) -> String {
     // SAFETY: as the caller promises: the relation has its pg_index row, which names the class of
     // each column.
     unsafe {
         let (cache, mut is_null) = (SysCacheIdentifier::INDEXRELID as i32, false);
-        let column = pg_sys::Anum_pg_index_indclass as i16;
-        let classes = pg_sys::SysCacheGetAttr(cache, (*index).rd_indextuple, column, &mut is_null);
-        let class = *(*classes.cast_mut_ptr::<pg_sys::oidvector>()).values.as_ptr();
+        let attribute = pg_sys::Anum_pg_index_indclass as i16;
+        let classes = pg_sys::SysCacheGetAttr(cache, (*index).rd_indextuple, attribute, &mut is_null);
+        let class = *(*classes.cast_mut_ptr::<pg_sys::oidvector>())
+            .values
+            .as_ptr()
+            .add(column);
         let tuple = pg_sys::SearchSysCache1(SysCacheIdentifier::CLAOID as i32, class.into());
         if tuple.is_null() {
             return class.to_u32().to_string();

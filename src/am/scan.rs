@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
+use super::filter::Columns;
+use super::filter::scan_keys::Conditions;
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
@@ -47,6 +49,9 @@ struct State {
     /// Whether the executor sorts the rows by distances that it computes; and the lower bound of
     /// the last row's distance, to which the descriptor points.
     reorders: bool,
+    /// Whether the executor checks every row against the conditions, because the scan does not know
+    /// all of them.
+    rechecks: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
 }
@@ -62,6 +67,7 @@ impl Default for State {
             spent: Duration::ZERO,
             before: Counts::default(),
             reorders: false,
+            rechecks: false,
             distance: pg_sys::Datum::null(),
             distance_is_null: false,
         }
@@ -214,7 +220,17 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
-        let query = space.query(query.view());
+        // SAFETY: the descriptor has its keys filled in.
+        let conditions = unsafe { conditions(descriptor, space.parameters())? };
+        if conditions.exclude_all() {
+            LAST.set(Some(LastSearch {
+                counts: Counts::default(),
+                spent: Duration::ZERO,
+            }));
+            return Ok(false);
+        }
+        state.rechecks = !conditions.is_complete;
+        let query = space.filtered(space.query(query.view()), conditions.filter)?;
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
@@ -266,8 +282,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     // SAFETY: the descriptor is ours to fill in.
     unsafe {
         (*descriptor).xs_heaptid = item_pointer(tid);
-        // The index knows no conditions, but a family with foreign members may.
-        (*descriptor).xs_recheck = (*descriptor).numberOfKeys > 0;
+        (*descriptor).xs_recheck = state.rechecks || !scan.is_certain();
         (*descriptor).xs_recheckorderby = state.reorders;
         if state.reorders {
             let distance = scan.distance_at_least();
@@ -346,11 +361,28 @@ unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> R
     }
 }
 
+/// The conditions on filter columns.
+///
+/// # Safety
+/// `descriptor` is one of ours with its keys filled in.
+unsafe fn conditions(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) -> Result<Conditions> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let columns = Columns::of((*descriptor).indexRelation);
+        columns.check(parameters)?;
+        let keys = match usize::try_from((*descriptor).numberOfKeys) {
+            Ok(count) if count > 0 => std::slice::from_raw_parts((*descriptor).keyData, count),
+            _ => &[],
+        };
+        Conditions::of(&columns, keys)
+    }
+}
+
 /// Whether an order-by key is the index's own distance: a family may have other operators.
 fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
-    // SAFETY: an index has the type of its one column.
+    // SAFETY: an index has the type of its first column.
     let value = unsafe { *index.rd_opcintype };
-    key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
+    key.sk_attno == 1 && key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
 }
 
 fn warn_of_bound(index: &str) {

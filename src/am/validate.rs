@@ -1,14 +1,16 @@
 //! `amvalidate` and `amadjustmembers`: a check of the members of an operator class, and their
 //! dependencies.
 //!
-//! For each type of values a family has one operator, which orders by a distance, and its support
-//! functions.
+//! For each type of vectors a family has one operator, which orders by a distance, and its support
+//! functions. For each type of filter columns a family has the operators that compare two values of
+//! the type, perhaps others that compare values of two types, and the support function.
 
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
+use super::filter;
 use super::opclass::{Class, RETIRED, STRATEGY, SUPPORT, is_retired};
 use crate::compat::opfamily_can_sort_type;
 
@@ -34,15 +36,25 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         operators.iter().for_each(|operator| validation.operator(operator));
         let name = text(class.opcname.data.as_ptr());
         let value = class.opcintype;
-        let is_of_class = |left, right| left == value && right == value;
-        if !operators.iter().any(|operator| {
-            is_of_class(operator.amoplefttype, operator.amoprighttype) && operator.amopstrategy == STRATEGY as i16
-        }) {
+        let support = validation.support(value);
+        // A class of filter columns has several strategies.
+        let filter = support.and_then(|function| filter::classes::Class::of_support(function));
+        let (side, strategies) = match filter.and_then(filter::classes::Class::operators) {
+            Some(operators) => (operators.left, operators.strategies()),
+            None => (value, STRATEGY),
+        };
+        let is_there = |strategy: u16| {
+            operators.iter().any(|operator| {
+                (operator.amoplefttype, operator.amoprighttype) == (side, side)
+                    && operator.amopstrategy == strategy as i16
+            })
+        };
+        if !(STRATEGY..=strategies).all(is_there) {
             validation.object(&format!(
                 "operator class \"{name}\" of access method hnsw is missing operator(s)"
             ));
         }
-        if validation.support(value).is_none() {
+        if support.is_none() {
             validation.object(&format!(
                 "operator class \"{name}\" of access method hnsw is missing support function {SUPPORT}"
             ));
@@ -108,7 +120,9 @@ impl Validation {
                             "function {name} with wrong signature for support number {number}"
                         ));
                     }
+                    let of_filter = filter::classes::Class::of_support(function.amproc);
                     Class::of_support(function.amproc).is_some_and(|class| class.is_for(value))
+                        || of_filter.is_some_and(|class| class.value == value)
                 }
                 Ok(RETIRED) if is_retired(function.amproc) => true,
                 _ => return self.member(&format!("function {name} with invalid support number {number}")),
@@ -122,10 +136,63 @@ impl Validation {
     }
 
     /// # Safety
+    /// Called in a transaction.
+    unsafe fn is_of_filters(&self) -> bool {
+        let is_filter = |function: &pg_sys::FormData_pg_amproc| {
+            // SAFETY: as the caller promises.
+            function.amprocnum == SUPPORT as i16
+                && unsafe { filter::classes::Class::of_support(function.amproc) }.is_some()
+        };
+        self.functions.iter().any(is_filter)
+    }
+
+    /// An operator of a family of filter columns: one of ours, with the strategy that it has in
+    /// ours, between types of which at least the left one has a class in the family.
+    ///
+    /// # Safety
+    /// The operator is one of a family.
+    unsafe fn comparison(&mut self, member: &pg_sys::FormData_pg_amop) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let name = text(pg_sys::format_operator(member.amopopr));
+            if member.amoppurpose as u8 != pg_sys::AMOP_SEARCH {
+                return self.member(&format!("operator {name}, which is not a search operator"));
+            }
+            let (left, right) = (member.amoplefttype, member.amoprighttype);
+            let Some(operators) = filter::classes::operators_between(left, right) else {
+                return self.member(&format!("operator {name} with wrong signature"));
+            };
+            let strategy = member.amopstrategy;
+            let function = u16::try_from(strategy)
+                .ok()
+                .and_then(|strategy| operators.function(strategy));
+            let Some(function) = function else {
+                return self.member(&format!("operator {name} with invalid strategy number {strategy}"));
+            };
+            if pg_sys::get_opcode(member.amopopr) != function {
+                return self.member(&format!("operator {name}, which is not the one of strategy {strategy}"));
+            }
+            let is_of_left = |function: &pg_sys::FormData_pg_amproc| {
+                function.amprocnum == SUPPORT as i16
+                    && filter::classes::Class::of_support(function.amproc).is_some_and(|class| {
+                        class.value == function.amproclefttype
+                            && class.operators().is_some_and(|operators| operators.left == left)
+                    })
+            };
+            if !self.functions.iter().any(is_of_left) {
+                self.member(&format!("operator {name} of a type without support function {SUPPORT}"));
+            }
+        }
+    }
+
+    /// # Safety
     /// The operator is one of a family.
     unsafe fn operator(&mut self, member: &pg_sys::FormData_pg_amop) {
         // SAFETY: as the caller promises.
         unsafe {
+            if self.is_of_filters() {
+                return self.comparison(member);
+            }
             let name = text(pg_sys::format_operator(member.amopopr));
             let strategy = member.amopstrategy;
             if strategy != STRATEGY as i16 {

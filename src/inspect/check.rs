@@ -15,6 +15,7 @@ use super::{Audience, Concurrent, Inspected};
 use crate::am;
 use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::check::{self, Fault, Row, Severity, fingerprint};
 use crate::hnsw::indexed_value::RowValue;
@@ -190,21 +191,22 @@ impl Comparison<'_> {
             }
             let scan = pg_sys::table_beginscan_strat(heap, snapshot.0, 0, std::ptr::null_mut(), true, false);
             let blocks = blocks.start as pg_sys::BlockNumber..end;
-            am::heap_scan::read_blocks(heap, index, info, scan, blocks, &mut |datum, tid| {
-                self.compare(datum, tid)
+            am::heap_scan::read_blocks(heap, index, info, scan, blocks, &mut |datum, tid, values| {
+                self.compare(datum, tid, values)
             });
         }
     }
 
     /// # Safety
     /// `datum` is a value of the index's type.
-    unsafe fn compare(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid) -> Result<()> {
+    unsafe fn compare(&mut self, datum: Option<pg_sys::Datum>, tid: HeapTid, values: Values) -> Result<()> {
         let space = self.graph.space();
         // SAFETY: as the caller promises.
         let row = match unsafe { am::datum::of_row(datum, space.parameters())? } {
             RowValue::Placed(value) => {
                 space.set_point(value.view(), &mut self.point);
-                Row::new(tid, fingerprint(&self.point.stored))
+                self.point.values = values;
+                Row::new(tid, fingerprint(&self.point))
             }
             RowValue::Unplaced(kind) => Row::unplaced(tid, kind),
         };
@@ -214,7 +216,8 @@ impl Comparison<'_> {
                 (tid.block, tid.offset)
             });
             let what = match is_there {
-                Ok(_) => "has another vector in the index",
+                Ok(_) if space.parameters().filter_kinds().next().is_none() => "has another vector in the index",
+                Ok(_) => "has another vector or filter value in the index",
                 Err(_) => "is not in the index",
             };
             self.missing.try_push((tid, what))?;

@@ -37,6 +37,7 @@ use pgrx::{PgList, pg_sys};
 use crate::compat;
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
+use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::heap_tids;
@@ -479,7 +480,7 @@ pub fn apply() {
     STAGING.with_borrow_mut(Staging::apply);
 }
 
-/// The rows staged for an index, with their keys for a query.
+/// The rows staged for an index that may pass a query's conditions, with their keys.
 ///
 /// # Safety
 /// `heap` is an open table, `index` an open index of it and of this access method, and `query` one
@@ -506,6 +507,9 @@ pub unsafe fn staged_keys(
             for (i, (row, stored)) in staged.list.rows().enumerate() {
                 if i % CHECK_EVERY == 0 {
                     pgrx::check_for_interrupts!();
+                }
+                if staged.space.test(query, &row.values) == Match::No {
+                    continue;
                 }
                 let key = match row.unplaced {
                     Some(kind) => kind.distance(),

@@ -17,6 +17,7 @@ mod data;
 mod disk_space;
 mod distributed;
 mod exactness;
+mod filter_columns;
 mod format;
 mod input;
 mod isolation;

@@ -52,11 +52,11 @@ const CATALOGS: [(&str, &str); 7] = [
     ),
 ];
 
-/// Members that no section is about. Families have the names of their classes.
+/// Members that no section is about. Families go with their classes.
 const OTHERS: &str = "SELECT catalog, oid::text FROM members
     WHERE catalog NOT IN ('pg_type', 'pg_proc', 'pg_operator', 'pg_cast', 'pg_am', 'pg_opclass')
         AND NOT (catalog = 'pg_opfamily' AND EXISTS (SELECT FROM pg_opfamily f JOIN pg_opclass ON opcfamily = f.oid
-            WHERE f.oid = members.oid AND opfname = opcname))";
+            WHERE f.oid = members.oid))";
 
 const SETTINGS: &str = "SELECT name, boot_val || coalesce(' ' || unit, '') FROM pg_settings WHERE name LIKE 'hnsw.%'";
 

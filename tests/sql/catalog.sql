@@ -44,11 +44,11 @@ SELECT amname AS method, opfname AS family, amopstrategy AS strategy, amopopr::r
     (SELECT s.opfname FROM pg_opfamily s WHERE s.oid = amopsortfamily) AS sorted_by
 FROM pg_opfamily f JOIN pg_am a ON a.oid = opfmethod JOIN pg_amop ON amopfamily = f.oid
 WHERE f.oid IN (SELECT objid FROM members WHERE classid = 'pg_opfamily'::regclass)
-ORDER BY amname, opfname, 3;
+ORDER BY amname, opfname, 3, 4;
 SELECT amname AS method, opfname AS family, amprocnum AS number, amproc::oid::regprocedure AS function
 FROM pg_opfamily f JOIN pg_am a ON a.oid = opfmethod JOIN pg_amproc p ON amprocfamily = f.oid
 WHERE f.oid IN (SELECT objid FROM members WHERE classid = 'pg_opfamily'::regclass)
-ORDER BY amname, opfname, 3;
+ORDER BY amname, opfname, 3, 4;
 
 -- Nothing that was only announced, and operator classes that make sense
 SELECT count(*) FROM pg_operator WHERE oprcode = 0 AND oid >= 16384;

@@ -44,7 +44,8 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
         for condition in PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).iter_ptr() {
             conditions.add(condition);
         }
-        let mode = need.mode(!conditions.is_empty(), !(*scan).scan.plan.qual.is_null());
+        let is_filtered = !(*scan).scan.plan.qual.is_null() || !(*scan).indexqual.is_null();
+        let mode = need.mode(!conditions.is_empty(), is_filtered);
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
         if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
             operands.replace_ptr(1, annotated(value, mode, limit, &conditions));

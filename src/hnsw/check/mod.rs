@@ -15,12 +15,13 @@ mod reach;
 mod records;
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::fallible::{Room, TryPush};
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::Point;
@@ -52,19 +53,19 @@ pub struct Fault {
     pub what: String,
 }
 
-/// A row of the index: its TID, and some bits of a hash of its vector.
+/// A row of the index: its TID, and some bits of a hash of its vector and filter values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row(u64);
 
 impl Row {
-    /// A row, with the [`fingerprint`] of its vector.
+    /// A row, with the [`fingerprint`] of its vector and filter values.
     pub fn new(tid: HeapTid, fingerprint: u16) -> Row {
         Row(u64::from(tid.block) << 32 | u64::from(tid.offset) << 16 | u64::from(fingerprint))
     }
 
     /// A row without a place in the graph.
     pub fn unplaced(tid: HeapTid, kind: Unplaced) -> Row {
-        Row::new(tid, fingerprint(&kind.owner().0.to_le_bytes()))
+        Row::new(tid, fingerprint_of(&kind.owner().0.to_le_bytes(), &Values::NONE))
     }
 
     /// The block of the table that has the row.
@@ -140,10 +141,15 @@ impl Rows {
 /// Least number of rows that a pass keeps.
 const FEWEST_ROWS: usize = 1024;
 
-/// Some bits of a hash of a stored vector.
-pub fn fingerprint(stored: &[u8]) -> u16 {
+/// Some bits of a hash of a stored vector and of its filter values.
+pub fn fingerprint(point: &Point) -> u16 {
+    fingerprint_of(&point.stored, &point.values)
+}
+
+fn fingerprint_of(stored: &[u8], values: &Values) -> u16 {
     let mut hasher = DefaultHasher::new();
     hasher.write(stored);
+    values.hash(&mut hasher);
     hasher.finish() as u16
 }
 
@@ -250,7 +256,7 @@ fn collect_rows<S: PageStore>(graph: &Graph<'_, S>, seen: &mut Seen) -> Result<(
         let generation = record.generation();
         let at = Link { node, generation };
         let is_whole = read_own(graph, at, record, &mut seen.own);
-        let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+        let fingerprint = is_whole.then(|| fingerprint(&seen.own));
         records::check_node(graph, at, record, fingerprint, seen, &mut |_, _| ())
     })?;
     records::check_unplaced(graph, seen, &mut Report { fault: &mut |_| () })
@@ -298,7 +304,7 @@ fn check_record<S: PageStore>(
         State::Node | State::Dead => {}
     }
     let is_whole = read_own(graph, at, record, &mut seen.own);
-    let fingerprint = is_whole.then(|| fingerprint(&seen.own.stored));
+    let fingerprint = is_whole.then(|| fingerprint(&seen.own));
     records::check_node(graph, at, record, fingerprint, seen, &mut found)?;
     if !is_whole {
         if record.level() > 0 || record.is_complete() {

@@ -61,6 +61,13 @@ impl MergedScan {
         self.scan.was_bounded()
     }
 
+    /// Whether the row returned last is sure to match the query's conditions on filter columns. If
+    /// not, the conditions are to be checked on the table's row: so for each staged row, whose page
+    /// the transaction has just written.
+    pub fn is_certain(&self) -> bool {
+        self.returned.is_some() && self.scan.is_certain()
+    }
+
     /// Whether nodes were found that are still to be returned.
     pub fn is_ready(&self) -> bool {
         self.scan.is_ready()

@@ -84,7 +84,7 @@ fn a_row_is_known_by_its_vector() {
         let rows = checked.iter().filter(|checked| {
             let row = row(checked.tid());
             graph.space.set_point(&vectors[(row + shift) % vectors.len()], point);
-            **checked == Row::new(tid(row), fingerprint(&point.stored))
+            **checked == Row::new(tid(row), fingerprint(point))
         });
         rows.count()
     };

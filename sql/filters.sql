@@ -1,0 +1,227 @@
+-- Operator classes of filter columns, which an index of the access method hnsw has behind its vector. They are the defaults of
+-- their types. Strategies of comparisons have btree's numbers, those of arrays have gin's.
+
+-- boolean
+
+CREATE FUNCTION hnsw_bool_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS bool_ops DEFAULT FOR TYPE boolean USING hnsw AS
+    OPERATOR 1 < (boolean, boolean),
+    OPERATOR 2 <= (boolean, boolean),
+    OPERATOR 3 = (boolean, boolean),
+    OPERATOR 4 >= (boolean, boolean),
+    OPERATOR 5 > (boolean, boolean),
+    FUNCTION 1 hnsw_bool_support(internal);
+
+-- integers, which compare with each other
+
+CREATE OPERATOR FAMILY integer_ops USING hnsw;
+
+CREATE FUNCTION hnsw_int2_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS int2_ops DEFAULT FOR TYPE smallint USING hnsw FAMILY integer_ops AS
+    OPERATOR 1 < (smallint, smallint),
+    OPERATOR 2 <= (smallint, smallint),
+    OPERATOR 3 = (smallint, smallint),
+    OPERATOR 4 >= (smallint, smallint),
+    OPERATOR 5 > (smallint, smallint),
+    FUNCTION 1 hnsw_int2_support(internal);
+
+CREATE FUNCTION hnsw_int4_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS int4_ops DEFAULT FOR TYPE integer USING hnsw FAMILY integer_ops AS
+    OPERATOR 1 < (integer, integer),
+    OPERATOR 2 <= (integer, integer),
+    OPERATOR 3 = (integer, integer),
+    OPERATOR 4 >= (integer, integer),
+    OPERATOR 5 > (integer, integer),
+    FUNCTION 1 hnsw_int4_support(internal);
+
+CREATE FUNCTION hnsw_int8_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS int8_ops DEFAULT FOR TYPE bigint USING hnsw FAMILY integer_ops AS
+    OPERATOR 1 < (bigint, bigint),
+    OPERATOR 2 <= (bigint, bigint),
+    OPERATOR 3 = (bigint, bigint),
+    OPERATOR 4 >= (bigint, bigint),
+    OPERATOR 5 > (bigint, bigint),
+    FUNCTION 1 hnsw_int8_support(internal);
+
+ALTER OPERATOR FAMILY integer_ops USING hnsw ADD
+    OPERATOR 1 < (smallint, integer),
+    OPERATOR 2 <= (smallint, integer),
+    OPERATOR 3 = (smallint, integer),
+    OPERATOR 4 >= (smallint, integer),
+    OPERATOR 5 > (smallint, integer),
+    OPERATOR 1 < (smallint, bigint),
+    OPERATOR 2 <= (smallint, bigint),
+    OPERATOR 3 = (smallint, bigint),
+    OPERATOR 4 >= (smallint, bigint),
+    OPERATOR 5 > (smallint, bigint),
+    OPERATOR 1 < (integer, smallint),
+    OPERATOR 2 <= (integer, smallint),
+    OPERATOR 3 = (integer, smallint),
+    OPERATOR 4 >= (integer, smallint),
+    OPERATOR 5 > (integer, smallint),
+    OPERATOR 1 < (integer, bigint),
+    OPERATOR 2 <= (integer, bigint),
+    OPERATOR 3 = (integer, bigint),
+    OPERATOR 4 >= (integer, bigint),
+    OPERATOR 5 > (integer, bigint),
+    OPERATOR 1 < (bigint, smallint),
+    OPERATOR 2 <= (bigint, smallint),
+    OPERATOR 3 = (bigint, smallint),
+    OPERATOR 4 >= (bigint, smallint),
+    OPERATOR 5 > (bigint, smallint),
+    OPERATOR 1 < (bigint, integer),
+    OPERATOR 2 <= (bigint, integer),
+    OPERATOR 3 = (bigint, integer),
+    OPERATOR 4 >= (bigint, integer),
+    OPERATOR 5 > (bigint, integer);
+
+-- floating-point numbers, which compare with each other
+
+CREATE OPERATOR FAMILY float_ops USING hnsw;
+
+CREATE FUNCTION hnsw_float4_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS float4_ops DEFAULT FOR TYPE real USING hnsw FAMILY float_ops AS
+    OPERATOR 1 < (real, real),
+    OPERATOR 2 <= (real, real),
+    OPERATOR 3 = (real, real),
+    OPERATOR 4 >= (real, real),
+    OPERATOR 5 > (real, real),
+    FUNCTION 1 hnsw_float4_support(internal);
+
+CREATE FUNCTION hnsw_float8_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS float8_ops DEFAULT FOR TYPE double precision USING hnsw FAMILY float_ops AS
+    OPERATOR 1 < (double precision, double precision),
+    OPERATOR 2 <= (double precision, double precision),
+    OPERATOR 3 = (double precision, double precision),
+    OPERATOR 4 >= (double precision, double precision),
+    OPERATOR 5 > (double precision, double precision),
+    FUNCTION 1 hnsw_float8_support(internal);
+
+ALTER OPERATOR FAMILY float_ops USING hnsw ADD
+    OPERATOR 1 < (real, double precision),
+    OPERATOR 2 <= (real, double precision),
+    OPERATOR 3 = (real, double precision),
+    OPERATOR 4 >= (real, double precision),
+    OPERATOR 5 > (real, double precision),
+    OPERATOR 1 < (double precision, real),
+    OPERATOR 2 <= (double precision, real),
+    OPERATOR 3 = (double precision, real),
+    OPERATOR 4 >= (double precision, real),
+    OPERATOR 5 > (double precision, real);
+
+-- numeric
+
+CREATE FUNCTION hnsw_numeric_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS numeric_ops DEFAULT FOR TYPE numeric USING hnsw AS
+    OPERATOR 1 < (numeric, numeric),
+    OPERATOR 2 <= (numeric, numeric),
+    OPERATOR 3 = (numeric, numeric),
+    OPERATOR 4 >= (numeric, numeric),
+    OPERATOR 5 > (numeric, numeric),
+    FUNCTION 1 hnsw_numeric_support(internal);
+
+-- dates and times
+
+CREATE FUNCTION hnsw_date_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS date_ops DEFAULT FOR TYPE date USING hnsw AS
+    OPERATOR 1 < (date, date),
+    OPERATOR 2 <= (date, date),
+    OPERATOR 3 = (date, date),
+    OPERATOR 4 >= (date, date),
+    OPERATOR 5 > (date, date),
+    FUNCTION 1 hnsw_date_support(internal);
+
+CREATE FUNCTION hnsw_timestamp_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS timestamp_ops DEFAULT FOR TYPE timestamp USING hnsw AS
+    OPERATOR 1 < (timestamp, timestamp),
+    OPERATOR 2 <= (timestamp, timestamp),
+    OPERATOR 3 = (timestamp, timestamp),
+    OPERATOR 4 >= (timestamp, timestamp),
+    OPERATOR 5 > (timestamp, timestamp),
+    FUNCTION 1 hnsw_timestamp_support(internal);
+
+CREATE FUNCTION hnsw_timestamptz_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS timestamptz_ops DEFAULT FOR TYPE timestamptz USING hnsw AS
+    OPERATOR 1 < (timestamptz, timestamptz),
+    OPERATOR 2 <= (timestamptz, timestamptz),
+    OPERATOR 3 = (timestamptz, timestamptz),
+    OPERATOR 4 >= (timestamptz, timestamptz),
+    OPERATOR 5 > (timestamptz, timestamptz),
+    FUNCTION 1 hnsw_timestamptz_support(internal);
+
+-- uuid
+
+CREATE FUNCTION hnsw_uuid_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS uuid_ops DEFAULT FOR TYPE uuid USING hnsw AS
+    OPERATOR 1 < (uuid, uuid),
+    OPERATOR 2 <= (uuid, uuid),
+    OPERATOR 3 = (uuid, uuid),
+    OPERATOR 4 >= (uuid, uuid),
+    OPERATOR 5 > (uuid, uuid),
+    FUNCTION 1 hnsw_uuid_support(internal);
+
+-- text, and varchar with it
+
+CREATE FUNCTION hnsw_text_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS text_ops DEFAULT FOR TYPE text USING hnsw AS
+    OPERATOR 1 < (text, text),
+    OPERATOR 2 <= (text, text),
+    OPERATOR 3 = (text, text),
+    OPERATOR 4 >= (text, text),
+    OPERATOR 5 > (text, text),
+    FUNCTION 1 hnsw_text_support(internal);
+
+-- enums
+
+CREATE FUNCTION hnsw_enum_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS enum_ops DEFAULT FOR TYPE anyenum USING hnsw AS
+    OPERATOR 1 < (anyenum, anyenum),
+    OPERATOR 2 <= (anyenum, anyenum),
+    OPERATOR 3 = (anyenum, anyenum),
+    OPERATOR 4 >= (anyenum, anyenum),
+    OPERATOR 5 > (anyenum, anyenum),
+    FUNCTION 1 hnsw_enum_support(internal);
+
+-- arrays
+
+CREATE FUNCTION hnsw_int4_array_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS _int4_ops DEFAULT FOR TYPE integer[] USING hnsw AS
+    OPERATOR 1 && (anyarray, anyarray),
+    OPERATOR 2 @> (anyarray, anyarray),
+    FUNCTION 1 hnsw_int4_array_support(internal);
+
+CREATE FUNCTION hnsw_text_array_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR CLASS _text_ops DEFAULT FOR TYPE text[] USING hnsw AS
+    OPERATOR 1 && (anyarray, anyarray),
+    OPERATOR 2 @> (anyarray, anyarray),
+    FUNCTION 1 hnsw_text_array_support(internal);
