@@ -73,9 +73,10 @@ impl Pages<'_> {
         NodePageMut::new(self.page(block), block, layout)
     }
 
-    /// Whether the second page was never initialised.
-    fn second_is_new(&self) -> bool {
-        self.second.as_ref().is_some_and(|(_, page)| page::is_new(page))
+    /// Whether the second page is no node page: never initialised, or a list page.
+    fn second_has_no_slots(&self) -> bool {
+        let has_none = |page: &Page| page::is_new(page) || page::is_list(page);
+        self.second.as_ref().is_some_and(|(_, page)| has_none(page))
     }
 
     /// The first extension of a chain, if its head is still live.
@@ -260,7 +261,7 @@ pub(in crate::hnsw) fn add_extension<S: PageStore>(
             if let Some(changed) = is_changed(pages, head, first)? {
                 return Ok(Edit::Unchanged(changed));
             }
-            if pages.second_is_new() {
+            if pages.second_has_no_slots() {
                 return Ok(Edit::Unchanged(Outcome::NoRoom));
             }
             let mut nodes = pages.nodes(block)?;
