@@ -18,7 +18,11 @@
 //! this query asks for, where it is known: the share of rows that a filter leaves decides how many
 //! rows the index has to return.
 
+mod bitmap;
+
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
+
+pub use bitmap::{BitmapCosts, with_bitmap};
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
@@ -126,12 +130,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             compat::disable(&mut (*path).path, DISABLED);
             return;
         }
-        let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0));
-        // With enable_indexscan off its pages are not read: queries go on if they cannot be.
-        let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
-        pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let Opened {
+            costs,
+            is_first_round,
+            is_useless,
+            ..
+        } = opened(root, info);
         if is_useless {
             // Without an order the path has nothing that the scan of the table does not have for
             // less, and goes: also from a partitioned table, whose other partitions keep theirs.
@@ -142,7 +146,6 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
 
         let nodes = info.tuples.max(1.0);
-        let costs = costs(root, info, &options, opclass, f64::from(numbers));
         // Share of the index's rows that filters leave by PostgreSQL's estimate, and the likely
         // share where PostgreSQL has no statistics.
         let left = ((*info.rel).rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
@@ -162,7 +165,6 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
         (*startup, *total) = (first, first + run);
-        let is_first_round = options::limits(&options).iteration == Iteration::Off;
         if is_first_round && wanted > costs.width {
             // The scan returns fewer rows than are wanted, so any other path is better.
             let table = &*info.rel;
@@ -171,6 +173,45 @@ pub unsafe extern "C-unwind" fn amcostestimate(
                 + costs.all;
             *startup += 2.0 * others;
             *total += 2.0 * others;
+        }
+    }
+}
+
+/// Whether an index is of this access method, by the planner's description.
+pub fn is_ours(info: &pg_sys::IndexOptInfo) -> bool {
+    let ours: unsafe extern "C-unwind" fn(_, _, _, _, _, _, _, _) = amcostestimate;
+    // The planner keeps the routine as a function of unknown arguments.
+    info.amcostestimate
+        .is_some_and(|estimate| estimate as usize == ours as usize)
+}
+
+/// The planner's knowledge of an index.
+struct Opened {
+    costs: Costs,
+    /// Numbers of a vector.
+    numbers: f64,
+    /// Whether a scan ends after its first round.
+    is_first_round: bool,
+    /// Whether a scan would only fail.
+    is_useless: bool,
+}
+
+/// # Safety
+/// `root` is the planner's state, and `info` its description of one of our indexes.
+unsafe fn opened(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo) -> Opened {
+    // SAFETY: as the caller promises; the planner holds a lock of the index.
+    unsafe {
+        let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let (options, opclass) = (Options::of(index), Opclass::of(index));
+        let numbers = f64::from(opclass.numbers(u32::try_from(heap_scan::base_type(index).1).unwrap_or(0)));
+        // With enable_indexscan off its pages are not read: queries go on if they cannot be.
+        let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
+        pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        Opened {
+            costs: costs(root, info, &options, opclass, numbers),
+            numbers,
+            is_first_round: options::limits(&options).iteration == Iteration::Off,
+            is_useless,
         }
     }
 }
