@@ -1,9 +1,9 @@
 //! Differences between the supported versions of PostgreSQL, and server functions that pgrx does
 //! not declare.
 //!
-//! Each difference is a named function, so that no caller needs a `cfg` of a version. A new version
-//! of PostgreSQL takes two steps: its feature in `Cargo.toml` and in the lists below, and a look at
-//! each function of this file.
+//! Each difference is a named function, so that no caller needs a `cfg` of a version; functions for
+//! nodes of plans are in `scans`. A new version of PostgreSQL takes two steps: its feature in
+//! `Cargo.toml` and in the lists below, and a look at each function of these two files.
 //!
 //! Hooks have the types that pgrx generates from the headers, so the compiler compares the steps of
 //! the server that they replace (`standard_planner` and others) for each version. The other
@@ -11,10 +11,14 @@
 //! `make check` runs; a `cfg` lists the versions for which they hold, and they do not exist for any
 //! other. Tests call each of the functions.
 
+mod scans;
+
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 use pgrx::pg_sys;
+
+pub use scans::*;
 
 #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17", feature = "pg18")))]
 compile_error!(
@@ -228,6 +232,19 @@ pub unsafe fn count_search(descriptor: pg_sys::IndexScanDesc) {
     }
     #[cfg(not(feature = "pg18"))]
     let _ = descriptor;
+}
+
+/// Counts rows that were read by their TIDs in the cumulative statistics of their table. 16 has
+/// shorter names of the counters.
+pub fn count_fetches(counts: &mut pg_sys::PgStat_TableCounts, rows: i64) {
+    #[cfg(feature = "pg15")]
+    {
+        counts.t_tuples_fetched += rows;
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        counts.tuples_fetched += rows;
+    }
 }
 
 /// A step that adds lines to a node of `EXPLAIN`.

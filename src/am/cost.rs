@@ -22,9 +22,13 @@
 //! this query asks for, where it is known: the share of rows that a filter leaves decides how many
 //! rows the index has to return.
 
+mod bitmap;
+
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
 use super::filter::{Columns, index_clauses};
+pub use bitmap::{BitmapCosts, with_bitmap};
+
 use super::opclass::Opclass;
 use super::options::{self, Options};
 use super::{heap_scan, planner};
@@ -138,13 +142,13 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             return;
         }
         index_clauses::add_any(root, path);
-        let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let (options, opclass) = (Options::of(index), Opclass::of(index));
-        let conditions = index_clauses::narrowing(&*path, &Columns::of(index));
-        let numbers = opclass.numbers(u32::try_from(heap_scan::base_type(index, 0).1).unwrap_or(0));
-        // With enable_indexscan off its pages are not read: queries go on if they cannot be.
-        let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
-        pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let opened = opened(info);
+        let conditions = index_clauses::narrowing(&*path, &opened.columns);
+        let Opened {
+            is_first_round,
+            is_useless,
+            ..
+        } = opened;
         if is_useless {
             // Without an order the path has nothing that the scan of the table does not have for
             // less, and goes: also from a partitioned table, whose other partitions keep theirs.
@@ -158,7 +162,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let passing = passing(root, info, conditions, held);
         *selectivity *= passing;
         let nodes = info.tuples.max(1.0);
-        let costs = costs(root, info, &options, opclass, f64::from(numbers), passing);
+        let costs = opened.costs(root, info, passing);
         // Rows that the index can return: what follows is about these.
         let nodes = (nodes * passing).max(1.0);
         // Share of them that filters leave by PostgreSQL's estimate, and the likely share where
@@ -185,7 +189,6 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
         (*startup, *total) = (first, first + run);
-        let is_first_round = options::limits(&options).iteration == Iteration::Off;
         if is_first_round && wanted > costs.width {
             // The scan returns fewer rows than are wanted, so any other path is better.
             let table = &*info.rel;
@@ -195,6 +198,60 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             *startup += 2.0 * others;
             *total += 2.0 * others;
         }
+    }
+}
+
+/// Whether an index is of this access method, by the planner's description.
+pub fn is_ours(info: &pg_sys::IndexOptInfo) -> bool {
+    let ours: unsafe extern "C-unwind" fn(_, _, _, _, _, _, _, _) = amcostestimate;
+    // The planner keeps the routine as a function of unknown arguments.
+    info.amcostestimate
+        .is_some_and(|estimate| estimate as usize == ours as usize)
+}
+
+/// The planner's knowledge of an index.
+struct Opened {
+    options: Options,
+    opclass: Opclass,
+    columns: Columns,
+    /// Numbers of a vector.
+    numbers: f64,
+    /// Whether a scan ends after its first round.
+    is_first_round: bool,
+    /// Whether a scan would only fail.
+    is_useless: bool,
+}
+
+/// # Safety
+/// `info` is the planner's description of one of our indexes.
+unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
+    // SAFETY: as the caller promises; the planner holds a lock of the index.
+    unsafe {
+        let index = pg_sys::index_open(info.indexoid, pg_sys::NoLock as pg_sys::LOCKMODE);
+        let (options, opclass, columns) = (Options::of(index), Opclass::of(index), Columns::of(index));
+        let numbers = f64::from(opclass.numbers(u32::try_from(heap_scan::base_type(index, 0).1).unwrap_or(0)));
+        // With enable_indexscan off its pages are not read: queries go on if they cannot be.
+        let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
+        pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        Opened {
+            is_first_round: options::limits(&options).iteration == Iteration::Off,
+            options,
+            opclass,
+            columns,
+            numbers,
+            is_useless,
+        }
+    }
+}
+
+impl Opened {
+    /// Costs of a scan of which this share of the index's rows passes the conditions.
+    ///
+    /// # Safety
+    /// `root` is the planner's state, and `info` its description of the index.
+    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, passing: f64) -> Costs {
+        // SAFETY: as the caller promises.
+        unsafe { costs(root, info, &self.options, self.opclass, self.numbers, passing) }
     }
 }
 

@@ -40,6 +40,17 @@ unsafe extern "C-unwind" fn explain(
         if descriptor.is_null() || !is_ours((*descriptor).indexRelation) {
             return;
         }
+        lines(descriptor, output);
+    }
+}
+
+/// Lines on the work of a scan.
+///
+/// # Safety
+/// `descriptor` is one of ours, and `output` the output of EXPLAIN.
+pub unsafe fn lines(descriptor: pg_sys::IndexScanDesc, output: *mut pg_sys::ExplainState) {
+    // SAFETY: as the caller promises.
+    unsafe {
         let counts = scan::counts(descriptor);
         let line = |label: &CStr, value: u64| {
             pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);

@@ -4,6 +4,8 @@
 //! relations, scan keys, options, progress, costs. Errors of a graph are raised here, with the name
 //! of the relation.
 
+mod bitmap_node;
+mod bitmap_scan;
 mod bound;
 mod build;
 mod build_threads;
@@ -22,6 +24,7 @@ mod radius_key;
 pub mod scan;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
+mod tid_set;
 mod truncate;
 mod vacuum;
 mod vacuum_stats;
@@ -36,6 +39,7 @@ use crate::storage::HeapTid;
 pub fn register() {
     options::register();
     planner::register();
+    bitmap_scan::register();
     created::register();
     truncate::register();
     explain::register();

@@ -162,6 +162,7 @@ static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
+static ENABLE_BITMAP_FILTER: GucSetting<bool> = GucSetting::<bool>::new(true);
 static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
 /// Registers options and settings: once, when the library is loaded.
@@ -217,6 +218,14 @@ pub fn register() {
         &ITERATIVE_SCAN,
         GucContext::Userset,
         flags,
+    );
+    GucRegistry::define_bool_guc(
+        c"hnsw.enable_bitmap_filter",
+        c"Enables the planner's use of index scans that are filtered by a bitmap of other indexes.",
+        c"",
+        &ENABLE_BITMAP_FILTER,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
     );
     GucRegistry::define_int_guc(
         c"hnsw.staging_memory",
@@ -281,6 +290,11 @@ unsafe extern "C-unwind" fn assign_max_scan_tuples(_value: i32, mark: *mut c_voi
 #[pg_guard]
 unsafe extern "C-unwind" fn assign_scan_mem_multiplier(_value: f64, mark: *mut c_void) {
     SCAN_MEM_MULTIPLIER_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
+}
+
+/// Whether the planner may filter index scans by bitmaps.
+pub fn bitmap_filter() -> bool {
+    ENABLE_BITMAP_FILTER.get()
 }
 
 /// Bytes that a transaction may stage, as set.

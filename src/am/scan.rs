@@ -11,6 +11,7 @@ use super::filter::scan_keys::Conditions;
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
+use super::tid_set::TidSet;
 use super::{datum, item_pointer, or_raise, relation_name};
 use crate::compat;
 use crate::distance::Metric;
@@ -30,6 +31,9 @@ use crate::txn;
 
 /// Dead rows that are collected before they are marked.
 const MAX_DEAD: usize = 1000;
+
+/// Rows that are passed over between looks for interrupts.
+const ROWS_BETWEEN_LOOKS: u64 = 1024;
 
 /// State of a scan between calls; freed with the memory context of the scan descriptor, also after
 /// an error.
@@ -54,6 +58,9 @@ struct State {
     rechecks: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
+    /// The rows to return, if not all are, and the number of rows that were passed over.
+    only: Option<TidSet>,
+    passed_over: u64,
 }
 
 impl Default for State {
@@ -70,6 +77,8 @@ impl Default for State {
             rechecks: false,
             distance: pg_sys::Datum::null(),
             distance_is_null: false,
+            only: None,
+            passed_over: 0,
         }
     }
 }
@@ -104,6 +113,24 @@ pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
         counts += scan.counts();
     }
     counts
+}
+
+/// Has a scan, with its rescans, return only these rows.
+///
+/// # Safety
+/// `descriptor` is one of ours.
+pub unsafe fn restrict(descriptor: pg_sys::IndexScanDesc, rows: TidSet) {
+    // SAFETY: as the caller promises.
+    unsafe { (*(*descriptor).opaque.cast::<State>()).only = Some(rows) };
+}
+
+/// Number of rows that a scan, with its rescans, found and did not return.
+///
+/// # Safety
+/// `descriptor` is one of ours.
+pub unsafe fn passed_over(descriptor: pg_sys::IndexScanDesc) -> u64 {
+    // SAFETY: as the caller promises.
+    unsafe { (*(*descriptor).opaque.cast::<State>()).passed_over }
 }
 
 #[pg_guard]
@@ -263,7 +290,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     let graph = Graph::with(store, Arc::clone(space));
     // A row that is ready takes less time than a look at the clock.
     let start = (!scan.is_ready()).then(Instant::now);
-    let next = scan.next(&graph)?;
+    let next = next_of(scan, &graph, state.only.as_mut(), &mut state.passed_over)?;
     state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
     let Some(tid) = next else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
@@ -293,6 +320,30 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The next row of a scan that returns all rows, or `only` these.
+fn next_of(
+    scan: &mut MergedScan,
+    graph: &Graph<BufferStore>,
+    only: Option<&mut TidSet>,
+    passed_over: &mut u64,
+) -> Result<Option<HeapTid>> {
+    let Some(only) = only else {
+        return scan.next(graph);
+    };
+    while !only.is_empty() {
+        match scan.next(graph)? {
+            Some(tid) if !only.take(tid) => {
+                *passed_over += 1;
+                if passed_over.is_multiple_of(ROWS_BETWEEN_LOOKS) {
+                    pgrx::check_for_interrupts!();
+                }
+            }
+            next => return Ok(next),
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a TID, perhaps of a damaged page, lies beyond the end of the table. The table does not

@@ -16,9 +16,14 @@ pub struct NodePage<'a> {
     layout: &'a Layout,
 }
 
-/// Checks a node page and counts its used slots.
+/// Checks a node or list page and counts its used slots.
 #[inline]
-fn used_slots(page: &Page, block: BlockNumber, layout: &Layout, kind: PageKind) -> Result<u32> {
+fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
+    let kind = if page::is_list(page) {
+        PageKind::List
+    } else {
+        PageKind::Node
+    };
     page::check(page, block, kind, layout.stride)?;
     let used = page::lower(page) - HEADER_SIZE;
     if !used.is_multiple_of(layout.stride) {
@@ -34,12 +39,7 @@ impl<'a> NodePage<'a> {
         let page = match page::is_new(page) {
             true => &page::NEW, // Its other bytes do not matter.
             false => {
-                let kind = if page::is_list(page) {
-                    PageKind::List
-                } else {
-                    PageKind::Node
-                };
-                used_slots(page, block, layout, kind)?;
+                used_slots(page, block, layout)?;
                 page
             }
         };
@@ -118,9 +118,9 @@ pub struct NodePageMut<'a> {
 }
 
 impl<'a> NodePageMut<'a> {
-    /// Reads `page` as a node page that is going to be changed.
+    /// Reads `page` as a node page that is going to be changed. A list page has no room for records.
     pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
-        used_slots(page, block, layout, PageKind::Node)?;
+        used_slots(page, block, layout)?;
         Ok(NodePageMut { page, block, layout })
     }
 
@@ -140,6 +140,9 @@ impl<'a> NodePageMut<'a> {
 
     /// A slot that is free or was never used, if there is one.
     pub fn free_slot(&self) -> Result<Option<u32>> {
+        if page::is_list(self.page) {
+            return Ok(None);
+        }
         let view = self.view();
         for slot in 0..view.len() {
             if view.record(slot)?.state() == State::Free {

@@ -131,7 +131,7 @@ pub fn place<S: PageStore, T>(
     loop {
         let block = target_block(store, layout, full)?;
         let placed = store.write(block, |page| {
-            if page::is_new(page) || page::is_list(page) {
+            if page::is_new(page) {
                 return Ok(Edit::Unchanged(None)); // Another backend is adding it, or VACUUM will.
             }
             let mut nodes = NodePageMut::new(page, block, layout)?;

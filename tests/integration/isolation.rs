@@ -4,7 +4,7 @@
 use postgres::Client;
 use postgres::error::SqlState;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, wait_for};
 use crate::data::{run, vector};
 use crate::exactness::{Neighbor, Scan, choose, nearest};
 
@@ -151,4 +151,66 @@ fn serializable_transactions_conflict_by_what_the_index_showed_them() {
         look(&mut sessions[0], &[200], "in the end");
     }
     assert!(overlapping > 0 && refused == overlapping);
+}
+
+#[test]
+fn a_filtered_scan_tests_a_row_again_that_changed_while_it_waited_for_it() {
+    let cluster = Cluster::new();
+    let [mut writer, mut reader, mut observer] = [cluster.client(), cluster.client(), cluster.client()];
+    run(
+        &mut writer,
+        "CREATE TABLE items (id int, tenant int, note text, embedding vector(3));
+         INSERT INTO items SELECT i, i % 20, '', ARRAY[i * 7919 % 4001, i * 104729 % 4003, 1]
+             FROM generate_series(1, 4000) i;
+         CREATE INDEX ON items USING hnsw (embedding vector_l2_ops);
+         CREATE INDEX ON items (tenant);
+         ANALYZE items;
+         CREATE FUNCTION nearest() RETURNS SETOF int LANGUAGE sql SET enable_indexscan = off AS
+             $$ SELECT id FROM items WHERE tenant = 7 ORDER BY embedding <-> '[2000,2000,1]' LIMIT 3 $$",
+    );
+    let query = "SELECT id, note FROM items WHERE tenant = 7 ORDER BY embedding <-> '[2000,2000,1]' LIMIT 3 FOR UPDATE";
+    // Rows that are read and sorted, and rows that are passed over.
+    for (settings, way) in [
+        (
+            "SET cpu_index_tuple_cost = 1; SET hnsw.ef_search = 1000",
+            "Exact Searches: 1",
+        ),
+        (
+            "SET cpu_tuple_cost = 100; SET effective_cache_size = '8kB'",
+            "Graph Searches: 1",
+        ),
+    ] {
+        run(
+            &mut reader,
+            &format!("RESET ALL; SET enable_sort = off; SET enable_seqscan = off; {settings}"),
+        );
+        let plan = reader.query(&format!("EXPLAIN ANALYZE {query}"), &[]).expect("a plan");
+        let plan: Vec<&str> = plan.iter().map(|line| line.get(0)).collect();
+        assert!(plan.iter().any(|line| line.contains(way)), "{plan:#?}");
+        let nearest = |client: &mut Client| -> Vec<i32> {
+            let rows = client.query("SELECT nearest()", &[]).expect("an answer");
+            rows.iter().map(|row| row.get(0)).collect()
+        };
+        let before = nearest(&mut writer);
+        run(
+            &mut writer,
+            &format!(
+                "BEGIN; UPDATE items SET note = '{way}' WHERE id = {}; UPDATE items SET tenant = 8 WHERE id = {}",
+                before[0], before[1]
+            ),
+        );
+        let rows = std::thread::scope(|scope| {
+            let answer = scope.spawn(|| reader.query(query, &[]).expect("an answer"));
+            wait_for("the reader to wait for a row", || {
+                let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')";
+                observer.query_one(waits, &[]).expect("an answer").get(0)
+            });
+            run(&mut writer, "COMMIT");
+            answer.join().expect("the reader ends")
+        });
+        let ids: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(ids, nearest(&mut writer), "{way}");
+        assert_eq!((ids[0], ids[1]), (before[0], before[2]), "{way}");
+        assert_eq!(rows[0].get::<_, &str>(1), way);
+    }
 }

@@ -74,5 +74,7 @@ SET hnsw.max_scan_tuples = 0;
 SHOW hnsw.scan_mem_multiplier;
 SET hnsw.scan_mem_multiplier = 0;
 SET hnsw.scan_mem_multiplier = 1001;
+SHOW hnsw.enable_bitmap_filter;
+SET hnsw.enable_bitmap_filter = maybe;
 -- The prefix is ours: a mistyped setting is an error.
 SET hnsw.ef_serch = 10;

@@ -115,7 +115,7 @@ DECLARE
     found text := '';
 BEGIN
     FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-        found := found || coalesce(substring(line FROM '(Sort$|WindowAgg$|Aggregate$|Unique$|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
+        found := found || coalesce(substring(line FROM '(Sort$|HNSW Bitmap Scan|WindowAgg$|Aggregate$|Unique$|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
     END LOOP;
     RETURN found;
 END $$;

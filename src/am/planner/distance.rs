@@ -17,6 +17,7 @@
 use pgrx::{PgList, is_a, pg_sys};
 
 use super::is_ours;
+use crate::am::bitmap_node::Children;
 
 /// Replaces the distance in a hidden column of a scan below a LIMIT.
 ///
@@ -26,13 +27,16 @@ pub unsafe fn leave_out(limit: *mut pg_sys::Limit) {
     // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let below = (*limit).plan.lefttree;
-        if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT
-            || below.is_null()
-            || !is_a(below.cast(), pg_sys::NodeTag::T_IndexScan)
-        {
+        if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT || below.is_null() {
             return;
         }
-        let scan = below.cast::<pg_sys::IndexScan>();
+        let scan = match is_a(below.cast(), pg_sys::NodeTag::T_IndexScan) {
+            true => below.cast::<pg_sys::IndexScan>(),
+            false => match Children::of(below) {
+                Some(children) => children.index,
+                None => return,
+            },
+        };
         let orders = PgList::<pg_sys::Node>::from_pg((*scan).indexorderbyorig);
         let (Some(distance), 1) = (orders.get_ptr(0), orders.len()) else {
             return;

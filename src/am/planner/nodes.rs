@@ -13,6 +13,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use super::condition::{call, is_safe, without_relabelling};
 use super::need::{Need, Order, Reading};
 use super::{distance, scan};
+use crate::am::bitmap_node::Children;
 
 /// Visits the plans of a statement from the top.
 ///
@@ -54,7 +55,7 @@ impl Visitor {
             pg_sys::check_stack_depth();
             let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
                 NodeTag::T_IndexScan => {
-                    scan::annotate(plan.cast(), need);
+                    scan::annotate(plan.cast(), need, (*plan).qual);
                     (need, need)
                 }
                 NodeTag::T_Limit => {
@@ -84,6 +85,10 @@ impl Visitor {
                 NodeTag::T_MergeAppend => {
                     let need = need.at_least(Order::Merged);
                     self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
+                    (need, need)
+                }
+                NodeTag::T_CustomScan if let Some(Children { index, .. }) = Children::of(plan) => {
+                    scan::annotate(index, need, (*plan).qual);
                     (need, need)
                 }
                 // The use that such a node makes of rows is unknown.

@@ -16,9 +16,9 @@ const ANNOTATED: i32 = i32::MIN;
 /// scan has them already or they would not change it.
 ///
 /// # Safety
-/// `scan` is a node of a plan, `need` is the need of that node, and new nodes are allocated where
-/// the plan is.
-pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
+/// `scan` is a node of a plan, `need` is the need of that node, its rows have to meet the
+/// `conditions` (`qual` of a node), and new nodes are allocated where the plan is.
+pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, conditions: *mut pg_sys::List) {
     // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let (written, executed) = (only((*scan).indexorderbyorig), only((*scan).indexorderby));
@@ -38,13 +38,14 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need) {
             return;
         }
         (*executed).location = ANNOTATED;
+        let is_filtered = !conditions.is_null() || !(*scan).indexqual.is_null();
+        let all = PgList::<pg_sys::Node>::from_pg(conditions);
         let Some(mut conditions) = Conditions::of(written) else {
             return;
         };
-        for condition in PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).iter_ptr() {
+        for condition in all.iter_ptr() {
             conditions.add(condition);
         }
-        let is_filtered = !(*scan).scan.plan.qual.is_null() || !(*scan).indexqual.is_null();
         let mode = need.mode(!conditions.is_empty(), is_filtered);
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
         if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
