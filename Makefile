@@ -2,7 +2,7 @@
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
 # PG_CONFIG=... (make install, install-vector-name), DATA=.. SETS=.. PG=16|18 WORKERS=.. QUICK=1 OUT=.. (make bench; see
 # pgrx-config/bench.sh).
-.PHONY: help demo psql test soak check bench bench-vacuum install install-vector-name stop clean
+.PHONY: help demo psql test soak check bench bench-filter bench-vacuum install install-vector-name stop clean
 .DEFAULT_GOAL := help
 export PG PORT PG_CONFIG DATA SETS QUICK WORKERS OUT
 
@@ -13,6 +13,7 @@ help:
 	@echo 'make soak                      the long form of the crash, standby, corruption and load tests, fuzzing (20 minutes)'
 	@echo 'make check [PG="16 17"]        compile and lint for each version of PostgreSQL, or those named'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
+	@echo 'make bench-filter [DATA=...]   measure searches under conditions on other columns against pgvector'
 	@echo 'make bench-vacuum [DATA=...]   measure VACUUM, and searches and inserts beside it and after it, against pgvector'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
@@ -34,6 +35,9 @@ soak:
 
 check:
 	@pgrx-config/check.sh
+
+bench-filter:
+	@pgrx-config/bench.sh filter
 
 bench-vacuum:
 	@pgrx-config/bench.sh vacuum

@@ -2,6 +2,7 @@
 # The benchmarks: takes a PostgreSQL that has pgvector, installs the extension beside it, and runs benches/bench.py.
 #
 #   bench.sh           everything but the following
+#   bench.sh filter    searches under conditions: benches/filter.py, over one data set (default text384)
 #   bench.sh vacuum    VACUUM, and searches and inserts beside it and after it: benches/vacuum.py, over one data set (default text384)
 #
 #   DATA=dir   directory of NAME_base.npy and NAME_query.npy, beside Debian's Fashion-MNIST
@@ -35,12 +36,14 @@ say "Building for release (minutes the first time, seconds after)"
 install_into bench --release
 
 out=$home/report
-if [ -z "${QUICK:-}${SETS:-}" ] && [ "${1-}" != vacuum ]; then out=$repo/docs/bench; fi
+if [ -z "${QUICK:-}${SETS:-}${1-}" ]; then out=$repo/docs/bench; fi
 
 options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user"
     --out "${OUT:-$out}" --sets "${SETS:-}")
 if [ -n "${DATA:-}" ]; then options+=(--data "$DATA"); fi
 if [ -n "${QUICK:-}" ]; then options+=(--quick); fi
-if [ "${1-}" = vacuum ]; then exec "$venv/bin/python" -B "$repo/benches/vacuum.py" "${options[@]}"; fi
+case ${1-} in
+    filter | vacuum) exec "$venv/bin/python" -B "$repo/benches/$1.py" "${options[@]}" ;;
+esac
 if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi
 "$venv/bin/python" -B "$repo/benches/bench.py" "${options[@]}"

@@ -118,7 +118,8 @@ pub struct NodePageMut<'a> {
 }
 
 impl<'a> NodePageMut<'a> {
-    /// Reads `page` as a node page that is going to be changed. A list page has no room for records.
+    /// Reads `page` as a node page that is going to be changed. A list page has no room for
+    /// records.
     pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
         used_slots(page, block, layout)?;
         Ok(NodePageMut { page, block, layout })
