@@ -27,17 +27,17 @@ pub mod search {
     /// records that all lead to each other.
     pub const REPEATED_SHARE: (usize, usize) = (2, 3);
 
-    /// Matching neighbors that settle a round of a filtered search, in widths of the search: this
+    /// Matching nodes that settle a round of a filtered search, in widths of the search: this
     /// times the power [`SETTLED_POWER`] of their share among the neighbors seen, and at most one
     /// width (docs/measurements.md, *Filtered searches*).
-    pub const SETTLED: f64 = 1.3;
+    pub const SETTLED: f64 = 0.6;
 
     /// See [`SETTLED`].
     pub const SETTLED_POWER: f64 = 0.4;
 
-    /// Least number of matching neighbors that settle a round (docs/measurements.md, *Filtered
+    /// Least number of matching nodes that settle a round (docs/measurements.md, *Filtered
     /// searches*).
-    pub const FEWEST_SETTLED: usize = 32;
+    pub const FEWEST_SETTLED: usize = 20;
 
     /// Most ways of a round, in the number that the share of matching neighbors leads to expect
     /// before the round is settled: beyond it matching nodes are not where the search is (chosen,
@@ -112,7 +112,7 @@ pub mod scan {
 
     /// Cost of a node that a value list names, in visits of a search (docs/measurements.md,
     /// *Filtered searches*).
-    pub const VISITS_PER_LISTED: f64 = 0.4;
+    pub const VISITS_PER_LISTED: f64 = 0.2;
 
     /// Visits of a filtered search per unit of its width, and the power of the share of matching
     /// nodes that they grow with (docs/measurements.md, *Filtered searches*).

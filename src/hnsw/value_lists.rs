@@ -151,44 +151,49 @@ pub(in crate::hnsw) fn matching<S: PageStore>(
     query: &Query,
     most: usize,
 ) -> Result<Option<Vec<Link>>> {
-    let narrowest = listed(graph)
+    let mut sets: Vec<(u8, &[u64])> = listed(graph)
         .filter_map(|column| query.signature_set(usize::from(column)).map(|set| (column, set)))
-        .min_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
-    let Some((column, set)) = narrowest else {
-        return Ok(None);
-    };
+        .collect();
+    sets.sort_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
+    for (column, set) in sets {
+        if let Some(mut all) = entries_in(graph, column, set, most)? {
+            let first = graph.space.layout.first_block;
+            all.retain(|link| graph.space.layout.block(link.node) >= first);
+            all.sort_unstable_by_key(|link| (link.node, link.generation));
+            all.dedup();
+            return Ok(Some(all));
+        }
+    }
+    Ok(None)
+}
+
+/// The nodes of a column's entries with signatures of a set; none where they are more than `most`,
+/// or more pages have to be read.
+fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most: usize) -> Result<Option<Vec<Link>>> {
     let (mut all, mut pages): (Vec<Link>, usize) = (Vec::new(), 0);
     let words = set.len() / LISTS;
     for list in 0..LISTS as u8 {
         if set[usize::from(list) * words..][..words].iter().all(|&word| word == 0) {
             continue;
         }
-        let before = all.len();
-        let mut is_whole = true;
-        walk(
-            graph,
-            ListId { column, list },
-            &mut all,
-            |all| all.truncate(before),
-            |all, _, page| {
-                pages += 1;
-                let entries = list_page::entries(page);
-                all.room(entries.len())?;
-                let is_in =
-                    |entry: &ListEntry| set[usize::from(entry.signature / 64)] >> (entry.signature % 64) & 1 == 1;
-                all.extend(entries.filter(is_in).map(|entry| entry.link));
-                is_whole = all.len() <= most && pages <= MOST_PAGES;
-                Ok(is_whole)
-            },
-        )?;
+        let (before, mut is_whole) = (all.len(), true);
+        let again = |all: &mut Vec<Link>| all.truncate(before);
+        walk(graph, ListId { column, list }, &mut all, again, |all, _, page| {
+            pages += 1;
+            let entries = list_page::entries(page);
+            all.room(entries.len())?;
+            let is_in = |entry: &ListEntry| {
+                let word = set[usize::from(entry.signature / 64)];
+                word >> (entry.signature % 64) & 1 == 1
+            };
+            all.extend(entries.filter(is_in).map(|entry| entry.link));
+            is_whole = all.len() <= most && pages <= MOST_PAGES;
+            Ok(is_whole)
+        })?;
         if !is_whole {
             return Ok(None);
         }
     }
-    let first = graph.space.layout.first_block;
-    all.retain(|link| graph.space.layout.block(link.node) >= first);
-    all.sort_unstable_by_key(|link| (link.node, link.generation));
-    all.dedup();
     Ok(Some(all))
 }
 

@@ -407,7 +407,8 @@ impl Scan {
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
                 // Further rounds of a filtered search follow if their rows are wanted.
-                let goes_on = self.query.is_filtered() && self.limits.iteration != Iteration::Off;
+                let is_coded = graph.space.layout.is_coded();
+                let goes_on = self.query.is_filtered() && is_coded && self.limits.iteration != Iteration::Off;
                 let fewest = if goes_on { 1 } else { self.limits.width };
                 // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < fewest

@@ -135,6 +135,11 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             };
             let is_way = search.filtered.ways_visited > before;
             if search.visited.contains(next.node) || ahead.iter().any(|(link, ..)| *link == next) {
+                // Repeated neighbors settle nothing: few matching nodes are seen many times.
+                match is_way {
+                    true => search.filtered.ways_visited -= 1,
+                    false => _ = search.filtered.popped.pop(),
+                }
                 continue;
             }
             let pin = graph.store.pin(graph.space.layout.block(next.node))?;
