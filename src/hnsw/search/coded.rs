@@ -11,7 +11,8 @@
 
 use std::collections::VecDeque;
 
-use super::candidate_queue::{CandidateQueue, Estimate};
+use super::candidate_queue::CandidateQueue;
+use super::estimate::Estimate;
 use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;

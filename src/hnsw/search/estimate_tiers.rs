@@ -11,7 +11,7 @@
 //! Others are refused when they come; the ones that came before are dropped as they move, like
 //! estimates of records that were visited meanwhile.
 
-use super::candidate_queue::Estimate;
+use super::estimate::Estimate;
 use super::visited_set::VisitedSet;
 use crate::error::Result;
 use crate::fallible::Room;
@@ -21,7 +21,7 @@ use crate::storage::{Link, NodeRef};
 /// rest.
 const PARTS: usize = 4;
 
-/// Least number of places in the table: enough for the neighbors of a search of the default width.
+/// Least number of places in the table: a few for each neighbor of a search of the default width.
 const PLACES: usize = 8192;
 
 /// Estimates from `least` on.
