@@ -53,7 +53,8 @@ fn place(smallest: &[Estimate], link: Link) -> usize {
 fn is_useful(smallest: &[Estimate], visited: &VisitedSet, estimate: Estimate) -> bool {
     let link = estimate.link();
     let other = smallest[place(smallest, link)];
-    !(other < estimate && other.link() == link) && !visited.contains(link.node)
+    let is_known = other < estimate && other.link() == link;
+    !is_known && !visited.contains(link.node)
 }
 
 impl EstimateTiers {
