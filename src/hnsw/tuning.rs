@@ -79,7 +79,8 @@ pub mod scan {
 
     /// As [`PLAIN_BEAM`], for codes with a bit for every coordinate. A coded search visits fewer
     /// records than it is wide, and ranks them by estimates: at the width of a plain one it would
-    /// find less (chosen, not measured).
+    /// find less (chosen, not measured). Later rounds keep the ratio: with fewer visits a row more
+    /// rows are held back (docs/measurements.md, *Later rounds*).
     pub const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
 
     /// As [`WHOLE_CODES_BEAM`], for codes that leave coordinates out: their estimates err more

@@ -11,70 +11,20 @@
 //! others a bound suffices that the queue's worst does not exceed; it is found anew when half as
 //! many estimates as the queue is wide have come. Membership in the nearest `width` is decided when
 //! an estimate is popped, because all nearer ones were popped before.
+//!
+//! The queue of a search that goes on in rounds has no bound and keeps all estimates from one round
+//! to the next, in tiers ([`EstimateTiers`]). The width bounds the visits of a round; duplicates do
+//! not count, because few are left.
 
+use super::estimate::{Estimate, distance};
+use super::estimate_tiers::EstimateTiers;
+use super::visited_set::VisitedSet;
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::hnsw::tuning::search::REPEATED_SHARE;
-use crate::storage::{Link, NodeRef};
 
 /// Number of estimates that are in order: about as many as a few visits push.
 const HEAD: usize = 32;
-
-/// An estimate and its record in one word, which orders as the estimate does: 24 bits of the
-/// distance, which err far less than the estimate; then the generation (8 bits) and the record
-/// (32).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Estimate(u64);
-
-impl Estimate {
-    /// An estimate of a record. A distance that is not a number comes first, so that the record is
-    /// visited rather than lost.
-    #[inline]
-    pub fn new(distance: f32, link: Link) -> Estimate {
-        let key = u64::from(key(distance) | u32::from(link.generation));
-        Estimate(key << 32 | u64::from(link.node.0))
-    }
-
-    /// The record.
-    #[inline]
-    pub fn link(self) -> Link {
-        Link {
-            node: NodeRef(self.0 as u32),
-            generation: (self.0 >> 32) as u8,
-        }
-    }
-
-    /// The part that orders estimates.
-    #[inline]
-    fn key(self) -> u32 {
-        (self.0 >> 32) as u32 & KEY
-    }
-
-    /// A key that orders by record, and the estimates of one record by distance.
-    pub fn by_record(self) -> u64 {
-        self.0.rotate_left(32)
-    }
-}
-
-/// The bits of an estimate that belong to its distance.
-const KEY: u32 = !0xff;
-
-/// The key of a distance; keys order as distances do.
-#[inline]
-fn key(distance: f32) -> u32 {
-    let bits = distance.to_bits();
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    if distance.is_nan() { 0 } else { ordered & KEY }
-}
-
-/// The distance nearest to zero that has this key; not a number for the key of one that is none.
-fn distance(key: u32) -> f32 {
-    f32::from_bits(match key {
-        0 => f32::NAN.to_bits(),
-        _ if key >> 31 == 1 => key & !(1 << 31),
-        _ => !(key | !KEY),
-    })
-}
 
 /// Number of estimates at which a queue that has `count` useful ones drops the others.
 fn half_more(count: usize) -> usize {
@@ -84,7 +34,8 @@ fn half_more(count: usize) -> usize {
 /// The smallest estimates of a search.
 #[derive(Default)]
 pub struct CandidateQueue {
-    /// The smallest estimates that were not popped, the smallest last.
+    /// The smallest estimates that were not popped, the smallest last. It outlasts a round if all
+    /// are kept.
     head: Vec<Estimate>,
     /// The other estimates that were not popped, in no order.
     rest: Vec<Estimate>,
@@ -94,76 +45,74 @@ pub struct CandidateQueue {
     /// Estimates at or above this distance are not among the nearest; not a number while any may
     /// be.
     bound: f32,
-    /// The number of estimates at which the bound is found anew.
+    /// The number of estimates at which the bound is found anew, if the queue has one.
     shrink_at: usize,
-    /// Whether any estimate was dropped or spilled.
+    /// Whether any estimate was dropped.
     overflowed: bool,
     /// Number of popped estimates that were duplicates.
     repeated: usize,
-    /// Estimates that left the queue without being popped, if they are kept.
-    spilled: Option<Vec<Estimate>>,
+    /// All estimates that were not popped and are not in order, in a queue that keeps all.
+    kept: Option<EstimateTiers>,
     keys: Vec<u32>,
 }
 
 impl CandidateQueue {
-    /// Empties the queue.
+    /// Begins a search or a round. Estimates are forgotten unless the queue keeps all.
     pub fn start(&mut self, width: usize) {
-        self.head.clear();
+        if !self.keeps() {
+            self.head.clear();
+        }
         self.rest.clear();
         self.popped.clear();
         self.width = width;
         self.bound = f32::NAN;
-        self.shrink_at = half_more(width);
+        self.shrink_at = if self.keeps() { usize::MAX } else { half_more(width) };
         self.overflowed = false;
         self.repeated = 0;
     }
 
-    /// Drops the spilled estimates; the queue spills none from here on.
+    /// Forgets all estimates; the queue keeps those of a search within its bound from here on.
     pub fn reset(&mut self) {
-        self.spilled = None;
+        self.head.clear();
+        self.kept = None;
     }
 
-    /// Keeps every estimate from here on; returns the list for estimates that the queue cannot
-    /// hold.
-    pub fn keep(&mut self) -> &mut Vec<Estimate> {
-        self.spilled.get_or_insert_default()
+    /// Keeps every estimate from here on.
+    pub fn keep(&mut self) -> Result<()> {
+        let mut kept = EstimateTiers::new()?;
+        kept.room(self.rest.len())?;
+        self.head.retain(|&estimate| kept.note(estimate));
+        self.rest.retain(|&estimate| kept.note(estimate));
+        self.rest.drain(..).for_each(|estimate| kept.push(estimate));
+        self.kept = Some(kept);
+        self.shrink_at = usize::MAX;
+        Ok(())
     }
 
-    /// Whether estimates that the queue cannot hold are kept.
+    /// Whether the queue keeps every estimate.
     #[inline]
     pub fn keeps(&self) -> bool {
-        self.spilled.is_some()
+        self.kept.is_some()
     }
 
-    /// Makes room for `more` estimates, and for popping all of them: neither takes memory
-    /// afterwards.
+    /// Makes room for `more` estimates, which take no memory afterwards.
     #[inline]
     pub fn room(&mut self, more: usize) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            return kept.room(more);
+        }
         let all = self.len() + more;
         // Some of the others may move to the head.
         let others = self.rest.len() + more + HEAD;
-        let has_room = others <= self.rest.capacity()
-            && all <= self.popped.capacity().min(self.keys.capacity())
-            && self.spilled.is_none();
+        let has_room = others <= self.rest.capacity() && all <= self.popped.capacity().min(self.keys.capacity());
         if has_room { Ok(()) } else { self.make_room(all, others) }
     }
 
     #[inline(never)]
     fn make_room(&mut self, all: usize, others: usize) -> Result<()> {
-        // Dropped estimates are spilled.
-        self.spilled.as_mut().map_or(Ok(()), |spilled| spilled.room(others))?;
         self.rest.room(others - self.rest.len())?;
         self.popped.room(all.saturating_sub(self.popped.len()))?;
         self.keys.room(all.saturating_sub(self.keys.len()))
-    }
-
-    /// Takes all estimates that were kept and not popped.
-    pub fn take(&mut self) -> Result<Vec<Estimate>> {
-        let mut all = self.spilled.replace(Vec::new()).unwrap_or_default();
-        all.room(self.head.len() + self.rest.len())?;
-        all.append(&mut self.head);
-        all.append(&mut self.rest);
-        Ok(all)
     }
 
     /// Widens the queue by one.
@@ -188,6 +137,13 @@ impl CandidateQueue {
         if self.keeps() { f32::NAN } else { self.bound }
     }
 
+    /// Whether an estimate is of use: in a queue that keeps all, only one that is smaller than all
+    /// others of its record so far. Such an estimate is to be added unless its record was visited.
+    #[inline]
+    pub fn wants(&mut self, estimate: Estimate) -> bool {
+        self.kept.as_mut().is_none_or(|kept| kept.note(estimate))
+    }
+
     /// Adds an estimate.
     #[inline]
     pub fn push(&mut self, estimate: Estimate) {
@@ -196,18 +152,27 @@ impl CandidateQueue {
                 let at = self.head.partition_point(|&other| other > estimate);
                 self.head.insert(at, estimate);
                 if self.head.len() > HEAD {
-                    self.rest.push(farthest);
+                    self.push_other(farthest);
                     self.head.remove(0);
                 }
             }
-            _ => self.rest.push(estimate),
+            _ => self.push_other(estimate),
         }
         if self.len() >= self.shrink_at {
             self.shrink();
         }
     }
 
-    /// Finds the bound, and drops or spills the estimates beyond it.
+    /// Adds an estimate to those that are not in order.
+    #[inline]
+    fn push_other(&mut self, estimate: Estimate) {
+        match &mut self.kept {
+            None => self.rest.push(estimate),
+            Some(kept) => kept.push(estimate),
+        }
+    }
+
+    /// Finds the bound, and drops the estimates beyond it.
     #[inline(never)]
     fn shrink(&mut self) {
         self.keys.clear();
@@ -217,35 +182,46 @@ impl CandidateQueue {
         let (_, &mut worst, _) = self.keys.select_nth_unstable(self.width - 1);
         self.bound = distance(worst);
         self.popped.retain(|&key| key <= worst);
-        let mut beyond = self.spilled.as_mut();
         self.overflowed = true;
-        self.rest.retain(|&estimate| {
-            let stays = estimate.key() <= worst;
-            if let (false, Some(spilled)) = (stays, &mut beyond) {
-                spilled.push(estimate);
-            }
-            stays
-        });
+        self.rest.retain(|estimate| estimate.key() <= worst);
         // Many estimates may be equal to the worst.
         self.shrink_at = half_more(self.len().max(self.width));
     }
 
     /// The smallest estimate that was not popped, if it is among the smallest `width` of all.
     #[inline]
-    pub fn pop(&mut self) -> Option<Estimate> {
+    pub fn pop(&mut self, visited: &VisitedSet) -> Result<Option<Estimate>> {
         if self.head.is_empty() {
-            self.refill();
+            self.refill(visited)?;
         }
-        let key = self.head.last()?.key();
+        let Some(key) = self.head.last().map(|next| next.key()) else {
+            return Ok(None);
+        };
         if self.popped.len() >= self.width {
             // A duplicate may be smaller than estimates that were popped before.
             let nearer = self.popped.iter().filter(|&&popped| popped <= key).count();
             if nearer >= self.width {
-                return None;
+                return Ok(None);
             }
         }
+        if self.popped.len() == self.popped.capacity() {
+            self.popped.room(1)?;
+        }
         self.popped.push(key);
-        self.head.pop()
+        Ok(self.head.pop())
+    }
+
+    /// The smallest estimate, in a queue that keeps all, of a record that was not visited.
+    pub fn nearest(&mut self, visited: &VisitedSet) -> Result<Option<Estimate>> {
+        loop {
+            if self.head.is_empty() {
+                self.refill(visited)?;
+            }
+            match self.head.last() {
+                Some(next) if visited.contains(next.link().node) => _ = self.head.pop(),
+                next => return Ok(next.copied()),
+            }
+        }
     }
 
     /// The estimates that are popped next unless smaller ones come, as far as they are in order.
@@ -254,21 +230,26 @@ impl CandidateQueue {
         self.head.iter().rev().take(count).copied()
     }
 
-    fn refill(&mut self) {
+    #[inline(never)]
+    fn refill(&mut self, visited: &VisitedSet) -> Result<()> {
+        if let Some(kept) = &mut self.kept {
+            return kept.take(&mut self.head, HEAD, visited);
+        }
         let others = self.rest.len().saturating_sub(HEAD);
         if others > 0 {
             self.rest.select_nth_unstable_by(others, |a, b| b.cmp(a));
         }
         self.head.extend(self.rest.drain(others..));
         self.head.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(())
     }
 
     /// Tells the queue that the record popped last had been visited; nothing may have been pushed
-    /// since.
+    /// since. A queue that keeps all counts none.
     #[inline]
     pub fn note_repeated(&mut self) {
         let (part, of) = REPEATED_SHARE;
-        if of * self.repeated < part * self.width {
+        if of * self.repeated < part * self.width && !self.keeps() {
             self.repeated += 1;
         } else {
             self.popped.pop();
@@ -285,15 +266,10 @@ impl CandidateQueue {
         }
     }
 
-    /// Adds estimates to an empty queue.
-    pub fn load(&mut self, estimates: Vec<Estimate>) {
-        self.rest = estimates;
-    }
-
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        let spilled = self.spilled.as_ref().map_or(0, Vec::capacity);
-        (self.head.capacity() + self.rest.capacity() + spilled) * size_of::<Estimate>()
+        self.kept.as_ref().map_or(0, EstimateTiers::bytes)
+            + (self.head.capacity() + self.rest.capacity()) * size_of::<Estimate>()
             + (self.popped.capacity() + self.keys.capacity()) * size_of::<u32>()
     }
 }
@@ -304,6 +280,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::storage::{Link, NodeRef};
 
     fn estimate(distance: f32, node: u32) -> Estimate {
         let link = Link {
@@ -313,37 +290,8 @@ mod tests {
         Estimate::new(distance, link)
     }
 
-    #[test]
-    fn an_estimate_orders_by_distance_and_keeps_its_record() {
-        let distances = [
-            f32::NAN,
-            f32::NEG_INFINITY,
-            f32::MIN,
-            -1.0,
-            -1e-38,
-            0.0,
-            1e-38,
-            1.0,
-            1.001,
-            f32::MAX,
-            f32::INFINITY,
-        ];
-        for pair in distances.windows(2) {
-            assert!(estimate(pair[0], 7) < estimate(pair[1], 3), "{pair:?}");
-        }
-        for distance_of in distances.into_iter().skip(1) {
-            let near = distance(key(distance_of));
-            assert!(
-                near == distance_of || (near - distance_of).abs() <= 1e-4 * distance_of.abs(),
-                "{near}"
-            );
-        }
-        assert!(distance(key(f32::NAN)).is_nan());
-        let link = Link {
-            node: NodeRef(0xfedc_ba98),
-            generation: 255,
-        };
-        assert_eq!(Estimate::new(-3.5, link).link(), link);
+    fn pop(queue: &mut CandidateQueue) -> Option<Estimate> {
+        queue.pop(&VisitedSet::new()).unwrap()
     }
 
     /// The rule in its plainest form: all estimates in order, and the first not popped among
@@ -373,12 +321,19 @@ mod tests {
     #[test]
     fn it_pops_what_is_nearest_among_as_many_as_it_is_wide() {
         let mut random = SmallRng::seed_from_u64(11);
-        for width in [1, 2, 7, 40, 160, 400] {
+        for (width, keeps) in [1, 2, 7, 40, 160, 400]
+            .into_iter()
+            .flat_map(|width| [(width, false), (width, true)])
+        {
             let mut queue = CandidateQueue::default();
             queue.start(width);
+            if keeps {
+                queue.keep().unwrap();
+            }
             let mut plain = Plain(Vec::new(), width);
             let mut ends = 0;
             for step in 0..400 + 4 * width {
+                queue.room(33).unwrap();
                 visit(&mut random, step, |distance, node| {
                     let estimate = estimate(distance, node);
                     plain.push(estimate);
@@ -386,7 +341,7 @@ mod tests {
                         queue.push(estimate);
                     }
                 });
-                let (popped, expected) = (queue.pop(), plain.pop());
+                let (popped, expected) = (pop(&mut queue), plain.pop());
                 assert_eq!(popped.map(Estimate::key), expected.map(Estimate::key), "width {width}");
                 ends += usize::from(expected.is_none());
             }
@@ -410,7 +365,7 @@ mod tests {
                     }
                 });
                 let nearest = queue.head.iter().chain(&queue.rest).min().copied();
-                let popped = queue.pop();
+                let popped = pop(&mut queue);
                 if popped.is_none() {
                     ends += 1;
                     assert!(nearest.is_none() || queue.popped.len() >= queue.width);
@@ -432,19 +387,34 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_where_all_is_kept() {
+    fn nothing_but_larger_estimates_is_lost_where_all_is_kept() {
         let mut random = SmallRng::seed_from_u64(12);
         let mut queue = CandidateQueue::default();
         queue.start(20);
-        queue.keep();
-        let mut popped = 0;
+        let mut visited = VisitedSet::new();
+        let mut popped = Vec::new();
         for node in 0..1000 {
+            if node == 30 {
+                queue.keep().unwrap();
+            }
+            queue.room(1).unwrap();
             assert!(queue.worst().is_nan());
-            queue.push(estimate(random.random(), node));
-            popped += usize::from(node % 30 == 0 && queue.pop().is_some());
+            let new = estimate(random.random(), node);
+            assert!(queue.wants(new));
+            assert_eq!(queue.wants(new), !queue.keeps());
+            queue.push(new);
+            if node % 30 == 0 {
+                popped.extend(pop(&mut queue));
+            }
         }
-        assert_eq!(queue.take().unwrap().len() + popped, 1000);
-        assert!(queue.keeps() && queue.take().unwrap().is_empty());
+        queue.start(1000);
+        let nearest = queue.nearest(&visited).unwrap().unwrap();
+        visited.insert(nearest.link().node).unwrap();
+        assert!(queue.nearest(&visited).unwrap() > Some(nearest));
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop(&visited).unwrap()).collect();
+        assert!(rest.is_sorted() && rest.len() + popped.len() == 999);
+        assert_eq!(queue.nearest(&visited), Ok(None));
+        assert!(queue.keeps());
         queue.reset();
         assert!(!queue.keeps());
     }
@@ -453,18 +423,18 @@ mod tests {
     fn repeated_ones_count_up_to_two_thirds_of_the_width() {
         let mut queue = CandidateQueue::default();
         queue.start(6);
-        let pop = |queue: &mut CandidateQueue, distance: f32| {
+        let push_and_pop = |queue: &mut CandidateQueue, distance: f32| {
             queue.push(estimate(distance, 1));
-            queue.pop().is_some()
+            pop(queue).is_some()
         };
         for i in 0..8 {
-            assert!(pop(&mut queue, i as f32));
+            assert!(push_and_pop(&mut queue, i as f32));
             queue.note_repeated();
         }
         assert!(!queue.is_full(), "four of eight count");
-        assert!(pop(&mut queue, 8.0) && pop(&mut queue, 9.0));
-        assert!(queue.is_full() && !pop(&mut queue, 10.0));
+        assert!(push_and_pop(&mut queue, 8.0) && push_and_pop(&mut queue, 9.0));
+        assert!(queue.is_full() && !push_and_pop(&mut queue, 10.0));
         queue.widen();
-        assert!(queue.pop().is_some());
+        assert!(pop(&mut queue).is_some());
     }
 }

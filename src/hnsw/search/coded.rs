@@ -7,16 +7,16 @@
 //! are pinned and on the way into the processor's cache when the turn comes.
 //!
 //! The visited records are the results. Estimates of other records are forgotten; a search that
-//! goes on reads the codes of its visited records once more, and from then on spills all estimates
-//! that do not enter the queue.
+//! goes on reads the codes of its visited records once more, and from then on keeps all estimates.
 
 use std::collections::VecDeque;
 
-use super::candidate_queue::{CandidateQueue, Estimate};
+use super::candidate_queue::CandidateQueue;
+use super::estimate::Estimate;
 use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;
-use crate::fallible::{Room, TryPush};
+use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::search;
@@ -36,31 +36,12 @@ const AHEAD: usize = 4;
 #[derive(Default)]
 pub struct Coded {
     pub(super) queue: CandidateQueue,
-    /// Number of spilled estimates after the last removal of duplicates.
-    settled: usize,
     pub(super) near: Near,
 }
 
 impl Coded {
     pub(super) fn reset(&mut self) {
         self.queue.reset();
-        self.settled = 0;
-    }
-
-    /// Takes the smallest of the kept estimates, as many as a queue of this width holds.
-    fn take_nearest(&mut self, width: usize, is_new: impl Fn(Link) -> bool) -> Result<Vec<Estimate>> {
-        let mut estimates = self.queue.take()?;
-        estimates.retain(|estimate| is_new(estimate.link()));
-        if estimates.len() > 2 * self.settled {
-            estimates.sort_unstable_by_key(|estimate| estimate.by_record());
-            estimates.dedup_by_key(|estimate| estimate.link());
-            self.settled = estimates.len().max(LANES * width);
-        }
-        if estimates.len() > width {
-            estimates.select_nth_unstable(width);
-            self.queue.keep().try_extend(estimates.drain(width..))?;
-        }
-        Ok(estimates)
     }
 }
 
@@ -170,7 +151,7 @@ pub(super) fn visit_all<S: PageStore>(
     search.coded.queue.room(0)?;
     loop {
         while ahead.len() < AHEAD.min(search.width) {
-            let Some(next) = search.coded.queue.pop().map(Estimate::link) else {
+            let Some(next) = search.coded.queue.pop(&search.visited)?.map(Estimate::link) else {
                 break;
             };
             if search.visited.contains(next.node) || ahead.iter().any(|(link, _)| *link == next) {
@@ -283,7 +264,7 @@ pub(super) fn take<S: PageStore>(
         distance,
         queue.worst(),
         |_, estimate| {
-            if !visited.contains(estimate.link().node) {
+            if queue.wants(estimate) && !visited.contains(estimate.link().node) {
                 queue.push(estimate);
             }
         },
@@ -301,9 +282,10 @@ pub(super) fn take<S: PageStore>(
                 );
             }
             let useful = queue.worst().is_nan() || estimate < queue.worst();
-            if useful && !visited.contains(link.node) {
+            let estimate = Estimate::new(estimate, link);
+            if useful && queue.wants(estimate) && !visited.contains(link.node) {
                 queue.room(1)?;
-                queue.push(Estimate::new(estimate, link));
+                queue.push(estimate);
             }
         }
     }
@@ -323,22 +305,23 @@ pub(super) fn visit_on<S: PageStore>(
             search.start(width);
             return Ok(false);
         }
-        search.coded.queue.keep();
-        for candidate in std::mem::take(&mut search.beam) {
-            spill_neighbors(graph, search, query, &candidate)?;
+        search.coded.queue.keep()?;
+        let beam = std::mem::take(&mut search.beam);
+        for (at, candidate) in beam.iter().enumerate() {
+            if let Some(soon) = beam.get(at + AHEAD) {
+                graph.prefetch(soon.link.node);
+            }
+            keep_neighbors(graph, search, query, candidate)?;
             graph.store.check_interrupts();
         }
     }
-    let visited = &search.visited;
-    let nearest = search.coded.take_nearest(width, |link| !visited.contains(link.node))?;
-    let found = !nearest.is_empty();
     search.start(width);
-    search.coded.queue.load(nearest);
+    let is_left = search.coded.queue.nearest(&search.visited)?.is_some();
     visit_all(graph, search, query, 0)?;
-    Ok(found)
+    Ok(is_left)
 }
 
-fn spill_neighbors<S: PageStore>(
+fn keep_neighbors<S: PageStore>(
     graph: &Graph<'_, S>,
     search: &mut Search,
     query: &Query,
@@ -348,12 +331,12 @@ fn spill_neighbors<S: PageStore>(
         search.counts.pages += 1;
         if record.is(candidate.link.generation, 0) {
             let Coded { queue, near, .. } = &mut search.coded;
-            let (visited, spilled, distance) = (&search.visited, queue.keep(), candidate.distance);
-            spilled.room(record.link_count())?;
+            let (visited, distance) = (&search.visited, candidate.distance);
+            queue.room(record.link_count())?;
             let near = graph.space.near(query, record.vector(), distance, near);
             estimate_neighbors(&graph.space, query, near, &record, distance, f32::NAN, |_, estimate| {
-                if !visited.contains(estimate.link().node) {
-                    spilled.push(estimate);
+                if queue.wants(estimate) && !visited.contains(estimate.link().node) {
+                    queue.push(estimate);
                 }
             });
         }

@@ -13,8 +13,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::candidate_queue::Estimate;
 use super::coded::{self, Coded};
+use super::estimate::Estimate;
 use super::visited_set::VisitedSet;
 use super::{Candidate, Search};
 use crate::error::Result;

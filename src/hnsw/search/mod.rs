@@ -7,6 +7,8 @@ mod candidate_queue;
 mod coded;
 pub(in crate::hnsw) mod crowd;
 pub(in crate::hnsw) mod deferred_links;
+mod estimate;
+mod estimate_tiers;
 mod filtered;
 mod plain;
 pub(in crate::hnsw) mod visited_set;

@@ -50,7 +50,7 @@ impl VisitedSet {
     /// The first slot to look for a record in, of `slots`, a power of two: the highest bits of a
     /// product.
     #[inline]
-    fn home(node: u32, slots: usize) -> usize {
+    pub(super) fn home(node: u32, slots: usize) -> usize {
         let product = u64::from(node).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (product >> (64 - slots.trailing_zeros())) as usize
     }
