@@ -51,9 +51,12 @@ const CODED_VISITS_PER_LEVEL: f64 = 2.0;
 /// *Visits of a search*).
 const PLAIN_VISITS: f64 = 2.5;
 
-/// Records that a coded search under conditions visits besides, per unit of its width, for each 32
-/// rows of which one passes.
-const FILTERED_VISITS: f64 = 12.0;
+/// Power of the share of rows that pass conditions, with which the visits of a coded search grow
+/// (docs/measurements.md, *Filtered searches*).
+const FILTERED_POWER: f64 = -0.6;
+
+/// Cost of a node that a value list names, in visits (docs/measurements.md, *Filtered searches*).
+const VISITS_PER_LISTED: f64 = 0.2;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
 /// candidates (docs/measurements.md, *What a further row costs*).
@@ -309,11 +312,19 @@ unsafe fn costs(
         let all = passes * (pages * seq_page_cost + nodes * read) + sort(root, &*info.rel, returned.max(1.0));
         let first = visits(nodes, m, width, is_coded, passing) * visit;
         let each = VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing);
+        let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
+        // Few nodes are read from value lists, and all of their rows are in order then.
+        let listed = returned * VISITS_PER_LISTED * visit;
+        let is_listed = passing < 1.0 && listed < first;
         Costs {
             // A search that visits too many records ends as a pass.
-            startup: if passing < 1.0 { first.min(all) } else { first },
+            startup: match is_listed {
+                true => listed,
+                false if passing < 1.0 => first.min(all),
+                false => first,
+            },
             width,
-            row: each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost,
+            row: if is_listed { pg_sys::cpu_operator_cost } else { row },
             all,
         }
     }
@@ -335,7 +346,7 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
 fn filtered_visits(m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
     match coded {
         _ if passing >= 1.0 => 0.0,
-        true => FILTERED_VISITS * ef / (32.0 * passing),
+        true => CODED_VISITS * ef * (passing.powf(FILTERED_POWER) - 1.0),
         false => PLAIN_VISITS * m * ef * (1.0 / passing - 1.0),
     }
 }
