@@ -397,11 +397,13 @@ impl Scan {
     /// Makes more nodes ready, or moves on to the next phase.
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
-            Phase::Start if self.limits.rounds == Rounds::None => self.begin_passes()?,
             Phase::Start => {
                 if self.answer_exactly(graph)? {
                     self.phase = Phase::Passes;
                     return Ok(());
+                }
+                if self.limits.rounds == Rounds::None {
+                    return self.begin_passes();
                 }
                 let width = beam_width(graph, self.limits.width);
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;

@@ -101,21 +101,21 @@ impl EstimateTiers {
         }
     }
 
-    /// Takes about `most` of the smallest estimates into an empty list, the smallest last; the list
-    /// stays empty only if no estimate of a record that was not visited is left.
-    pub(super) fn take(&mut self, nearest: &mut Vec<Estimate>, most: usize, visited: &VisitedSet) -> Result<()> {
+    /// Takes about `count` of the smallest estimates into an empty list, the smallest last; the
+    /// list stays empty only if no estimate of a record that was not visited is left.
+    pub(super) fn take(&mut self, nearest: &mut Vec<Estimate>, count: usize, visited: &VisitedSet) -> Result<()> {
         if self.len() > self.most {
             self.remove_useless(visited)?;
         }
-        nearest.room(2 * most)?;
+        nearest.room(2 * count)?;
         let EstimateTiers {
             tiers, spare, smallest, ..
         } = self;
         let is_useful = |estimate: &Estimate| is_useful(smallest, visited, *estimate);
         while let Some(tier) = tiers.last_mut() {
             let len = tier.estimates.len();
-            if len > 2 * most {
-                let others = len - (len / PARTS).max(most);
+            if len > 2 * count {
+                let others = len - (len / PARTS).max(count);
                 // The nearest go to the end.
                 tier.estimates.select_nth_unstable_by(others, |a, b| b.cmp(a));
                 let mut near = spare.pop().unwrap_or_default();
