@@ -343,8 +343,10 @@ impl Growing {
 
     /// Goes on in shared buffers if the next row might not fit into memory.
     fn make_room(&mut self) -> Result<()> {
-        // A row is a record, sometimes another on an upper level, and its overflow records.
-        let each = (2 + self.space.layout().overflows).div_ceil(self.space.layout().slots as usize) + 1;
+        // A row is a record, sometimes another on an upper level, its overflow records, and
+        // sometimes a page of a list for each filter column.
+        let layout = self.space.layout();
+        let each = (2 + layout.overflows).div_ceil(layout.slots as usize) + 1 + layout.filters();
         let waiting = self
             .workers
             .as_ref()

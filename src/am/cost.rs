@@ -147,6 +147,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         index_clauses::add_any(root, path);
         let opened = opened(info);
         let conditions = index_clauses::narrowing(&*path, &opened.columns);
+        let listed = index_clauses::listed(&*path, &opened.columns);
         let Opened {
             is_first_round,
             is_useless,
@@ -162,10 +163,14 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
 
         // Rows that the conditions exclude are not read from the table.
+        let listed = listed
+            .into_iter()
+            .map(|conditions| passing(root, info, conditions, held));
+        let listed = listed.fold(1.0, f64::min);
         let passing = passing(root, info, conditions, held);
         *selectivity *= passing;
         let nodes = info.tuples.max(1.0);
-        let costs = opened.costs(root, info, passing);
+        let costs = opened.costs(root, info, (passing, listed));
         // Rows that the index can return: what follows is about these.
         let nodes = (nodes * passing).max(1.0);
         // Share of them that filters leave by PostgreSQL's estimate, and the likely share where
@@ -248,13 +253,14 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
 }
 
 impl Opened {
-    /// Costs of a scan of which this share of the index's rows passes the conditions.
+    /// Costs of a scan of which the first share of the index's rows passes the conditions, and the
+    /// second that on the one column with value lists that fewest pass.
     ///
     /// # Safety
     /// `root` is the planner's state, and `info` its description of the index.
-    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, passing: f64) -> Costs {
+    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, shares: (f64, f64)) -> Costs {
         // SAFETY: as the caller promises.
-        unsafe { costs(root, info, &self.options, self.opclass, self.numbers, passing) }
+        unsafe { costs(root, info, &self.options, self.opclass, self.numbers, shares) }
     }
 }
 
@@ -284,15 +290,15 @@ unsafe fn passing(
 }
 
 /// # Safety
-/// `root` is the planner's state, and `info` its description of the index; `passing` is the share
-/// of the index's rows that pass its conditions.
+/// `root` is the planner's state, and `info` its description of the index; the shares of the
+/// index's rows are those of [`Opened::costs`].
 unsafe fn costs(
     root: *mut pg_sys::PlannerInfo,
     info: &pg_sys::IndexOptInfo,
     options: &Options,
     opclass: Opclass,
     numbers: f64,
-    passing: f64,
+    (passing, listed): (f64, f64),
 ) -> Costs {
     // SAFETY: as the caller promises; settings are read in a backend's only thread.
     unsafe {
@@ -314,8 +320,9 @@ unsafe fn costs(
         let each = VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing);
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Few nodes are read from value lists, and all of their rows are in order then.
-        let listed = returned * VISITS_PER_LISTED * visit;
-        let is_listed = passing < 1.0 && listed < first;
+        let is_narrow = listed < 1.0;
+        let listed = nodes * listed * VISITS_PER_LISTED * visit;
+        let is_listed = is_narrow && listed < first;
         Costs {
             // A search that visits too many records ends as a pass.
             startup: match is_listed {

@@ -89,9 +89,12 @@ impl LaneFilter {
 fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
     let is_set = column.kind == Kind::Set;
     Ok(match test {
-        Test::Overlaps(elements) => Some(Signatures::AnyOf(fallible::collect(
-            elements.iter().map(|&element| fold(element)),
-        )?)),
+        Test::Overlaps(elements) => {
+            let mut folded = fallible::collect(elements.iter().map(|&element| fold(element)))?;
+            folded.sort_unstable();
+            folded.dedup();
+            Some(Signatures::AnyOf(folded))
+        }
         Test::Contains(elements) if fold(*elements) != 0 => {
             Some(Signatures::AnyOf(fallible::collect([fold(*elements)])?))
         }

@@ -7,8 +7,8 @@
 //! tells them from a later node in the same slot, and the record's own values decide. Two entries
 //! of one node do no harm.
 //!
-//! VACUUM unlinks empty pages but the first of each list, and makes node pages of them. A reader
-//! that comes to such a page begins again.
+//! VACUUM unlinks empty pages, and makes node pages of them. A reader that comes to such a page
+//! begins again.
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -34,6 +34,20 @@ pub(in crate::hnsw) fn add<S: PageStore>(graph: &Graph<'_, S>, link: Link, value
         add_to(graph, id, &ListEntry { link, signature })?;
     }
     Ok(())
+}
+
+/// Adds a node to the lists of its values once more, before a link or the entry point makes it
+/// known that an interrupted insertion may have left out of them.
+///
+/// Locks: as [`add`].
+pub(in crate::hnsw) fn add_again<S: PageStore>(graph: &Graph<'_, S>, link: Link) -> Result<()> {
+    if graph.space.layout.filters() == 0 {
+        return Ok(());
+    }
+    let values = graph.read(link.node, |record| {
+        Ok(record.is(link.generation, 0).then(|| record.values()))
+    })?;
+    values.map_or(Ok(()), |values| add(graph, link, &values))
 }
 
 /// The lists of values, with the signature in each.
@@ -224,7 +238,7 @@ fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -
         if pages > graph.store.blocks()? {
             return corrupted(block, "a list of a filter column has no end");
         }
-        let (next, found) = graph.store.read_in_passing(block, |page| {
+        let (next, count, found) = graph.store.read_in_passing(block, |page| {
             if !list_page::is_of(page, block, id, stride)? {
                 return corrupted(block, "a list of a filter column leads to a page that is not its own");
             }
@@ -232,50 +246,71 @@ fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -
             for entry in list_page::entries(page).filter(|entry| freed.contains(entry.link.node)) {
                 found.try_push(entry.link)?;
             }
-            Ok((list_page::next(page), found))
+            Ok((list_page::next(page), list_page::entries(page).len(), found))
         })?;
         let mut stale = Vec::new();
         for link in found {
+            graph.store.check_interrupts();
             if !graph.read(link.node, |record| Ok(record.is(link.generation, 0)))? {
                 stale.try_push((link.node, link.generation))?;
             }
         }
         stale.sort_unstable();
-        let is_empty = graph.store.write(block, |page| {
-            let is_stale = |entry: &ListEntry| stale.binary_search(&(entry.link.node, entry.link.generation)).is_ok();
-            let gone = match stale.is_empty() {
-                true => 0,
-                false => list_page::retain(page, |entry| !is_stale(entry)),
-            };
-            let is_empty = list_page::entries(page).len() == 0;
-            Ok(if gone > 0 {
-                Edit::Changed(is_empty)
-            } else {
-                Edit::Unchanged(is_empty)
-            })
-        })?;
-        match before {
-            // Only first pages get entries.
-            Some(before) if is_empty && unlink(graph, before, block)? => {}
-            _ => before = Some(block),
+        let is_empty = match stale.is_empty() {
+            true => count == 0,
+            false => graph.store.write(block, |page| {
+                let is_stale = |entry: &ListEntry| {
+                    let link = (entry.link.node, entry.link.generation);
+                    stale.binary_search(&link).is_ok()
+                };
+                let gone = list_page::retain(page, |entry| !is_stale(entry));
+                let is_empty = list_page::entries(page).len() == 0;
+                Ok(match gone {
+                    0 => Edit::Unchanged(is_empty),
+                    _ => Edit::Changed(is_empty),
+                })
+            })?,
+        };
+        if !is_empty || !unlink(graph, id, before, block)? {
+            before = Some(block);
         }
         block = next;
     }
     Ok(())
 }
 
-/// Takes a page out of its list, and makes a node page of it, if it is still empty: a backend that
-/// took it for the first page may have added an entry. Says whether it did.
-fn unlink<S: PageStore>(graph: &Graph<'_, S>, before: BlockNumber, block: BlockNumber) -> Result<bool> {
+/// Takes a page out of its list, and makes a node page of it, if it is still empty, and still comes
+/// after `before`, or first: backends add entries to first pages, and new pages before them. Says
+/// whether it did.
+///
+/// Locks: the page and the one before it or the meta page, exclusive; on return: none.
+fn unlink<S: PageStore>(
+    graph: &Graph<'_, S>,
+    id: ListId,
+    before: Option<BlockNumber>,
+    block: BlockNumber,
+) -> Result<bool> {
+    if before == Some(block) {
+        return corrupted(block, "a page of a list of a filter column leads to itself");
+    }
     let generation = graph.store.read(META_BLOCK, meta::read_first_generation)?;
-    let is_unlinked = graph.store.write_two(before, block, |before, page| {
-        if list_page::entries(page).len() > 0 || list_page::next(before) != block {
-            return Ok(Edit::Unchanged(false));
-        }
-        list_page::set_next(before, list_page::next(page));
-        node_page::init(page, &graph.space.layout, generation);
-        Ok(Edit::Changed(true))
-    })?;
+    let is_unlinked = graph
+        .store
+        .write_two(before.unwrap_or(META_BLOCK), block, |other, page| {
+            let next = match before {
+                Some(_) => list_page::next(other),
+                None => meta::read_list(other, id)?,
+            };
+            if list_page::entries(page).len() > 0 || next != block {
+                return Ok(Edit::Unchanged(false));
+            }
+            match before {
+                Some(_) => list_page::set_next(other, list_page::next(page)),
+                None => meta::set_list(other, id, list_page::next(page)),
+            }
+            node_page::init(page, &graph.space.layout, generation);
+            Ok(Edit::Changed(true))
+        })?;
     if is_unlinked {
         graph.store.note_free(block);
     }

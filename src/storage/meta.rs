@@ -85,8 +85,10 @@ fn list_at(id: ListId) -> usize {
 pub fn read_list(page: &Page, id: ListId) -> Result<BlockNumber> {
     check(page)?;
     let at = list_at(id);
-    let is_there = at + size_of::<BlockNumber>() <= page::lower(page);
-    Ok(if is_there { get_u32(page, at) } else { 0 })
+    if at + size_of::<BlockNumber>() > page::lower(page) {
+        return corrupted(META_BLOCK, "the meta page ends before the lists of filter columns");
+    }
+    Ok(get_u32(page, at))
 }
 
 /// Sets the first page of a list.

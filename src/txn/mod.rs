@@ -250,8 +250,9 @@ impl Staged {
         let inserted = if doubtful.is_empty() {
             HashSet::new()
         } else {
-            reachability::reconnect(&graph, &mut inserter, buffer_store::maintenance_memory())?;
+            // Links make nodes known to other sessions, whose rows may join them.
             value_lists::complete(&graph, buffer_store::maintenance_memory())?;
+            reachability::reconnect(&graph, &mut inserter, buffer_store::maintenance_memory())?;
             heap_tids::find_rows(&graph, doubtful)?
         };
         self.list.begin_insertion();

@@ -54,7 +54,7 @@ pub unsafe fn with_bitmap(
         let info = &*(*index).indexinfo;
         let table = &*info.rel;
         let opened = opened(info);
-        let costs = opened.costs(root, info, 1.0);
+        let costs = opened.costs(root, info, (1.0, 1.0));
         let Opened {
             numbers,
             is_first_round,

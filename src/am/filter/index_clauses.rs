@@ -5,6 +5,7 @@ use pgrx::{PgBox, PgList, is_a, pg_sys};
 
 use super::Columns;
 use super::classes::{Comparison, Domain, operator};
+use crate::filter::values::Kind;
 
 /// Adds conditions `column = ANY (array)` that PostgreSQL has left out. Up to version 16 it has no
 /// such condition on a column behind the first one where an index makes an order, because the order
@@ -99,6 +100,29 @@ pub unsafe fn narrowing(path: &pg_sys::IndexPath, columns: &Columns) -> *mut pg_
             true => std::ptr::null_mut(),
             false => pg_sys::get_quals_from_indexclauses(clauses.into_pg()),
         }
+    }
+}
+
+/// The conditions of each filter column that has value lists, one list for each index clause.
+///
+/// # Safety
+/// As for [`narrowing`].
+pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<*mut pg_sys::List> {
+    // SAFETY: as the caller promises; nodes are read by their tags.
+    unsafe {
+        let mut all = Vec::new();
+        for clause in PgList::<pg_sys::IndexClause>::from_pg(path.indexclauses).iter_ptr() {
+            let column = usize::try_from((*clause).indexcol)
+                .ok()
+                .and_then(|column| column.checked_sub(1));
+            let kind = column.and_then(|column| columns.kinds().get(column).copied().flatten());
+            let quals = PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals);
+            let narrows = |qual: *mut pg_sys::RestrictInfo| narrows((*qual).clause.cast(), (*clause).indexcol, columns);
+            if kind.is_some_and(|kind| kind != Kind::Set) && quals.iter_ptr().all(narrows) {
+                all.push((*clause).indexquals);
+            }
+        }
+        all
     }
 }
 

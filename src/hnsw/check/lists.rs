@@ -1,4 +1,5 @@
-//! Checks of the value lists: every live node is in the list of each of its values.
+//! Checks of the value lists: every live node is in the list of each of its values. An insertion
+//! that an error or a crash interrupted leaves a node without them, as one without links.
 
 use super::{Report, Severity, reason};
 use crate::error::Result;
@@ -18,7 +19,7 @@ pub(super) fn check<S: PageStore>(graph: &Graph<'_, S>, memory: usize, report: &
                 "the node is not in the list of its value of filter column {}",
                 column + 1
             );
-            report.add(Severity::Corruption, block, Some(slot), what);
+            report.add(Severity::Leftover, block, Some(slot), what);
             Ok(())
         });
         if let Err(error) = checked {

@@ -406,11 +406,22 @@ impl Scan {
                     return self.begin_passes();
                 }
                 let width = beam_width(graph, self.limits.width);
+                if self.query.is_filtered() {
+                    let most = match self.limits.rounds {
+                        Rounds::All => usize::MAX,
+                        _ => self.most_met(graph)?,
+                    };
+                    let most = most.min(self.limits.nodes);
+                    self.search
+                        .bound_filtered(most, self.limits.memory.min(self.limits.bytes));
+                }
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 self.collect()?;
                 // Further rounds of a filtered search follow if their rows are wanted.
                 let is_coded = graph.space.layout.is_coded();
-                let goes_on = self.query.is_filtered() && is_coded && self.limits.iteration != Iteration::Off;
+                let is_filtered = self.query.is_filtered() && is_coded;
+                let has_radius = self.limits.beyond < f32::INFINITY;
+                let goes_on = is_filtered && !has_radius && self.limits.iteration != Iteration::Off;
                 let fewest = if goes_on { 1 } else { self.limits.width };
                 // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < fewest
@@ -497,12 +508,16 @@ impl Scan {
         if self.limits.rounds == Rounds::All {
             return Ok(false);
         }
-        let met = self.search.met().len();
+        let is_cheaper = self.search.met().len() >= self.most_met(graph)? || self.bytes() >= self.limits.memory;
+        Ok(is_cheaper && self.limits.allow_pass(graph)?)
+    }
+
+    /// Number of records met from which on a pass over all pages costs less than another round.
+    fn most_met<S: PageStore>(&self, graph: &Graph<'_, S>) -> Result<usize> {
         let pages = graph.node_blocks()?.len() as f64;
         let pass = pages * (VISITS_PER_PAGE + f64::from(graph.space.layout.slots) * VISITS_PER_RECORD);
         let most = (MOST_VISITED as f64).max(pass * FEWEST_VISITED);
-        let is_cheaper = met as f64 >= pass.min(most) || self.bytes() >= self.limits.memory;
-        Ok(is_cheaper && self.limits.allow_pass(graph)?)
+        Ok(pass.min(most).ceil() as usize)
     }
 
     /// Begins passes that return all nodes not returned yet, including nodes that rounds have met.

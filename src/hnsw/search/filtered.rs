@@ -56,6 +56,9 @@ pub struct Filtered {
     settled_at: usize,
     /// Most ways of the round.
     most_ways: usize,
+    /// Most records that the search may have met, and bytes that it may take, for a round to go
+    /// on.
+    most: Option<(usize, usize)>,
 }
 
 impl Filtered {
@@ -74,6 +77,12 @@ impl Filtered {
         self.popped.clear();
         (self.confirmed, self.refused) = (0, 0);
         self.ways_visited = 0;
+    }
+
+    /// Bounds all rounds: none goes on once the search has met so many records, or takes so many
+    /// bytes.
+    pub(super) fn bound(&mut self, met: usize, bytes: usize) {
+        self.most = Some((met, bytes));
     }
 
     /// Whether the search has come to any record.
@@ -126,6 +135,10 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
     let mut ahead: VecDeque<(Link, bool, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
     search.filtered.start();
     loop {
+        let (most_met, most_bytes) = search.filtered.most.unwrap_or((usize::MAX, usize::MAX));
+        if search.visited.len() >= most_met || search.bytes() >= most_bytes {
+            break;
+        }
         search.filtered.set_ends(search.width);
         while ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
@@ -283,15 +296,15 @@ pub(super) fn take<S: PageStore>(
     failed
 }
 
-/// Continues a search with a beam of `width`; says whether any neighbor was left to visit.
+/// Continues a search with a beam of `width`; says whether any neighbor was visited.
 pub(super) fn visit_on<S: PageStore>(
     graph: &Graph<'_, S>,
     search: &mut Search,
     query: &Query,
     width: usize,
 ) -> Result<bool> {
-    let is_left = !search.filtered.matching.is_empty() || !search.filtered.ways.is_empty();
+    let before = search.filtered.visited;
     search.start(width);
     visit_all(graph, search, query)?;
-    Ok(is_left)
+    Ok(search.filtered.visited > before)
 }

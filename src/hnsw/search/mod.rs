@@ -247,6 +247,12 @@ impl Search {
         &self.beam
     }
 
+    /// Bounds the rounds of a filtered search: none goes on once the search has met so many
+    /// records, or takes so many bytes.
+    pub(in crate::hnsw) fn bound_filtered(&mut self, met: usize, bytes: usize) {
+        self.filtered.bound(met, bytes);
+    }
+
     /// Records met so far, on all levels.
     pub fn met(&self) -> &VisitedSet {
         &self.visited

@@ -21,6 +21,7 @@ use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::search;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
+use crate::hnsw::value_lists;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
 /// Least number of links of a hop that are remembered one by one.
@@ -153,6 +154,7 @@ fn attach<S: PageStore>(
     if graph.read_point(node, 0, &mut point)?.is_none() {
         return Ok(false);
     }
+    value_lists::add_again(graph, node)?;
     graph.space.set_query(&point, &mut query);
     let at = VectorAt { link: node, at: &point };
     if graph.read(node.node, |record| Ok(record.link_count() == 0))? {

@@ -11,7 +11,7 @@ use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
 use crate::storage::node_page::NodePage;
 use crate::storage::record::State;
-use crate::storage::{BlockNumber, Edit, PageStore};
+use crate::storage::{BlockNumber, Edit, PageStore, page};
 
 /// Number of pages between two calls of `goes_on`.
 const ASK_EVERY: BlockNumber = 32;
@@ -60,9 +60,12 @@ pub fn empty_end<S: PageStore>(graph: &Graph<'_, S>, mut goes_on: impl FnMut() -
         graph.store.check_interrupts();
         // Steps of generations since the first one. Slots of pages that were added before it was
         // raised may be behind.
-        let passed = graph.store.read_in_passing(last, |page| {
+        let passed = graph.store.read_in_passing(last, |bytes| {
+            if page::is_list(bytes) {
+                return Ok(None);
+            }
             let mut passed = 0;
-            for record in NodePage::new(page, last, layout)?.records() {
+            for record in NodePage::new(bytes, last, layout)?.records() {
                 let (_, record) = record?;
                 if record.state() != State::Free {
                     return Ok(None);
