@@ -91,7 +91,8 @@ BEGIN
     DROP TABLE later;
 END $$;
 
-SELECT name, result.* FROM (VALUES
+-- Up to version 15 PostgreSQL makes no index conditions of b = true and b = false.
+SELECT name, count, rows, CASE name WHEN 'b' THEN '..' ELSE others END AS others, wrong FROM (VALUES
     ('b', 'boolean', '{t,f}'::text[]),
     ('i2', 'smallint', '{-6,0,5,32767}'), ('i2', 'int', '{-6,0,5,70000}'), ('i2', 'bigint', '{-6,0,5,70000000000}'),
     ('i4', 'smallint', '{0,48,49,-1}'), ('i4', 'int', '{0,48,49,-1}'), ('i4', 'bigint', '{0,48,49,-70000000000}'),
@@ -127,7 +128,7 @@ SELECT condition, c.* FROM (VALUES ('i4 = 7'), ('i4 = 8'), ('i4 < 20 AND i4 >= 1
 SET enable_seqscan = off;
 SET enable_sort = off;
 SELECT plan('SELECT id FROM t WHERE i4 = 7 AND x = ''word 5'' AND d > ''2026-01-01'' ORDER BY v <-> ''[1,1,1,1]'' LIMIT 10');
-SELECT plan('SELECT id FROM t WHERE i4 IN (7, 9) AND b AND ta && ''{t1}'' AND x IS NOT NULL ORDER BY v <-> ''[1,1,1,1]'' LIMIT 10');
+SELECT plan('SELECT id FROM t WHERE i4 IN (7, 9) AND ta && ''{t1}'' AND x IS NOT NULL ORDER BY v <-> ''[1,1,1,1]'' LIMIT 10');
 -- Rows that do not match are not read from the table, except rows without a vector (7), and under conditions that the index cannot test.
 CREATE FUNCTION removed(condition text) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
@@ -140,7 +141,7 @@ BEGIN
     END LOOP;
     RETURN count;
 END $$;
-SELECT condition, removed(condition) FROM (VALUES ('i4 = 8'), ('i4 BETWEEN 3 AND 5'), ('i4 IS NULL AND b'), ('x = ''word 5'''), ('x IN (''word 1'', ''word 2'')'),
+SELECT condition, removed(condition) FROM (VALUES ('i4 = 8'), ('i4 BETWEEN 3 AND 5'), ('i4 IS NULL'), ('x = ''word 5'''), ('x IN (''word 1'', ''word 2'')'),
     ('x < ''word 5'''), ('ta && ''{t1}'''), ('i4 = 8 AND id % 2 = 0')) conditions (condition);
 SELECT count(*) FROM t WHERE NOT x < 'word 5' AND v IS NOT NULL;
 -- Conditions that no row can meet take no search.

@@ -36,6 +36,7 @@ use crate::hnsw::tuning::scan::{
     CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
+use crate::hnsw::tuning::search::FEWEST_SETTLED;
 use crate::storage::format::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
@@ -422,7 +423,10 @@ impl Scan {
                 let is_filtered = self.query.is_filtered() && is_coded;
                 let has_radius = self.limits.beyond < f32::INFINITY;
                 let goes_on = is_filtered && !has_radius && self.limits.iteration != Iteration::Off;
-                let fewest = if goes_on { 1 } else { self.limits.width };
+                let fewest = match goes_on {
+                    true => FEWEST_SETTLED.min(self.limits.width),
+                    false => self.limits.width,
+                };
                 // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < fewest
                     && self.search.met().len() < self.limits.nodes
@@ -430,6 +434,10 @@ impl Scan {
                     && search::resume(graph, &mut self.search, &self.query, width)?
                 {
                     self.collect()?;
+                }
+                if self.search.was_cut() && self.limits.allow_pass(graph)? {
+                    // What an unsettled round found is no answer yet.
+                    return self.begin_passes();
                 }
                 self.take_nearest(self.limits.width)?;
                 self.phase = if self.limits.iteration == Iteration::Off {
@@ -461,6 +469,9 @@ impl Scan {
                 self.round = Round::default();
                 if search::resume(graph, &mut self.search, &self.query, beam_width(graph, count))? {
                     self.collect()?;
+                    if self.search.was_cut() && self.limits.allow_pass(graph)? {
+                        return self.begin_passes();
+                    }
                     self.take_nearest(count)?;
                 } else {
                     self.begin_passes()?;

@@ -59,6 +59,8 @@ pub struct Filtered {
     /// Most records that the search may have met, and bytes that it may take, for a round to go
     /// on.
     most: Option<(usize, usize)>,
+    /// Whether these bounds ended the round.
+    was_cut: bool,
 }
 
 impl Filtered {
@@ -75,6 +77,7 @@ impl Filtered {
 
     fn start(&mut self) {
         self.popped.clear();
+        self.was_cut = false;
         (self.confirmed, self.refused) = (0, 0);
         self.ways_visited = 0;
     }
@@ -83,6 +86,11 @@ impl Filtered {
     /// bytes.
     pub(super) fn bound(&mut self, met: usize, bytes: usize) {
         self.most = Some((met, bytes));
+    }
+
+    /// Whether a bound ended the round before it was settled.
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     /// Whether the search has come to any record.
@@ -137,6 +145,7 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
     loop {
         let (most_met, most_bytes) = search.filtered.most.unwrap_or((usize::MAX, usize::MAX));
         if search.visited.len() >= most_met || search.bytes() >= most_bytes {
+            search.filtered.was_cut = true;
             break;
         }
         search.filtered.set_ends(search.width);

@@ -253,6 +253,11 @@ impl Search {
         self.filtered.bound(met, bytes);
     }
 
+    /// Whether a bound ended a round of a filtered search before it was settled.
+    pub(in crate::hnsw) fn was_cut(&self) -> bool {
+        self.filtered.was_cut()
+    }
+
     /// Records met so far, on all levels.
     pub fn met(&self) -> &VisitedSet {
         &self.visited
