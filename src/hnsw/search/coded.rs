@@ -30,7 +30,7 @@ use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 /// State of a coded search besides its results.
 #[derive(Default)]
@@ -166,7 +166,10 @@ pub(super) fn visit_all<S: PageStore>(
             graph.prefetch_start(soon.link().node, 1);
         }
         let Some((link, pin)) = ahead.pop_front() else { break };
-        visit(graph, search, query, level, link, pin)?;
+        visit(graph, search, query, link, pin, |search, record, distance| {
+            let distance = || distance.unwrap_or_else(|| graph.distance(query, record));
+            take(graph, search, query, level, link, record, distance)
+        })?;
         graph.store.check_interrupts();
         if search.sought.found.is_some() {
             break;
@@ -176,33 +179,33 @@ pub(super) fn visit_all<S: PageStore>(
     Ok(())
 }
 
-/// Reads a record and pushes its neighbors; ignores a stale link.
+/// Reads a record of a pinned page, and passes it to `take`, with its distance if that took
+/// overflow records to compute.
 ///
 /// Locks: the record's page, and with overflow records their pages, shared, one at a time; on
 /// return: none.
-fn visit<S: PageStore>(
+#[inline]
+pub(super) fn visit<S: PageStore>(
     graph: &Graph<'_, S>,
     search: &mut Search,
     query: &Query,
-    level: u8,
     link: Link,
     pin: S::Pin<'_>,
+    take: impl FnOnce(&mut Search, &Record<'_>, Option<f32>) -> Result<()>,
 ) -> Result<()> {
-    let block = graph.space.layout.block(link.node);
-    let slot = graph.space.layout.slot(link.node);
-    if graph.space.layout.overflows > 0 {
+    let layout = &graph.space.layout;
+    if layout.overflows > 0 {
         drop(pin);
         return graph.read_distance(query, link.node, |record, distance| {
             search.counts.add_record(&record, true);
-            take(graph, search, query, level, link, &record, || distance)
+            take(search, &record, Some(distance))
         });
     }
+    let (block, slot) = (layout.block(link.node), layout.slot(link.node));
     graph.store.read_pinned(pin, |page| {
-        let record = NodePage::visited(page, block, &graph.space.layout)?.record(slot)?;
+        let record = NodePage::visited(page, block, layout)?.record(slot)?;
         search.counts.add_record(&record, false);
-        take(graph, search, query, level, link, &record, || {
-            graph.distance(query, &record)
-        })
+        take(search, &record, None)
     })
 }
 

@@ -13,7 +13,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::coded::{self, Coded};
+use super::coded::{self, AHEAD, Coded};
 use super::estimate::Estimate;
 use super::visited_set::VisitedSet;
 use super::{Candidate, Search};
@@ -24,12 +24,8 @@ use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{FEWEST_SETTLED, SETTLED, SETTLED_POWER, WAYS};
 use crate::quantize::rabitq::LANES;
-use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
-
-/// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
-const AHEAD: usize = 4;
 
 /// State of a filtered search besides its results.
 #[derive(Default)]
@@ -172,7 +168,10 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             break;
         };
         let live = search.live;
-        visit(graph, search, query, link, pin)?;
+        coded::visit(graph, search, query, link, pin, |search, record, distance| {
+            let distance = || distance.unwrap_or_else(|| graph.distance(query, record));
+            take(graph, search, query, link, record, distance)
+        })?;
         if !is_way {
             let is_confirmed = search.live > live;
             search.filtered.confirmed += usize::from(is_confirmed);
@@ -182,33 +181,6 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
     }
     search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
     Ok(())
-}
-
-/// Reads a record and keeps its neighbors; ignores a stale link.
-///
-/// Locks: the record's page, and with overflow records their pages, shared, one at a time; on
-/// return: none.
-fn visit<S: PageStore>(
-    graph: &Graph<'_, S>,
-    search: &mut Search,
-    query: &Query,
-    link: Link,
-    pin: S::Pin<'_>,
-) -> Result<()> {
-    let layout = &graph.space.layout;
-    if layout.overflows > 0 {
-        drop(pin);
-        return graph.read_distance(query, link.node, |record, distance| {
-            search.counts.add_record(&record, true);
-            take(graph, search, query, link, &record, || distance)
-        });
-    }
-    let (block, slot) = (layout.block(link.node), layout.slot(link.node));
-    graph.store.read_pinned(pin, |page| {
-        let record = NodePage::visited(page, block, layout)?.record(slot)?;
-        search.counts.add_record(&record, false);
-        take(graph, search, query, link, &record, || graph.distance(query, &record))
-    })
 }
 
 /// Adds a record that was just read to the results if it matches, and keeps its neighbors; ignores
