@@ -9,6 +9,9 @@ import sys
 DECLARED = """
 access/amvalidate.h: extern bool opfamily_can_sort_type(Oid opfamilyoid, Oid datatypeoid);
 storage/predicate.h: extern void CheckForSerializableConflictIn(Relation relation, ItemPointer tid, BlockNumber blkno);
+storage/bufmgr.h: extern void LockBuffer(Buffer buffer, int mode);
+storage/bufmgr.h: extern void UnlockReleaseBuffer(Buffer buffer);
+storage/bufmgr.h: extern void ReleaseBuffer(Buffer buffer);
 utils/timeout.h: extern bool get_timeout_active(TimeoutId id);
 utils/timeout.h: extern void enable_timeout_after(TimeoutId id, int delay_ms);
 utils/timeout.h: extern void disable_timeout(TimeoutId id, bool keep_indicator);

@@ -81,6 +81,13 @@ unsafe extern "C-unwind" {
         block: pg_sys::BlockNumber,
     );
 
+    // `storage/bufmgr.h`. They raise an error only for a buffer that is not pinned or locked as it
+    // should be, or where a backend holds 200 locks, so they need no guard: pgrx's takes as many
+    // instructions as the functions themselves.
+    pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
+    pub fn UnlockReleaseBuffer(buffer: pg_sys::Buffer);
+    pub fn ReleaseBuffer(buffer: pg_sys::Buffer);
+
     // `utils/timeout.h`; none of the three raises an error.
     pub fn get_timeout_active(timeout: c_int) -> bool;
     pub fn enable_timeout_after(timeout: c_int, milliseconds: c_int);

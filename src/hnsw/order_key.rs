@@ -92,7 +92,7 @@ pub enum Terms<'a> {
 
 impl Terms<'_> {
     /// The key of the sum.
-    #[inline]
+    #[inline(always)]
     pub fn key(self) -> f32 {
         match self.in_f32() {
             sum if is_plain(sum) => sum,
@@ -109,7 +109,7 @@ impl Terms<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn in_f32(&self) -> f32 {
         match self {
             Terms::Floats(kernel, query, bytes) => kernel.distance_bytes(query, bytes),

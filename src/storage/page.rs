@@ -50,16 +50,25 @@ pub enum PageKind {
     List = 4,
 }
 
+/// The N bytes at `at`, checked at once.
+#[inline]
+fn chunk<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    match bytes.split_at(at).1.first_chunk() {
+        Some(chunk) => *chunk,
+        None => panic!("a number beyond the end"),
+    }
+}
+
 /// Reads a u16 at `at`.
 #[inline]
 pub fn get_u16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
+    u16::from_ne_bytes(chunk(bytes, at))
 }
 
 /// Reads a u32 at `at`.
 #[inline]
 pub fn get_u32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_ne_bytes(chunk(bytes, at))
 }
 
 /// Writes a u16 at `at`.

@@ -109,6 +109,23 @@ pub struct Code<'a> {
     pub signatures: Signatures,
 }
 
+/// The links in a block of 32 lanes.
+pub struct LaneLinks<'a> {
+    nodes: &'a [[u8; 4]; LANES],
+    generations: &'a [u8; LANES],
+}
+
+impl LaneLinks<'_> {
+    /// The link in lane `i` of the block.
+    #[inline]
+    pub fn get(&self, i: usize) -> Link {
+        Link {
+            node: NodeRef(u32::from_ne_bytes(self.nodes[i])),
+            generation: self.generations[i],
+        }
+    }
+}
+
 /// Read view of a record. [`Record::new`] checks the counts, so that no later read leaves the
 /// record.
 #[derive(Clone, Copy)]
@@ -245,6 +262,19 @@ impl<'a> Record<'a> {
         Link {
             node: NodeRef(get_u32(self.bytes, self.layout.links_at + 4 * i)),
             generation: self.bytes[self.layout.generations_at + i],
+        }
+    }
+
+    /// The lanes' links of a block of 32 lanes.
+    #[inline]
+    pub fn links_of(&self, block: usize) -> LaneLinks<'a> {
+        let (nodes, generations) = (
+            &self.bytes[self.layout.links_at + 4 * LANES * block..],
+            &self.bytes[self.layout.generations_at + LANES * block..],
+        );
+        match (nodes.as_chunks().0.first_chunk(), generations.first_chunk()) {
+            (Some(nodes), Some(generations)) => LaneLinks { nodes, generations },
+            _ => panic!("a block beyond the lanes"),
         }
     }
 

@@ -577,23 +577,28 @@ impl Scan {
 
     /// Makes the nearest `count` of the nodes found ready.
     fn take_nearest(&mut self, count: usize) -> Result<()> {
-        let Some(others) = self.farther.len().checked_sub(count).filter(|&others| others > 0) else {
+        if self.farther.len() <= count {
             let found = std::mem::take(&mut self.farther);
             self.make_ready(found);
             return Ok(());
-        };
-        // The nearest go to the end.
-        self.farther
-            .select_nth_unstable_by(others - 1, |a, b| b.distance.total_cmp(&a.distance));
+        }
+        let order = |a: &Found, b: &Found| a.distance.total_cmp(&b.distance);
+        if !self.farther.is_sorted_by(|a, b| order(a, b).is_le()) {
+            self.farther.select_nth_unstable_by(count - 1, order);
+        }
         let mut nearest = std::mem::take(&mut self.ready);
         nearest.room(count)?;
-        nearest.extend(self.farther.drain(others..));
+        nearest.extend(self.farther.drain(..count));
         self.make_ready(nearest);
         Ok(())
     }
 
     fn make_ready(&mut self, mut found: Vec<Found>) {
-        found.sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance));
+        // A first round has them in order, the nearest first.
+        match found.is_sorted_by(|a, b| a.distance.total_cmp(&b.distance).is_le()) {
+            true => found.reverse(),
+            false => found.sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance)),
+        }
         self.ready = found;
     }
 

@@ -137,39 +137,56 @@ impl CandidateQueue {
         if self.keeps() { f32::NAN } else { self.bound }
     }
 
-    /// Whether an estimate is of use: in a queue that keeps all, only one that is smaller than all
-    /// others of its record so far. Such an estimate is to be added unless its record was visited.
-    #[inline]
-    pub fn wants(&mut self, estimate: Estimate) -> bool {
-        self.kept.as_mut().is_none_or(|kept| kept.note(estimate))
+    /// Adds an estimate, unless its record was visited. A queue that keeps all takes only an
+    /// estimate that is smaller than all others of its record so far.
+    #[inline(always)]
+    pub fn offer(&mut self, estimate: Estimate, visited: &VisitedSet) {
+        if self.keeps() {
+            self.offer_kept(estimate, visited);
+        } else if !visited.contains(estimate.link().node) {
+            self.push(estimate);
+        }
     }
 
-    /// Adds an estimate.
-    #[inline]
-    pub fn push(&mut self, estimate: Estimate) {
-        match self.head.first() {
-            Some(&farthest) if estimate < farthest => {
-                let at = self.head.partition_point(|&other| other > estimate);
-                self.head.insert(at, estimate);
-                if self.head.len() > HEAD {
-                    self.push_other(farthest);
-                    self.head.remove(0);
-                }
-            }
-            _ => self.push_other(estimate),
+    /// Of a queue within its bound.
+    #[inline(always)]
+    fn push(&mut self, estimate: Estimate) {
+        if let Some(other) = self.put_in_order(estimate) {
+            self.rest.push(other);
         }
         if self.len() >= self.shrink_at {
             self.shrink();
         }
     }
 
-    /// Adds an estimate to those that are not in order.
-    #[inline]
-    fn push_other(&mut self, estimate: Estimate) {
-        match &mut self.kept {
-            None => self.rest.push(estimate),
-            Some(kept) => kept.push(estimate),
+    #[inline(never)]
+    fn offer_kept(&mut self, estimate: Estimate, visited: &VisitedSet) {
+        let is_wanted = self.kept.as_mut().is_some_and(|kept| kept.note(estimate));
+        if is_wanted
+            && !visited.contains(estimate.link().node)
+            && let Some(other) = self.put_in_order(estimate)
+            && let Some(kept) = &mut self.kept
+        {
+            kept.push(other);
         }
+    }
+
+    /// Puts an estimate into the head if it is smaller than one there; returns the estimate that
+    /// has no place in the head.
+    #[inline]
+    fn put_in_order(&mut self, estimate: Estimate) -> Option<Estimate> {
+        let farthest = self.head.first().copied().filter(|&farthest| estimate < farthest);
+        if farthest.is_none() {
+            return Some(estimate);
+        }
+        let at = self.head.partition_point(|&other| other > estimate);
+        if self.head.len() < HEAD {
+            self.head.insert(at, estimate);
+            return None;
+        }
+        self.head.copy_within(1..at, 0);
+        self.head[at - 1] = estimate;
+        farthest
     }
 
     /// Finds the bound, and drops the estimates beyond it.
@@ -194,21 +211,26 @@ impl CandidateQueue {
         if self.head.is_empty() {
             self.refill(visited)?;
         }
-        let Some(key) = self.head.last().map(|next| next.key()) else {
+        let Some(&next) = self.head.last() else {
             return Ok(None);
         };
-        if self.popped.len() >= self.width {
-            // A duplicate may be smaller than estimates that were popped before.
-            let nearer = self.popped.iter().filter(|&&popped| popped <= key).count();
-            if nearer >= self.width {
-                return Ok(None);
-            }
+        if self.popped.len() >= self.width && self.is_beyond(next) {
+            return Ok(None);
         }
         if self.popped.len() == self.popped.capacity() {
             self.popped.room(1)?;
         }
-        self.popped.push(key);
-        Ok(self.head.pop())
+        self.popped.push(next.key());
+        self.head.pop();
+        Ok(Some(next))
+    }
+
+    /// Whether `width` estimates that were popped are smaller. Fewer may be, because a duplicate
+    /// may be smaller than estimates that were popped before.
+    #[inline(never)]
+    fn is_beyond(&self, next: Estimate) -> bool {
+        let key = next.key();
+        self.popped.iter().filter(|&&popped| popped <= key).count() >= self.width
     }
 
     /// The smallest estimate, in a queue that keeps all, of a record that was not visited.
@@ -325,7 +347,7 @@ mod tests {
             .into_iter()
             .flat_map(|width| [(width, false), (width, true)])
         {
-            let mut queue = CandidateQueue::default();
+            let (mut queue, none) = (CandidateQueue::default(), VisitedSet::new());
             queue.start(width);
             if keeps {
                 queue.keep().unwrap();
@@ -338,7 +360,7 @@ mod tests {
                     let estimate = estimate(distance, node);
                     plain.push(estimate);
                     if queue.worst().is_nan() || distance < queue.worst() {
-                        queue.push(estimate);
+                        queue.offer(estimate, &none);
                     }
                 });
                 let (popped, expected) = (pop(&mut queue), plain.pop());
@@ -400,9 +422,10 @@ mod tests {
             queue.room(1).unwrap();
             assert!(queue.worst().is_nan());
             let new = estimate(random.random(), node);
-            assert!(queue.wants(new));
-            assert_eq!(queue.wants(new), !queue.keeps());
-            queue.push(new);
+            queue.offer(new, &visited);
+            if queue.keeps() {
+                queue.offer(new, &visited); // It is not smaller than the one before.
+            }
             if node % 30 == 0 {
                 popped.extend(pop(&mut queue));
             }

@@ -27,7 +27,7 @@ use crate::quantize::query_table::Table;
 use crate::quantize::rabitq::{Factors, LANES};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
-use crate::storage::{Link, PageStore};
+use crate::storage::{Link, NodeRef, PageStore};
 
 /// Visits that are prepared ahead of their turn: as many as a page takes to come from memory.
 pub(super) const AHEAD: usize = 4;
@@ -42,6 +42,29 @@ pub struct Coded {
 impl Coded {
     pub(super) fn reset(&mut self) {
         self.queue.reset();
+    }
+}
+
+/// The records hinted last. The nearest estimates are mostly those of the visit before, and a hint
+/// takes a look at two tables and at the address translation.
+#[derive(Default)]
+struct Hinted {
+    nodes: [u32; 4 * AHEAD],
+    /// Number of records hinted so far.
+    count: usize,
+}
+
+impl Hinted {
+    /// Adds a record; says whether it was not among those hinted last.
+    #[inline]
+    fn add(&mut self, node: NodeRef) -> bool {
+        // A bit of every comparison: no branch, so that the processor compares all at once.
+        let is_known = self.nodes.iter().fold(false, |is, &other| is | (other == node.0));
+        if !is_known {
+            self.nodes[self.count % self.nodes.len()] = node.0;
+            self.count += 1;
+        }
+        !is_known
     }
 }
 
@@ -86,6 +109,7 @@ pub(super) fn estimate_neighbors(
     let count = record.link_count();
     for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
         let (codes, mut offsets, scales) = record.codes(block);
+        let links = record.links_of(block);
         let squares = near.map(|_| squares(record.lengths(block)));
         if let Some(squares) = &squares {
             offsets = squares;
@@ -108,12 +132,12 @@ pub(super) fn estimate_neighbors(
         while lanes != 0 {
             let lane = lanes.trailing_zeros() as usize;
             lanes &= lanes - 1;
-            let (mut estimate, lane) = (estimates[lane], block * LANES + lane);
+            let mut estimate = estimates[lane];
             if is_wide || !order_key::is_estimate(estimate) {
-                estimate = wide_estimate(space, query, record, distance, lane);
+                estimate = wide_estimate(space, query, record, distance, block * LANES + lane);
             }
             if worst.is_nan() || estimate < worst {
-                f(lane, Estimate::new(estimate, record.link(lane)));
+                f(block * LANES + lane, Estimate::new(estimate, links.get(lane)));
             }
         }
     }
@@ -148,6 +172,7 @@ pub(super) fn visit_all<S: PageStore>(
     level: u8,
 ) -> Result<()> {
     let mut ahead: VecDeque<(Link, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+    let mut hinted = Hinted::default();
     search.coded.queue.room(0)?;
     loop {
         while ahead.len() < AHEAD.min(search.width) {
@@ -163,7 +188,9 @@ pub(super) fn visit_all<S: PageStore>(
             ahead.push_back((next, pin));
         }
         for soon in search.coded.queue.next(AHEAD) {
-            graph.prefetch_start(soon.link().node, 1);
+            if hinted.add(soon.link().node) {
+                graph.prefetch_start(soon.link().node, 1);
+            }
         }
         let Some((link, pin)) = ahead.pop_front() else { break };
         visit(graph, search, query, link, pin, |search, record, distance| {
@@ -175,8 +202,7 @@ pub(super) fn visit_all<S: PageStore>(
             break;
         }
     }
-    search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-    Ok(())
+    search.sort_beam()
 }
 
 /// Reads a record of a pinned page, and passes it to `take`, with its distance if that took
@@ -266,11 +292,7 @@ pub(super) fn take<S: PageStore>(
         record,
         distance,
         queue.worst(),
-        |_, estimate| {
-            if queue.wants(estimate) && !visited.contains(estimate.link().node) {
-                queue.push(estimate);
-            }
-        },
+        |_, estimate| queue.offer(estimate, visited),
     );
     if !search.deferred.is_empty() {
         for (link, code) in search.deferred.of(node) {
@@ -285,10 +307,9 @@ pub(super) fn take<S: PageStore>(
                 );
             }
             let useful = queue.worst().is_nan() || estimate < queue.worst();
-            let estimate = Estimate::new(estimate, link);
-            if useful && queue.wants(estimate) && !visited.contains(link.node) {
+            if useful {
                 queue.room(1)?;
-                queue.push(estimate);
+                queue.offer(Estimate::new(estimate, link), visited);
             }
         }
     }
@@ -338,9 +359,7 @@ fn keep_neighbors<S: PageStore>(
             queue.room(record.link_count())?;
             let near = graph.space.near(query, record.vector(), distance, near);
             estimate_neighbors(&graph.space, query, near, &record, distance, f32::NAN, |_, estimate| {
-                if queue.wants(estimate) && !visited.contains(estimate.link().node) {
-                    queue.push(estimate);
-                }
+                queue.offer(estimate, visited);
             });
         }
         Ok(())

@@ -179,8 +179,7 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
         }
         graph.store.check_interrupts();
     }
-    search.beam.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-    Ok(())
+    search.sort_beam()
 }
 
 /// Adds a record that was just read to the results if it matches, and keeps its neighbors; ignores

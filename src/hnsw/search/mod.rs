@@ -150,6 +150,9 @@ pub struct Search {
     visited: VisitedSet,
     /// Plain: the nearest records met; coded: the records visited.
     beam: Vec<Candidate>,
+    /// Memory that [`Search::sort_beam`] reuses.
+    places: Vec<u64>,
+    sorted: Vec<Candidate>,
     width: usize,
     /// Live candidates in the beam.
     live: usize,
@@ -172,6 +175,8 @@ impl Search {
         Search {
             visited: VisitedSet::new(),
             beam: Vec::new(),
+            places: Vec::new(),
+            sorted: Vec::new(),
             width: 1,
             live: 0,
             keys: Keys::Stored,
@@ -258,6 +263,29 @@ impl Search {
         self.filtered.was_cut()
     }
 
+    /// Sorts the beam, the nearest first: places in order of distance, and then the candidates by
+    /// them, because a candidate is as long as nine places.
+    fn sort_beam(&mut self) -> Result<()> {
+        let Search {
+            beam, places, sorted, ..
+        } = self;
+        places.clear();
+        places.room(beam.len())?;
+        sorted.clear();
+        sorted.room(beam.len())?;
+        let place = |(at, candidate): (usize, &Candidate)| {
+            let bits = candidate.distance.to_bits();
+            // As `f32::total_cmp` orders.
+            let key = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
+            u64::from(key) << 32 | at as u64
+        };
+        places.extend(beam.iter().enumerate().map(place));
+        places.sort_unstable();
+        sorted.extend(places.iter().map(|&place| beam[place as u32 as usize]));
+        std::mem::swap(beam, sorted);
+        Ok(())
+    }
+
     /// Records met so far, on all levels.
     pub fn met(&self) -> &VisitedSet {
         &self.visited
@@ -269,7 +297,8 @@ impl Search {
             + self.coded.queue.bytes()
             + self.filtered.bytes()
             + self.plain.bytes()
-            + self.beam.capacity() * size_of::<Candidate>()
+            + (self.beam.capacity() + self.sorted.capacity()) * size_of::<Candidate>()
+            + self.places.capacity() * size_of::<u64>()
     }
 
     /// Takes the set of records met, and resets the search; the counters stay.

@@ -55,27 +55,31 @@ impl VisitedSet {
         (product >> (64 - slots.trailing_zeros())) as usize
     }
 
+    /// The slot that has a record, or the empty one in its place; and whether it has it.
     #[inline]
-    fn find(slots: &[u32], node: u32) -> usize {
+    fn find(slots: &[u32], node: u32) -> (usize, bool) {
         let mask = slots.len() - 1;
         let mut at = Self::home(node, slots.len());
-        while slots[at] != EMPTY && slots[at] != node {
-            at = (at + 1) & mask;
+        loop {
+            match slots[at] {
+                found if found == node => return (at, true),
+                EMPTY => return (at, false),
+                _ => at = (at + 1) & mask,
+            }
         }
-        at
     }
 
     /// Whether a record is in the set.
     #[inline]
     pub fn contains(&self, node: NodeRef) -> bool {
-        self.slots[Self::find(&self.slots, node.0)] == node.0
+        Self::find(&self.slots, node.0).1
     }
 
     /// Adds a record; says whether it was new. [`NodeRef::NONE`] never is.
     #[inline]
     pub fn insert(&mut self, node: NodeRef) -> Result<bool> {
-        let at = Self::find(&self.slots, node.0);
-        if self.slots[at] == node.0 {
+        let (at, is_there) = Self::find(&self.slots, node.0);
+        if is_there {
             return Ok(false);
         }
         self.slots[at] = node.0;
@@ -92,7 +96,7 @@ impl VisitedSet {
         slots.room(4 * self.slots.len())?;
         slots.resize(4 * self.slots.len(), EMPTY);
         for &node in self.slots.iter().filter(|&&node| node != EMPTY) {
-            let at = Self::find(&slots, node);
+            let (at, _) = Self::find(&slots, node);
             slots[at] = node;
         }
         self.slots = slots;

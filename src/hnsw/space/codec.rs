@@ -169,13 +169,16 @@ pub(in crate::hnsw) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 /// is not finite is read as zero.
 #[inline]
 pub(in crate::hnsw) fn scalar(stored: &[u8], width: Width) -> Scalar {
-    let number = |at: usize| {
-        let value = f32::from_ne_bytes([stored[at], stored[at + 1], stored[at + 2], stored[at + 3]]);
+    let number = |bytes: [u8; 4]| {
+        let value = f32::from_ne_bytes(bytes);
         if value.is_finite() { value } else { 0.0 }
     };
+    let [offset, scale, ..] = stored.as_chunks().0 else {
+        panic!("a stored vector without its head");
+    };
     Scalar {
-        offset: number(0),
-        scale: number(4),
+        offset: number(*offset),
+        scale: number(*scale),
         width,
     }
 }

@@ -370,7 +370,7 @@ impl Space {
 
     /// The terms of `bytes` of a stored vector with the start `start`, and of the same part of a
     /// query.
-    #[inline]
+    #[inline(always)]
     fn terms<'a>(&self, kernel: Kernel, value: &'a [f32], start: &[u8], bytes: &'a [u8]) -> Terms<'a> {
         match self.parameters.shape.encoding.width() {
             None => Terms::Floats(kernel, value, bytes),

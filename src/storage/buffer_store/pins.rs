@@ -11,6 +11,7 @@ use std::ptr;
 use pgrx::pg_sys;
 
 use super::{BufferStore, MAIN, buffer_hints};
+use crate::compat;
 use crate::error::Result;
 use crate::storage::page::Page;
 use crate::storage::{BlockNumber, corrupted};
@@ -42,7 +43,7 @@ impl Pinned {
     /// Locks the page in a mode (`BUFFER_LOCK_*`); the lock ends with the guard.
     pub(super) fn lock(mut self, mode: u32) -> Pinned {
         // SAFETY: the buffer is pinned and not locked by us.
-        unsafe { pg_sys::LockBuffer(self.buffer, mode as i32) };
+        unsafe { compat::LockBuffer(self.buffer, mode as i32) };
         self.locked = true;
         self
     }
@@ -62,9 +63,9 @@ impl Drop for Pinned {
         // SAFETY: this guard owns the pin, and the lock if there is one.
         unsafe {
             if self.locked {
-                pg_sys::UnlockReleaseBuffer(self.buffer);
+                compat::UnlockReleaseBuffer(self.buffer);
             } else {
-                pg_sys::ReleaseBuffer(self.buffer);
+                compat::ReleaseBuffer(self.buffer);
             }
         }
     }
