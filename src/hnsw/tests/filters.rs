@@ -366,3 +366,30 @@ fn pages_of_lists_are_not_cut_off() {
     insert_rows(&graph, &vectors, 0..200, &all);
     assert_complete(&graph, &vectors[3], &(0..200).collect(), &all);
 }
+
+/// A VACUUM that keeps the entry point adds no second entries of its node.
+#[test]
+fn a_lasting_entry_point_is_in_its_lists_once() {
+    let vectors = words(8);
+    let all: Vec<Values> = (0..vectors.len()).map(values).collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &[]);
+    insert_rows(&graph, &vectors, 0..8, &all);
+    // No row has a higher level.
+    assert_eq!(graph.entry().unwrap().unwrap().level, 0);
+    for _ in 0..32 {
+        bulk_delete::remove(&graph, MEMORY, each(|tid| row(tid) == 7)).unwrap();
+        insert_rows(&graph, &vectors, 7..8, &all);
+    }
+    let mut entries = 0;
+    for block in graph.node_blocks().unwrap() {
+        let of_page = |page: &Page| {
+            Ok(match pages::is_list(page) {
+                true => list_page::entries(page).len(),
+                false => 0,
+            })
+        };
+        entries += store.read(block, of_page).unwrap();
+    }
+    assert_eq!(entries, 8 * value_lists::listed(&graph).count());
+}

@@ -298,13 +298,15 @@ fn move_entry<S: PageStore>(graph: &Graph<'_, S>, dead: &NodeSet, upper: &Upper)
             None => find_live(graph)?.map(|link| EntryPoint { link, level: 0 }),
         };
         let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
-        let nothing_to_do = usable == entry && level(usable) >= level(best);
+        if usable == entry && level(usable) >= level(best) {
+            return Ok(());
+        }
         if let Some(EntryPoint { link, level: 0 }) = best {
             value_lists::add_again(graph, link)?;
         }
         // An index that looks empty is searched once more after it lost its entry point: a row
         // inserted meanwhile is found then, or makes itself the entry point.
-        if nothing_to_do || entry_point::replace(graph, entry, best)? && best.is_some() {
+        if entry_point::replace(graph, entry, best)? && best.is_some() {
             return Ok(());
         }
     }
