@@ -29,8 +29,11 @@ pub fn of<S: PageStore>(graph: &Graph<'_, S>) -> Result<Statistics> {
     let mut statistics = Statistics::default();
     for block in graph.node_blocks()? {
         graph.store.check_interrupts();
-        statistics.slots += u64::from(graph.space.layout.slots);
         graph.store.read_in_passing(block, |page| {
+            if page::is_list(page) {
+                return Ok(());
+            }
+            statistics.slots += u64::from(graph.space.layout.slots);
             if page::is_new(page) {
                 return Ok(());
             }

@@ -37,7 +37,8 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
         });
     }
     let opened = Inspected::open(index, Concurrent::Everything, Audience::Anyone)?;
-    // SAFETY: PostgreSQL passes an array of this type; the index is open, and has one column.
+    // SAFETY: PostgreSQL passes an array of this type; the index is open, and its first column is
+    // the vector.
     let (element, queries, value) = unsafe {
         let (element, queries) = elements(queries);
         (element, queries, *(*opened.index).rd_opcintype)

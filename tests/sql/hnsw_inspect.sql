@@ -163,6 +163,36 @@ SELECT hnsw_recall('u_l2', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);
 UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'u_part'::regclass;
 SELECT hnsw_recall('u_part', ARRAY['[1,2,3,4,5,6,7,8]'::vector]);
 
+-- An index with filter columns: searches without conditions are measured, pages of value lists have no slots to fill, and the
+-- estimate leaves both columns and lists out.
+CREATE TABLE f (id int PRIMARY KEY, val vector(8));
+INSERT INTO f SELECT n, ARRAY(SELECT sin(n * i) FROM generate_series(1, 8) i)::vector FROM generate_series(1, 2000) n;
+CREATE INDEX f_val ON f USING hnsw (val vector_l2_ops, id, (id % 10));
+SELECT node_count, deleted_count, page_fill BETWEEN 0.9 AND 1 AS fill, index_bytes = pg_relation_size('f_val') AS bytes FROM hnsw_stats('f_val');
+SELECT index_bytes < pg_relation_size('f_val') AS less FROM hnsw_estimate(2000, 8);
+-- The share of the ten nearest rows of each query, by hand.
+CREATE FUNCTION recall_by_hand(queries vector[]) RETURNS double precision LANGUAGE plpgsql AS $$
+DECLARE
+    query vector;
+    farthest double precision;
+    hits int := 0;
+BEGIN
+    FOREACH query IN ARRAY queries LOOP
+        PERFORM set_config('enable_indexscan', 'off', true), set_config('enable_seqscan', 'on', true);
+        EXECUTE 'SELECT max(d) FROM (SELECT val <-> $1 AS d FROM f ORDER BY val <-> $1 LIMIT 10) r' INTO farthest USING query;
+        PERFORM set_config('enable_indexscan', 'on', true), set_config('enable_seqscan', 'off', true);
+        hits := hits + (SELECT count(*) FILTER (WHERE d <= farthest) FROM (SELECT val <-> query AS d FROM f ORDER BY val <-> query LIMIT 10) r);
+    END LOOP;
+    RETURN hits / (10.0 * cardinality(queries));
+END $$;
+SELECT ef_search, recall = by_hand AS same, recall > 0.9 AS high FROM unnest(ARRAY[1, 100]) ef_search,
+    LATERAL (SELECT set_config('hnsw.ef_search', ef_search::text, false), set_config('hnsw.iterative_scan', 'off', false) OFFSET 0) s,
+    LATERAL (SELECT array_agg(val) AS queries FROM f WHERE id % 100 = 1 AND s IS NOT NULL) q,
+    LATERAL (SELECT hnsw_recall('f_val', queries) AS recall, recall_by_hand(queries) AS by_hand OFFSET 0) r;
+RESET hnsw.ef_search;
+RESET hnsw.iterative_scan;
+DROP TABLE f;
+
 -- From PostgreSQL 18 on EXPLAIN (ANALYZE) says what a scan read.
 CREATE FUNCTION explained(name text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
