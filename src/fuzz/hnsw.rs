@@ -31,8 +31,8 @@ const EQUAL: usize = 200;
 /// Rows of each kind without a place in the graph: more than fit into an extension.
 const UNPLACED: usize = 1500;
 /// More rows than any scan of these graphs returns, however damaged.
-const TOO_MANY: usize = 1 << 20;
-const MEMORY: usize = 1 << 20;
+pub(super) const TOO_MANY: usize = 1 << 20;
+pub(super) const MEMORY: usize = 1 << 20;
 
 /// A graph to be damaged.
 struct Sample {
@@ -59,7 +59,7 @@ static SAMPLES: LazyLock<[Sample; 9]> = LazyLock::new(|| {
     ]
 });
 
-fn tid(row: usize) -> HeapTid {
+pub(super) fn tid(row: usize) -> HeapTid {
     HeapTid {
         block: row as u32 / 50,
         offset: (row % 50 + 1) as u16,
@@ -73,7 +73,7 @@ fn unplaced(kind: Unplaced, count: usize) -> Vec<HeapTid> {
 }
 
 /// A store with room for a few pages more than it has.
-fn store(pages: &[Page]) -> MemoryStore {
+pub(super) fn store(pages: &[Page]) -> MemoryStore {
     let store = MemoryStore::new((pages.len() + 200) * PAGE_SIZE).unwrap();
     for image in pages {
         let block = store.extend().expect("room for a page");

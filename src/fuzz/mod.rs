@@ -6,10 +6,12 @@
 //! `fuzz/fuzz_targets/`. No function may call PostgreSQL, because a fuzz target is no server.
 
 mod hnsw;
+mod lists;
 mod page;
 mod values;
 
 pub use hnsw::damaged_graph;
+pub use lists::damaged_lists;
 pub use page::any_page;
 pub use values::{halfvec_binary, halfvec_text, sparsevec_binary, sparsevec_text, vector_binary, vector_text};
 
@@ -104,7 +106,7 @@ mod tests {
     fn any_page() {
         // A page that says it is new, with contents.
         super::any_page(&[
-            0, 1, 4, 44, 223, 255, 250, 255, 0, 1, 4, 250, 255, 0, 1, 4, 44, 223, 0, 0, 0,
+            0, 2, 4, 44, 223, 255, 250, 255, 0, 1, 4, 250, 255, 0, 1, 4, 44, 223, 0, 0, 0,
         ]);
         run(super::any_page, 2_000, 9_000, &[]);
     }
@@ -113,5 +115,15 @@ mod tests {
     fn damaged_graph() {
         super::damaged_graph(&[]);
         run(super::damaged_graph, 40, 300, &[]);
+    }
+
+    #[test]
+    fn damaged_lists() {
+        for sample in 0..2 {
+            super::damaged_lists(&[sample]);
+        }
+        // One change at a time, and many.
+        run(super::damaged_lists, 100, 12, &[]);
+        run(super::damaged_lists, 30, 300, &[]);
     }
 }

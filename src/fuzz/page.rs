@@ -2,21 +2,26 @@
 
 use super::{Input, tolerate};
 use crate::error::Result;
+use crate::filter::values::MOST_COLUMNS;
 use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
+use crate::storage::list_page::{self, ListEntry, ListId};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
 use crate::storage::record::{Record, State};
-use crate::storage::{HeapTid, Layout, NodeRef, meta};
+use crate::storage::{HeapTid, Layout, Link, NodeRef, meta};
 
 /// A block that every layout has.
 const BLOCK: u32 = 1;
+
+/// The list of a list page.
+const LIST: ListId = ListId { column: 0, list: 127 };
 
 /// Takes the input as the contents of a page, with a header and a special space that are valid or
 /// not, and reads all of it as each kind of page.
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
-    let layout = match input.u8() % 9 {
+    let layout = match input.u8() % 11 {
         0 => Layout::plan(3, 16, false, 0),
         1 => Layout::plan(50, 16, true, 0),
         2 => Layout::plan(50, 16, false, 0),
@@ -25,21 +30,22 @@ pub fn any_page(input: &[u8]) {
         5 => Layout::plan(3_000, 16, false, 0),
         6 => Layout::plain(1_000, 16, Encoding::Bits, 0),
         7 => Layout::plain(100, 16, Encoding::Sparse, 0),
+        8 => Layout::plan(50, 16, true, MOST_COLUMNS),
+        9 => Layout::plan(50, 16, false, 1),
         _ => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
     };
     let layout = layout.expect("a layout");
-    let (is_meta, is_sound, used) = (
-        input.u8().is_multiple_of(4),
-        !input.u8().is_multiple_of(4),
-        u32::from(input.u8()),
-    );
+    let (kind, is_sound, used) = (input.u8() % 6, !input.u8().is_multiple_of(4), u32::from(input.u8()));
     let mut page = page::NEW;
-    match is_meta {
-        true => page::init(&mut page, PageKind::Meta, 0),
-        false => node_page::init(&mut page, &layout, 0),
+    match kind {
+        0 => page::init(&mut page, PageKind::Meta, 0),
+        1 => list_page::init(&mut page, LIST, layout.stride, 0),
+        _ => node_page::init(&mut page, &layout, 0),
     }
-    if is_sound {
-        page::set_lower(&mut page, layout.offset(used % (layout.slots + 1)));
+    match (is_sound, kind) {
+        (true, 1) => page::set_upper(&mut page, HEADER_SIZE + 32 * used as usize),
+        (true, _) => page::set_lower(&mut page, layout.offset(used % (layout.slots + 1))),
+        (false, _) => {}
     }
     let range = if is_sound { HEADER_SIZE..SPECIAL } else { 0..PAGE_SIZE };
     let contents = input.bytes(range.len());
@@ -51,9 +57,32 @@ pub fn any_page(input: &[u8]) {
     for kind in Unplaced::ALL {
         tolerate(meta::read_unplaced(&page, kind));
     }
+    for column in 0..MOST_COLUMNS as u8 {
+        tolerate(meta::read_list(&page, ListId { column, ..LIST }));
+    }
+    tolerate(meta::read_borders(&page, 1));
     tolerate(read_all(&page, &layout));
     tolerate(change_all(&mut page, &layout));
     tolerate(read_all(&page, &layout));
+    if tolerate(list_page::is_of(&page, BLOCK, list_page::id(&page), layout.stride)) == Some(true) {
+        change_list(&mut page);
+    }
+}
+
+/// Takes entries from a page of a list and adds others.
+fn change_list(page: &mut Page) {
+    let count = |page: &Page| list_page::entries(page).len();
+    let before = count(page);
+    assert!(before <= list_page::MOST_ENTRIES);
+    let gone = list_page::retain(page, |entry| entry.signature % 2 == 0);
+    assert_eq!(count(page) + gone, before);
+    assert!(list_page::entries(page).all(|entry| entry.signature % 2 == 0));
+    let link = Link {
+        node: NodeRef::NONE,
+        generation: 255,
+    };
+    while list_page::push(page, &ListEntry { link, signature: 1 }) {}
+    assert_eq!(count(page), list_page::MOST_ENTRIES);
 }
 
 fn read_all(page: &Page, layout: &Layout) -> Result<()> {
@@ -81,8 +110,10 @@ fn read(record: &Record<'_>, layout: &Layout) {
         if layout.is_coded() {
             record.read_code(i, &mut words);
             record.codes(i / 32);
+            (0..layout.filters()).for_each(|column| assert_eq!(record.signatures_of(column, i / 32).len(), 64));
         }
     }
+    assert!((layout.filters()..MOST_COLUMNS).all(|column| record.values().get(column).is_none()));
     assert_eq!(record.tids().count(), record.tid_count());
     if matches!(record.state(), State::Node | State::Dead) {
         assert!(
