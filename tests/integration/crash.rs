@@ -19,7 +19,7 @@ use crate::search_effort::rounds;
 
 /// Starts the server after a crash. Every other time it writes no full pages from then on: a page
 /// that was being written when the processes died is whole all the same, since the kernel has it.
-fn restart(cluster: &Cluster, round: usize) {
+pub fn restart(cluster: &Cluster, round: usize) {
     cluster.configure(&format!("full_page_writes = {}", ["off", "on"][round % 2]));
     cluster.start();
 }
@@ -43,14 +43,14 @@ fn kill_when<T: Send>(
 }
 
 /// Bytes of WAL that the server has written.
-fn wal(client: &mut Client) -> i64 {
+pub fn wal(client: &mut Client) -> i64 {
     let row = client.query_one("SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint", &[]);
     row.expect("a position").get(0)
 }
 
 /// Kills the server at a moment of `work` by which it has written a random part of `whole` bytes of
 /// WAL.
-fn kill_in_the_middle<T: Send>(
+pub fn kill_in_the_middle<T: Send>(
     cluster: &Cluster,
     random: &mut SmallRng,
     whole: i64,
@@ -241,7 +241,7 @@ fn committed_rows_survive_kills_while_writing() {
 
 /// Whether another crash follows: until `wanted` crashes have happened, and beyond that while none
 /// has interrupted anything, because the work may be done before the server is killed.
-fn goes_on(crashes: usize, wanted: usize, interrupted: usize) -> bool {
+pub fn goes_on(crashes: usize, wanted: usize, interrupted: usize) -> bool {
     crashes < wanted || (interrupted == 0 && crashes < 20 * wanted)
 }
 

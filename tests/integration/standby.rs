@@ -10,7 +10,7 @@ use crate::load::{self, Load, ROWS};
 use crate::search_effort::rounds;
 
 /// Waits until the standby has replayed all WAL of the primary so far.
-fn wait_for_replay(primary: &mut Client, standby: &mut Client) {
+pub fn wait_for_replay(primary: &mut Client, standby: &mut Client) {
     let lsn: String = primary
         .query_one("SELECT pg_current_wal_insert_lsn()::text", &[])
         .expect("a position")
@@ -26,7 +26,7 @@ fn wait_for_replay(primary: &mut Client, standby: &mut Client) {
 /// Vacuums until no dead row is left, as the standby's feedback allows. A scan on the primary marks
 /// rows that are dead to everyone and later ones skip them; one on the standby does not, and with
 /// as many dead rows among its nearest it may find others.
-fn remove_dead_rows(primary: &mut Client) {
+pub fn remove_dead_rows(primary: &mut Client) {
     wait_for("no dead row is left", || {
         primary.batch_execute("VACUUM items").expect("the table is vacuumed");
         let query = "SELECT n_dead_tup = 0 FROM pg_stat_user_tables WHERE relname = 'items'";
