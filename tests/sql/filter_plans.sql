@@ -1,0 +1,45 @@
+-- Plans under conditions that leave from half of 20,000 rows down to two: with filter columns, with btrees beside an index of the
+-- vectors alone, with both, and with neither. Each plan takes at most twice the time of the fastest one that there is, but for
+-- the fewest rows of an index with filter columns and a btree: value lists and btree both take less than a tenth of a
+-- millisecond, and the btree a half or a quarter of that.
+SET max_parallel_maintenance_workers = 0;
+SET max_parallel_workers_per_gather = 0;
+SELECT setseed(0.5);
+-- Values of n are different. One tenant has half of the rows, another a tenth, and so on; the others have about eight each.
+CREATE TABLE items (id int, n int, tenant int, embedding vector(48));
+INSERT INTO items SELECT i, n, CASE WHEN n < 10000 THEN 1 WHEN n < 12000 THEN 2 WHEN n < 12200 THEN 3 WHEN n < 12220 THEN 4 WHEN n < 12222 THEN 5
+        ELSE 6 + n % 1000 END, (SELECT array_agg(random() + 0 * i * j) FROM generate_series(1, 48) j)::vector
+    FROM generate_series(1, 20000) i, LATERAL (SELECT i * 7919 % 20000 AS n) r;
+SELECT '[' || string_agg((0.5 + 0.3 * sin(7.7 * i))::text, ',') || ']' AS q FROM generate_series(1, 48) i \gset
+CREATE TABLE conditions (share text, condition text);
+INSERT INTO conditions VALUES ('50%', 'n < 10000'), ('10%', 'n < 2000'), ('1%', 'n < 200'), ('0.1%', 'n < 20'), ('0.01%', 'n < 2'),
+    ('50%', 'tenant = 1'), ('10%', 'tenant = 2'), ('1%', 'tenant = 3'), ('0.1%', 'tenant = 4'), ('0.01%', 'tenant = 5');
+CREATE FUNCTION scans(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    found text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        found := found || coalesce(substring(line FROM '(Sort$|HNSW Bitmap Scan|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
+    END LOOP;
+    RETURN found;
+END $$;
+
+-- Filter columns
+CREATE INDEX items_filtered ON items USING hnsw (embedding vector_l2_ops, n, tenant);
+VACUUM ANALYZE items;
+SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM conditions;
+
+-- Filter columns and btrees
+CREATE INDEX items_n ON items (n);
+CREATE INDEX items_tenant ON items (tenant);
+SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM conditions;
+
+-- Btrees beside an index of the vectors alone
+DROP INDEX items_filtered;
+CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops);
+SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM conditions;
+
+-- An index of the vectors alone
+DROP INDEX items_n, items_tenant;
+SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM conditions;
