@@ -4,10 +4,10 @@
 //! read of the page. So the backend remembers in which buffer it last saw a block, and pins that
 //! buffer again if it still holds the block.
 //!
-//! A hint is only a guess, because blocks share entries and a buffer may hold another block by now.
-//! PostgreSQL checks it against the buffer's tag.
+//! A hint is only a guess, because a buffer may hold another block by now, and so may be a block of
+//! another file that shares the entry. PostgreSQL checks it against the buffer's tag.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
@@ -17,30 +17,40 @@ use crate::storage::BlockNumber;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::prefetch::prefetch;
 
-/// Buffers of the blocks of all indexes; 0 (`InvalidBuffer`) where none was seen. The atomics cost
-/// nothing, because a backend has one thread. Untouched parts of the array take no memory.
-static BUFFERS: [AtomicI32; 1 << 16] = [const { AtomicI32::new(0) }; 1 << 16];
+/// Number of entries: those of 8 GB of index.
+const ENTRIES: usize = 1 << 20;
+
+/// Blocks of all indexes, and the buffers in which they were seen, in the low half; 0
+/// (`InvalidBuffer`) where none was seen. The atomics cost nothing, because a backend has one
+/// thread. Untouched parts of the array take no memory.
+static BUFFERS: [AtomicU64; ENTRIES] = [const { AtomicU64::new(0) }; ENTRIES];
 
 /// Entry of a block.
 ///
 /// # Safety
 /// `relation` is open.
 #[inline]
-unsafe fn entry(relation: pg_sys::Relation, block: BlockNumber) -> &'static AtomicI32 {
+unsafe fn entry(relation: pg_sys::Relation, block: BlockNumber) -> &'static AtomicU64 {
     // Consecutive blocks have consecutive entries; the starts of files are scattered. SAFETY: as
     // the caller promises.
-    let start = unsafe { file_of(relation) }.wrapping_mul(0x9E37_79B1) >> 16;
-    &BUFFERS[start.wrapping_add(block) as usize % BUFFERS.len()]
+    let start = unsafe { file_of(relation) }.wrapping_mul(0x9E37_79B1) >> (32 - ENTRIES.ilog2());
+    &BUFFERS[start.wrapping_add(block) as usize % ENTRIES]
 }
 
-/// The buffer in which the block, or another one of its entry, was last seen.
+/// The buffer in which the block, or one of the same number in another file, was last seen; 0 if
+/// none was.
 ///
 /// # Safety
 /// `relation` is open.
 #[inline]
 pub unsafe fn get(relation: pg_sys::Relation, block: BlockNumber) -> pg_sys::Buffer {
     // SAFETY: as the caller promises.
-    unsafe { entry(relation, block) }.load(Ordering::Relaxed)
+    let entry = unsafe { entry(relation, block) }.load(Ordering::Relaxed);
+    if (entry >> 32) as BlockNumber == block {
+        (entry as u32).cast_signed()
+    } else {
+        0
+    }
 }
 
 /// Remembers a block's buffer.
@@ -50,7 +60,11 @@ pub unsafe fn get(relation: pg_sys::Relation, block: BlockNumber) -> pg_sys::Buf
 #[inline]
 pub unsafe fn set(relation: pg_sys::Relation, block: BlockNumber, buffer: pg_sys::Buffer) {
     // SAFETY: as the caller promises.
-    unsafe { entry(relation, block) }.store(buffer, Ordering::Relaxed);
+    let entry = unsafe { entry(relation, block) };
+    entry.store(
+        u64::from(block) << 32 | u64::from(buffer.cast_unsigned()),
+        Ordering::Relaxed,
+    );
 }
 
 /// Hints to the processor that a block is pinned soon and bytes of its page are read, at the buffer
@@ -90,6 +104,31 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
             count_hit(relation, temporary);
         }
         pinned
+    }
+}
+
+/// Raises the usage count of a pinned buffer, as `PinBuffer` does: ReadRecentBuffer does not before
+/// PostgreSQL 19, so that the clock sweep would take the hottest pages of an index for cold ones.
+///
+/// # Safety
+/// This backend has pinned the buffer.
+#[inline]
+pub unsafe fn raise_usage(buffer: pg_sys::Buffer) {
+    let Ok(buffer @ 1..) = usize::try_from(buffer) else {
+        return; // A backend's own buffer, which ReadRecentBuffer counts.
+    };
+    // SAFETY: PostgreSQL sets the array at its start, and has given the buffer's number; backends
+    // change the word by atomic operations alone.
+    let state = unsafe {
+        let descriptor = pg_sys::BufferDescriptors.add(buffer - 1);
+        AtomicU32::from_ptr(&raw mut (*descriptor).bufferdesc.state.value)
+    };
+    let seen = state.load(Ordering::Relaxed);
+    let usage = (seen & pg_sys::BUF_USAGECOUNT_MASK) >> pg_sys::BUF_USAGECOUNT_SHIFT;
+    // Of a buffer whose header is locked the word belongs to another backend; the next read counts.
+    if usage < pg_sys::BM_MAX_USAGE_COUNT && seen & pg_sys::BM_LOCKED == 0 {
+        let raised = seen + pg_sys::BUF_USAGECOUNT_ONE;
+        _ = state.compare_exchange(seen, raised, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

@@ -95,7 +95,15 @@ impl BufferStore {
     fn take(&self, block: BlockNumber, buffer: pg_sys::Buffer) -> Option<Pinned> {
         // SAFETY: the relation is open, and the buffer's number is from PostgreSQL.
         let taken = unsafe { buffer_hints::pin(self.relation, self.temporary, block, buffer) };
-        taken.then(|| Pinned::owned(buffer))
+        if !taken {
+            return None;
+        }
+        // A ring's pages are not for others: a pass uses each once.
+        if self.strategy.is_null() {
+            // SAFETY: it was pinned above.
+            unsafe { buffer_hints::raise_usage(buffer) };
+        }
+        Some(Pinned::owned(buffer))
     }
 
     /// Pins a block in the buffer where this backend last saw it, if it is still there.

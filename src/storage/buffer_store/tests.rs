@@ -117,6 +117,39 @@ mod tests {
         every_read_counts_alike("TEMPORARY");
     }
 
+    fn usage(buffer: pg_sys::Buffer) -> u32 {
+        // SAFETY: the number is that of a shared buffer.
+        let state = unsafe {
+            (*pg_sys::BufferDescriptors.add(buffer as usize - 1))
+                .bufferdesc
+                .state
+                .value
+        };
+        (state & pg_sys::BUF_USAGECOUNT_MASK) >> pg_sys::BUF_USAGECOUNT_SHIFT
+    }
+
+    /// The clock sweep takes pages with a low usage count first.
+    #[pg_test]
+    fn hot_pages_look_hot() {
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        let mut most = 0;
+        for reads in 1..=8 {
+            store.read(2, copy).unwrap();
+            let used = usage(remembered(&index, 2));
+            assert!(
+                used >= most && used >= reads.min(pg_sys::BM_MAX_USAGE_COUNT),
+                "{used} after {reads}"
+            );
+            most = used;
+        }
+        assert_eq!(most, pg_sys::BM_MAX_USAGE_COUNT);
+        // So do pages that a search pins ahead.
+        let pin = store.pin(2).unwrap();
+        store.read_pinned(pin, copy).unwrap();
+        assert_eq!(usage(remembered(&index, 2)), pg_sys::BM_MAX_USAGE_COUNT);
+    }
+
     #[pg_test]
     fn a_wrong_guess_is_harmless() {
         let index = index("");
