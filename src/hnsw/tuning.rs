@@ -185,6 +185,11 @@ pub mod vacuum {
     /// *Full plain records*).
     pub const REPAIR_SEARCH_PART: usize = 3;
 
+    /// Ratio of the nodes that a VACUUM removes to the rows that it leaves, from which on all records
+    /// that are left select anew: their searches are a part of the removal's work
+    /// (docs/measurements.md, *Few left*).
+    pub const MOSTLY_DEAD: u64 = 8;
+
     /// Most links that an unreachable node gets where reachable nodes have room: other nodes that
     /// are hard to reach have as few (chosen, not measured).
     pub const REACHABILITY_LINKS: usize = 4;

@@ -19,6 +19,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::{self, Head};
 use crate::hnsw::insert::{Inserter, entry_point};
 use crate::hnsw::node_set::NodeSet;
+use crate::hnsw::tuning::vacuum::MOSTLY_DEAD;
 use crate::hnsw::vacuum::{reachability, repair};
 use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
@@ -112,6 +113,9 @@ pub fn remove<S: PageStore>(
     let mut removal = pass.removal;
     free_overflows(graph, &mut removal)?;
     if removal.nodes_removed > 0 {
+        if MOSTLY_DEAD * removal.tids_left <= removal.nodes_removed {
+            repair::select_anew(graph, &mut inserter)?;
+        }
         let reconnected = reachability::reconnect(graph, &mut inserter, memory)?;
         removal.was_walked = reconnected.is_some();
         removal.reconnected = reconnected.unwrap_or(0);

@@ -163,6 +163,35 @@ fn repair_record<S: PageStore>(
     Ok(())
 }
 
+/// Lets every live record select neighbors by a search, besides its present ones: where nearly all
+/// nodes were removed, a repair found dead ones for the most part.
+///
+/// Locks: one page at a time; on return: none.
+pub(in crate::hnsw) fn select_anew<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter) -> Result<()> {
+    let (mut point, mut query) = (Point::default(), Query::default());
+    for block in graph.node_blocks()? {
+        let mut live = Vec::new();
+        graph.store.read_in_passing(block, |page| {
+            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+                let (node, record) = record?;
+                if record.state() == State::Node && record.is_complete() {
+                    let generation = record.generation();
+                    live.push((Link { node, generation }, record.level()));
+                }
+            }
+            Ok(())
+        })?;
+        for (link, level) in live {
+            graph.store.check_interrupts();
+            if graph.read_point(link, level, &mut point)? == Some(State::Node) {
+                graph.space.set_query(&point, &mut query);
+                reselect::connect(graph, inserter, &query, VectorAt { link, at: &point }, level)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Empties the lanes of dead fills.
 ///
 /// Locks: the record's page, exclusive; on return: none.
