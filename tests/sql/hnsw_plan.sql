@@ -22,8 +22,8 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' FETCH F
 EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 1 FOR UPDATE;
 RESET enable_seqscan;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT array_agg(id) FROM (SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 5) nearest;
-SELECT id FROM t ORDER BY val <-> '[50,20,3]' LIMIT 1;
-SELECT id, val <-> '[50,20,3]' AS distance FROM t ORDER BY distance LIMIT 1;
+SELECT id FROM t ORDER BY val <-> '[50,19,4.5]' LIMIT 1;
+SELECT id, val <-> '[50,19,4.5]' AS distance FROM t ORDER BY distance LIMIT 1;
 SELECT ARRAY(SELECT id FROM t ORDER BY val <-> o.val LIMIT 1) FROM t o WHERE id IN (1, 2500) ORDER BY id;
 -- One row by its key is cheaper without it.
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE id = 7 ORDER BY val <-> '[1,2,3]' LIMIT 5;
