@@ -82,8 +82,9 @@ unsafe extern "C-unwind" {
     );
 
     // `storage/bufmgr.h`. They raise an error only for a buffer that is not pinned or locked as it
-    // should be, or where a backend holds 200 locks, so they need no guard: pgrx's takes as many
-    // instructions as the functions themselves.
+    // should be, or where a backend holds 200 locks: none of it happens to the guards of
+    // `storage::buffer_store`. So the calls go without pgrx's guard against errors, which takes as
+    // many instructions as the functions themselves.
     pub fn LockBuffer(buffer: pg_sys::Buffer, mode: c_int);
     pub fn UnlockReleaseBuffer(buffer: pg_sys::Buffer);
     pub fn ReleaseBuffer(buffer: pg_sys::Buffer);

@@ -30,14 +30,12 @@ pub fn of<S: PageStore>(graph: &Graph<'_, S>) -> Result<Statistics> {
     for block in graph.node_blocks()? {
         graph.store.check_interrupts();
         graph.store.read_in_passing(block, |page| {
+            let nodes = NodePage::new(page, block, &graph.space.layout)?;
             if page::is_list(page) {
                 return Ok(());
             }
             statistics.slots += u64::from(graph.space.layout.slots);
-            if page::is_new(page) {
-                return Ok(());
-            }
-            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+            for record in nodes.records() {
                 let (_, record) = record?;
                 let level = usize::from(record.level());
                 statistics.used += u64::from(record.state() != State::Free);

@@ -185,8 +185,8 @@ pub mod vacuum {
     /// *Full plain records*).
     pub const REPAIR_SEARCH_PART: usize = 3;
 
-    /// Ratio of the nodes that a VACUUM removes to the rows that it leaves, from which on all
-    /// records that are left select anew: their searches are a part of the removal's work
+    /// Ratio of the nodes that a VACUUM removes to the nodes that it leaves, from which on the
+    /// nodes that are left select anew: their searches are a part of the removal's work
     /// (docs/measurements.md, *Few left*).
     pub const MOSTLY_DEAD: u64 = 8;
 

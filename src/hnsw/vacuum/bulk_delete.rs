@@ -6,7 +6,8 @@
 //! entry point moves to a live node if it has to, and dead slots are freed, upper levels first, so
 //! that a crash leaves dead level-0 records, which the next VACUUM finds. If memory does not
 //! suffice for all dead nodes, rounds interrupt the pass. In the end, unreachable nodes are found
-//! and linked ([`crate::hnsw::vacuum::reachability`]).
+//! and linked ([`crate::hnsw::vacuum::reachability`]), and where few nodes are left, they select
+//! neighbors anew.
 //!
 //! Readers and writers go on meanwhile: a link that they make to a dead node becomes a stale link.
 //! A freed slot may be used at once, without waiting for sessions that still refer to it (as
@@ -64,6 +65,8 @@ struct Pass {
     /// Owners of chains that have an extension without TIDs, and nodes that a crash left without
     /// TIDs.
     emptied: NodeSet,
+    /// Level-0 records of nodes that the pass has seen, dead ones included.
+    nodes: u64,
     removal: BulkDelete,
 }
 
@@ -113,10 +116,13 @@ pub fn remove<S: PageStore>(
     let mut removal = pass.removal;
     free_overflows(graph, &mut removal)?;
     if removal.nodes_removed > 0 {
-        if MOSTLY_DEAD * removal.tids_left <= removal.nodes_removed {
-            repair::select_anew(graph, &mut inserter)?;
-        }
-        let reconnected = reachability::reconnect(graph, &mut inserter, memory)?;
+        let live = pass.nodes.saturating_sub(removal.nodes_removed);
+        // A node has hardly more than one record.
+        let anew = match MOSTLY_DEAD * live <= removal.nodes_removed {
+            true => 2 * live,
+            false => 0,
+        };
+        let reconnected = reachability::reconnect_and_select(graph, &mut inserter, memory, anew)?;
         removal.was_walked = reconnected.is_some();
         removal.reconnected = reconnected.unwrap_or(0);
     }
@@ -132,15 +138,20 @@ fn remove_tids<S: PageStore>(
     find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
     pass: &mut Pass,
 ) -> Result<()> {
-    let Pass { dead, emptied, removal } = pass;
+    let Pass {
+        dead,
+        emptied,
+        nodes,
+        removal,
+    } = pass;
     let mut tids = Vec::new();
     let layout = &graph.space.layout;
-    let (is_new, free, found) = graph.store.read_in_passing(block, |page| {
-        let nodes = NodePage::new(page, block, layout)?;
+    let (is_new, free, found, seen) = graph.store.read_in_passing(block, |page| {
+        let records = NodePage::new(page, block, layout)?;
         let most = if page::is_list(page) { 0 } else { layout.slots };
-        let mut free = most - nodes.len().min(most);
-        let mut found = 0;
-        for record in nodes.records() {
+        let mut free = most - records.len().min(most);
+        let (mut found, mut seen) = (0, 0);
+        for record in records.records() {
             let (node, record) = record?;
             for tid in record.tids() {
                 if tid.offset == 0 {
@@ -148,6 +159,8 @@ fn remove_tids<S: PageStore>(
                 }
                 tids.push(tid);
             }
+            let is_node = matches!(record.state(), State::Node | State::Dead);
+            seen += u64::from(is_node && record.level() == 0);
             match record.state() {
                 State::Free => free += 1,
                 // An interrupted VACUUM left it.
@@ -162,8 +175,9 @@ fn remove_tids<S: PageStore>(
                 _ => {}
             }
         }
-        Ok((page::is_new(page), free, found))
+        Ok((page::is_new(page), free, found, seen))
     })?;
+    *nodes += seen;
     removal.nodes_removed += found;
     if is_new {
         store::init(graph.store, layout, block)?; // A crash left it so.

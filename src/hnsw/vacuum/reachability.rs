@@ -21,6 +21,7 @@ use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::search;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::vacuum::REACHABILITY_LINKS;
+use crate::hnsw::vacuum::repair;
 use crate::hnsw::value_lists;
 use crate::storage::{BlockNumber, Link, NodeRef, PageStore};
 
@@ -54,6 +55,20 @@ impl Reached {
 ///
 /// Locks: one page at a time; on return: none.
 pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
+    reconnect_and_select(graph, inserter, memory, 0)
+}
+
+/// As [`reconnect`]; then at most `most` of the reachable records select neighbors by a search,
+/// besides their present ones. An insert that an error ended may have left a node that no link
+/// leads to and that misses in value lists: such a node stays as it is.
+///
+/// Locks: one page at a time; on return: none.
+pub(super) fn reconnect_and_select<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    memory: usize,
+    most: u64,
+) -> Result<Option<u64>> {
     let Some(entry) = graph.entry()? else {
         return Ok(Some(0));
     };
@@ -89,6 +104,10 @@ pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, me
                 walk(graph, &mut reached, node)?;
             }
         }
+    }
+    if most > 0 {
+        let is_reached = |node: NodeRef| node < reached.end && reached.contains(node);
+        repair::select_anew(graph, inserter, is_reached, most)?;
     }
     Ok(Some(connected))
 }

@@ -22,7 +22,7 @@ use crate::hnsw::tuning::neighbors::RETRIES;
 use crate::hnsw::tuning::vacuum::{REPAIR_CANDIDATES, REPAIR_SEARCH_PART};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::{Record, State};
-use crate::storage::{BlockNumber, Edit, Link, PageStore};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore};
 
 /// Repairs every live record of a page that links to a dead one; returns the number of such links.
 ///
@@ -34,21 +34,10 @@ pub(in crate::hnsw) fn page<S: PageStore>(
     inserter: &mut Inserter,
 ) -> Result<u64> {
     let mut links = 0;
-    let broken = graph.store.read_in_passing(block, |page| {
-        let mut broken = Vec::new();
-        for record in NodePage::new(page, block, &graph.space.layout)?.records() {
-            let (node, record) = record?;
-            if record.state() != State::Node {
-                continue;
-            }
-            let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
-            if to_dead > 0 {
-                links += to_dead as u64;
-                let generation = record.generation();
-                broken.push((Link { node, generation }, record.level()));
-            }
-        }
-        Ok(broken)
+    let broken = live_on(graph, block, |record| {
+        let to_dead = record.links().filter(|link| dead.contains(link.node)).count();
+        links += to_dead as u64;
+        to_dead > 0
     })?;
     for (link, level) in broken {
         repair_record(graph, link, level, dead, inserter)?;
@@ -163,26 +152,28 @@ fn repair_record<S: PageStore>(
     Ok(())
 }
 
-/// Lets every live record select neighbors by a search, besides its present ones: where nearly all
-/// nodes were removed, a repair found dead ones for the most part.
+/// Lets live records of nodes that `is_reached` accepts select neighbors by a search, besides
+/// their present ones, at most `most` of them: where nearly all nodes were removed, repair and the
+/// inserts before it found dead ones for the most part.
 ///
 /// Locks: one page at a time; on return: none.
-pub(in crate::hnsw) fn select_anew<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter) -> Result<()> {
+pub(super) fn select_anew<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    is_reached: impl Fn(NodeRef) -> bool,
+    mut most: u64,
+) -> Result<()> {
     let (mut point, mut query) = (Point::default(), Query::default());
     for block in graph.node_blocks()? {
-        let mut live = Vec::new();
-        graph.store.read_in_passing(block, |page| {
-            for record in NodePage::new(page, block, &graph.space.layout)?.records() {
-                let (node, record) = record?;
-                if record.state() == State::Node && record.is_complete() {
-                    let generation = record.generation();
-                    live.push((Link { node, generation }, record.level()));
-                }
-            }
-            Ok(())
+        let live = live_on(graph, block, |record| {
+            record.is_complete() && is_reached(record.owner())
         })?;
         for (link, level) in live {
             graph.store.check_interrupts();
+            if most == 0 {
+                return Ok(());
+            }
+            most -= 1;
             if graph.read_point(link, level, &mut point)? == Some(State::Node) {
                 graph.space.set_query(&point, &mut query);
                 reselect::connect(graph, inserter, &query, VectorAt { link, at: &point }, level)?;
@@ -190,6 +181,27 @@ pub(in crate::hnsw) fn select_anew<S: PageStore>(graph: &Graph<'_, S>, inserter:
         }
     }
     Ok(())
+}
+
+/// The live records of a page that `f` accepts, with their levels.
+///
+/// Locks: the page, shared; on return: none.
+fn live_on<S: PageStore>(
+    graph: &Graph<'_, S>,
+    block: BlockNumber,
+    mut f: impl FnMut(&Record<'_>) -> bool,
+) -> Result<Vec<(Link, u8)>> {
+    graph.store.read_in_passing(block, |page| {
+        let mut live = Vec::new();
+        for record in NodePage::new(page, block, &graph.space.layout)?.records() {
+            let (node, record) = record?;
+            if record.state() == State::Node && f(&record) {
+                let generation = record.generation();
+                live.push((Link { node, generation }, record.level()));
+            }
+        }
+        Ok(live)
+    })
 }
 
 /// Empties the lanes of dead fills.

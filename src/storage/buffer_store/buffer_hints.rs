@@ -17,7 +17,7 @@ use crate::storage::BlockNumber;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::prefetch::prefetch;
 
-/// Number of entries: those of 8 GB of index.
+/// Number of entries: those of 8 GB of index. A backend that has seen all of them has 8 MB here.
 const ENTRIES: usize = 1 << 20;
 
 /// Blocks of all indexes, and the buffers in which they were seen, in the low half; 0
@@ -107,8 +107,9 @@ pub unsafe fn pin(relation: pg_sys::Relation, temporary: bool, block: BlockNumbe
     }
 }
 
-/// Raises the usage count of a pinned buffer, as `PinBuffer` does: ReadRecentBuffer does not before
-/// PostgreSQL 19, so that the clock sweep would take the hottest pages of an index for cold ones.
+/// Raises the usage count of a pinned buffer by one, up to the most, as `PinBuffer` does at a
+/// backend's first pin: ReadRecentBuffer does not before PostgreSQL 19, so that the clock sweep
+/// would take the hottest pages of an index for cold ones.
 ///
 /// # Safety
 /// This backend has pinned the buffer.
