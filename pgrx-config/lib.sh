@@ -112,14 +112,18 @@ find_build_dir() {
 # Python's environment DIR with the packages of the file REQUIREMENTS, made anew when those change.
 make_venv() {
     local dir=$1 requirements=$2
-    cmp -s "$requirements" "$dir/requirements.txt" && return
-    python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
-    say "Installing Python packages into $dir"
-    rm -rf "$dir"
     mkdir -p "$(dirname "$dir")"
-    { python3 -m venv "$dir" && "$dir/bin/pip" install -r "$requirements"; } >"$dir.log" 2>&1 ||
-        die "installing the packages of $requirements failed (see $dir.log)"
-    cp "$requirements" "$dir/requirements.txt"
+    # Checkouts share it, and two of them may be tested at a time.
+    (
+        flock 9
+        cmp -s "$requirements" "$dir/requirements.txt" && return
+        python3 -c 'import ensurepip' 2>/dev/null || need_packages python3-venv
+        say "Installing Python packages into $dir"
+        rm -rf "$dir"
+        { python3 -m venv "$dir" && "$dir/bin/pip" install -r "$requirements"; } >"$dir.log" 2>&1 ||
+            die "installing the packages of $requirements failed (see $dir.log)"
+        cp "$requirements" "$dir/requirements.txt"
+    ) 9>"$dir.lock"
 }
 
 # Copies the scripts of earlier versions, and those that update from them, into the PostgreSQL of
