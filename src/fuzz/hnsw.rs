@@ -215,19 +215,24 @@ pub fn damaged_graph(input: &[u8]) {
             &unplaced(kind, UNPLACED + NEW_ROWS)[UNPLACED..],
         ));
     }
+    vacuum(&graph, &mut inserter);
+    tolerate(check::check(&graph, &mut |_| ()));
+    scan(&graph, &sample.values[ROWS]);
+}
+
+/// Removes a third of the rows, as VACUUM does.
+pub(super) fn vacuum(graph: &Graph<'_, MemoryStore>, inserter: &mut Inserter) {
     let dead = |tids: &[HeapTid]| {
         tids.iter()
             .copied()
             .filter(|tid| tid.offset.is_multiple_of(3))
             .collect()
     };
-    tolerate(bulk_delete::remove(&graph, MEMORY, dead));
-    tolerate(reachability::reconnect(&graph, &mut inserter, MEMORY));
-    if let Some(end) = tolerate(truncate::empty_end(&graph, || true)) {
-        tolerate(truncate::retire(&graph, &end));
+    tolerate(bulk_delete::remove(graph, MEMORY, dead));
+    tolerate(reachability::reconnect(graph, inserter, MEMORY));
+    if let Some(end) = tolerate(truncate::empty_end(graph, || true)) {
+        tolerate(truncate::retire(graph, &end));
     }
-    tolerate(check::check(&graph, &mut |_| ()));
-    scan(&graph, &sample.values[ROWS]);
 }
 
 /// All rows of a scan; none if it met damage.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::hnsw::{MEMORY, TOO_MANY, store, tid};
+use super::hnsw::{MEMORY, TOO_MANY, store, tid, vacuum};
 use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
@@ -19,7 +19,7 @@ use crate::hnsw::check;
 use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::hnsw::scan::{Limits, Scan};
 use crate::hnsw::space::{Learned, Space};
-use crate::hnsw::vacuum::{bulk_delete, reachability, truncate};
+use crate::hnsw::vacuum::bulk_delete;
 use crate::hnsw::value_lists;
 use crate::storage::format::META_BLOCK;
 use crate::storage::list_page::{self, LISTS, ListEntry, ListId};
@@ -276,17 +276,7 @@ pub fn damaged_lists(input: &[u8]) {
         tolerate(add(&graph, &mut inserter, vector, row));
     }
     tolerate(value_lists::complete(&graph, MEMORY));
-    let dead = |tids: &[HeapTid]| {
-        tids.iter()
-            .copied()
-            .filter(|tid| tid.offset.is_multiple_of(3))
-            .collect()
-    };
-    tolerate(bulk_delete::remove(&graph, MEMORY, dead));
-    tolerate(reachability::reconnect(&graph, &mut inserter, MEMORY));
-    if let Some(end) = tolerate(truncate::empty_end(&graph, || true)) {
-        tolerate(truncate::retire(&graph, &end));
-    }
+    vacuum(&graph, &mut inserter);
     let mut faults = 0;
     let checked = tolerate(check::check(&graph, &mut |_| faults += 1)).is_some();
     assert!(

@@ -175,10 +175,9 @@ impl CandidateQueue {
     /// has no place in the head.
     #[inline]
     fn put_in_order(&mut self, estimate: Estimate) -> Option<Estimate> {
-        let farthest = self.head.first().copied().filter(|&farthest| estimate < farthest);
-        if farthest.is_none() {
+        let Some(&farthest) = self.head.first().filter(|&&farthest| estimate < farthest) else {
             return Some(estimate);
-        }
+        };
         let at = self.head.partition_point(|&other| other > estimate);
         if self.head.len() < HEAD {
             self.head.insert(at, estimate);
@@ -186,7 +185,7 @@ impl CandidateQueue {
         }
         self.head.copy_within(1..at, 0);
         self.head[at - 1] = estimate;
-        farthest
+        Some(farthest)
     }
 
     /// Finds the bound, and drops the estimates beyond it.

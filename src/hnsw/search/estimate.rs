@@ -39,12 +39,17 @@ impl Estimate {
 /// The bits of an estimate that belong to its distance.
 const KEY: u32 = !0xff;
 
+/// The bits of a number, as an integer that orders as `f32::total_cmp` does.
+#[inline]
+pub fn ordered(number: f32) -> u32 {
+    let bits = number.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
 /// The key of a distance; keys order as distances do.
 #[inline]
 fn key(distance: f32) -> u32 {
-    let bits = distance.to_bits();
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    if distance.is_nan() { 0 } else { ordered & KEY }
+    if distance.is_nan() { 0 } else { ordered(distance) & KEY }
 }
 
 /// The distance nearest to zero that has this key; not a number for the key of one that is none.

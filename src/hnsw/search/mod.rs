@@ -273,12 +273,8 @@ impl Search {
         places.room(beam.len())?;
         sorted.clear();
         sorted.room(beam.len())?;
-        let place = |(at, candidate): (usize, &Candidate)| {
-            let bits = candidate.distance.to_bits();
-            // As `f32::total_cmp` orders.
-            let key = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-            u64::from(key) << 32 | at as u64
-        };
+        let place =
+            |(at, candidate): (usize, &Candidate)| u64::from(estimate::ordered(candidate.distance)) << 32 | at as u64;
         places.extend(beam.iter().enumerate().map(place));
         places.sort_unstable();
         sorted.extend(places.iter().map(|&place| beam[place as u32 as usize]));
