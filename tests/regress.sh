@@ -34,6 +34,7 @@ for name in "${names[@]}"; do
     [ -f "tests/sql/$name.sql" ] || die "there is no tests/sql/$name.sql"
     fresh_database test "regress_$name"
     # error_of(statement) is its SQLSTATE and message.
+    # scans(query) names the nodes of a plan that tell how its rows are found.
     # plan(query) is EXPLAIN for nodes that a setting disables: PostgreSQL 18 says so of each, older ones do not.
     cluster psql -q -d "regress_$name" -v ON_ERROR_STOP=1 <<'SQL'
 CREATE EXTENSION pg_alopex;
@@ -49,6 +50,16 @@ BEGIN
     FOR "QUERY PLAN" IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
         IF "QUERY PLAN" !~ '^ *Disabled: true$' THEN RETURN NEXT; END IF;
     END LOOP;
+END $$;
+CREATE FUNCTION scans(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    found text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        found := found || coalesce(substring(line FROM '(Sort$|HNSW Bitmap Scan|WindowAgg$|Aggregate$|Unique$|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
+    END LOOP;
+    RETURN found;
 END $$;
 SQL
     status=0

@@ -14,16 +14,6 @@ SELECT '[' || string_agg((0.5 + 0.3 * sin(7.7 * i))::text, ',') || ']' AS q FROM
 CREATE TABLE conditions (share text, condition text);
 INSERT INTO conditions VALUES ('50%', 'n < 10000'), ('10%', 'n < 2000'), ('1%', 'n < 200'), ('0.1%', 'n < 20'), ('0.01%', 'n < 2'),
     ('50%', 'tenant = 1'), ('10%', 'tenant = 2'), ('1%', 'tenant = 3'), ('0.1%', 'tenant = 4'), ('0.01%', 'tenant = 5');
-CREATE FUNCTION scans(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    line text;
-    found text := '';
-BEGIN
-    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-        found := found || coalesce(substring(line FROM '(Sort$|HNSW Bitmap Scan|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
-    END LOOP;
-    RETURN found;
-END $$;
 
 -- Filter columns
 CREATE INDEX items_filtered ON items USING hnsw (embedding vector_l2_ops, n, tenant);

@@ -109,16 +109,6 @@ CREATE INDEX c_tenant ON c (tenant);
 CREATE INDEX c_val ON c USING hnsw (val vector_l2_ops);
 VACUUM ANALYZE c;
 SELECT '[' || string_agg(sin(7.7 * i)::text, ',') || ']' AS q FROM generate_series(1, 64) i \gset
-CREATE FUNCTION scans(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-    line text;
-    found text := '';
-BEGIN
-    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-        found := found || coalesce(substring(line FROM '(Sort$|HNSW Bitmap Scan|WindowAgg$|Aggregate$|Unique$|Seq Scan|Bitmap Index Scan on \w+|Index Scan using \w+)') || '; ', '');
-    END LOOP;
-    RETURN found;
-END $$;
 SELECT condition, scans(format('SELECT id FROM c WHERE %s ORDER BY val <-> %L LIMIT 20', condition, :'q')) FROM (VALUES
     ('true'), ('tenant = 1'), ('tenant < 2'), ('tenant < 30'), ('tenant < 70'), ('id < 20')) conditions (condition);
 -- A condition that PostgreSQL knows nothing about may leave more than it guesses.
