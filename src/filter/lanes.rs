@@ -9,6 +9,10 @@ use crate::fallible;
 /// Words of a set with one bit for each signature.
 const WORDS: usize = (u16::MAX as usize + 1) / 64;
 
+/// Most keys of a range of exact keys whose signatures are listed: fewer than an interval has
+/// signatures.
+const FEW_KEYS: u64 = 128;
+
 /// The signatures of a column that may match.
 #[derive(Debug)]
 enum Signatures {
@@ -111,11 +115,24 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
         Test::In(keys) => Some(Signatures::OneOf(ones(|set| {
             keys.iter().for_each(|&key| add(set, column.signature(Some(key))));
         })?)),
-        Test::Range { .. } if column.kind == Kind::Hashed || column.borders.is_empty() => None,
+        Test::Range { .. } if column.kind == Kind::Hashed => None,
         Test::Range { least, most } => {
-            let interval =
-                |bound: &Option<Bound>, none| bound.as_ref().map_or(none, |bound| column.interval(bound.key));
-            let (first, last) = (interval(least, 0), interval(most, column.borders.len()));
+            // A rounded key of an excluded value may be the key of another one.
+            let is_exact = column.kind == Kind::Exact;
+            let step = |bound: &Bound| u64::from(is_exact && !bound.inclusive);
+            let least = least.as_ref().map_or(0, |bound| bound.key.saturating_add(step(bound)));
+            let most = most
+                .as_ref()
+                .map_or(u64::MAX, |bound| bound.key.saturating_sub(step(bound)));
+            if is_exact && most.saturating_sub(least) < FEW_KEYS {
+                return Ok(Some(Signatures::OneOf(ones(|set| {
+                    (least..=most).for_each(|key| add(set, column.signature(Some(key))));
+                })?)));
+            }
+            if column.borders.is_empty() {
+                return Ok(None);
+            }
+            let (first, last) = (column.interval(least), column.interval(most));
             Some(Signatures::OneOf(ones(|set| {
                 for interval in first..=last {
                     let words =
@@ -216,6 +233,31 @@ mod tests {
                         assert!(passed <= matched + 60, "{kind:?} {test:?}: {passed} for {matched}");
                     }
                 }
+            }
+        }
+    }
+
+    /// An excluded bound excludes all rows of its value, and a range of few keys passes only these.
+    #[test]
+    fn a_range_ends_at_its_bounds() {
+        let column = Column::of_sample(Kind::Exact, (0..4000).map(|row| row % 8).collect());
+        let bound = |key, inclusive| Some(Bound { key, inclusive });
+        let ranges = [
+            (None, bound(4, false), 0..=3),
+            (bound(4, false), None, 5..=7),
+            (bound(4, true), bound(5, false), 4..=4),
+            (bound(3, false), bound(5, true), 4..=5),
+        ];
+        for (least, most, expected) in ranges {
+            let filter = Filter::new(vec![Condition {
+                column: 0,
+                test: Test::Range { least, most },
+            }]);
+            let lanes = LaneFilter::new(&filter, std::slice::from_ref(&column)).unwrap();
+            for key in 0..8 {
+                let signature = column.signature(Some(key)).to_le_bytes();
+                let may_match = lanes.matching(|_| &signature) & 1 == 1;
+                assert_eq!(may_match, expected.contains(&key), "{least:?} {most:?} {key}");
             }
         }
     }
