@@ -30,10 +30,10 @@ pub mod search {
     /// Matching nodes that settle a round of a filtered search, in widths of the search: this
     /// times the power [`SETTLED_POWER`] of their share among the neighbors seen, and at most one
     /// width (docs/measurements.md, *Filtered searches*).
-    pub const SETTLED: f64 = 0.6;
+    pub const SETTLED: f64 = 0.58;
 
     /// See [`SETTLED`].
-    pub const SETTLED_POWER: f64 = 0.4;
+    pub const SETTLED_POWER: f64 = 0.35;
 
     /// Least number of matching nodes that settle a round (docs/measurements.md, *Filtered
     /// searches*).
@@ -43,6 +43,18 @@ pub mod search {
     /// before the round is settled: beyond it matching nodes are not where the search is (chosen,
     /// not measured).
     pub const WAYS: f64 = 2.0;
+
+    /// Quotient of the share of matching nodes in the index and among the neighbors seen, from
+    /// which on the matching nodes are taken to be elsewhere (chosen, not measured).
+    pub const LOST: f64 = 4.0;
+
+    /// Nodes from which a search goes on among matching nodes that are far from the query
+    /// (docs/measurements.md, *Conditions far from the query*).
+    pub const SEEDS: usize = 8;
+
+    /// Factor of the number of matching nodes that settle a round there (docs/measurements.md,
+    /// *Conditions far from the query*).
+    pub const SETTLED_FAR: f64 = 4.0;
 
     /// Ratio of the query's distance from the centroid to its distance from a record, from which on
     /// neighbors are estimated from the difference of query and record: there the error of an
@@ -113,11 +125,16 @@ pub mod scan {
 
     /// Cost of a node that a value list names, in visits of a search (docs/measurements.md,
     /// *Filtered searches*).
-    pub const VISITS_PER_LISTED: f64 = 0.2;
+    pub const VISITS_PER_LISTED: f64 = 0.15;
+
+    /// Most nodes of value lists, in widths of the search, that are read where matching nodes are
+    /// far from the query: a search finds fewer of them in about the same time
+    /// (docs/measurements.md, *Conditions far from the query*).
+    pub const LISTED_FAR: usize = 100;
 
     /// Visits of a filtered search per unit of its width, and the power of the share of matching
     /// nodes that they grow with (docs/measurements.md, *Filtered searches*).
-    pub const FILTERED_VISITS: (f64, f64) = (0.33, -0.6);
+    pub const FILTERED_VISITS: (f64, f64) = (0.59, -0.49);
 
     /// Growth of the number of nodes of a pass that are sorted at once; the first chunk is as large
     /// as the search is wide (chosen, not measured).

@@ -11,7 +11,7 @@
 //! begins again.
 
 use crate::error::Result;
-use crate::fallible::{Room, TryPush};
+use crate::fallible::{self, Room, TryPush};
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
@@ -22,6 +22,9 @@ use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, met
 
 /// Beginnings of a walk over one list, beyond which the index counts as corrupted.
 const RETRIES: usize = 1000;
+
+/// Nodes of a sample of those that match.
+const SAMPLE: usize = 64;
 
 /// Most pages of lists that a scan reads before it knows whether few nodes match.
 const MOST_PAGES: usize = 256;
@@ -156,34 +159,62 @@ fn walk<S: PageStore, T>(
     )
 }
 
-/// The nodes whose entries match a query's conditions on one column, in order of their places and
-/// each once; none where no column's lists name at most `most` nodes after a few pages.
+/// The answer of value lists for the nodes that match a query's conditions.
+pub(in crate::hnsw) enum Listed {
+    /// The nodes whose entries match the conditions on one column, in order of their places and
+    /// each once.
+    All(Vec<Link>),
+    /// Some of the many nodes whose entries match the conditions on the column with the fewest
+    /// signatures.
+    Sample {
+        /// The nodes.
+        sample: Vec<Link>,
+        /// Number of entries read, the least number of matching nodes.
+        read: usize,
+        /// Share of the column's signatures that match: about that of the nodes where a range spans
+        /// several border intervals.
+        signatures: f64,
+    },
+    /// No column has lists and a condition that its signatures tell of.
+    Nothing,
+}
+
+/// The nodes that match a query's conditions on one column, if that column's lists name at most
+/// `most` after a few pages.
 ///
 /// Locks: one page at a time, shared; on return: none.
-pub(in crate::hnsw) fn matching<S: PageStore>(
-    graph: &Graph<'_, S>,
-    query: &Query,
-    most: usize,
-) -> Result<Option<Vec<Link>>> {
+pub(in crate::hnsw) fn matching<S: PageStore>(graph: &Graph<'_, S>, query: &Query, most: usize) -> Result<Listed> {
     let mut sets: Vec<(u8, &[u64])> = listed(graph)
         .filter_map(|column| query.signature_set(usize::from(column)).map(|set| (column, set)))
         .collect();
-    sets.sort_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
+    let count = |set: &[u64]| set.iter().map(|word| word.count_ones()).sum::<u32>();
+    sets.sort_by_key(|(_, set)| count(set));
+    let first = graph.space.layout.first_block;
+    let mut sample = None;
     for (column, set) in sets {
-        if let Some(mut all) = entries_in(graph, column, set, most)? {
-            let first = graph.space.layout.first_block;
-            all.retain(|link| graph.space.layout.block(link.node) >= first);
-            all.sort_unstable_by_key(|link| (link.node, link.generation));
-            all.dedup();
-            return Ok(Some(all));
+        let (mut found, is_all) = entries_in(graph, column, set, most)?;
+        found.retain(|link| graph.space.layout.block(link.node) >= first);
+        if is_all {
+            found.sort_unstable_by_key(|link| (link.node, link.generation));
+            found.dedup();
+            return Ok(Listed::All(found));
+        }
+        if sample.is_none() {
+            // Evenly over what was read: a list has its nodes in the order in which they came.
+            let each = found.len().div_ceil(SAMPLE).max(1);
+            sample = Some(Listed::Sample {
+                read: found.len(),
+                signatures: f64::from(count(set)) / f64::from(u16::MAX),
+                sample: fallible::collect(found.into_iter().step_by(each))?,
+            });
         }
     }
-    Ok(None)
+    Ok(sample.unwrap_or(Listed::Nothing))
 }
 
-/// The nodes of a column's entries with signatures of a set; none where they are more than `most`,
-/// or more pages have to be read.
-fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most: usize) -> Result<Option<Vec<Link>>> {
+/// Nodes of a column's entries with signatures of a set, and whether these are all: not where they
+/// are more than `most`, or more pages would have to be read.
+fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most: usize) -> Result<(Vec<Link>, bool)> {
     let (mut all, mut pages): (Vec<Link>, usize) = (Vec::new(), 0);
     let words = set.len() / LISTS;
     for list in 0..LISTS as u8 {
@@ -205,10 +236,10 @@ fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most:
             Ok(is_whole)
         })?;
         if !is_whole {
-            return Ok(None);
+            return Ok((all, false));
         }
     }
-    Ok(Some(all))
+    Ok((all, true))
 }
 
 /// Takes the entries of freed nodes out of all lists, and frees pages without entries. `freed` has

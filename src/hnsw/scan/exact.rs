@@ -10,10 +10,10 @@ use crate::fallible::{Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::search;
-use crate::hnsw::tuning::scan::{FILTERED_VISITS, VISITS_PER_LISTED};
-use crate::hnsw::value_lists;
-use crate::storage::PageStore;
+use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_PER_LISTED};
+use crate::hnsw::value_lists::{self, Listed};
 use crate::storage::record::State;
+use crate::storage::{Link, PageStore};
 
 /// Records that are hinted ahead of their turn.
 const AHEAD: usize = 8;
@@ -28,21 +28,49 @@ fn most_listed(nodes: f64, width: f64) -> usize {
 
 impl Scan {
     /// Reads all matching nodes where the value lists tell that these are few, and says whether it
-    /// did.
+    /// did. If not, the search gets to know about how many there are.
     pub(super) fn answer_exactly<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         if !self.query.is_filtered() {
             return Ok(false);
         }
-        let layout = &graph.space.layout;
-        let nodes = graph.node_blocks()?.len() as f64 * f64::from(layout.slots);
-        let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64)
-            .min(self.limits.memory / (2 * size_of::<Found>()));
-        let Some(listed) = value_lists::matching(graph, &self.query, most)? else {
-            return Ok(false);
-        };
+        let nodes = graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots);
+        let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64);
+        match self.listed(graph, most)? {
+            Listed::All(listed) => self.read_listed(graph, &listed),
+            Listed::Sample { read, signatures, .. } => {
+                self.search.expect_share((read as f64 / nodes).max(signatures));
+                Ok(false)
+            }
+            Listed::Nothing => Ok(false),
+        }
+    }
+
+    /// As [`Scan::answer_exactly`], where the matching nodes are far from the query and a search
+    /// would visit more records. If it does not, the search gets a sample of the matching nodes.
+    pub(super) fn answer_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
+        let most = LISTED_FAR * super::beam_width(graph, self.limits.width);
+        match self.listed(graph, most)? {
+            Listed::All(listed) => self.read_listed(graph, &listed),
+            Listed::Sample { sample, .. } => {
+                self.search.set_sample(sample);
+                Ok(false)
+            }
+            Listed::Nothing => Ok(false),
+        }
+    }
+
+    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, most: usize) -> Result<Listed> {
+        let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
+        value_lists::matching(graph, &self.query, most)
+    }
+
+    /// Makes the nodes of lists that match the nodes found, if the bounds set by the user have room
+    /// for them.
+    fn read_listed<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &[Link]) -> Result<bool> {
         if !self.limits.have_room(listed.len()) {
             return Ok(false);
         }
+        let layout = &graph.space.layout;
         self.farther.room(listed.len())?;
         for (i, &link) in listed.iter().enumerate() {
             if let Some(soon) = listed.get(i + AHEAD) {

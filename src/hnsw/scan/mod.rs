@@ -417,6 +417,14 @@ impl Scan {
                         .bound_filtered(most, self.limits.memory.min(self.limits.bytes));
                 }
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
+                if self.search.is_lost() {
+                    if self.answer_far(graph)? {
+                        self.phase = Phase::Passes;
+                        return Ok(());
+                    }
+                    self.collect()?;
+                    search::resume(graph, &mut self.search, &self.query, width)?;
+                }
                 self.collect()?;
                 // Further rounds of a filtered search follow if their rows are wanted.
                 let is_coded = graph.space.layout.is_coded();

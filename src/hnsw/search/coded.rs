@@ -48,7 +48,7 @@ impl Coded {
 /// The records hinted last. The nearest estimates are mostly those of the visit before, and a hint
 /// takes a look at two tables and at the address translation.
 #[derive(Default)]
-struct Hinted {
+pub(super) struct Hinted {
     nodes: [u32; 4 * AHEAD],
     /// Number of records hinted so far.
     count: usize,
@@ -57,7 +57,7 @@ struct Hinted {
 impl Hinted {
     /// Adds a record; says whether it was not among those hinted last.
     #[inline]
-    fn add(&mut self, node: NodeRef) -> bool {
+    pub(super) fn add(&mut self, node: NodeRef) -> bool {
         // A bit of every comparison: no branch, so that the processor compares all at once.
         let is_known = self.nodes.iter().fold(false, |is, &other| is | (other == node.0));
         if !is_known {

@@ -8,13 +8,21 @@
 //! visits (NaviX, arXiv 2506.23397, and RACORN-1, arXiv 2607.00768, decide by the same local
 //! share).
 //!
-//! Neighbors that are not visited in one round are kept for the next.
+//! Where far fewer neighbors match than nodes of the index do, the matching nodes are elsewhere,
+//! and no number of ways leads to them soon: the search is *lost*, as under a condition on a
+//! cluster far from the query. The scan then reads all matching nodes, or the search goes on from
+//! *seeds*, the nearest ones of a sample of them, and takes no more ways than matching nodes.
+//!
+//! The first round forgets neighbors that are farther than as many matching ones as settle it: they
+//! are never visited in it, and most lanes of a record are refused by one comparison. A search that
+//! goes on reads the codes of its visited records once more, and from then on keeps all neighbors
+//! from one round to the next.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::coded::{self, AHEAD, Coded};
-use super::estimate::Estimate;
+use super::coded::{self, AHEAD, Coded, Hinted};
+use super::estimate::{self, Estimate};
 use super::visited_set::VisitedSet;
 use super::{Candidate, Search};
 use crate::error::Result;
@@ -22,10 +30,26 @@ use crate::fallible::{Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::search::{FEWEST_SETTLED, SETTLED, SETTLED_POWER, WAYS};
+use crate::hnsw::tuning::search::{FEWEST_SETTLED, LOST, SEEDS, SETTLED, SETTLED_FAR, SETTLED_POWER, WAYS};
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
+
+/// Share of the matching neighbors that settle a round by which more are kept, and the least number
+/// of these.
+const SLACK: usize = 8;
+
+/// Where a search is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// Around the query.
+    #[default]
+    Near,
+    /// Around the query, and the matching nodes are elsewhere.
+    Lost,
+    /// Among matching nodes that are far from the query.
+    Seeded,
+}
 
 /// State of a filtered search besides its results.
 #[derive(Default)]
@@ -34,10 +58,21 @@ pub struct Filtered {
     matching: BinaryHeap<Reverse<Estimate>>,
     /// Other neighbors that were not visited, each once.
     ways: BinaryHeap<Reverse<Estimate>>,
-    /// All neighbors seen, once there are any.
+    /// All neighbors seen within the bound, once there are any.
     seen: Option<VisitedSet>,
-    /// Number of neighbors seen that may match.
+    /// Numbers of neighbors seen that may match, and of all, since the search began or went on from
+    /// seeds.
     seen_matching: usize,
+    seen_all: usize,
+    /// Share of matching nodes in the index, about or at the least; 0 if it is unknown.
+    expected_share: f64,
+    place: Place,
+    /// A sample of the matching nodes.
+    sample: Vec<Link>,
+    /// Bound of the neighbors that are kept.
+    nearest: Nearest,
+    /// The records visited, with their distances, as long as neighbors are forgotten.
+    expanded: Vec<(Link, f32)>,
     /// Matching neighbors popped in this round.
     popped: Vec<Estimate>,
     /// Ways visited in this round.
@@ -59,16 +94,79 @@ pub struct Filtered {
     was_cut: bool,
 }
 
+/// The bound of a round that forgets: as many matching neighbors as settle it, and some more, are
+/// nearer.
+#[derive(Default)]
+struct Nearest {
+    /// Keys of matching neighbors within the bound, each once, at its first estimate.
+    keys: Vec<u32>,
+    /// The bound; `None` while every neighbor may be wanted.
+    worst: Option<f32>,
+    /// Whether the search keeps every neighbor.
+    keeps_all: bool,
+}
+
+impl Nearest {
+    /// The distance from which on a neighbor is not wanted; not a number if every one is.
+    fn worst(&self) -> f32 {
+        self.worst.unwrap_or(f32::NAN)
+    }
+
+    /// Adds a matching neighbor, for which there is room.
+    fn push(&mut self, neighbor: Estimate) {
+        if !self.keeps_all {
+            self.keys.push(neighbor.key());
+        }
+    }
+
+    /// Finds the bound anew if many neighbors have come, of which `wanted` settle the round.
+    fn shrink(&mut self, wanted: usize) {
+        // The number that settles a round may still grow as the share does.
+        let kept = wanted + wanted / SLACK + SLACK;
+        if self.keys.len() < kept + kept / 2 {
+            return;
+        }
+        let (_, &mut worst, _) = self.keys.select_nth_unstable(kept - 1);
+        self.keys.truncate(kept);
+        self.worst = Some(estimate::distance(worst));
+    }
+}
+
 impl Filtered {
     pub(super) fn reset(&mut self) {
+        self.forget_seen();
+        self.nearest.keys.clear();
+        self.nearest.worst = None;
+        self.nearest.keeps_all = false;
+        self.expanded.clear();
+        self.visited = 0;
+        self.place = Place::Near;
+        self.start();
+    }
+
+    /// Forgets all neighbors.
+    fn forget_seen(&mut self) {
         self.matching.clear();
         self.ways.clear();
         if let Some(seen) = &mut self.seen {
             seen.clear();
         }
-        self.seen_matching = 0;
-        self.visited = 0;
-        self.start();
+        (self.seen_matching, self.seen_all) = (0, 0);
+    }
+
+    /// See [`Search::expect_share`].
+    pub(super) fn expect_share(&mut self, share: f64) {
+        self.expected_share = share;
+    }
+
+    /// Whether the last round ended because matching nodes are elsewhere.
+    pub(super) fn is_lost(&self) -> bool {
+        self.place == Place::Lost
+    }
+
+    /// See [`Search::set_sample`].
+    pub(super) fn set_sample(&mut self, sample: Vec<Link>) {
+        self.sample = sample;
     }
 
     fn start(&mut self) {
@@ -96,17 +194,57 @@ impl Filtered {
 
     pub(super) fn bytes(&self) -> usize {
         (self.matching.capacity() + self.ways.capacity() + self.popped.capacity()) * size_of::<Estimate>()
+            + self.nearest.keys.capacity() * size_of::<u32>()
+            + self.expanded.capacity() * size_of::<(Link, f32)>()
             + self.seen.as_ref().map_or(0, VisitedSet::bytes)
     }
 
     /// Sets the ends of a round of this width from the share of matching neighbors seen so far.
     fn set_ends(&mut self, width: usize) {
-        let seen = self.seen.as_ref().map_or(0, VisitedSet::len);
         let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
-        let share = confirmed * (self.seen_matching + 1) as f64 / (seen + 1) as f64;
-        let settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).min(1.0);
+        let share = confirmed * self.share();
+        let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).min(1.0);
+        if self.place == Place::Seeded {
+            settled *= SETTLED_FAR;
+        }
         self.settled_at = (settled as usize).max(FEWEST_SETTLED.min(width)) + self.refused;
         self.most_ways = (WAYS * settled / share) as usize;
+        self.nearest.shrink(self.settled_at);
+    }
+
+    /// Share of the neighbors seen that may match.
+    fn share(&self) -> f64 {
+        (self.seen_matching + 1) as f64 / (self.seen_all + 1) as f64
+    }
+
+    /// Whether the matching nodes are elsewhere, after as many ways as a round of this width would
+    /// visit nodes without conditions.
+    fn loses_itself(&self, width: usize) -> bool {
+        self.place == Place::Near && self.ways_visited >= width && LOST * self.share() < self.expected_share
+    }
+
+    /// Whether another way may be visited.
+    fn has_ways(&self) -> bool {
+        let most = match self.place {
+            Place::Seeded => self.most_ways.min(self.popped.len()),
+            Place::Near | Place::Lost => self.most_ways,
+        };
+        self.ways_visited < most
+    }
+
+    /// The neighbors that are visited next unless nearer ones come, or nearly so.
+    fn next(&self) -> impl Iterator<Item = Link> + '_ {
+        // The first elements of a heap are its least and the children of that.
+        let matching = self.matching.as_slice().iter().take(3);
+        let ways = self.ways.as_slice().iter().take(3);
+        matching.chain(ways).map(|next| next.0.link())
+    }
+
+    /// Makes room for so many neighbors, which take no memory afterwards.
+    fn room(&mut self, more: usize) -> Result<()> {
+        self.matching.room(more)?;
+        self.ways.room(more)?;
+        self.nearest.keys.room(more)
     }
 
     /// The neighbor to visit next: the nearest one until the round is settled.
@@ -118,8 +256,7 @@ impl Filtered {
         {
             return None;
         }
-        let has_ways = self.ways_visited < self.most_ways;
-        let way = self.ways.peek().map(|way| way.0).filter(|_| has_ways);
+        let way = self.ways.peek().map(|way| way.0).filter(|_| self.has_ways());
         match (next, way) {
             (None, None) => None,
             (Some(next), way) if way.is_none_or(|way| next <= way) => {
@@ -137,11 +274,16 @@ impl Filtered {
 /// Visits matching records and ways until the round is settled.
 pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
     let mut ahead: VecDeque<(Link, bool, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
+    let mut hinted = Hinted::default();
     search.filtered.start();
     loop {
         let (most_met, most_bytes) = search.filtered.most.unwrap_or((usize::MAX, usize::MAX));
         if search.visited.len() >= most_met || search.bytes() >= most_bytes {
             search.filtered.was_cut = true;
+            break;
+        }
+        if search.filtered.loses_itself(search.width) {
+            search.filtered.place = Place::Lost;
             break;
         }
         search.filtered.set_ends(search.width);
@@ -163,6 +305,11 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             let pin = graph.store.pin(graph.space.layout.block(next.node))?;
             graph.hint(&pin, next.node);
             ahead.push_back((next, is_way, pin));
+        }
+        for soon in search.filtered.next() {
+            if hinted.add(soon.node) {
+                graph.prefetch_start(soon.node, 1);
+            }
         }
         let Some((link, is_way, pin)) = ahead.pop_front() else {
             break;
@@ -198,9 +345,7 @@ pub(super) fn take<S: PageStore>(
         return Ok(());
     }
     let links = record.link_count();
-    let Filtered { matching, ways, .. } = &mut search.filtered;
-    matching.room(links)?;
-    ways.room(links)?;
+    search.filtered.room(links)?;
     search.filtered.visited += 1;
     search.counts.visited += 1;
     search.counts.estimates += links as u64;
@@ -225,6 +370,22 @@ pub(super) fn take<S: PageStore>(
             links: None,
         })?;
     }
+    if !search.filtered.nearest.keeps_all {
+        search.filtered.expanded.try_push((link, distance))?;
+    }
+    keep_neighbors(graph, search, query, record, distance)
+}
+
+/// Keeps the neighbors of a record at this distance that are within the bound, for which there is
+/// room.
+#[inline]
+fn keep_neighbors<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    record: &Record<'_>,
+    distance: f32,
+) -> Result<()> {
     let Search {
         filtered,
         coded: Coded { near, .. },
@@ -236,44 +397,75 @@ pub(super) fn take<S: PageStore>(
         ways,
         seen,
         seen_matching,
+        seen_all,
+        nearest,
         ..
     } = filtered;
     let seen = seen.get_or_insert_default();
     let near = graph.space.near(query, record.vector(), distance, near);
     let mut lanes = [0; 8];
-    for (block, lanes) in lanes.iter_mut().enumerate().take(links.div_ceil(LANES)) {
+    for (block, lanes) in lanes.iter_mut().enumerate().take(record.link_count().div_ceil(LANES)) {
         *lanes = query.matching_lanes(record, block);
     }
     let mut failed = Ok(());
-    coded::estimate_neighbors(
-        &graph.space,
-        query,
-        near,
-        record,
-        distance,
-        f32::NAN,
-        |lane, estimate| {
-            let node = estimate.link().node;
-            if visited.contains(node) {
+    let worst = nearest.worst();
+    coded::estimate_neighbors(&graph.space, query, near, record, distance, worst, |lane, estimate| {
+        let node = estimate.link().node;
+        let may_match = lanes[lane / LANES] >> (lane % LANES) & 1 == 1;
+        let is_new = match seen.insert(node) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                failed = Err(error);
                 return;
             }
-            let may_match = lanes[lane / LANES] >> (lane % LANES) & 1 == 1;
-            let is_new = match seen.insert(node) {
-                Ok(is_new) => is_new,
-                Err(error) => {
-                    failed = Err(error);
-                    return;
-                }
-            };
-            *seen_matching += usize::from(is_new && may_match);
-            if may_match {
-                matching.push(Reverse(estimate));
-            } else if is_new {
-                ways.push(Reverse(estimate));
+        };
+        *seen_all += usize::from(is_new);
+        if may_match {
+            if is_new {
+                *seen_matching += 1;
+                nearest.push(estimate);
             }
-        },
-    );
+            if !visited.contains(node) {
+                matching.push(Reverse(estimate));
+            }
+        } else if is_new && !visited.contains(node) {
+            ways.push(Reverse(estimate));
+        }
+    });
     failed
+}
+
+/// Reads the sample, and makes its matching nodes that are nearest the neighbors to visit, in place
+/// of the ways.
+fn go_on_from_seeds<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
+    let sample = std::mem::take(&mut search.filtered.sample);
+    let mut seeds = Vec::new();
+    seeds.room(sample.len())?;
+    for (at, &link) in sample.iter().enumerate() {
+        if let Some(soon) = sample.get(at + AHEAD) {
+            graph.prefetch_vector(soon.node);
+        }
+        graph.read_distance(query, link.node, |record, distance| {
+            search.counts.add_record(&record, graph.space.layout.overflows > 0);
+            let is_node = record.is(link.generation, 0) && record.state() == State::Node && record.is_complete();
+            if is_node && graph.space.test(query, &record.values()) > Match::No && !search.visited.contains(link.node) {
+                seeds.push(Estimate::new(distance, link));
+            }
+            Ok(())
+        })?;
+        graph.store.check_interrupts();
+    }
+    seeds.sort_unstable();
+    seeds.truncate(SEEDS);
+    let filtered = &mut search.filtered;
+    filtered.place = Place::Seeded;
+    filtered.room(seeds.len())?;
+    if !seeds.is_empty() {
+        filtered.ways.clear();
+        (filtered.seen_matching, filtered.seen_all) = (0, 0);
+    }
+    filtered.matching.extend(seeds.into_iter().map(Reverse));
+    Ok(())
 }
 
 /// Continues a search with a beam of `width`; says whether any neighbor was visited.
@@ -283,8 +475,40 @@ pub(super) fn visit_on<S: PageStore>(
     query: &Query,
     width: usize,
 ) -> Result<bool> {
+    if search.filtered.is_lost() {
+        go_on_from_seeds(graph, search, query)?;
+    } else if !search.filtered.nearest.keeps_all {
+        see_again(graph, search, query)?;
+    }
     let before = search.filtered.visited;
     search.start(width);
     visit_all(graph, search, query)?;
     Ok(search.filtered.visited > before)
+}
+
+/// Reads the neighbors of the visited records once more, and keeps all from here on.
+fn see_again<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
+    let filtered = &mut search.filtered;
+    let has_forgotten = filtered.nearest.worst.take().is_some();
+    filtered.nearest.keeps_all = true;
+    let expanded = std::mem::take(&mut filtered.expanded);
+    if !has_forgotten {
+        return Ok(());
+    }
+    filtered.forget_seen();
+    for (at, &(link, distance)) in expanded.iter().enumerate() {
+        if let Some((soon, _)) = expanded.get(at + AHEAD) {
+            graph.prefetch(soon.node);
+        }
+        graph.read(link.node, |record| {
+            search.counts.pages += 1;
+            if record.is(link.generation, 0) {
+                search.filtered.room(record.link_count())?;
+                keep_neighbors(graph, search, query, &record, distance)?;
+            }
+            Ok(())
+        })?;
+        graph.store.check_interrupts();
+    }
+    Ok(())
 }

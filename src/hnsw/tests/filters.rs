@@ -189,6 +189,57 @@ fn filters_do_not_lower_recall() {
     }
 }
 
+/// Under a condition on a cluster far from the query, the search does not go on among the nodes
+/// near the query: it reads the matching ones if they are not many, and goes on among them
+/// otherwise.
+#[test]
+fn a_cluster_far_from_the_query_is_found() {
+    let words = words(16_000);
+    let (near, far) = words.split_at(8_000);
+    // Words near the origin, and words around a point far from it.
+    let mut vectors = near.to_vec();
+    vectors.extend(far.iter().map(|word| word.iter().map(|x| x + 1.0).collect()));
+    let of_cluster = |row: usize| {
+        let mut values = Values::NONE;
+        let part = if row < 8_000 { 0 } else { 1 + (row % 8 / 3) as i64 };
+        values.set(0, Some(key_of_int(part)));
+        values
+    };
+    let all: Vec<Values> = (0..vectors.len()).map(of_cluster).collect();
+    let sample: Vec<Values> = all.iter().step_by(16).copied().collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &sample);
+    insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+    // Three eighths of the far cluster are read, the whole cluster is for the greater width alone.
+    for (least, most, width) in [(1, 2, 40), (1, 2, 10), (1, 4, 40), (1, 4, 10)] {
+        let filter = Filter::new(vec![Condition {
+            column: 0,
+            test: range(least, most),
+        }]);
+        let rows: Vec<usize> = (0..vectors.len())
+            .filter(|&row| test_of(&all, graph.space.columns(), &filter, row) > Match::No)
+            .collect();
+        let (mut hits, mut visited, mut queries) = (0, 0, 0);
+        for query in vectors[..8_000].iter().step_by(400) {
+            let nearest = exact(Metric::L2, &vectors, rows.iter().copied(), query);
+            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+            let mut scan = Scan::new(query_of, limits(width));
+            let found = std::iter::from_fn(|| scan.next(&graph).unwrap()).take(10).map(row);
+            hits += found
+                .filter(|&row| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[9].0)
+                .count();
+            visited += scan.counts().visited as usize;
+            queries += 1;
+        }
+        let recall = hits as f64 / (10 * queries) as f64;
+        let case = format!("{} rows, width {width}: recall {recall}, {visited} visits", rows.len());
+        match rows.len() <= 400 * width {
+            true => assert!(recall == 1.0 && visited / queries <= rows.len() + 400, "{case}"),
+            false => assert!(recall >= 0.9 && visited / queries <= 1000, "{case}"),
+        }
+    }
+}
+
 /// Rows of one vector and different values are nodes of their own.
 #[test]
 fn a_node_is_one_vector_with_one_set_of_values() {
