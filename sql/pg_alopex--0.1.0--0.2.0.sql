@@ -31,6 +31,20 @@ CREATE FUNCTION hnsw_last_search(
     AS 'MODULE_PATHNAME', 'hnsw_last_search_with_passes_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION hnsw_last_search() IS 'what the last scan of an hnsw index in this session did';
 
+-- The size of an index with filter columns.
+DROP FUNCTION hnsw_estimate(bigint, integer, integer);
+CREATE FUNCTION hnsw_estimate(
+    rows bigint,
+    dims integer,
+    m integer DEFAULT 16,
+    filters integer DEFAULT 0,
+    OUT index_bytes bigint,
+    OUT build_memory_bytes bigint
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_estimate_with_filters_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer, integer) IS
+    'about how large an hnsw index over so many different vectors is (vector or halfvec; L2, inner product or cosine)';
+
 CREATE FUNCTION alopex_version() RETURNS text
     AS 'MODULE_PATHNAME', 'alopex_version_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION alopex_version() IS 'version of the loaded library, and the commit that it was built from';

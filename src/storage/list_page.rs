@@ -28,6 +28,15 @@ const NEXT_AT: usize = SPECIAL + 10;
 /// Most entries of a page.
 pub const MOST_ENTRIES: usize = (SPECIAL - HEADER_SIZE) / ENTRY_LEN;
 
+/// Pages of a column's lists over so many nodes, if their values are spread evenly over the lists.
+pub fn pages(nodes: usize) -> usize {
+    let lists = nodes.min(LISTS);
+    match lists {
+        0 => 0,
+        _ => lists * nodes.div_ceil(lists).div_ceil(MOST_ENTRIES),
+    }
+}
+
 /// A list: its column and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListId {
