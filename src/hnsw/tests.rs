@@ -13,6 +13,7 @@ mod interrupted;
 mod long;
 mod plain;
 mod stored;
+mod unlisted;
 mod unplaced;
 
 use std::collections::HashSet;

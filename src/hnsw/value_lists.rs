@@ -2,7 +2,9 @@
 //! are answered exactly ([`crate::storage::list_page`] has the pages).
 //!
 //! A list has an entry for every live node with its values from the moment at which the node's row
-//! may be visible: a new node is added to its lists as part of its insertion. Entries of nodes that
+//! may be visible: a new node is added to its lists as part of its insertion, before it has links.
+//! A record with links is thus listed, and VACUUM adds one without links to its lists before it
+//! links it. Entries of nodes that
 //! VACUUM frees go in the same VACUUM; until then, and after a crash in between, the generation
 //! tells them from a later node in the same slot, and the record's own values decide. Two entries
 //! of one node do no harm.
@@ -39,16 +41,18 @@ pub(in crate::hnsw) fn add<S: PageStore>(graph: &Graph<'_, S>, link: Link, value
     Ok(())
 }
 
-/// Adds a node to the lists of its values once more, before a link or the entry point makes it
-/// known that an interrupted insertion may have left out of them.
+/// Adds a node without links to the lists of its values once more, before a link or the entry point
+/// makes it known: an interrupted insertion may have left it out of them. A node with links is in
+/// its lists.
 ///
 /// Locks: as [`add`].
-pub(in crate::hnsw) fn add_again<S: PageStore>(graph: &Graph<'_, S>, link: Link) -> Result<()> {
-    if graph.space.layout.filters() == 0 {
+pub(in crate::hnsw) fn add_unlinked<S: PageStore>(graph: &Graph<'_, S>, link: Link) -> Result<()> {
+    if listed(graph).next().is_none() {
         return Ok(());
     }
     let values = graph.read(link.node, |record| {
-        Ok(record.is(link.generation, 0).then(|| record.values()))
+        let is_unlinked = record.is(link.generation, 0) && record.link_count() == 0;
+        Ok(is_unlinked.then(|| record.values()))
     })?;
     values.map_or(Ok(()), |values| add(graph, link, &values))
 }

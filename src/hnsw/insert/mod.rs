@@ -1,7 +1,9 @@
 //! Insertion of one vector: the paper's INSERT.
 //!
 //! The new record gets its links before any link leads to it; links back follow, one page at a
-//! time. A row with a vector that the graph has becomes one more TID of that vector's node.
+//! time. Where the index has value lists, the record enters them before it gets links, so that a
+//! node which an interruption leaves out of lists has no links that VACUUM would repair. A row with
+//! a vector that the graph has becomes one more TID of that vector's node.
 
 pub mod batch;
 pub(in crate::hnsw) mod entry_point;
@@ -15,7 +17,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::heap_tids;
 use crate::hnsw::indexed_value::Value;
 use crate::hnsw::insert::level::level;
-use crate::hnsw::neighbors::back_links::{self, SelectionScratch};
+use crate::hnsw::neighbors::back_links::{self, Neighbors, SelectionScratch};
 use crate::hnsw::neighbors::candidates::CandidateSet;
 use crate::hnsw::neighbors::selection::{self, VectorAt};
 use crate::hnsw::overflow_vectors;
@@ -27,7 +29,7 @@ use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::record::State;
 use crate::storage::store::place;
-use crate::storage::{HeapTid, Link, NodeRef, PageStore};
+use crate::storage::{Edit, HeapTid, Link, NodeRef, PageStore};
 
 /// A row to be inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,12 +187,17 @@ fn insert_point<S: PageStore>(
         selection::select(graph, choices, level, selection::fill_to(graph, level), chosen)?;
         neighbors.set(&graph.space, chosen.all(), point);
         let owner = node.map_or(NodeRef::NONE, |node| node.node);
+        let is_listed_first = level == 0 && value_lists::listed(graph).next().is_some();
         let record = place(graph.store, &graph.space.layout, |nodes, slot| {
             let link = nodes.occupy(slot, State::Node, level, owner, below)?;
             let mut record = nodes.record(slot)?;
             record.set_vector(&point.stored);
             record.set_values(&point.values);
             neighbors.write(&mut record);
+            if is_listed_first {
+                // Their bytes stay, so that the next change logs little more than their number.
+                record.clear_links();
+            }
             if level == 0 {
                 record.push_tid(tid)?;
             } else {
@@ -200,7 +207,10 @@ fn insert_point<S: PageStore>(
         })?;
         if level == 0 {
             overflows = overflow_vectors::place(graph, record, &point.stored)?;
-            value_lists::add(graph, record, &point.values)?;
+            if is_listed_first {
+                value_lists::add(graph, record, &point.values)?;
+                write_links(graph, record, &inserter.scratch.neighbors)?;
+            }
             inserter.last = Some(Inserted {
                 node: record.node,
                 new: Some((node_level, inserter.scratch.neighbors.len())),
@@ -222,6 +232,21 @@ fn insert_point<S: PageStore>(
         below = record.node;
     }
     Ok(())
+}
+
+/// Gives a new level-0 record its links, unless a VACUUM that found the record without any has
+/// given it some meanwhile.
+///
+/// Locks: the record's page, exclusive; on return: none.
+fn write_links<S: PageStore>(graph: &Graph<'_, S>, link: Link, neighbors: &Neighbors) -> Result<()> {
+    graph.write(link.node, |nodes, slot| {
+        let mut record = nodes.record(slot)?;
+        if !back_links::is_live(&record, link, 0) || record.view().link_count() > 0 {
+            return Ok(Edit::Unchanged(()));
+        }
+        neighbors.write(&mut record);
+        Ok(Edit::Changed(()))
+    })
 }
 
 /// The part of a stored vector that a record has.

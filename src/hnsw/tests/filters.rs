@@ -15,7 +15,7 @@ const KINDS: [Kind; 4] = [Kind::Exact, Kind::Hashed, Kind::Set, Kind::Rounded];
 
 /// Values of a row: a number of a thousand, one of eight texts, up to three of 50 elements, a date;
 /// each NULL in some rows.
-fn values(row: usize) -> Values {
+pub(super) fn values(row: usize) -> Values {
     let random = |salt: u64, of: u64| mix(row as u64 * 31 + salt) % of;
     let mut values = Values::NONE;
     values.set(0, (random(1, 40) > 0).then(|| key_of_int(random(2, 1000) as i64)));
@@ -31,7 +31,12 @@ fn test_of(values: &[Values], columns: &[Column], filter: &Filter, row: usize) -
 }
 
 /// An index with the filter columns, with borders of a sample or without.
-fn create<'s>(store: &'s MemoryStore, metric: Metric, dimensions: usize, sample: &[Values]) -> Graph<'s, MemoryStore> {
+pub(super) fn create<'s>(
+    store: &'s MemoryStore,
+    metric: Metric,
+    dimensions: usize,
+    sample: &[Values],
+) -> Graph<'s, MemoryStore> {
     let mut parameters = parameters_of(metric, dimensions);
     parameters.shape = Layout::plan(dimensions, 16, metric != Metric::L1, KINDS.len())
         .unwrap()
@@ -48,7 +53,12 @@ fn create<'s>(store: &'s MemoryStore, metric: Metric, dimensions: usize, sample:
     Graph::create(store, parameters, learned).unwrap()
 }
 
-fn insert_rows(graph: &Graph<'_, MemoryStore>, vectors: &[Vec<f32>], rows: std::ops::Range<usize>, all: &[Values]) {
+pub(super) fn insert_rows(
+    graph: &Graph<'_, MemoryStore>,
+    vectors: &[Vec<f32>],
+    rows: std::ops::Range<usize>,
+    all: &[Values],
+) {
     let mut inserter = Inserter::of_build();
     for row in rows {
         let new = NewRow {
@@ -120,7 +130,7 @@ fn filtered(graph: &Graph<'_, MemoryStore>, query: &[f32], filter: &Filter, limi
 }
 
 /// Every matching row comes once, no other does, and each is certain where its keys are.
-fn assert_complete(graph: &Graph<'_, MemoryStore>, query: &[f32], rows: &HashSet<usize>, all: &[Values]) {
+pub(super) fn assert_complete(graph: &Graph<'_, MemoryStore>, query: &[f32], rows: &HashSet<usize>, all: &[Values]) {
     for filter in filters() {
         let found = filtered(graph, query, &filter, limits(20));
         let matches = |row: usize| test_of(all, graph.space.columns(), &filter, row);

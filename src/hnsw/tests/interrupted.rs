@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
+use crate::error::Error;
 
 /// A store with one event between two steps of an operation on it.
 pub(super) struct Interrupted<'m, F> {
@@ -11,6 +12,10 @@ pub(super) struct Interrupted<'m, F> {
     event: Cell<Option<F>>,
     reads: Cell<usize>,
     writes: Cell<usize>,
+    /// Number of page changes after which the event happens, before the next one.
+    event_after: usize,
+    /// Number of page changes after which the next one fails.
+    fails_after: usize,
 }
 
 impl<'m, F> Interrupted<'m, F> {
@@ -21,8 +26,19 @@ impl<'m, F> Interrupted<'m, F> {
             event: Cell::new(event),
             reads: Cell::new(0),
             writes: Cell::new(0),
+            event_after: usize::MAX,
+            fails_after: usize::MAX,
         }
     }
+}
+
+/// Runs `f` on a store on which page changes fail after this number of them.
+pub(super) fn failing(store: &MemoryStore, writes: usize, f: impl FnOnce(&Graph<'_, Interrupted<'_, fn()>>)) {
+    let interrupted = Interrupted::<fn()> {
+        fails_after: writes,
+        ..Interrupted::new(store, 0, None)
+    };
+    f(&Graph::open(&interrupted).unwrap());
 }
 
 /// Number of page changes of `f`.
@@ -41,6 +57,28 @@ impl<'m, F: FnOnce()> Interrupted<'m, F> {
     /// A store with an event after this number of steps.
     pub(super) fn after(store: &'m MemoryStore, steps: usize, event: F) -> Self {
         Interrupted::new(store, steps, Some(event))
+    }
+
+    /// A store with an event after this number of page changes.
+    pub(super) fn after_writes(store: &'m MemoryStore, writes: usize, event: F) -> Self {
+        Interrupted {
+            event_after: writes,
+            ..Interrupted::new(store, usize::MAX, Some(event))
+        }
+    }
+
+    /// Counts a page change, with the event before it, or fails in its place.
+    fn begin_write(&self) -> Result<()> {
+        if self.writes.get() >= self.fails_after {
+            return Err(Error::OutOfMemory);
+        }
+        if self.writes.get() == self.event_after
+            && let Some(event) = self.event.take()
+        {
+            event();
+        }
+        self.writes.set(self.writes.get() + 1);
+        Ok(())
     }
 
     /// Whether the event has happened.
@@ -78,11 +116,11 @@ impl<F: FnOnce()> PageStore for Interrupted<'_, F> {
         self.store.read(block, f)
     }
     fn write<T>(&self, block: u32, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
-        self.writes.set(self.writes.get() + 1);
+        self.begin_write()?;
         self.store.write(block, f)
     }
     fn write_two<T>(&self, a: u32, b: u32, f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>) -> Result<T> {
-        self.writes.set(self.writes.get() + 1);
+        self.begin_write()?;
         self.store.write_two(a, b, f)
     }
     fn extend(&self) -> Result<u32> {

@@ -320,7 +320,7 @@ fn move_entry<S: PageStore>(graph: &Graph<'_, S>, dead: &NodeSet, upper: &Upper)
             return Ok(());
         }
         if let Some(EntryPoint { link, level: 0 }) = best {
-            value_lists::add_again(graph, link)?;
+            value_lists::add_unlinked(graph, link)?;
         }
         // An index that looks empty is searched once more after it lost its entry point: a row
         // inserted meanwhile is found then, or makes itself the entry point.

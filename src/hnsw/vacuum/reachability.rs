@@ -59,8 +59,8 @@ pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, me
 }
 
 /// As [`reconnect`]; then at most `most` of the reachable records select neighbors by a search,
-/// besides their present ones. An insert that an error ended may have left a node that no link
-/// leads to and that misses in value lists: such a node stays as it is.
+/// besides their present ones. An insert that an error ended may have left a node without links
+/// that misses in value lists: such a node enters them before it is linked.
 ///
 /// Locks: one page at a time; on return: none.
 pub(super) fn reconnect_and_select<S: PageStore>(
@@ -173,7 +173,7 @@ fn attach<S: PageStore>(
     if graph.read_point(node, 0, &mut point)?.is_none() {
         return Ok(false);
     }
-    value_lists::add_again(graph, node)?;
+    value_lists::add_unlinked(graph, node)?;
     graph.space.set_query(&point, &mut query);
     let at = VectorAt { link: node, at: &point };
     if graph.read(node.node, |record| Ok(record.link_count() == 0))? {

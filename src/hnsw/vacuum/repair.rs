@@ -6,6 +6,9 @@
 //! *Repair*). A plain record selects all of its links anew. A coded one keeps its live survivors,
 //! because another record may have no other link to it, and adds others.
 //!
+//! A record that is repaired has links, so its node is in the value lists of its values: links back
+//! let other sessions' rows join the node.
+//!
 //! The selection is made without a lock. Links that a coded record got meanwhile stay. Links of a
 //! plain record depend on each other, so its selection holds only if they are unchanged; otherwise
 //! it is repeated.
