@@ -4,7 +4,7 @@ use super::condition::{Bound, Filter, Test};
 use super::signature::{Column, fold};
 use super::values::Kind;
 use crate::error::Result;
-use crate::fallible;
+use crate::fallible::{self, Room};
 
 /// Words of a set with one bit for each signature.
 const WORDS: usize = (u16::MAX as usize + 1) / 64;
@@ -146,7 +146,9 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
 
 /// A set of signatures that `fill` fills.
 fn ones(fill: impl FnOnce(&mut [u64])) -> Result<Vec<u64>> {
-    let mut set = fallible::collect(std::iter::repeat_n(0, WORDS))?;
+    let mut set = Vec::new();
+    set.room(WORDS)?;
+    set.resize(WORDS, 0);
     fill(&mut set);
     Ok(set)
 }

@@ -4,15 +4,16 @@
 //! visit of a search, because its neighbors are not estimated, and the answer is exact. A filtered
 //! search visits the more ways, the fewer nodes match: the scan compares the two costs.
 
-use super::{Found, Scan};
+use super::{Found, Limits, Scan};
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
-use crate::hnsw::search;
+use crate::hnsw::search::{self, Counts};
+use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_PER_LISTED};
 use crate::hnsw::value_lists::{self, Listed};
-use crate::storage::record::State;
+use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
 /// Records that are hinted ahead of their turn.
@@ -79,31 +80,29 @@ impl Scan {
             if i % AHEAD == 0 {
                 graph.store.check_interrupts();
             }
-            let limits = &self.limits;
-            let (query, counts) = (&self.query, &mut self.counts);
-            let found = graph.read_distance(query, link.node, |record, distance| {
-                counts.add_record(&record, layout.overflows > 0);
-                if !record.is(link.generation, 0) || record.state() != State::Node || !record.is_complete() {
-                    return Ok(None);
+            let (query, limits, counts) = (&self.query, &self.limits, &mut self.counts);
+            let found = match layout.overflows {
+                0 => graph.read(link.node, |record| {
+                    counts.add_record(&record, false);
+                    Ok(match judged(graph, query, link, &record, counts) {
+                        Match::No => None,
+                        matches => {
+                            let distance = graph.distance(query, &record);
+                            found(graph, query, limits, (link, distance, matches), &record, counts)
+                        }
+                    })
+                })?,
+                _ => {
+                    counts.pages += 1;
+                    match graph.read(link.node, |record| Ok(judged(graph, query, link, &record, counts)))? {
+                        Match::No => None,
+                        matches => graph.read_distance(query, link.node, |record, distance| {
+                            counts.add_record(&record, true);
+                            Ok(found(graph, query, limits, (link, distance, matches), &record, counts))
+                        })?,
+                    }
                 }
-                counts.visited += 1;
-                let matches = graph.space.test(query, &record.values());
-                if matches == Match::No || distance > limits.beyond {
-                    return Ok(None);
-                }
-                let row = record.only_entry();
-                if !limits.killed && row.is_some_and(|row| row.killed) {
-                    counts.dead_rows += 1;
-                    return Ok(None);
-                }
-                Ok(Some(Found {
-                    distance: search::key_of(graph, limits.keys, query, &record, distance),
-                    link,
-                    row: row.map(|row| row.tid),
-                    lsn: record.lsn(),
-                    certain: matches == Match::Yes,
-                }))
-            })?;
+            };
             if let Some(found) = found {
                 self.farther.try_push(found)?;
             }
@@ -111,4 +110,51 @@ impl Scan {
         self.chunk = self.limits.width;
         Ok(true)
     }
+}
+
+/// Tests the filter values of a record that an entry of a list names, before its vector is looked
+/// at: many entries of a range's first and last interval are beyond the range. No record but the
+/// live and complete one of the entry passes.
+fn judged<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    link: Link,
+    record: &Record<'_>,
+    counts: &mut Counts,
+) -> Match {
+    if !is_live(link, record) || !record.is_complete() {
+        return Match::No;
+    }
+    counts.visited += 1;
+    graph.space.test(query, &record.values())
+}
+
+/// The node of a record at this distance, with the outcome of the test, if the scan returns it.
+fn found<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    limits: &Limits,
+    (link, distance, matches): (Link, f32, Match),
+    record: &Record<'_>,
+    counts: &mut Counts,
+) -> Option<Found> {
+    if !is_live(link, record) || distance > limits.beyond {
+        return None;
+    }
+    let row = record.only_entry();
+    if !limits.killed && row.is_some_and(|row| row.killed) {
+        counts.dead_rows += 1;
+        return None;
+    }
+    Some(Found {
+        distance: search::key_of(graph, limits.keys, query, record, distance),
+        link,
+        row: row.map(|row| row.tid),
+        lsn: record.lsn(),
+        certain: matches == Match::Yes,
+    })
+}
+
+fn is_live(link: Link, record: &Record<'_>) -> bool {
+    record.is(link.generation, 0) && record.state() == State::Node
 }
