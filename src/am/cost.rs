@@ -23,6 +23,7 @@
 //! rows the index has to return.
 
 mod bitmap;
+mod lists;
 
 use pgrx::{PgList, is_a, pg_guard, pg_sys};
 
@@ -54,9 +55,6 @@ const PLAIN_VISITS: f64 = 2.5;
 /// Power of the share of rows that pass conditions, with which the visits of a coded search grow
 /// (docs/measurements.md, *Filtered searches*).
 const FILTERED_POWER: f64 = -0.6;
-
-/// Cost of a node that a value list names, in visits (docs/measurements.md, *Filtered searches*).
-const VISITS_PER_LISTED: f64 = 0.2;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
 /// candidates (docs/measurements.md, *What a further row costs*).
@@ -96,6 +94,26 @@ const DISABLED: i32 = 2;
 /// of them.
 const MOST_DISABLED: i32 = 1000;
 
+/// The shares of an index's rows that conditions leave to a scan.
+#[derive(Clone, Copy)]
+struct Shares {
+    /// Share that passes the conditions.
+    passing: f64,
+    /// Share that the lists name of the one column with value lists of which they name fewest.
+    listed: f64,
+    /// Number of scans.
+    loops: f64,
+}
+
+impl Shares {
+    /// One scan without conditions.
+    const ALL: Shares = Shares {
+        passing: 1.0,
+        listed: 1.0,
+        loops: 1.0,
+    };
+}
+
 /// Costs of a scan.
 struct Costs {
     /// The first round, which returns as many rows as the search is wide.
@@ -122,7 +140,7 @@ impl Costs {
 pub unsafe extern "C-unwind" fn amcostestimate(
     root: *mut pg_sys::PlannerInfo,
     path: *mut pg_sys::IndexPath,
-    _loop_count: f64,
+    loop_count: f64,
     startup: *mut pg_sys::Cost,
     total: *mut pg_sys::Cost,
     selectivity: *mut pg_sys::Selectivity,
@@ -165,12 +183,16 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         // Rows that the conditions exclude are not read from the table.
         let listed = listed
             .into_iter()
-            .map(|conditions| passing(root, info, conditions, held));
-        let listed = listed.fold(1.0, f64::min);
-        let passing = passing(root, info, conditions, held);
+            .map(|of_column| lists::share(passing(root, info, of_column.conditions, held), of_column.ends()));
+        let shares = Shares {
+            passing: passing(root, info, conditions, held),
+            listed: listed.fold(1.0, f64::min),
+            loops: loop_count.max(1.0),
+        };
+        let passing = shares.passing;
         *selectivity *= passing;
         let nodes = info.tuples.max(1.0);
-        let costs = opened.costs(root, info, (passing, listed));
+        let costs = opened.costs(root, info, shares);
         // Rows that the index can return: what follows is about these.
         let nodes = (nodes * passing).max(1.0);
         // Share of them that filters leave by PostgreSQL's estimate, and the likely share where
@@ -253,12 +275,11 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
 }
 
 impl Opened {
-    /// Costs of a scan of which the first share of the index's rows passes the conditions, and the
-    /// second that on the one column with value lists that fewest pass.
+    /// Costs of a scan under conditions that leave these shares.
     ///
     /// # Safety
     /// `root` is the planner's state, and `info` its description of the index.
-    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, shares: (f64, f64)) -> Costs {
+    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, shares: Shares) -> Costs {
         // SAFETY: as the caller promises.
         unsafe { costs(root, info, &self.options, self.opclass, self.numbers, shares) }
     }
@@ -290,16 +311,16 @@ unsafe fn passing(
 }
 
 /// # Safety
-/// `root` is the planner's state, and `info` its description of the index; the shares of the
-/// index's rows are those of [`Opened::costs`].
+/// `root` is the planner's state, and `info` its description of the index.
 unsafe fn costs(
     root: *mut pg_sys::PlannerInfo,
     info: &pg_sys::IndexOptInfo,
     options: &Options,
     opclass: Opclass,
     numbers: f64,
-    (passing, listed): (f64, f64),
+    shares: Shares,
 ) -> Costs {
+    let passing = shares.passing;
     // SAFETY: as the caller promises; settings are read in a backend's only thread.
     unsafe {
         let (mut random_page_cost, mut seq_page_cost) = (0.0, 0.0);
@@ -320,13 +341,11 @@ unsafe fn costs(
         let each = VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing);
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Few nodes are read from value lists, and all of their rows are in order then.
-        let is_narrow = listed < 1.0;
-        let listed = nodes * listed * VISITS_PER_LISTED * visit;
-        let is_listed = is_narrow && listed < first;
+        let is_listed = lists::are_read(nodes * shares.listed, nodes, first / visit);
         Costs {
             // A search that visits too many records ends as a pass.
             startup: match is_listed {
-                true => listed,
+                true => lists::cost(info, numbers, shares, random_page_cost, cached),
                 false if passing < 1.0 => first.min(all),
                 false => first,
             },

@@ -8,7 +8,7 @@
 
 use pgrx::{PgList, pg_sys};
 
-use super::{NUMBERS_PER_OPERATOR, Opened, Wanted, opened, unknown, wanted};
+use super::{NUMBERS_PER_OPERATOR, Opened, Shares, Wanted, opened, unknown, wanted};
 
 /// Fixed cost of the node and its index scan, in cpu_operator_cost.
 const SETUP_OPERATORS: f64 = 400.0;
@@ -54,7 +54,7 @@ pub unsafe fn with_bitmap(
         let info = &*(*index).indexinfo;
         let table = &*info.rel;
         let opened = opened(info);
-        let costs = opened.costs(root, info, (1.0, 1.0));
+        let costs = opened.costs(root, info, Shares::ALL);
         let Opened {
             numbers,
             is_first_round,
@@ -101,12 +101,7 @@ pub unsafe fn with_bitmap(
         // the row when the two ways are compared.
         let pages = f64::from(table.pages) + f64::from(info.pages);
         let cached = (f64::from(pg_sys::effective_cache_size) / pages.max(1.0)).min(1.0);
-        let lookups = match (numbers * size_of::<f32>() as f64 / BYTES_PER_LOOKUP).ceil() {
-            ..=1.0 => 0.0,
-            chunks => chunks,
-        };
-        let read = OPERATORS_PER_READ + numbers / NUMBERS_PER_OPERATOR + OPERATORS_PER_LOOKUP * lookups;
-        let read_row = (1.0 - cached) * of_row + read * operator;
+        let read_row = (1.0 - cached) * of_row + operators_per_read(numbers) * operator;
 
         let start = bitmap + (SETUP_OPERATORS + named * OPERATORS_PER_MEMBER) * operator;
         let exact = sorted(named, of_row);
@@ -129,6 +124,15 @@ pub unsafe fn with_bitmap(
             }),
         })
     }
+}
+
+/// Cost of reading a row in memory and computing its distance, in cpu_operator_cost.
+pub(super) fn operators_per_read(numbers: f64) -> f64 {
+    let lookups = match (numbers * size_of::<f32>() as f64 / BYTES_PER_LOOKUP).ceil() {
+        ..=1.0 => 0.0,
+        chunks => chunks,
+    };
+    OPERATORS_PER_READ + numbers / NUMBERS_PER_OPERATOR + OPERATORS_PER_LOOKUP * lookups
 }
 
 /// The largest number of rows up to `most` for which reading them is `cheaper`.

@@ -103,14 +103,30 @@ pub unsafe fn narrowing(path: &pg_sys::IndexPath, columns: &Columns) -> *mut pg_
     }
 }
 
-/// The conditions of each filter column that has value lists, one list for each index clause.
+/// The conditions on a filter column that has value lists.
+pub struct Listed {
+    column: pg_sys::AttrNumber,
+    /// All of them.
+    pub conditions: *mut pg_sys::List,
+    /// Whether a range that they make has a lower end, and an upper one.
+    ends: [bool; 2],
+}
+
+impl Listed {
+    /// The number of ends of a range that the conditions make; 0 of equalities.
+    pub fn ends(&self) -> usize {
+        self.ends.into_iter().filter(|&end| end).count()
+    }
+}
+
+/// The conditions of each filter column that has value lists.
 ///
 /// # Safety
 /// As for [`narrowing`].
-pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<*mut pg_sys::List> {
+pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<Listed> {
     // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
-        let mut all = Vec::new();
+        let mut all: Vec<Listed> = Vec::new();
         for clause in PgList::<pg_sys::IndexClause>::from_pg(path.indexclauses).iter_ptr() {
             let column = usize::try_from((*clause).indexcol)
                 .ok()
@@ -118,11 +134,43 @@ pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<*mut pg
             let kind = column.and_then(|column| columns.kinds().get(column).copied().flatten());
             let quals = PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals);
             let narrows = |qual: *mut pg_sys::RestrictInfo| narrows((*qual).clause.cast(), (*clause).indexcol, columns);
-            if kind.is_some_and(|kind| kind != Kind::Set) && quals.iter_ptr().all(narrows) {
-                all.push((*clause).indexquals);
+            if kind.is_none_or(|kind| kind == Kind::Set) || !quals.iter_ptr().all(narrows) {
+                continue;
+            }
+            // Clauses come in the order of columns.
+            if all.last().is_none_or(|last| last.column != (*clause).indexcol) {
+                all.push(Listed {
+                    column: (*clause).indexcol,
+                    conditions: std::ptr::null_mut(),
+                    ends: [false; 2],
+                });
+            }
+            let Some(of_column) = all.last_mut() else { continue };
+            for qual in quals.iter_ptr() {
+                match comparison((*qual).clause.cast()) {
+                    Some(Comparison::Greater | Comparison::GreaterOrEqual) => of_column.ends[0] = true,
+                    Some(Comparison::Less | Comparison::LessOrEqual) => of_column.ends[1] = true,
+                    _ => {}
+                }
+                of_column.conditions = pg_sys::lappend(of_column.conditions, qual.cast());
             }
         }
         all
+    }
+}
+
+/// The comparison of an index condition.
+///
+/// # Safety
+/// `condition` is an expression.
+unsafe fn comparison(condition: *mut pg_sys::Node) -> Option<Comparison> {
+    // SAFETY: as the caller promises; nodes are read by their tags, in a transaction.
+    unsafe {
+        if !is_a(condition, NodeTag::T_OpExpr) {
+            return None;
+        }
+        let function = pg_sys::get_opcode((*condition.cast::<pg_sys::OpExpr>()).opno);
+        operator(function).map(|(_, comparison)| comparison)
     }
 }
 

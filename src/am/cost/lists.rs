@@ -1,0 +1,100 @@
+//! The cost of an exact answer from value lists: the scan reads the nodes that they name, and no
+//! others.
+//!
+//! The other way to the same rows is an index of the column: it reads all of them from the table,
+//! and sorts them. PostgreSQL prices a row of that way by its page of the table, cached or not. A
+//! node of a list takes a share of the time of such a row, and so it is charged that share of the
+//! price (docs/measurements.md, *Selective conditions*). A list page has the price of a leaf of a
+//! btree.
+
+use pgrx::pg_sys;
+
+use super::bitmap::operators_per_read;
+use super::{NUMBERS_PER_OPERATOR, Shares};
+use crate::storage::list_page::{self, LISTS};
+
+/// Time of a node that a value list names, in visits (docs/measurements.md, *Filtered searches*).
+const VISITS_PER_LISTED: f64 = 0.2;
+
+/// Time of reading a node that a list names, in the unit in which [`operators_per_read`] has that
+/// of a row: a constant part, and a part for each 256 numbers of a vector (docs/measurements.md,
+/// *Selective conditions*).
+const OPERATORS_PER_LISTED: f64 = 15.0;
+const NUMBERS_PER_LISTED_OPERATOR: f64 = 8.0 * NUMBERS_PER_OPERATOR;
+
+/// Fixed cost of a scan of lists beyond that of another index and a sort, in the same unit
+/// (docs/measurements.md, *Selective conditions*).
+const SETUP_OPERATORS: f64 = 280.0;
+
+/// Share of an index's rows that the lists of a column name under conditions that this share
+/// passes. Entries of an equality have its signature. A range takes whole intervals, one for each
+/// list: at each of its ends half of one is beyond it, in the mean.
+pub(super) fn share(passing: f64, ends: usize) -> f64 {
+    let interval = 1.0 / LISTS as f64;
+    match ends {
+        0 => passing,
+        _ => (passing + 0.5 * ends as f64 * interval).clamp(interval, 1.0),
+    }
+}
+
+/// Whether a scan among `nodes` nodes reads these `listed` ones: in place of a search of so many
+/// visits.
+pub(super) fn are_read(listed: f64, nodes: f64, visits: f64) -> bool {
+    listed < nodes && listed * VISITS_PER_LISTED < visits
+}
+
+/// Cost of the answer; `page_cost` is that of a page of the index, of which caches hold the share
+/// `cached`.
+pub(super) fn cost(info: &pg_sys::IndexOptInfo, numbers: f64, shares: Shares, page_cost: f64, cached: f64) -> f64 {
+    // SAFETY: the planner's index has its table; settings are read in a backend's only thread.
+    let (table, entry, operator) = unsafe { (&*info.rel, pg_sys::cpu_index_tuple_cost, pg_sys::cpu_operator_cost) };
+    let (mut random_page_cost, mut seq_page_cost) = (0.0, 0.0);
+    // SAFETY: called in a transaction, with places for the results.
+    unsafe { pg_sys::get_tablespace_page_costs(table.reltablespace, &mut random_page_cost, &mut seq_page_cost) };
+    let listed = (info.tuples * shares.listed).max(1.0);
+    let list_pages = (list_page::pages(info.tuples as usize) as f64 * shares.listed).max(1.0);
+    let in_memory = (OPERATORS_PER_LISTED + numbers / NUMBERS_PER_LISTED_OPERATOR) / operators_per_read(numbers);
+    let of_row = cached * in_memory + (1.0 - cached);
+    SETUP_OPERATORS * operator
+        + list_pages * page_cost
+        + listed * (entry + operator)
+        + of_row
+            * rows(
+                listed,
+                f64::from(table.pages),
+                shares.loops,
+                random_page_cost,
+                seq_page_cost,
+            )
+}
+
+/// PostgreSQL's price of the pages of so many rows in a bitmap scan, as in its
+/// `cost_bitmap_heap_scan()`, for each of `loops` scans.
+fn rows(rows: f64, pages: f64, loops: f64, random_page_cost: f64, seq_page_cost: f64) -> f64 {
+    let pages = pages.max(1.0);
+    let fetched = |rows: f64| (2.0 * pages * rows / (2.0 * pages + rows)).min(pages);
+    let of_scan = (fetched(rows * loops) / loops).min(fetched(rows));
+    of_scan * (random_page_cost - (random_page_cost - seq_page_cost) * (of_scan / pages).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_reads_whole_intervals() {
+        assert_eq!(share(0.25, 0), 0.25);
+        assert_eq!(share(0.25, 1), 0.25 + 0.5 / 128.0);
+        assert_eq!(share(0.25, 2), 0.25 + 1.0 / 128.0);
+        assert_eq!(share(1e-6, 1), 1.0 / 128.0);
+        assert_eq!(share(0.999, 2), 1.0);
+    }
+
+    #[test]
+    fn rows_cost_a_random_page_each_where_they_are_few_and_the_table_where_they_are_many() {
+        let price = |count: f64, loops: f64| rows(count, 1000.0, loops, 4.0, 1.0);
+        assert!((3.8..4.0).contains(&price(1.0, 1.0)));
+        assert_eq!(price(1e9, 1.0), 1000.0);
+        assert!(price(100.0, 50.0) < price(100.0, 1.0) / 2.0);
+    }
+}
