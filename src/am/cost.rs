@@ -54,7 +54,7 @@ const PLAIN_VISITS: f64 = 2.5;
 
 /// Power of the share of rows that pass conditions, with which the visits of a coded search grow
 /// (docs/measurements.md, *Filtered searches*).
-const FILTERED_POWER: f64 = -0.6;
+const FILTERED_POWER: f64 = -0.47;
 
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
 /// candidates (docs/measurements.md, *What a further row costs*).
