@@ -174,7 +174,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m, filters) = (dimensions as usize, options.m as usize, columns.count());
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.is_coded(), filters),
+        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.metric, filters),
         Element::Bit => Layout::plain(length, m, Encoding::Bits, filters),
         Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, filters),
     };

@@ -12,6 +12,7 @@ use pgrx::pg_sys::SysCacheIdentifier;
 
 use crate::distance::Metric;
 use crate::error::{Error, Result};
+use crate::storage::Layout;
 use crate::storage::parameters::Element;
 use crate::types::call::sql_function;
 
@@ -50,9 +51,10 @@ impl Opclass {
         }
     }
 
-    /// Whether its indexes have codes (`storage::layout`).
-    pub fn is_coded(&self) -> bool {
-        matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
+    /// Whether new indexes over values of so many numbers, with so many filter columns, have codes.
+    pub fn is_coded(&self, numbers: usize, filters: usize) -> bool {
+        let is_dense = matches!(self.element, Element::Vector | Element::Halfvec);
+        is_dense && Layout::plans_codes(numbers, self.metric, filters)
     }
 
     /// The operator class of an index's first column. Raises an error if it is none of ours.

@@ -95,7 +95,7 @@ impl Sample {
             true => centroid::of(vectors.iter().map(|vector| &vector[..]), dimensions),
             false => Vec::new(),
         };
-        let layout = Layout::plan(dimensions, 16, metric != Metric::L1, 0);
+        let layout = Layout::plan(dimensions, 16, metric, 0);
         let values = vectors.into_iter().map(OwnedValue::Dense).collect();
         Sample::build(layout, Element::Vector, metric, centroid, values)
     }

@@ -105,7 +105,7 @@ impl Sample {
         let mut random = SmallRng::seed_from_u64(1);
         let mut vector = || (0..DIMENSIONS).map(|_| random.random()).collect();
         let vectors: Vec<Vec<f32>> = (0..ROWS + NEW_ROWS).map(|_| vector()).collect();
-        let layout = Layout::plan(DIMENSIONS, 8, metric != Metric::L1, KINDS.len()).expect("a layout");
+        let layout = Layout::plan(DIMENSIONS, 8, metric, KINDS.len()).expect("a layout");
         let parameters = Parameters {
             shape: layout.shape,
             element: Element::Vector,

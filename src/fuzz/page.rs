@@ -1,6 +1,7 @@
 //! One page of any contents, read and changed through the views of `storage`.
 
 use super::{Input, tolerate};
+use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::values::MOST_COLUMNS;
 use crate::storage::format::Unplaced;
@@ -22,16 +23,16 @@ const LIST: ListId = ListId { column: 0, list: 127 };
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
     let layout = match input.u8() % 11 {
-        0 => Layout::plan(3, 16, false, 0),
-        1 => Layout::plan(50, 16, true, 0),
-        2 => Layout::plan(50, 16, false, 0),
-        3 => Layout::plan(768, 16, true, 0),
-        4 => Layout::plan(6_000, 16, true, 0),
-        5 => Layout::plan(3_000, 16, false, 0),
+        0 => Layout::plan(3, 16, Metric::L1, 0),
+        1 => Layout::plan(50, 16, Metric::L2, 0),
+        2 => Layout::plan(50, 16, Metric::L1, 0),
+        3 => Layout::plan(768, 16, Metric::L2, 0),
+        4 => Layout::plan(6_000, 16, Metric::L2, 0),
+        5 => Layout::plan(3_000, 16, Metric::L1, 0),
         6 => Layout::plain(1_000, 16, Encoding::Bits, 0),
         7 => Layout::plain(100, 16, Encoding::Sparse, 0),
-        8 => Layout::plan(50, 16, true, MOST_COLUMNS),
-        9 => Layout::plan(50, 16, false, 1),
+        8 => Layout::plan(50, 16, Metric::L2, MOST_COLUMNS),
+        9 => Layout::plan(50, 16, Metric::L1, 1),
         _ => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
     };
     let layout = layout.expect("a layout");

@@ -42,7 +42,7 @@ fn parameters(metric: Metric) -> Parameters {
 /// Parameters as the access method chooses them: plain for L1, coded for the others.
 fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
     Parameters {
-        shape: Layout::plan(dimensions, 16, metric != Metric::L1, 0).unwrap().shape,
+        shape: Layout::plan(dimensions, 16, metric, 0).unwrap().shape,
         element: Element::Vector,
         metric,
         ef_construction: 64,
@@ -382,7 +382,7 @@ fn replaced_lanes_hold_what_stays_and_what_is_new() {
 fn removal_leaves_no_lane_empty() {
     let vectors = words(3000);
     let mut parameters = parameters(Metric::L2);
-    parameters.shape = Layout::plan(WORD_DIMENSIONS, 4, true, 0).unwrap().shape;
+    parameters.shape = Layout::plan(WORD_DIMENSIONS, 4, Metric::L2, 0).unwrap().shape;
     let store = store();
     let graph = Graph::create(&store, parameters, Vec::new()).unwrap();
     for (i, vector) in vectors.iter().enumerate() {

@@ -2,6 +2,7 @@
 
 use pgrx::prelude::*;
 
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::filter::values::MOST_COLUMNS;
 use crate::storage::page::PAGE_SIZE;
@@ -46,7 +47,7 @@ fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32) -> Result<i64> {
     let m = m.ok_or(refused("m", "between 2 and 100"))?;
     let filters = usize::try_from(filters).ok().filter(|&filters| filters <= MOST_COLUMNS);
     let filters = filters.ok_or(refused("filters", "between 0 and 4"))?;
-    let layout = Layout::plan(dimensions, m, true, filters)?;
+    let layout = Layout::plan(dimensions, m, Metric::L2, filters)?;
     // One node in `level_ratio` is on the next level, one in its square on the one after that, and
     // so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));

@@ -26,9 +26,8 @@ const SPARSE_SLOTS: usize = 4;
 const TIDS: usize = 10;
 const FEWEST_TIDS: usize = 4;
 
-/// The fewest coordinates of a rotated vector: the rotation spreads a shorter one to them, so that
-/// its codes have as many bits.
-const FEWEST_COORDINATES: usize = 128;
+/// The most coordinates to which the rotation spreads a shorter vector.
+pub(super) const MOST_SPREAD: usize = 128;
 
 /// Bytes of a signature of a neighbor's value in a filter column.
 pub(super) const SIGNATURE_LEN: usize = 2;
@@ -109,11 +108,18 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Coordinates of a rotated vector.
+    /// The longest code of vectors of these dimensions.
+    pub fn most_bits(&self) -> usize {
+        let whole = (self.dimensions as usize).next_multiple_of(WORD_BITS);
+        whole.clamp(MOST_SPREAD, rabitq::MAX_BITS)
+    }
+
+    /// Coordinates of a rotated vector: at least as many as its codes have bits, because the
+    /// rotation spreads a short vector to them.
     pub fn coordinates(&self) -> usize {
         (self.dimensions as usize)
-            .max(FEWEST_COORDINATES)
             .next_multiple_of(WORD_BITS)
+            .max(usize::from(self.code_bits))
     }
 
     /// Bytes of the longest stored vector.

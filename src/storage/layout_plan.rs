@@ -12,7 +12,8 @@
 //! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs
 //! (docs/measurements.md, *Codes of as many bits as fit*).
 
-use super::layout::{Encoding, Layout, Shape};
+use super::layout::{Encoding, Layout, MOST_SPREAD, Shape};
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::quantize::rabitq::{self, WORD_BITS};
 
@@ -34,6 +35,16 @@ const LONG: usize = 1024;
 /// The shortest code for which vectors stay whole: rather than codes shorter than this, the layout
 /// has overflow records.
 const FEWEST_BITS: usize = 128;
+
+/// Vectors of up to this many dimensions have no codes in an index without filter columns: four
+/// times as many records are read, of less than half the size (docs/measurements.md, *Codes of
+/// short vectors*).
+const FEW: usize = 4;
+
+/// The fewest bits of codes of vectors of up to so many dimensions (docs/measurements.md, *Codes of
+/// short vectors*). Longer ones have at least [`MOST_SPREAD`], and all under inner product, because
+/// few bits lead astray among vectors of different lengths.
+const FEWEST_OF_SHORT: [(usize, usize); 2] = [(16, 64), (64, 96)];
 
 /// Vectors of up to this many dimensions are stored as f32, because they take little room anyway.
 const SHORT: usize = 64;
@@ -57,14 +68,23 @@ impl Layout {
         })
     }
 
+    /// Whether a new index over vectors of `dimensions` f32 has codes, with so many filter columns.
+    pub fn plans_codes(dimensions: usize, metric: Metric, filters: usize) -> bool {
+        match metric {
+            Metric::L2 | Metric::Cosine => dimensions > FEW || filters > 0,
+            Metric::InnerProduct => true,
+            Metric::L1 | Metric::Hamming | Metric::Jaccard => false,
+        }
+    }
+
     /// Chooses the layout of a new index over vectors of `dimensions` f32, with so many filter
     /// columns: plain, or coded.
     ///
     /// # Errors
     /// As [`Layout::plain`].
-    pub fn plan(dimensions: usize, m: usize, coded: bool, filters: usize) -> Result<Layout> {
+    pub fn plan(dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
         let plain = Layout::plain(dimensions, m, Encoding::Float32, filters)?;
-        if !coded {
+        if !Layout::plans_codes(dimensions, metric, filters) {
             return Ok(plain);
         }
         let shape = |encoding, code_bits: usize| Shape {
@@ -74,22 +94,28 @@ impl Layout {
             code_bits: code_bits as u16,
             filters: filters as u8,
         };
+        let of_short = FEWEST_OF_SHORT.iter().find(|(most, _)| dimensions <= *most);
+        let fewest = match metric {
+            Metric::L2 | Metric::Cosine => of_short.map_or(MOST_SPREAD, |(_, fewest)| *fewest),
+            _ => MOST_SPREAD,
+        };
         if dimensions <= SHORT {
-            return Layout::with_codes(shape(Encoding::Float32, 0));
+            return Layout::with_codes(shape(Encoding::Float32, 0), fewest);
         }
-        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0))?;
+        let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0), fewest)?;
         if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
             return Ok(twelve);
         }
-        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0))?;
+        let ten = Layout::with_codes(shape(Encoding::Scalar10, 0), fewest)?;
         let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
         let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
         Ok(if is_as_small && gains { ten } else { twelve })
     }
 
-    /// The layout of a shape with the code length that the plan chooses.
-    fn with_codes(shape: Shape) -> Result<Layout> {
-        let coordinates = shape.coordinates().min(rabitq::MAX_BITS);
+    /// The layout of a shape with the code length that the plan chooses: of short vectors at least
+    /// `fewest` bits.
+    fn with_codes(shape: Shape, fewest: usize) -> Result<Layout> {
+        let coordinates = shape.coordinates().max(fewest).min(rabitq::MAX_BITS);
         let with = |bits: usize| {
             Layout::of(Shape {
                 code_bits: bits as u16,

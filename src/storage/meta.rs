@@ -27,7 +27,7 @@ use super::{BlockNumber, Layout, Link, NodeRef, corrupted, fnv1a};
 use crate::error::{Error, Result};
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
-use crate::quantize::rabitq::{MAX_BITS, WORD_BITS};
+use crate::quantize::rabitq::WORD_BITS;
 
 const MAGIC: u32 = 0x5850_4C41; // "ALPX"
 const VERSION_AT: usize = HEADER_SIZE + 4;
@@ -338,7 +338,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || (!coded && encoding.width().is_some())
         || (parameters.centroid != 0 && !parameters.allow_centroid())
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
-        || usize::from(code_bits) > parameters.shape.coordinates().min(MAX_BITS)
+        || usize::from(code_bits) > parameters.shape.most_bits()
         || usize::from(filters) != parameters.filter_kinds().count()
         || parameters.filters[usize::from(filters)..].iter().any(Option::is_some)
         || Layout::of(parameters.shape).is_err()

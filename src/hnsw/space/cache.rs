@@ -42,13 +42,14 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distance::Metric;
     use crate::error::Error;
     use crate::hnsw::space::tests::parameters;
     use crate::storage::Layout;
 
     #[test]
     fn spaces_are_shared_and_few_are_kept() {
-        let shape = Layout::plan(70, 16, true, 0).unwrap().shape;
+        let shape = Layout::plan(70, 16, Metric::L2, 0).unwrap().shape;
         let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Learned::default())).unwrap();
         let first = shared(0);
         for seed in 1..MOST_SHARED as u64 {
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_centroid_is_read_once_and_belongs_to_its_parameters() {
-        let shape = Layout::plan(70, 16, true, 0).unwrap().shape;
+        let shape = Layout::plan(70, 16, Metric::L2, 0).unwrap().shape;
         let [a, b] = [[1.0; 70], [2.0; 70]].map(|centroid| parameters(shape, 0, &centroid));
         let corrupted = || Err(Error::corrupted(1, "damaged"));
         assert!(Space::shared(a, corrupted).is_err());

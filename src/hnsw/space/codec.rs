@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn coordinates_are_finite_whatever_the_centroid_is() {
         for (dimensions, encoding) in [(50, Encoding::Float32), (100, Encoding::Scalar12)] {
-            let shape = Layout::plan(dimensions, 16, true, 0).unwrap().shape;
+            let shape = Layout::plan(dimensions, 16, Metric::L2, 0).unwrap().shape;
             assert_eq!(shape.encoding, encoding);
             for (value, centroid) in [
                 (f32::MAX, f32::MIN),

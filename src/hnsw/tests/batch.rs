@@ -206,7 +206,7 @@ fn a_node_that_is_known_to_be_there_is_sought_harder() {
     let vectors = words(4000);
     let mut parameters = parameters(Metric::L2);
     // A graph in which searches for neighbors miss many.
-    parameters.shape = Layout::plan(WORD_DIMENSIONS, 2, true, 0).unwrap().shape;
+    parameters.shape = Layout::plan(WORD_DIMENSIONS, 2, Metric::L2, 0).unwrap().shape;
     parameters.ef_construction = 4;
     let nodes_made = |unchanged: bool| {
         let store = store();

@@ -38,9 +38,7 @@ pub(super) fn create<'s>(
     sample: &[Values],
 ) -> Graph<'s, MemoryStore> {
     let mut parameters = parameters_of(metric, dimensions);
-    parameters.shape = Layout::plan(dimensions, 16, metric != Metric::L1, KINDS.len())
-        .unwrap()
-        .shape;
+    parameters.shape = Layout::plan(dimensions, 16, metric, KINDS.len()).unwrap().shape;
     parameters.filters = KINDS.map(Some);
     let borders = |column: usize| {
         let keys = sample.iter().filter_map(|values| values.get(column)).collect();

@@ -184,7 +184,14 @@ fn insert_a_corner_late(m: u16, plain: bool, steps: usize) -> bool {
     const SIDE: usize = 40;
     let at = |row: usize| vec![(row % SIDE) as f32, (row / SIDE) as f32];
     let store = store();
-    let mut shape = Layout::plan(2, usize::from(m), !plain, 0).unwrap().shape;
+    let mut shape = Layout::plan(
+        2,
+        usize::from(m),
+        if plain { Metric::L1 } else { Metric::InnerProduct },
+        0,
+    )
+    .unwrap()
+    .shape;
     shape.m = m;
     let parameters = Parameters {
         shape,

@@ -40,9 +40,11 @@ fn set(rows: &[usize]) -> HashSet<usize> {
     set
 }
 
-/// The rows of the graph, and the rows of each kind, in the order of the scan.
+/// The rows of the graph, and the rows of each kind, in the order of the scan. A scan that is read
+/// to its end may have held rows of the graph back.
 fn parts(all: &[(f32, usize)]) -> [Vec<usize>; 3] {
-    assert!(all.is_sorted_by(|a, b| a.0.total_cmp(&b.0).is_le()));
+    let kind = |(distance, _): &(f32, usize)| if distance.is_nan() { *distance } else { 0.0 };
+    assert!(all.is_sorted_by(|a, b| kind(a).total_cmp(&kind(b)).is_le()));
     let of = |is_it: &dyn Fn(f32) -> bool| {
         let rows = all.iter().filter(|(distance, _)| is_it(*distance));
         rows.map(|&(_, row)| row).collect()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::distance::Metric;
 
 /// Layouts of many shapes, and those of vectors of 12 bits a coordinate with 10 as well.
 fn plans() -> impl Iterator<Item = Layout> {
@@ -15,9 +16,10 @@ fn plans() -> impl Iterator<Item = Layout> {
         .chain([8000, 15_999, 16_000]);
     dimensions
         .flat_map(|dimensions| {
-            [2, 8, 16, 40, 100]
-                .into_iter()
-                .flat_map(move |m| [false, true].map(|coded| Layout::plan(dimensions, m, coded, 0).unwrap()))
+            [2, 8, 16, 40, 100].into_iter().flat_map(move |m| {
+                [Metric::L1, Metric::L2, Metric::InnerProduct]
+                    .map(|metric| Layout::plan(dimensions, m, metric, 0).unwrap())
+            })
         })
         .flat_map(move |layout| {
             let ten = (layout.shape.encoding == Encoding::Scalar12).then(|| of_ten(layout));
@@ -45,7 +47,7 @@ fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
     }
     let maximum = Encoding::Float32.most_dimensions();
     assert_eq!(
-        Layout::plan(maximum + 1, 16, true, 0),
+        Layout::plan(maximum + 1, 16, Metric::L2, 0),
         Err(Error::TooManyDimensionsForIndex { maximum })
     );
 }
@@ -62,7 +64,10 @@ fn codes_are_no_longer_than_what_they_describe() {
 #[test]
 fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
     for (dimensions, slots, bits) in [
-        (50, 7, 128),
+        (8, 11, 64),
+        (16, 11, 64),
+        (50, 8, 96),
+        (65, 7, 128),
         (128, 7, 128),
         (384, 3, 384),
         (768, 3, 288),
@@ -72,7 +77,7 @@ fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
         (3072, 1, 768),
         (4096, 1, 384),
     ] {
-        let layout = Layout::plan(dimensions, 16, true, 0).unwrap();
+        let layout = Layout::plan(dimensions, 16, Metric::L2, 0).unwrap();
         let plan = (layout.slots, usize::from(layout.shape.code_bits), layout.overflows);
         assert_eq!(plan, (slots, bits, 0), "{dimensions} dimensions");
     }
@@ -80,14 +85,14 @@ fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
 
 #[test]
 fn references_name_blocks_and_slots_and_do_not_wrap() {
-    let layout = Layout::plan(8, 4, false, 0).unwrap();
+    let layout = Layout::plan(8, 4, Metric::L1, 0).unwrap();
     for (block, slot) in [(1, 0), (1, layout.slots - 1), (77, 3)] {
         let node = layout.node(block, slot).unwrap();
         assert_eq!((layout.block(node), layout.slot(node)), (block, slot));
     }
     assert_eq!(layout.node(u32::MAX / layout.slots + 1, 0), Err(Error::IndexFull));
     // The last ones name chains of rows without a place, and nothing.
-    let layout = Layout::plan(8000, 16, true, 0).unwrap();
+    let layout = Layout::plan(8000, 16, Metric::L2, 0).unwrap();
     assert_eq!(layout.slots, 1);
     assert_eq!(layout.node(0xFFFF_FFFC, 0), Ok(NodeRef(0xFFFF_FFFC)));
     for block in [0xFFFF_FFFD, 0xFFFF_FFFE, 0xFFFF_FFFF] {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::distance::Metric;
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::PAGE_SIZE;
 
@@ -12,7 +13,7 @@ fn tid(n: u32) -> HeapTid {
 #[test]
 fn a_record_gives_back_what_was_put_in() {
     for (coded, filters) in [(false, 0), (true, 0), (false, 2), (true, 4)] {
-        let layout = Layout::plan(5, 2, coded, filters).unwrap();
+        let layout = Layout::plan(5, 2, if coded { Metric::L2 } else { Metric::L1 }, filters).unwrap();
         let mut page = [0; PAGE_SIZE];
         node_page::init(&mut page, &layout, 0);
         let mut nodes = NodePageMut::new(&mut page, 3, &layout).unwrap();
@@ -85,7 +86,7 @@ fn a_record_gives_back_what_was_put_in() {
 
 #[test]
 fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
-    let layout = Layout::plan(5, 2, false, 0).unwrap();
+    let layout = Layout::plan(5, 2, Metric::L1, 0).unwrap();
     let mut page = [0; PAGE_SIZE];
     node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
@@ -110,7 +111,7 @@ fn freeing_a_slot_makes_its_links_stale_and_its_place_free() {
 
 #[test]
 fn retained_tids_keep_their_order() {
-    let layout = Layout::plan(64, 2, false, 0).unwrap();
+    let layout = Layout::plan(64, 2, Metric::L1, 0).unwrap();
     let mut page = [0; PAGE_SIZE];
     node_page::init(&mut page, &layout, 0);
     let mut nodes = NodePageMut::new(&mut page, 1, &layout).unwrap();
@@ -132,12 +133,12 @@ fn retained_tids_keep_their_order() {
 fn random_bytes_are_refused_or_read_within_bounds() {
     use rand::{RngCore, SeedableRng, rngs::SmallRng};
     for layout in [
-        Layout::plan(20, 8, false, 0),
-        Layout::plan(50, 16, true, 0),
-        Layout::plan(384, 16, true, 0),
-        Layout::plan(1000, 40, true, 0),
-        Layout::plan(16_000, 16, true, 0),
-        Layout::plan(3000, 16, false, 0),
+        Layout::plan(20, 8, Metric::L1, 0),
+        Layout::plan(50, 16, Metric::L2, 0),
+        Layout::plan(384, 16, Metric::L2, 0),
+        Layout::plan(1000, 40, Metric::L2, 0),
+        Layout::plan(16_000, 16, Metric::L2, 0),
+        Layout::plan(3000, 16, Metric::L1, 0),
     ] {
         let layout = layout.unwrap();
         let mut words = vec![0; layout.code_words()];
