@@ -9,8 +9,8 @@ use crate::fallible::{self, Room};
 /// Words of a set with one bit for each signature.
 const WORDS: usize = (u16::MAX as usize + 1) / 64;
 
-/// Most keys of a range of exact keys whose signatures are listed: fewer than an interval has
-/// signatures.
+/// Most keys of a range of exact keys that are listed one by one: fewer than the signatures of an
+/// interval.
 const FEW_KEYS: u64 = 128;
 
 /// The signatures of a column that may match.
