@@ -118,6 +118,48 @@ unsafe extern "C" {
     pub fn float_to_shortest_decimal_bufn(f: f32, result: *mut c_char) -> c_int;
 }
 
+/// Writes bytes to a file of PostgreSQL's at an offset; they count for temp_file_limit. 16 changed
+/// types of the function, 17 made it an inline one.
+///
+/// # Errors
+/// Error of the system. PostgreSQL's error where temp_file_limit is exceeded is raised.
+///
+/// # Safety
+/// `file` is open.
+pub unsafe fn file_write(file: pg_sys::File, bytes: &[u8], offset: i64) -> std::io::Result<()> {
+    let event = pg_sys::WaitEventIO::WAIT_EVENT_BUFFILE_WRITE;
+    // SAFETY: as the caller promises; the bytes are only read.
+    let written = unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            pg_sys::FileWrite(
+                file,
+                bytes.as_ptr().cast_mut().cast(),
+                bytes.len() as c_int,
+                offset,
+                event,
+            )
+        }
+        #[cfg(feature = "pg16")]
+        {
+            pg_sys::FileWrite(file, bytes.as_ptr().cast(), bytes.len(), offset, event)
+        }
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        {
+            let bytes = pg_sys::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            };
+            pg_sys::FileWriteV(file, &bytes, 1, offset, event)
+        }
+    };
+    // PostgreSQL sets errno also where it wrote less.
+    match usize::try_from(written) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 /// A column of a tuple descriptor. 18 puts compact attributes before the whole ones (commit
 /// 5983a4cff).
 ///

@@ -37,7 +37,7 @@ pub enum Error {
     /// An index that a version which does not read its format has left without rows.
     #[error("index \"{relation}\" lacks changes that another version of pg_alopex did not make")]
     GivenUp { relation: String, qualified: String },
-    /// References of 32 bits, or the memory of a build, cannot name more records.
+    /// References of 32 bits cannot name more records.
     #[error("hnsw index cannot hold more vectors")]
     IndexFull,
     /// Vectors longer than the format of an index has room for.
@@ -109,6 +109,12 @@ pub enum Error {
     /// Memory that the system does not have.
     #[error("out of memory")]
     OutOfMemory,
+    /// A temporary file that the file system did not take more of.
+    #[error("could not write to file \"{file}\": {}", system_text(*errno))]
+    FileNotWritten { file: String, errno: i32 },
+    /// A temporary file that the system did not map, for another reason than a lack of memory.
+    #[error("could not map temporary file of index build: {}", system_text(*errno))]
+    FileNotMapped { errno: i32 },
     /// A defect: a thread of a build panicked.
     #[error("a thread of the index build failed")]
     BuildThread,
@@ -214,6 +220,13 @@ pub enum Error {
     },
 }
 
+/// The system's text for an error of a call, as PostgreSQL shows it.
+fn system_text(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
 /// Warns the client but not the server's log, because a session's own settings may cause the
 /// warning over and over.
 pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
@@ -317,6 +330,12 @@ impl Error {
             }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            // As PostgreSQL's errcode_for_file_access().
+            Error::FileNotWritten { errno, .. } | Error::FileNotMapped { errno } => match *errno {
+                libc::ENOSPC | libc::EDQUOT => PgSqlErrorCode::ERRCODE_DISK_FULL,
+                libc::EIO => PgSqlErrorCode::ERRCODE_IO_ERROR,
+                _ => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+            },
             Error::SecondVectorColumn
             | Error::TooManyFilterColumns { .. }
             | Error::ScanWithoutOrder
@@ -396,6 +415,9 @@ impl Error {
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
             Error::OutOfMemory => {
                 "Lower the settings that let the statement take so much: work_mem, maintenance_work_mem, hnsw.scan_mem_multiplier, hnsw.staging_memory."
+            }
+            Error::FileNotWritten { .. } | Error::FileNotMapped { .. } => {
+                "Increase maintenance_work_mem, or set temp_tablespaces to a tablespace that has room."
             }
             Error::ColumnWithoutDimensions { type_name } => {
                 return Some(format!(
@@ -509,5 +531,21 @@ mod tests {
         let damage = Error::corrupted(0, "invalid page header").in_relation(name, qualified);
         assert!(!damage.asks_for_rebuild());
         assert_eq!(damage.sqlstate(), PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED);
+    }
+
+    #[test]
+    fn an_error_of_a_file_has_the_text_and_code_of_its_cause() {
+        let of = |errno| Error::FileNotWritten {
+            file: "base/pgsql_tmp/pgsql_tmp1.0".to_owned(),
+            errno,
+        };
+        let full = of(libc::ENOSPC);
+        assert_eq!(
+            full.to_string(),
+            "could not write to file \"base/pgsql_tmp/pgsql_tmp1.0\": No space left on device"
+        );
+        assert_eq!(full.sqlstate(), PgSqlErrorCode::ERRCODE_DISK_FULL);
+        assert_eq!(of(libc::EIO).sqlstate(), PgSqlErrorCode::ERRCODE_IO_ERROR);
+        assert_eq!(of(libc::EFBIG).sqlstate(), PgSqlErrorCode::ERRCODE_SYSTEM_ERROR);
     }
 }

@@ -2,16 +2,16 @@
 //!
 //! Some blocks of the table give the borders of the index's filter columns. The first rows are kept
 //! as a sample until it yields the centroid. The leader and its threads then build the graph in
-//! memory and write it out at the end; beyond maintenance_work_mem the leader goes on alone in
-//! shared buffers. In both cases the pages are logged once, when they are complete, and an abort
-//! leaves only a file that PostgreSQL removes.
+//! memory, beyond maintenance_work_mem in that of a temporary file. The leader writes it out at the
+//! end. The pages are logged once, when they are complete, and an abort leaves only files that
+//! PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, pg_guard, pg_sys};
+use pgrx::{PgBox, pg_guard, pg_sys};
 
+use super::build_memory::BuildMemory;
 use super::build_threads::{QUEUE, Row, Workers};
 use super::filter::{self, Columns};
 use super::opclass::Opclass;
@@ -28,10 +28,10 @@ use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::reachability;
 use crate::reserve;
-use crate::storage::buffer_store::{self, BufferStore, Mode};
+use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, Layout};
-use crate::storage::memory_store::MemoryStore;
+use crate::storage::list_page::{self, LISTS};
 use crate::storage::meta;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::parameters::{Element, Parameters};
@@ -87,10 +87,9 @@ struct Growing {
     inserter: Inserter,
     /// The threads that insert into `memory`; they end before it is written out.
     workers: Option<Workers>,
-    /// The pages, while they fit into memory.
-    memory: Option<Arc<MemoryStore>>,
-    /// Rows that were inserted into memory.
-    in_memory: u64,
+    memory: BuildMemory,
+    /// The most pages that a row adds on average over many rows.
+    each: usize,
 }
 
 #[pg_guard]
@@ -111,17 +110,12 @@ pub unsafe extern "C-unwind" fn ambuild(
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
             build.insert(datum, tid, values)
         });
-        let growing = or_raise(index, build.growing());
+        let mut growing = or_raise(index, build.take_growing());
         or_raise(index, growing.finish_inserts());
         begin_phase(PHASE_CONNECT, 0);
-        or_raise(index, growing.reconnect());
-        begin_phase(PHASE_WRITE, growing.blocks());
-        or_raise(
-            index,
-            growing.write_out(&mut |written| {
-                progress([(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(written))]);
-            }),
-        );
+        or_raise(index, growing.reconnect(build.indexed));
+        begin_phase(PHASE_WRITE, growing.memory.store().pages());
+        or_raise(index, growing.write_out());
         if buffer_store::needs_wal(index) {
             buffer_store::log_all(index, MAIN);
         }
@@ -299,89 +293,78 @@ impl Build {
 
     /// The graph; begins it with the sample if necessary.
     fn growing(&mut self) -> Result<&mut Growing> {
-        let growing = match self.growing.take() {
-            Some(growing) => growing,
-            None => {
-                let sample = std::mem::take(&mut self.sample);
-                let mut growing = Growing::start(self, &sample)?;
-                for row in sample {
-                    pgrx::check_for_interrupts!();
-                    growing.insert(row)?;
-                }
-                for (kind, tid) in std::mem::take(&mut self.unplaced) {
-                    pgrx::check_for_interrupts!();
-                    growing.insert_unplaced(kind, tid)?;
-                }
-                growing
-            }
-        };
+        let growing = self.take_growing()?;
         Ok(self.growing.insert(growing))
+    }
+
+    /// As [`Build::growing`]; the build has it no more.
+    fn take_growing(&mut self) -> Result<Growing> {
+        if let Some(growing) = self.growing.take() {
+            return Ok(growing);
+        }
+        let sample = std::mem::take(&mut self.sample);
+        let mut growing = Growing::start(self, &sample)?;
+        for row in sample {
+            pgrx::check_for_interrupts!();
+            growing.insert(row)?;
+        }
+        for (kind, tid) in std::mem::take(&mut self.unplaced) {
+            pgrx::check_for_interrupts!();
+            growing.insert_unplaced(kind, tid)?;
+        }
+        Ok(growing)
     }
 }
 
 impl Growing {
     /// Begins the graph of a build, with what the sample tells.
     fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
-        let memory = Arc::new(MemoryStore::new(build.bytes)?.with_interrupts(check_interrupts));
-        let space = Arc::clone(Graph::create(&*memory, build.parameters, build.learn(sample))?.space());
+        let mut memory = BuildMemory::new(build.bytes, check_interrupts)?;
+        memory.make_room(0)?;
+        let store = memory.store();
+        let space = Arc::clone(Graph::create(&**store, build.parameters, build.learn(sample))?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffer_store::file_of(build.index) };
-        memory.write(META_BLOCK, |page| {
+        store.write(META_BLOCK, |page| {
             meta::set_file(page, file);
             Ok(Edit::Changed(()))
         })?;
+        // A row is a record, sometimes another on an upper level, its overflow records, and
+        // sometimes a page of a list for each filter column.
+        let layout = space.layout();
+        let each = (2 + layout.overflows).div_ceil(layout.slots as usize) + 1 + layout.filters();
         let threads = build.threads;
         Ok(Growing {
             index: build.index,
             inserter: Inserter::of_build(),
-            workers: (threads > 0).then(|| Workers::start(threads, &memory, &space)),
+            workers: (threads > 0).then(|| Workers::start(threads, store, &space)),
             space,
-            memory: Some(memory),
-            in_memory: 0,
+            memory,
+            each,
         })
     }
 
-    /// Goes on in shared buffers if the next row might not fit into memory.
+    /// Makes room for the next row, and for the rows that wait or are being inserted.
     fn make_room(&mut self) -> Result<()> {
-        // A row is a record, sometimes another on an upper level, its overflow records, and
-        // sometimes a page of a list for each filter column.
-        let layout = self.space.layout();
-        let each = (2 + layout.overflows).div_ceil(layout.slots as usize) + 1 + layout.filters();
-        let waiting = self
-            .workers
-            .as_ref()
-            .map_or(0, |workers| each * (QUEUE + workers.count()));
-        if self.memory.as_ref().is_some_and(|memory| memory.is_full(waiting)) {
-            self.finish_inserts()?;
-            report_full_memory(self.in_memory);
-            // The progress remains the one of the table, which is still being read.
-            self.write_out(&mut |_| ())?;
-        }
-        Ok(())
+        let waiting = self.workers.as_ref().map_or(0, |workers| QUEUE + workers.count());
+        self.memory.make_room(self.each * waiting)
     }
 
     fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
         self.make_room()?;
-        let (index, space) = (self.index, Arc::clone(&self.space));
-        match &self.memory {
-            Some(memory) => unplaced::add(&Graph::with(&**memory, space), kind, &[tid]),
-            None => unplaced::add(&Graph::with(&buffers_of(index), space), kind, &[tid]),
-        }
+        let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
+        unplaced::add(&graph, kind, &[tid])
     }
 
     fn insert(&mut self, row: Row) -> Result<()> {
         self.make_room()?;
-        self.in_memory += u64::from(self.memory.is_some());
         let row = match &self.workers {
             Some(workers) => workers.offer(row)?,
             None => Some(row),
         };
         let Some((value, row)) = row else { return Ok(()) };
-        let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
-        match &self.memory {
-            Some(memory) => insert::insert(&Graph::with(&**memory, space), inserter, value.view(), row),
-            None => insert::insert(&Graph::with(&buffers_of(index), space), inserter, value.view(), row),
-        }
+        let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
+        insert::insert(&graph, &mut self.inserter, value.view(), row)
     }
 
     /// Waits until the threads have inserted their rows.
@@ -389,36 +372,30 @@ impl Growing {
         self.workers.take().map_or(Ok(()), Workers::finish)
     }
 
-    /// Makes sure that every node can be reached.
-    fn reconnect(&mut self) -> Result<()> {
-        let (index, inserter, space) = (self.index, &mut self.inserter, Arc::clone(&self.space));
-        let bytes = buffer_store::maintenance_memory();
-        match &self.memory {
-            Some(memory) => reachability::reconnect(&Graph::with(&**memory, space), inserter, bytes)?,
-            None => reachability::reconnect(&Graph::with(&buffers_of(index), space), inserter, bytes)?,
-        };
+    /// Makes sure that every node can be reached; `rows` is the number of rows in the graph.
+    fn reconnect(&mut self, rows: i64) -> Result<()> {
+        let filters = self.space.layout().filters();
+        if filters > 0 {
+            // Nodes that get a link get a further entry in value lists.
+            let lists = filters * (LISTS + rows as usize / list_page::MOST_ENTRIES);
+            self.memory.make_room(lists)?;
+        }
+        let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
+        reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;
         Ok(())
     }
 
-    /// Number of pages to be written out.
-    fn blocks(&self) -> BlockNumber {
-        self.memory.as_ref().map_or(0, |memory| memory.pages())
-    }
-
-    /// Writes the pages in memory to the index, unlogged; later rows go there directly. `written`
-    /// gets the number of pages written so far.
-    fn write_out(&mut self, written: &mut dyn FnMut(BlockNumber)) -> Result<()> {
-        let Some(memory) = self.memory.take() else {
-            return Ok(());
-        };
-        for block in 0..memory.pages() {
+    /// Writes the pages to the index, unlogged, and frees their memory.
+    fn write_out(self) -> Result<()> {
+        let store = self.memory.store();
+        for block in 0..store.pages() {
             pgrx::check_for_interrupts!();
-            memory.read(block, |page| {
+            store.read(block, |page| {
                 // SAFETY: the index is open and ours alone, and pages come in block order.
                 unsafe { buffer_store::append(self.index, MAIN, page) };
                 Ok(())
             })?;
-            written(block + 1);
+            progress([(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, i64::from(block) + 1)]);
         }
         Ok(())
     }
@@ -454,26 +431,6 @@ unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
         let wanted = if asked >= 0 { asked } else { by_size() };
         wanted.clamp(0, pg_sys::max_parallel_maintenance_workers.max(0)) as usize
     }
-}
-
-/// The pages of an index that is being built.
-fn buffers_of(index: pg_sys::Relation) -> BufferStore {
-    // SAFETY: the index is open and this backend's alone.
-    unsafe { BufferStore::new(index, Mode::Build) }
-}
-
-/// Reports that the graph is too large for the memory of the build, in the words that users of
-/// pgvector know.
-fn report_full_memory(rows: u64) {
-    let report = ErrorReport::new(
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!("hnsw graph no longer fits into maintenance_work_mem after {rows} tuples"),
-        "",
-    );
-    report
-        .set_detail("Building will take significantly more time.")
-        .set_hint("Increase maintenance_work_mem to speed up builds.")
-        .report(PgLogLevel::NOTICE);
 }
 
 /// Begins a phase of a build with this total of blocks. The counter of done blocks never exceeds

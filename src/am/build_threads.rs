@@ -147,9 +147,12 @@ mod tests {
     use super::*;
     use crate::distance::Metric;
     use crate::hnsw::scan::{Limits, Scan};
-    use crate::storage::HeapTid;
     use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::mapping::tests::of_unlinked_file;
+    use crate::storage::memory_store::SEGMENT_BYTES;
+    use crate::storage::page::PAGE_SIZE;
     use crate::storage::parameters::{Element, Parameters};
+    use crate::storage::{HeapTid, PageStore};
 
     const PARAMETERS: Parameters = Parameters {
         shape: Shape {
@@ -180,11 +183,14 @@ mod tests {
     #[test]
     fn every_row_is_inserted_whoever_inserts_it() {
         for count in [0, 1, 4] {
-            let memory = Arc::new(MemoryStore::new(64 << 20).unwrap());
+            let memory = Arc::new(MemoryStore::new(SEGMENT_BYTES).unwrap());
             let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
             let workers = Workers::start(count, &memory, graph.space());
             let mut inserter = Inserter::default();
             for row in rows(3000) {
+                while !memory.has_room(QUEUE + count) {
+                    memory.add(of_unlinked_file(SEGMENT_BYTES)).unwrap();
+                }
                 if let Some((vector, row)) = workers.offer(row).unwrap() {
                     insert::insert(&graph, &mut inserter, vector.view(), row).unwrap();
                 }
@@ -201,8 +207,28 @@ mod tests {
     }
 
     #[test]
+    fn a_graph_is_the_same_in_memory_and_in_a_file() {
+        let pages = |bytes: usize| {
+            let memory = MemoryStore::new(bytes).unwrap();
+            let graph = Graph::create(&memory, PARAMETERS, Vec::new()).unwrap();
+            let mut inserter = Inserter::of_build();
+            for (vector, row) in rows(3000) {
+                if !memory.has_room(0) {
+                    memory.add(of_unlinked_file(SEGMENT_BYTES)).unwrap();
+                }
+                insert::insert(&graph, &mut inserter, vector.view(), row).unwrap();
+            }
+            let read = |block| memory.read(block, |page| Ok(*page)).unwrap();
+            (0..memory.pages()).map(read).collect::<Vec<_>>()
+        };
+        let (in_memory, in_file) = (pages(64 << 20), pages(SEGMENT_BYTES));
+        assert!(in_file.len() * PAGE_SIZE > 2 * SEGMENT_BYTES);
+        assert!(in_file == in_memory);
+    }
+
+    #[test]
     fn a_failure_in_a_thread_reaches_the_leader() {
-        let memory = Arc::new(MemoryStore::new(0).unwrap()); // Room for a few pages only.
+        let memory = Arc::new(MemoryStore::new(1 << 20).unwrap()); // Room for a few pages only.
         let graph = Graph::create(&*memory, PARAMETERS, Vec::new()).unwrap();
         let workers = Workers::start(2, &memory, graph.space());
         let refused = rows(100_000).find_map(|mut row| {

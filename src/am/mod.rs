@@ -8,6 +8,7 @@ mod bitmap_node;
 mod bitmap_scan;
 mod bound;
 mod build;
+mod build_memory;
 mod build_threads;
 mod cost;
 mod created;

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_build_beyond_its_memory_goes_on_in_shared_buffers() {
+    fn a_build_beyond_its_memory_goes_on_in_a_file() {
         table(12_000);
         Spi::run("SET LOCAL maintenance_work_mem = '1MB'").unwrap();
         Spi::run("CREATE INDEX built_small ON built USING hnsw (val vector_l2_ops)").unwrap();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_build_around_a_centroid_goes_on_in_shared_buffers() {
+    fn a_build_around_a_centroid_goes_on_in_a_file() {
         far_table(3000, 200);
         Spi::run("SET LOCAL maintenance_work_mem = '1MB'").unwrap();
         Spi::run("CREATE INDEX far_l2 ON far USING hnsw (val vector_l2_ops)").unwrap();

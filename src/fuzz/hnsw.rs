@@ -19,7 +19,7 @@ use crate::hnsw::space::Space;
 use crate::hnsw::vacuum::{bulk_delete, reachability, truncate};
 use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
-use crate::storage::memory_store::MemoryStore;
+use crate::storage::memory_store::{MemoryStore, SEGMENT_BYTES};
 use crate::storage::page::{PAGE_SIZE, Page};
 use crate::storage::parameters::{Element, Parameters};
 use crate::storage::{Edit, HeapTid, Layout, PageStore, centroid, sparse};
@@ -74,7 +74,7 @@ fn unplaced(kind: Unplaced, count: usize) -> Vec<HeapTid> {
 
 /// A store with room for a few pages more than it has.
 pub(super) fn store(pages: &[Page]) -> MemoryStore {
-    let store = MemoryStore::new((pages.len() + 200) * PAGE_SIZE).unwrap();
+    let store = MemoryStore::new(pages.len() * PAGE_SIZE + 2 * SEGMENT_BYTES).unwrap();
     for image in pages {
         let block = store.extend().expect("room for a page");
         let copy = |page: &mut Page| {

@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn written(centroid: &[f32]) -> MemoryStore {
-        let store = MemoryStore::new(0).unwrap();
+        let store = MemoryStore::new(1 << 20).unwrap();
         store.extend().unwrap(); // The meta page.
         write(&store, centroid).unwrap();
         store
@@ -181,7 +181,7 @@ mod tests {
             centroid: 0,
             ..parameters(&values(3))
         };
-        assert_eq!(read(&MemoryStore::new(0).unwrap(), &none), Ok(Vec::new()));
+        assert_eq!(read(&MemoryStore::new(1 << 20).unwrap(), &none), Ok(Vec::new()));
         assert_eq!(none.first_node_block(), 1);
     }
 
@@ -216,7 +216,7 @@ mod tests {
             refuses(&|page| init(page, &[]), block);
         }
         // Pages of a file that was truncated.
-        let cut = MemoryStore::new(0).unwrap();
+        let cut = MemoryStore::new(1 << 20).unwrap();
         cut.extend().unwrap();
         assert!(read(&cut, &parameters).is_err());
     }

@@ -2,13 +2,13 @@
 //!
 //! An index relation is a key-value store. The key is a [`NodeRef`], the value a record of fixed
 //! stride, and the backend any implementation of [`PageStore`]: PostgreSQL's shared buffers
-//! ([`buffer_store`]) or plain memory ([`memory_store`], for the build). Both hold the same bytes:
+//! ([`buffer_store`]) or mapped memory ([`memory_store`], for the build). Both hold the same bytes:
 //! a page image built in memory is written to the relation as it is. The README of this folder has
 //! the format byte by byte.
 //!
 //! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
 //! [`meta`] and [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores.
-//! [`format`] has the numbers that all of them share.
+//! [`format`] has the numbers that all of them share, [`mapping`] the memory of one store.
 //!
 //! Invariants:
 //! - every byte read from a page is checked before it is used; damage is [`Error::Corrupted`],
@@ -28,6 +28,7 @@ pub mod format;
 pub mod layout;
 mod layout_plan;
 pub mod list_page;
+pub mod mapping;
 pub mod memory_store;
 pub mod meta;
 pub mod node_page;

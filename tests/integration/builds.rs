@@ -119,45 +119,6 @@ fn with_notices(cluster: &Cluster) -> (Client, Receiver<[String; 3]>) {
     (client, notices)
 }
 
-#[test]
-fn a_build_that_outgrows_its_memory_says_so_once() {
-    let cluster = Cluster::new();
-    let (mut client, notices) = with_notices(&cluster);
-    run(&mut client, "CREATE TABLE items (id bigint, embedding vector(50))");
-    load(&mut client, "items", 3_000);
-    let index = "CREATE INDEX items_embedding ON items USING hnsw (embedding vector_l2_ops)";
-    for (settings, outgrows) in [
-        ("SET maintenance_work_mem = '64MB'", false),
-        (
-            "SET maintenance_work_mem = '2MB'; SET max_parallel_maintenance_workers = 0",
-            true,
-        ),
-        (
-            "SET max_parallel_maintenance_workers = 2; ALTER TABLE items SET (parallel_workers = 2)",
-            true,
-        ),
-    ] {
-        run(&mut client, settings);
-        run(&mut client, index);
-        run(&mut client, "DROP INDEX items_embedding");
-        let heard: Vec<_> = notices.try_iter().collect();
-        if !outgrows {
-            assert_eq!(heard, [[""; 3]; 0], "{settings}");
-            continue;
-        }
-        let [[message, detail, hint]] = &heard[..] else {
-            panic!("{settings}: {heard:?}")
-        };
-        let rows = message
-            .strip_prefix("hnsw graph no longer fits into maintenance_work_mem after ")
-            .and_then(|rest| rest.strip_suffix(" tuples"))
-            .and_then(|rows| rows.parse::<u32>().ok());
-        assert!(rows.is_some_and(|rows| (100..3_000).contains(&rows)), "{message}");
-        assert_eq!(detail, "Building will take significantly more time.");
-        assert_eq!(hint, "Increase maintenance_work_mem to speed up builds.");
-    }
-}
-
 /// The warning of a scan that a bound ended is the client's: a log that has it for each such query
 /// is of no use.
 #[test]

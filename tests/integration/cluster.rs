@@ -346,6 +346,22 @@ impl Cluster {
         });
     }
 
+    /// Sets a soft limit of one of the server's processes, as `prlimit` takes it; returns the one
+    /// before.
+    pub fn limit_process(&self, process: i32, resource: &str, limit: &str) -> String {
+        let run = |option: String| {
+            let mut command = self.command("/usr/bin/env");
+            let output = command.args(["prlimit", &format!("--pid={process}"), &option]);
+            let output = output.args(["--output=SOFT", "--noheadings"]).output();
+            let output = output.expect("prlimit starts");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8_lossy(&output.stdout).trim().to_string()
+        };
+        let before = run(format!("--{resource}"));
+        run(format!("--{resource}={limit}:"));
+        before
+    }
+
     /// The processes of this server: all that work in the data directory.
     fn processes(&self) -> Vec<Pid> {
         let data = self.data();

@@ -7,6 +7,7 @@
 //! run, as far as timing allows; every failure names it. `PG_ALOPEX_SOAK=1` runs the long form of
 //! those that have one (see [`effort`]).
 
+mod build_files;
 mod builds;
 mod cluster;
 mod commit;

@@ -26,7 +26,12 @@ fn session(cluster: &Cluster) -> Result<Client, Error> {
 /// Bytes of address space of a session.
 pub fn size(client: &mut Client) -> u64 {
     let row = client.query_one("SELECT pg_backend_pid()", &[]).expect("a process");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", row.get::<_, i32>(0))).expect("it is there");
+    size_of(row.get(0))
+}
+
+/// Bytes of address space of a process.
+pub fn size_of(process: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it is there");
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
     let kilobytes = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kilobytes.expect("a size in kB") << 10

@@ -55,8 +55,6 @@ pub enum Mode {
     Normal,
     /// VACUUM: cost-based delays apply.
     Vacuum,
-    /// A build: changes are not logged one by one, because [`log_all`] logs all pages at the end.
-    Build,
 }
 
 impl BufferStore {
@@ -243,9 +241,6 @@ impl PageStore for BufferStore {
             let block = if last < blocks { last } else { blocks.saturating_sub(1) };
             return Ok((block > 0).then_some(block));
         }
-        if self.mode == Mode::Build {
-            return Ok(None);
-        }
         // SAFETY: the relation is open. The call removes the page from the map, so repeated calls
         // end.
         let block = unsafe { pg_sys::GetFreeIndexPage(self.relation) };
@@ -253,9 +248,6 @@ impl PageStore for BufferStore {
     }
 
     fn note_free(&self, block: BlockNumber) {
-        if self.mode == Mode::Build {
-            return; // No other backend looks for a page, and this one remembers its own.
-        }
         // SAFETY: the relation is open.
         unsafe { pg_sys::RecordFreeIndexPage(self.relation, block) };
     }

@@ -2,14 +2,14 @@
 //!
 //! Every change of a scan, an insert or VACUUM is a generic WAL record (PostgreSQL's
 //! `generic_xlog.c`), so that an index recovers and replicates without this library being loaded; a
-//! build writes unlogged and logs all pages at its end.
+//! build writes its pages unlogged and logs all of them then.
 
 use std::ptr;
 
 use pgrx::pg_sys;
 
 use super::pins::Pinned;
-use super::{BufferStore, INVALID_BLOCK, Mode};
+use super::{BufferStore, INVALID_BLOCK};
 use crate::compat;
 use crate::error::Result;
 use crate::storage::page::{self, PAGE_SIZE, Page};
@@ -54,8 +54,7 @@ impl Drop for Record {
 }
 
 impl BufferStore {
-    /// Runs a change of exclusively locked pages and logs it; in a build, marks them dirty without
-    /// WAL.
+    /// Runs a change of exclusively locked pages and logs it.
     ///
     /// Locks: taken by the caller and kept; the edit and the WAL insertion happen under them.
     pub(super) fn change<T, const N: usize>(
@@ -63,17 +62,6 @@ impl BufferStore {
         buffers: [&Pinned; N],
         f: impl FnOnce([&mut Page; N]) -> Result<Edit<T>>,
     ) -> Result<T> {
-        if self.mode == Mode::Build {
-            // SAFETY: the buffers are different ones, pinned and exclusively locked.
-            return Ok(match f(buffers.map(|buffer| unsafe { &mut *buffer.page() }))? {
-                Edit::Changed(value) => {
-                    // SAFETY: as above.
-                    let _ = buffers.map(|buffer| unsafe { pg_sys::MarkBufferDirty(buffer.buffer) });
-                    value
-                }
-                Edit::Unchanged(value) => value,
-            });
-        }
         let mut record = Record::start(self.relation);
         // SAFETY: each is a private copy that lives until the record ends.
         let pages = buffers.map(|buffer| unsafe { &mut *record.register(buffer) });
