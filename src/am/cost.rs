@@ -56,6 +56,10 @@ const PLAIN_VISITS: f64 = 2.5;
 /// (docs/measurements.md, *Filtered searches*).
 const FILTERED_POWER: f64 = -0.47;
 
+/// Factor of the visits of a coded search, times the share, where few rows pass
+/// (docs/measurements.md, *Filtered searches*).
+const FILTERED_FEW: f64 = 0.24;
+
 /// Cost of a row beyond the first round: visits, and, in cpu_operator_cost, upkeep of the
 /// candidates (docs/measurements.md, *What a further row costs*).
 const VISITS_PER_ROW: f64 = 8.0;
@@ -373,7 +377,7 @@ fn visits(nodes: f64, m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
 fn filtered_visits(m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
     match coded {
         _ if passing >= 1.0 => 0.0,
-        true => CODED_VISITS * ef * (passing.powf(FILTERED_POWER) - 1.0),
+        true => CODED_VISITS * ef * (passing.powf(FILTERED_POWER).max(FILTERED_FEW / passing) - 1.0),
         false => PLAIN_VISITS * m * ef * (1.0 / passing - 1.0),
     }
 }

@@ -35,8 +35,12 @@ pub mod search {
     /// See [`SETTLED`].
     pub const SETTLED_POWER: f64 = 0.35;
 
-    /// Least number of matching nodes that settle a round (docs/measurements.md, *Filtered
-    /// searches*).
+    /// Least number of matching nodes that settle a round, in widths of the search
+    /// (docs/measurements.md, *Filtered searches*).
+    pub const LEAST_SETTLED: f64 = 0.25;
+
+    /// Least number of matching nodes that settle a round of any width (docs/measurements.md,
+    /// *Filtered searches*).
     pub const FEWEST_SETTLED: usize = 20;
 
     /// Most ways of a round, in the number that the share of matching neighbors leads to expect
@@ -135,6 +139,11 @@ pub mod scan {
     /// Visits of a filtered search per unit of its width, and the power of the share of matching
     /// nodes that they grow with (docs/measurements.md, *Filtered searches*).
     pub const FILTERED_VISITS: (f64, f64) = (0.59, -0.49);
+
+    /// Visits per unit of the width, times the share, where the share is so small that the number
+    /// of matching nodes that settle a round falls no more (docs/measurements.md, *Filtered
+    /// searches*).
+    pub const VISITS_OF_FEW: f64 = 0.16;
 
     /// Growth of the number of nodes of a pass that are sorted at once; the first chunk is as large
     /// as the search is wide (chosen, not measured).

@@ -11,7 +11,7 @@ use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_PER_LISTED};
+use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_OF_FEW, VISITS_PER_LISTED};
 use crate::hnsw::value_lists::{self, Listed};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -21,10 +21,11 @@ const AHEAD: usize = 8;
 
 /// The most nodes of lists that cost no more than a filtered search of this width among `nodes`.
 fn most_listed(nodes: f64, width: f64) -> usize {
-    // listed * VISITS_PER_LISTED = visits * width * (listed / nodes).powf(power)
+    // share * nodes * VISITS_PER_LISTED = visits * width * share.powf(power)
+    let turn = |visits: f64, power: f64| (visits * width / (VISITS_PER_LISTED * nodes)).powf(1.0 / (1.0 - power));
     let (visits, power) = FILTERED_VISITS;
-    let share = (visits * width / (VISITS_PER_LISTED * nodes)).powf(1.0 / (1.0 - power));
-    (nodes * share) as usize
+    // A search of a share makes the greater of both numbers of visits.
+    (nodes * turn(visits, power).max(turn(VISITS_OF_FEW, -1.0))) as usize
 }
 
 impl Scan {

@@ -30,7 +30,9 @@ use crate::fallible::{Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::search::{FEWEST_SETTLED, LOST, SEEDS, SETTLED, SETTLED_FAR, SETTLED_POWER, WAYS};
+use crate::hnsw::tuning::search::{
+    FEWEST_SETTLED, LEAST_SETTLED, LOST, SEEDS, SETTLED, SETTLED_FAR, SETTLED_POWER, WAYS,
+};
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -203,7 +205,7 @@ impl Filtered {
     fn set_ends(&mut self, width: usize) {
         let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
         let share = confirmed * self.share();
-        let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).min(1.0);
+        let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).clamp(LEAST_SETTLED, 1.0);
         if self.place == Place::Seeded {
             settled *= SETTLED_FAR;
         }
