@@ -43,7 +43,7 @@ CREATE FUNCTION hnsw_estimate(
 ) RETURNS SETOF record
     AS 'MODULE_PATHNAME', 'hnsw_estimate_with_filters_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
 COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer, integer) IS
-    'about how large an hnsw index over so many different vectors is (vector or halfvec; L2, inner product or cosine)';
+    'about how large an hnsw index over so many different vectors is (vector or halfvec; L2 or cosine, above 64 dimensions also inner product)';
 
 CREATE FUNCTION alopex_version() RETURNS text
     AS 'MODULE_PATHNAME', 'alopex_version_wrapper' LANGUAGE C STABLE STRICT PARALLEL SAFE;

@@ -37,7 +37,7 @@ pub enum Error {
     /// An index that a version which does not read its format has left without rows.
     #[error("index \"{relation}\" lacks changes that another version of pg_alopex did not make")]
     GivenUp { relation: String, qualified: String },
-    /// References of 32 bits cannot name more records.
+    /// References of 32 bits, or the room of a build, cannot name more records.
     #[error("hnsw index cannot hold more vectors")]
     IndexFull,
     /// Vectors longer than the format of an index has room for.
@@ -330,7 +330,7 @@ impl Error {
             }
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-            // As PostgreSQL's errcode_for_file_access().
+            // As PostgreSQL's errcode_for_file_access() for errors of writing.
             Error::FileNotWritten { errno, .. } | Error::FileNotMapped { errno } => match *errno {
                 libc::ENOSPC | libc::EDQUOT => PgSqlErrorCode::ERRCODE_DISK_FULL,
                 libc::EIO => PgSqlErrorCode::ERRCODE_IO_ERROR,

@@ -31,11 +31,11 @@ use crate::reserve;
 use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, Layout};
-use crate::storage::list_page::{self, LISTS};
+use crate::storage::list_page::LISTS;
 use crate::storage::meta;
-use crate::storage::page::PAGE_SIZE;
+use crate::storage::page::{self, PAGE_SIZE};
 use crate::storage::parameters::{Element, Parameters};
-use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centroid};
+use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centroid, corrupted};
 use crate::txn;
 
 /// Levels are drawn from a generator with this seed, so that the same rows give the same index.
@@ -369,17 +369,17 @@ impl Growing {
 
     /// Waits until the threads have inserted their rows.
     fn finish_inserts(&mut self) -> Result<()> {
-        self.workers.take().map_or(Ok(()), Workers::finish)
+        self.workers
+            .take()
+            .map_or(Ok(()), |workers| workers.finish(check_interrupts))
     }
 
     /// Makes sure that every node can be reached; `rows` is the number of rows in the graph.
     fn reconnect(&mut self, rows: i64) -> Result<()> {
-        let filters = self.space.layout().filters();
-        if filters > 0 {
-            // Nodes that get a link get a further entry in value lists.
-            let lists = filters * (LISTS + rows as usize / list_page::MOST_ENTRIES);
-            self.memory.make_room(lists)?;
-        }
+        // The few nodes without links, inserted side by side into an empty graph, may get further
+        // entries in value lists.
+        let lists = self.space.layout().filters() * LISTS.min(rows as usize);
+        self.memory.make_room(lists)?;
         let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
         reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;
         Ok(())
@@ -388,9 +388,13 @@ impl Growing {
     /// Writes the pages to the index, unlogged, and frees their memory.
     fn write_out(self) -> Result<()> {
         let store = self.memory.store();
+        store.read_in_order();
         for block in 0..store.pages() {
             pgrx::check_for_interrupts!();
             store.read(block, |page| {
+                if page::is_new(page) {
+                    return corrupted(block, "a page of the build's temporary file has been lost");
+                }
                 // SAFETY: the index is open and ours alone, and pages come in block order.
                 unsafe { buffer_store::append(self.index, MAIN, page) };
                 Ok(())

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -21,6 +22,9 @@ use crate::storage::memory_store::MemoryStore;
 
 /// Rows that wait for a thread: enough that none is idle while the leader reads a page.
 pub const QUEUE: usize = 64;
+
+/// Time between two looks at threads that insert their last rows.
+const WAIT: Duration = Duration::from_millis(1);
 
 /// A row of the table: its vector as the index keeps it, and the rest.
 pub type Row = (OwnedValue, NewRow);
@@ -85,11 +89,16 @@ impl Workers {
         }
     }
 
-    /// Waits until every row is inserted.
+    /// Waits until every row is inserted, and meanwhile runs `check_interrupts`, which may raise.
     ///
     /// # Errors
     /// The error of a thread.
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self, check_interrupts: impl Fn()) -> Result<()> {
+        self.rows = None;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            check_interrupts();
+            thread::sleep(WAIT);
+        }
         self.stop();
         match self.failure.get() {
             Some(error) => Err(error.clone()),
@@ -195,7 +204,7 @@ mod tests {
                     insert::insert(&graph, &mut inserter, vector.view(), row).unwrap();
                 }
             }
-            workers.finish().unwrap();
+            workers.finish(|| ()).unwrap();
             let mut scan = Scan::new(graph.space().query(&[0.0, 0.0][..]), Limits::none(40));
             let mut found: Vec<_> = std::iter::from_fn(|| scan.next(&graph).unwrap())
                 .map(|tid| tid.block)
@@ -242,6 +251,6 @@ mod tests {
             }
         });
         assert_eq!(refused, Some(Error::IndexFull));
-        assert_eq!(workers.finish(), Err(Error::IndexFull));
+        assert_eq!(workers.finish(|| ()), Err(Error::IndexFull));
     }
 }

@@ -335,8 +335,7 @@ unsafe fn costs(
             + (OPERATORS_PER_VISIT + numbers / NUMBERS_PER_OPERATOR) * pg_sys::cpu_operator_cost;
         let visit = read + (1.0 - cached) * random_page_cost;
         let (m, width) = (f64::from(options.m), options.ef_search() as f64);
-        let filters = usize::try_from(info.nkeycolumns - 1).unwrap_or(0);
-        let is_coded = opclass.is_coded(numbers as usize, filters);
+        let is_coded = opclass.is_coded();
         let returned = nodes * passing;
         let passes = (returned * BYTES_PER_ROW / (f64::from(pg_sys::work_mem) * 1024.0))
             .ceil()

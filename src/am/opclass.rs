@@ -12,7 +12,6 @@ use pgrx::pg_sys::SysCacheIdentifier;
 
 use crate::distance::Metric;
 use crate::error::{Error, Result};
-use crate::storage::Layout;
 use crate::storage::parameters::Element;
 use crate::types::call::sql_function;
 
@@ -51,10 +50,10 @@ impl Opclass {
         }
     }
 
-    /// Whether new indexes over values of so many numbers, with so many filter columns, have codes.
-    pub fn is_coded(&self, numbers: usize, filters: usize) -> bool {
-        let is_dense = matches!(self.element, Element::Vector | Element::Halfvec);
-        is_dense && Layout::plans_codes(numbers, self.metric, filters)
+    /// Whether its indexes have codes, but for those of the shortest vectors
+    /// (`storage::layout_plan`), whose searches take as long.
+    pub fn is_coded(&self) -> bool {
+        matches!(self.element, Element::Vector | Element::Halfvec) && self.metric != Metric::L1
     }
 
     /// The operator class of an index's first column. Raises an error if it is none of ours.

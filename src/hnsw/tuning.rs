@@ -43,14 +43,26 @@ pub mod search {
     /// *Filtered searches*).
     pub const FEWEST_SETTLED: usize = 20;
 
+    /// Factor of the number of matching nodes that settle a round after the first, which returns as
+    /// many rows as the first: rows that are found later are held back (docs/measurements.md,
+    /// *Later rounds*).
+    pub const SETTLED_LATER: f64 = 2.0;
+
     /// Most ways of a round, in the number that the share of matching neighbors leads to expect
     /// before the round is settled: beyond it matching nodes are not where the search is (chosen,
     /// not measured).
     pub const WAYS: f64 = 2.0;
 
+    /// Share of matching nodes among the neighbors seen below which a search looks whether they are
+    /// more frequent elsewhere (chosen, not measured).
+    pub const FEW_SEEN: f64 = 0.0625;
+
     /// Quotient of the share of matching nodes in the index and among the neighbors seen, from
     /// which on the matching nodes are taken to be elsewhere (chosen, not measured).
     pub const LOST: f64 = 4.0;
+
+    /// Nodes of the sample that tells (chosen, not measured).
+    pub const SAMPLE: usize = 64;
 
     /// Nodes from which a search goes on among matching nodes that are far from the query
     /// (docs/measurements.md, *Conditions far from the query*).

@@ -13,7 +13,7 @@
 //! begins again.
 
 use crate::error::Result;
-use crate::fallible::{self, Room, TryPush};
+use crate::fallible::{Room, TryPush};
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
@@ -25,8 +25,9 @@ use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, met
 /// Beginnings of a walk over one list, beyond which the index counts as corrupted.
 const RETRIES: usize = 1000;
 
-/// Nodes of a sample of those that match.
+/// Nodes of a sample of those that match, and lists that they are from.
 const SAMPLE: usize = 64;
+const SAMPLED_LISTS: usize = 32;
 
 /// Most pages of lists that a scan reads before it knows whether few nodes match.
 const MOST_PAGES: usize = 256;
@@ -167,87 +168,99 @@ fn walk<S: PageStore, T>(
     )
 }
 
-/// The answer of value lists for the nodes that match a query's conditions.
-pub(in crate::hnsw) enum Listed {
-    /// The nodes whose entries match the conditions on one column, in order of their places and
-    /// each once.
-    All(Vec<Link>),
-    /// Some of the many nodes whose entries match the conditions on the column with the fewest
-    /// signatures.
-    Sample {
-        /// The nodes.
-        sample: Vec<Link>,
-        /// Number of entries read, the least number of matching nodes.
-        read: usize,
-        /// Share of the column's signatures that match: about that of the nodes where a range spans
-        /// several border intervals.
-        signatures: f64,
-    },
-    /// No column has lists and a condition that its signatures tell of.
-    Nothing,
-}
-
-/// The nodes that match a query's conditions on one column, if that column's lists name at most
-/// `most` after a few pages.
+/// The nodes whose entries match a query's conditions on one column, in order of their places and
+/// each once; none where no column's lists name at most `most` nodes after a few pages.
 ///
 /// Locks: one page at a time, shared; on return: none.
-pub(in crate::hnsw) fn matching<S: PageStore>(graph: &Graph<'_, S>, query: &Query, most: usize) -> Result<Listed> {
+pub(in crate::hnsw) fn matching<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    most: usize,
+) -> Result<Option<Vec<Link>>> {
+    for (column, set) in sets(graph, query) {
+        if let Some(mut all) = entries_in(graph, column, set, most)? {
+            let first = graph.space.layout.first_block;
+            all.retain(|link| graph.space.layout.block(link.node) >= first);
+            all.sort_unstable_by_key(|link| (link.node, link.generation));
+            all.dedup();
+            return Ok(Some(all));
+        }
+    }
+    Ok(None)
+}
+
+/// Some nodes whose entries match a query's conditions on the column with the fewest signatures,
+/// from lists all over these.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> Result<Vec<Link>> {
+    let mut sample = Vec::new();
+    let Some((column, set)) = sets(graph, query).into_iter().next() else {
+        return Ok(sample);
+    };
+    let lists: Vec<u8> = (0..LISTS as u8).filter(|&list| has_any(set, list)).collect();
+    let step = lists.len().div_ceil(SAMPLED_LISTS).max(1);
+    let each = SAMPLE.div_ceil(lists.len().div_ceil(step).max(1));
+    for &list in lists.iter().step_by(step) {
+        let before = sample.len();
+        let again = |sample: &mut Vec<Link>| sample.truncate(before);
+        walk(graph, ListId { column, list }, &mut sample, again, |sample, _, page| {
+            let entries = || list_page::entries(page).filter(|entry| has(set, entry.signature));
+            let step = entries().count().div_ceil(each).max(1);
+            sample.try_extend(entries().step_by(step).map(|entry| entry.link))?;
+            Ok(false)
+        })?;
+    }
+    let first = graph.space.layout.first_block;
+    sample.retain(|link| graph.space.layout.block(link.node) >= first);
+    Ok(sample)
+}
+
+/// The columns that have lists and conditions on their signatures, with the signatures that match:
+/// the fewest first.
+fn sets<'q, S: PageStore>(graph: &Graph<'_, S>, query: &'q Query) -> Vec<(u8, &'q [u64])> {
     let mut sets: Vec<(u8, &[u64])> = listed(graph)
         .filter_map(|column| query.signature_set(usize::from(column)).map(|set| (column, set)))
         .collect();
-    let count = |set: &[u64]| set.iter().map(|word| word.count_ones()).sum::<u32>();
-    sets.sort_by_key(|(_, set)| count(set));
-    let first = graph.space.layout.first_block;
-    let mut sample = None;
-    for (column, set) in sets {
-        let (mut found, is_all) = entries_in(graph, column, set, most)?;
-        found.retain(|link| graph.space.layout.block(link.node) >= first);
-        if is_all {
-            found.sort_unstable_by_key(|link| (link.node, link.generation));
-            found.dedup();
-            return Ok(Listed::All(found));
-        }
-        if sample.is_none() {
-            // Evenly over what was read: a list has its nodes in the order in which they came.
-            let each = found.len().div_ceil(SAMPLE).max(1);
-            sample = Some(Listed::Sample {
-                read: found.len(),
-                signatures: f64::from(count(set)) / f64::from(u16::MAX),
-                sample: fallible::collect(found.into_iter().step_by(each))?,
-            });
-        }
-    }
-    Ok(sample.unwrap_or(Listed::Nothing))
+    sets.sort_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
+    sets
 }
 
-/// Nodes of a column's entries with signatures of a set, and whether these are all: not where they
-/// are more than `most`, or more pages would have to be read.
-fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most: usize) -> Result<(Vec<Link>, bool)> {
-    let (mut all, mut pages): (Vec<Link>, usize) = (Vec::new(), 0);
+/// Whether a set has a signature.
+fn has(set: &[u64], signature: u16) -> bool {
+    set[usize::from(signature / 64)] >> (signature % 64) & 1 == 1
+}
+
+/// Whether a set has any signature of a list.
+fn has_any(set: &[u64], list: u8) -> bool {
     let words = set.len() / LISTS;
-    for list in 0..LISTS as u8 {
-        if set[usize::from(list) * words..][..words].iter().all(|&word| word == 0) {
-            continue;
-        }
+    set[usize::from(list) * words..][..words].iter().any(|&word| word != 0)
+}
+
+/// The nodes of a column's entries with signatures of a set; none where they are more than `most`,
+/// or more pages have to be read.
+fn entries_in<S: PageStore>(graph: &Graph<'_, S>, column: u8, set: &[u64], most: usize) -> Result<Option<Vec<Link>>> {
+    let (mut all, mut pages): (Vec<Link>, usize) = (Vec::new(), 0);
+    for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
         let (before, mut is_whole) = (all.len(), true);
         let again = |all: &mut Vec<Link>| all.truncate(before);
         walk(graph, ListId { column, list }, &mut all, again, |all, _, page| {
             pages += 1;
             let entries = list_page::entries(page);
             all.room(entries.len())?;
-            let is_in = |entry: &ListEntry| {
-                let word = set[usize::from(entry.signature / 64)];
-                word >> (entry.signature % 64) & 1 == 1
-            };
-            all.extend(entries.filter(is_in).map(|entry| entry.link));
+            all.extend(
+                entries
+                    .filter(|entry| has(set, entry.signature))
+                    .map(|entry| entry.link),
+            );
             is_whole = all.len() <= most && pages <= MOST_PAGES;
             Ok(is_whole)
         })?;
         if !is_whole {
-            return Ok((all, false));
+            return Ok(None);
         }
     }
-    Ok((all, true))
+    Ok(Some(all))
 }
 
 /// Takes the entries of freed nodes out of all lists, and frees pages without entries. `freed` has

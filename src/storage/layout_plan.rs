@@ -69,7 +69,7 @@ impl Layout {
     }
 
     /// Whether a new index over vectors of `dimensions` f32 has codes, with so many filter columns.
-    pub fn plans_codes(dimensions: usize, metric: Metric, filters: usize) -> bool {
+    fn plans_codes(dimensions: usize, metric: Metric, filters: usize) -> bool {
         match metric {
             Metric::L2 | Metric::Cosine => dimensions > FEW || filters > 0,
             Metric::InnerProduct => true,

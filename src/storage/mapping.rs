@@ -68,6 +68,11 @@ impl Mapping {
         Ok(Mapping { start, bytes })
     }
 
+    /// Advises the system that the memory is going to be read in order.
+    pub fn read_in_order(&self) {
+        self.advise(libc::MADV_SEQUENTIAL);
+    }
+
     /// Advises the system of the use of the memory; a failure does not matter.
     fn advise(&self, advice: i32) {
         // SAFETY: the range is the mapping, and the advice does not change its contents.

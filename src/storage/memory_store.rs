@@ -168,6 +168,11 @@ impl MemoryStore {
         self.pages() as usize + HEADROOM + waiting <= self.capacity() as usize
     }
 
+    /// Advises the system that the pages are going to be read in order, and no more at random.
+    pub fn read_in_order(&self) {
+        self.mappings.lock().iter().for_each(Mapping::read_in_order);
+    }
+
     /// Adds memory for further pages: whole segments, all zero, that nobody else uses.
     ///
     /// Locks: no page is added meanwhile.

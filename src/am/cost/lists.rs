@@ -52,7 +52,8 @@ pub(super) fn cost(info: &pg_sys::IndexOptInfo, numbers: f64, shares: Shares, pa
     // SAFETY: called in a transaction, with places for the results.
     unsafe { pg_sys::get_tablespace_page_costs(table.reltablespace, &mut random_page_cost, &mut seq_page_cost) };
     let listed = (info.tuples * shares.listed).max(1.0);
-    let list_pages = (list_page::pages(info.tuples as usize) as f64 * shares.listed).max(1.0);
+    // A list is read as a whole, whatever part of its entries matches.
+    let list_pages = (list_page::pages(info.tuples as usize) as f64 * shares.listed.max(1.0 / LISTS as f64)).max(1.0);
     let in_memory = (OPERATORS_PER_LISTED + numbers / NUMBERS_PER_LISTED_OPERATOR) / operators_per_read(numbers);
     let of_row = cached * in_memory + (1.0 - cached);
     SETUP_OPERATORS * operator

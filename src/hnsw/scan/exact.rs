@@ -12,7 +12,7 @@ use crate::hnsw::Graph;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_OF_FEW, VISITS_PER_LISTED};
-use crate::hnsw::value_lists::{self, Listed};
+use crate::hnsw::value_lists;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
@@ -30,7 +30,7 @@ fn most_listed(nodes: f64, width: f64) -> usize {
 
 impl Scan {
     /// Reads all matching nodes where the value lists tell that these are few, and says whether it
-    /// did. If not, the search gets to know about how many there are.
+    /// did.
     pub(super) fn answer_exactly<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         if !self.query.is_filtered() {
             return Ok(false);
@@ -38,12 +38,8 @@ impl Scan {
         let nodes = graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots);
         let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64);
         match self.listed(graph, most)? {
-            Listed::All(listed) => self.read_listed(graph, &listed),
-            Listed::Sample { read, signatures, .. } => {
-                self.search.expect_share((read as f64 / nodes).max(signatures));
-                Ok(false)
-            }
-            Listed::Nothing => Ok(false),
+            Some(listed) => self.read_listed(graph, &listed),
+            None => Ok(false),
         }
     }
 
@@ -51,17 +47,16 @@ impl Scan {
     /// would visit more records. If it does not, the search gets a sample of the matching nodes.
     pub(super) fn answer_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = LISTED_FAR * super::beam_width(graph, self.limits.width);
-        match self.listed(graph, most)? {
-            Listed::All(listed) => self.read_listed(graph, &listed),
-            Listed::Sample { sample, .. } => {
-                self.search.set_sample(sample);
-                Ok(false)
-            }
-            Listed::Nothing => Ok(false),
+        if let Some(listed) = self.listed(graph, most)?
+            && self.read_listed(graph, &listed)?
+        {
+            return Ok(true);
         }
+        self.search.add_to_sample(value_lists::sample(graph, &self.query)?)?;
+        Ok(false)
     }
 
-    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, most: usize) -> Result<Listed> {
+    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, most: usize) -> Result<Option<Vec<Link>>> {
         let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
         value_lists::matching(graph, &self.query, most)
     }

@@ -11,7 +11,7 @@
 //! Where far fewer neighbors match than nodes of the index do, the matching nodes are elsewhere,
 //! and no number of ways leads to them soon: the search is *lost*, as under a condition on a
 //! cluster far from the query. The scan then reads all matching nodes, or the search goes on from
-//! *seeds*, the nearest ones of a sample of them, and takes no more ways than matching nodes.
+//! *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
 //!
 //! The first round forgets neighbors that are farther than as many matching ones as settle it: they
 //! are never visited in it, and most lanes of a record are refused by one comparison. A search that
@@ -24,14 +24,14 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::coded::{self, AHEAD, Coded, Hinted};
 use super::estimate::{self, Estimate};
 use super::visited_set::VisitedSet;
-use super::{Candidate, Search};
+use super::{Candidate, Search, seeds};
 use crate::error::Result;
-use crate::fallible::{Room, TryPush};
+use crate::fallible::{self, Room, TryPush};
 use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{
-    FEWEST_SETTLED, LEAST_SETTLED, LOST, SEEDS, SETTLED, SETTLED_FAR, SETTLED_POWER, WAYS,
+    FEW_SEEN, FEWEST_SETTLED, LEAST_SETTLED, SETTLED, SETTLED_FAR, SETTLED_LATER, SETTLED_POWER, WAYS,
 };
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
@@ -57,7 +57,7 @@ enum Place {
 #[derive(Default)]
 pub struct Filtered {
     /// Neighbors that may match and were not visited.
-    matching: BinaryHeap<Reverse<Estimate>>,
+    pub(super) matching: BinaryHeap<Reverse<Estimate>>,
     /// Other neighbors that were not visited, each once.
     ways: BinaryHeap<Reverse<Estimate>>,
     /// All neighbors seen within the bound, once there are any.
@@ -66,15 +66,17 @@ pub struct Filtered {
     /// seeds.
     seen_matching: usize,
     seen_all: usize,
-    /// Share of matching nodes in the index, about or at the least; 0 if it is unknown.
-    expected_share: f64,
     place: Place,
+    /// Whether it is known that the matching nodes are not elsewhere, or taken for known.
+    is_checked: bool,
     /// A sample of the matching nodes.
-    sample: Vec<Link>,
+    pub(super) sample: Vec<Link>,
     /// Bound of the neighbors that are kept.
     nearest: Nearest,
-    /// The records visited, with their distances, as long as neighbors are forgotten.
+    /// The records visited, with their distances, as long as neighbors may be forgotten, and
+    /// whether any were.
     expanded: Vec<(Link, f32)>,
+    has_forgotten: bool,
     /// Matching neighbors popped in this round.
     popped: Vec<Estimate>,
     /// Ways visited in this round.
@@ -123,6 +125,9 @@ impl Nearest {
 
     /// Finds the bound anew if many neighbors have come, of which `wanted` settle the round.
     fn shrink(&mut self, wanted: usize) {
+        if self.keeps_all {
+            return;
+        }
         // The number that settles a round may still grow as the share does.
         let kept = wanted + wanted / SLACK + SLACK;
         if self.keys.len() < kept + kept / 2 {
@@ -132,33 +137,36 @@ impl Nearest {
         self.keys.truncate(kept);
         self.worst = Some(estimate::distance(worst));
     }
+
+    /// Whether a neighbor may have been refused.
+    fn has_bound(&self) -> bool {
+        self.worst.is_some()
+    }
 }
 
 impl Filtered {
     pub(super) fn reset(&mut self) {
-        self.forget_seen();
-        self.nearest.keys.clear();
-        self.nearest.worst = None;
+        self.forget_neighbors();
         self.nearest.keeps_all = false;
+        self.has_forgotten = false;
         self.expanded.clear();
         self.visited = 0;
-        self.place = Place::Near;
+        (self.place, self.is_checked) = (Place::Near, false);
+        self.sample.clear();
         self.start();
     }
 
-    /// Forgets all neighbors.
-    fn forget_seen(&mut self) {
+    /// Forgets all neighbors, and the bound.
+    pub(super) fn forget_neighbors(&mut self) {
+        self.has_forgotten = true;
         self.matching.clear();
         self.ways.clear();
         if let Some(seen) = &mut self.seen {
             seen.clear();
         }
         (self.seen_matching, self.seen_all) = (0, 0);
-    }
-
-    /// See [`Search::expect_share`].
-    pub(super) fn expect_share(&mut self, share: f64) {
-        self.expected_share = share;
+        self.nearest.keys.clear();
+        self.nearest.worst = None;
     }
 
     /// Whether the last round ended because matching nodes are elsewhere.
@@ -166,9 +174,9 @@ impl Filtered {
         self.place == Place::Lost
     }
 
-    /// See [`Search::set_sample`].
-    pub(super) fn set_sample(&mut self, sample: Vec<Link>) {
-        self.sample = sample;
+    /// See [`Search::add_to_sample`].
+    pub(super) fn add_to_sample(&mut self, nodes: impl IntoIterator<Item = Link>) -> Result<()> {
+        self.sample.try_extend(nodes)
     }
 
     fn start(&mut self) {
@@ -209,20 +217,23 @@ impl Filtered {
         if self.place == Place::Seeded {
             settled *= SETTLED_FAR;
         }
+        if self.nearest.keeps_all {
+            settled = (SETTLED_LATER * settled).min(width as f64);
+        }
         self.settled_at = (settled as usize).max(FEWEST_SETTLED.min(width)) + self.refused;
         self.most_ways = (WAYS * settled / share) as usize;
         self.nearest.shrink(self.settled_at);
     }
 
     /// Share of the neighbors seen that may match.
-    fn share(&self) -> f64 {
+    pub(super) fn share(&self) -> f64 {
         (self.seen_matching + 1) as f64 / (self.seen_all + 1) as f64
     }
 
-    /// Whether the matching nodes are elsewhere, after as many ways as a round of this width would
-    /// visit nodes without conditions.
-    fn loses_itself(&self, width: usize) -> bool {
-        self.place == Place::Near && self.ways_visited >= width && LOST * self.share() < self.expected_share
+    /// Whether the matching nodes may be elsewhere, after as many ways as a round of this width
+    /// would visit nodes without conditions.
+    fn may_be_lost(&self, width: usize) -> bool {
+        !self.is_checked && self.ways_visited >= width && self.share() < FEW_SEEN
     }
 
     /// Whether another way may be visited.
@@ -243,7 +254,7 @@ impl Filtered {
     }
 
     /// Makes room for so many neighbors, which take no memory afterwards.
-    fn room(&mut self, more: usize) -> Result<()> {
+    pub(super) fn room(&mut self, more: usize) -> Result<()> {
         self.matching.room(more)?;
         self.ways.room(more)?;
         self.nearest.keys.room(more)
@@ -284,12 +295,17 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             search.filtered.was_cut = true;
             break;
         }
-        if search.filtered.loses_itself(search.width) {
-            search.filtered.place = Place::Lost;
-            break;
+        // Visits that are prepared come before the sample, so that none is dropped.
+        let may_be_lost = search.filtered.may_be_lost(search.width);
+        if may_be_lost && ahead.is_empty() {
+            search.filtered.is_checked = true;
+            if seeds::are_elsewhere(graph, search, query)? {
+                search.filtered.place = Place::Lost;
+                break;
+            }
         }
         search.filtered.set_ends(search.width);
-        while ahead.len() < AHEAD.min(search.width) {
+        while (!may_be_lost || search.filtered.is_checked) && ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
             let before = search.filtered.ways_visited;
             let Some(next) = search.filtered.pop().map(Estimate::link) else {
@@ -437,39 +453,6 @@ fn keep_neighbors<S: PageStore>(
     failed
 }
 
-/// Reads the sample, and makes its matching nodes that are nearest the neighbors to visit, in place
-/// of the ways.
-fn go_on_from_seeds<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
-    let sample = std::mem::take(&mut search.filtered.sample);
-    let mut seeds = Vec::new();
-    seeds.room(sample.len())?;
-    for (at, &link) in sample.iter().enumerate() {
-        if let Some(soon) = sample.get(at + AHEAD) {
-            graph.prefetch_vector(soon.node);
-        }
-        graph.read_distance(query, link.node, |record, distance| {
-            search.counts.add_record(&record, graph.space.layout.overflows > 0);
-            let is_node = record.is(link.generation, 0) && record.state() == State::Node && record.is_complete();
-            if is_node && graph.space.test(query, &record.values()) > Match::No && !search.visited.contains(link.node) {
-                seeds.push(Estimate::new(distance, link));
-            }
-            Ok(())
-        })?;
-        graph.store.check_interrupts();
-    }
-    seeds.sort_unstable();
-    seeds.truncate(SEEDS);
-    let filtered = &mut search.filtered;
-    filtered.place = Place::Seeded;
-    filtered.room(seeds.len())?;
-    if !seeds.is_empty() {
-        filtered.ways.clear();
-        (filtered.seen_matching, filtered.seen_all) = (0, 0);
-    }
-    filtered.matching.extend(seeds.into_iter().map(Reverse));
-    Ok(())
-}
-
 /// Continues a search with a beam of `width`; says whether any neighbor was visited.
 pub(super) fn visit_on<S: PageStore>(
     graph: &Graph<'_, S>,
@@ -477,10 +460,14 @@ pub(super) fn visit_on<S: PageStore>(
     query: &Query,
     width: usize,
 ) -> Result<bool> {
+    search.filtered.is_checked = true;
     if search.filtered.is_lost() {
-        go_on_from_seeds(graph, search, query)?;
-    } else if !search.filtered.nearest.keeps_all {
-        see_again(graph, search, query)?;
+        search.filtered.place = match seeds::go_on(graph, search, query)? {
+            true => Place::Seeded,
+            false => Place::Near,
+        };
+    } else if !search.filtered.nearest.keeps_all && !see_again(graph, search, query)? {
+        return Ok(true);
     }
     let before = search.filtered.visited;
     search.start(width);
@@ -488,17 +475,27 @@ pub(super) fn visit_on<S: PageStore>(
     Ok(search.filtered.visited > before)
 }
 
-/// Reads the neighbors of the visited records once more, and keeps all from here on.
-fn see_again<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
+/// Reads the neighbors of the visited records once more, and keeps all from here on. Says whether
+/// there was memory for them within the bound.
+fn see_again<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<bool> {
     let filtered = &mut search.filtered;
-    let has_forgotten = filtered.nearest.worst.take().is_some();
     filtered.nearest.keeps_all = true;
     let expanded = std::mem::take(&mut filtered.expanded);
-    if !has_forgotten {
-        return Ok(());
+    if !filtered.has_forgotten && !filtered.nearest.has_bound() {
+        filtered.nearest.keys.clear();
+        return Ok(true);
     }
-    filtered.forget_seen();
+    let most_bytes = filtered.most.map_or(usize::MAX, |(_, bytes)| bytes);
+    // Seeds that were not visited are no neighbors of visited records.
+    let kept = fallible::collect(filtered.matching.drain())?;
+    filtered.forget_neighbors();
+    filtered.matching.room(kept.len())?;
+    filtered.matching.extend(kept);
     for (at, &(link, distance)) in expanded.iter().enumerate() {
+        if search.bytes() >= most_bytes {
+            search.filtered.was_cut = true;
+            return Ok(false);
+        }
         if let Some((soon, _)) = expanded.get(at + AHEAD) {
             graph.prefetch(soon.node);
         }
@@ -512,5 +509,5 @@ fn see_again<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Qu
         })?;
         graph.store.check_interrupts();
     }
-    Ok(())
+    Ok(true)
 }

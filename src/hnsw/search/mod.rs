@@ -11,6 +11,7 @@ mod estimate;
 mod estimate_tiers;
 mod filtered;
 mod plain;
+mod seeds;
 pub(in crate::hnsw) mod visited_set;
 
 use std::collections::VecDeque;
@@ -258,21 +259,15 @@ impl Search {
         self.filtered.bound(met, bytes);
     }
 
-    /// Makes a round of a filtered search end where matching nodes are far less frequent than this
-    /// share of all nodes.
-    pub(in crate::hnsw) fn expect_share(&mut self, share: f64) {
-        self.filtered.expect_share(share);
-    }
-
     /// Whether the last round ended because matching nodes are elsewhere.
     pub(in crate::hnsw) fn is_lost(&self) -> bool {
         self.filtered.is_lost()
     }
 
-    /// Gives a filtered search that is lost a sample of the nodes that may match, from which it
+    /// Gives a filtered search that is lost more nodes that may match, from the nearest of which it
     /// goes on when it is resumed.
-    pub(in crate::hnsw) fn set_sample(&mut self, sample: Vec<Link>) {
-        self.filtered.set_sample(sample);
+    pub(in crate::hnsw) fn add_to_sample(&mut self, nodes: impl IntoIterator<Item = Link>) -> Result<()> {
+        self.filtered.add_to_sample(nodes)
     }
 
     /// Whether a bound ended a round of a filtered search before it was settled.

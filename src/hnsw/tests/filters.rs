@@ -197,6 +197,37 @@ fn filters_do_not_lower_recall() {
     }
 }
 
+/// Rounds after the first one find the next rows by the graph, although the first one forgot most
+/// neighbors.
+#[test]
+fn further_rounds_find_the_next_rows() {
+    let vectors = words(8000);
+    let (base, queries) = vectors.split_at(7980);
+    let all: Vec<Values> = (0..base.len()).map(values).collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all[..1000]);
+    insert_rows(&graph, base, 0..base.len(), &all);
+    for test in [range(100, 700), range(100, 200)] {
+        let filter = Filter::new(vec![Condition { column: 0, test }]);
+        let rows: Vec<usize> = (0..base.len())
+            .filter(|&row| test_of(&all, graph.space.columns(), &filter, row) > Match::No)
+            .collect();
+        let (mut hits, wanted) = (0, 150);
+        for query in queries {
+            let nearest = exact(Metric::L2, base, rows.iter().copied(), query);
+            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+            let mut scan = Scan::new(query_of, limits(10));
+            let found = std::iter::from_fn(|| scan.next(&graph).unwrap()).take(wanted).map(row);
+            hits += found
+                .filter(|&row| exact_sum(Metric::L2, query, &base[row]) <= nearest[wanted - 1].0)
+                .count();
+            assert_eq!(scan.counts().passes, 0);
+        }
+        let recall = hits as f64 / (wanted * queries.len()) as f64;
+        assert!(recall >= 0.95, "{filter:?}: {recall} of {} rows", rows.len());
+    }
+}
+
 /// Under a condition on a cluster far from the query, the search does not go on among the nodes
 /// near the query: it reads the matching ones if they are not many, and goes on among them
 /// otherwise.
