@@ -116,13 +116,11 @@ def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> di
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--sets", default="", help="names of the data sets (default: all)")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
-    parser.add_argument("--quick", action="store_true", help="few rows, two widths: shows that everything works")
     args = parser.parse_args()
     args.rounds = 1 if args.quick else 3
 
-    sets = datasets.load(args.data, args.sets.split(), 4000 if args.quick else None)
+    sets = datasets.load(args.data, args.sets.split(), datasets.QUICK_ROWS if args.quick else None)
     args.out.mkdir(parents=True, exist_ok=True)
     graph = Graph()
     with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:

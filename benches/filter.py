@@ -150,11 +150,8 @@ def recall(rows: Rows, matching: np.ndarray, query: int, found: list[int]) -> tu
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--sets", default="", help="name of the data set (default: text384 with data, else fashion-mnist)")
-    parser.add_argument("--quick", action="store_true", help="few rows: shows that everything works")
     args = parser.parse_args()
-    wanted = args.sets or ("text384" if args.data else "fashion-mnist")
-    (data,) = datasets.load(args.data, [wanted], 4000 if args.quick else None)
+    data = datasets.load_one(args)
     rows = Rows(data)
     texts = ["[" + ",".join(map(repr, query.tolist())) + "]" for query in data.queries[:QUERIES]]
     args.out.mkdir(parents=True, exist_ok=True)

@@ -138,6 +138,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--user", required=True, help="whom the server runs as when we are root")
     parser.add_argument("--out", type=Path, required=True, help="directory of the results")
     parser.add_argument("--data", type=Path, help="directory of NAME_base.npy and NAME_query.npy")
+    parser.add_argument("--sets", default="", help="names of data sets (default: all, or one where one is measured)")
+    parser.add_argument("--quick", action="store_true", help="few rows and rounds: shows that everything works")
     return parser
 
 

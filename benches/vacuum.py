@@ -141,13 +141,10 @@ def measure(extension: Vacuumed, data: datasets.Dataset, part: float) -> dict[st
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--sets", default="", help="name of the data set (default: text384 with data, else fashion-mnist)")
     parser.add_argument("--parts", default="0.1 0.5", help="parts of the rows that are deleted")
     parser.add_argument("--engines", default="pg_alopex vector", help="extensions to measure")
-    parser.add_argument("--quick", action="store_true", help="few rows: shows that everything works")
     args = parser.parse_args()
-    wanted = args.sets or ("text384" if args.data else "fashion-mnist")
-    (whole,) = datasets.load(args.data, [wanted], 4000 if args.quick else None)
+    whole = datasets.load_one(args)
     # Rows to insert that are no queries: those would be their own nearest neighbors.
     base, fresh = np.split(whole.base, [-2 * INSERTS])
     data = datasets.Dataset(whole.name, base, whole.queries, fresh)
