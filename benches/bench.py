@@ -5,17 +5,13 @@ What can vary with the machine's mood is measured in rounds that alternate betwe
 """
 
 import json
-import os
-import platform
-import re
-from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 import datasets
 import report
 from engines import Engine, Extension, Graph, Hnswlib
-from server import Server, arguments, memory_mb
+from rounds import both, facts, parsed
+from server import Server, arguments
 
 EF_SEARCH = [10, 20, 40, 60, 80, 120, 200, 400]
 EF_CLIENTS = [40, 120, 400]
@@ -81,52 +77,15 @@ def alternate(engines: list, rounds: int, better, value) -> dict[str, float]:
     return {name: better(measured) for name, measured in values.items()}
 
 
-def facts(server: Server, extensions: list[Extension], graph: Graph, args) -> dict:
-    """Where and with what the figures were taken."""
-    library = server.library()
-    print(f"pg_alopex {library}", flush=True)
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    with server.connect() as session:
-        postgresql = session.execute("SHOW server_version").fetchone()[0]
-        settings = session.execute("SELECT current_setting('shared_buffers'), current_setting('maintenance_work_mem')")
-        shared_buffers, maintenance_work_mem = settings.fetchone()
-    return {
-        "date": date.today().isoformat(),
-        "cpu": cpu,
-        "processors": os.cpu_count(),
-        "memory_gb": round(memory_mb() / 1024),
-        "postgresql": postgresql,
-        "versions": {extension.name: extension.version() for extension in extensions},
-        "commit": re.search(r"commit ([^)]*)", library)[1],
-        "hnswlib": version("hnswlib"),
-        "m": graph.m,
-        "ef_construction": graph.ef_construction,
-        "workers": args.workers,
-        "rounds": args.rounds,
-        "cold_queries": COLD_QUERIES,
-        "shared_buffers": shared_buffers,
-        "maintenance_work_mem": maintenance_work_mem,
-        "sets": {},
-    }
-
-
 def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) - 1))
-    args = parser.parse_args()
-    args.rounds = 1 if args.quick else 3
-
+    args = parsed(arguments(__doc__))
     sets = datasets.load(args.data, args.sets.split(), datasets.QUICK_ROWS if args.quick else None)
     args.out.mkdir(parents=True, exist_ok=True)
     graph = Graph()
     with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:
-        names = {report.OURS: "pg_alopex", report.THEIRS: "vector"}
-        extensions = [Extension(name, extension, server, args.workers) for name, extension in names.items()]
+        extensions = both(server, args.workers)
         run = facts(server, extensions, graph, args)
+        run |= {"hnswlib": version("hnswlib"), "cold_queries": COLD_QUERIES, "sets": {}}
         results = []
         for data in sets:
             rows, dimensions = data.base.shape

@@ -1,7 +1,7 @@
 """Data sets and their exact neighbors.
 
-A data set is real vectors: rows to index, queries, and fresh rows to insert that are not among the indexed ones. Rows stay
-in the file, in the type that they have there, and become float32 a part at a time.
+A data set is real vectors: rows to index, queries, and fresh rows to insert that are not among the indexed ones. Rows
+stay in the file, in the type that they have there, and become float32 a part at a time.
 """
 
 import argparse
@@ -45,6 +45,16 @@ class Dataset:
     @property
     def metric(self) -> str:
         return "cosine" if self.is_cosine else "L2"
+
+    def facts(self) -> dict:
+        rows, dimensions = self.base.shape
+        return {
+            "set": self.name,
+            "rows": rows,
+            "dimensions": dimensions,
+            "metric": self.metric,
+            "queries": len(self.queries),
+        }
 
     def comparable(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors, as float32, whose Euclidean distances have the order of this data set's distances."""
@@ -114,7 +124,7 @@ def words() -> Vectors:
 
 
 def sources(directory: Path | None) -> dict[str, Callable[[], Vectors]]:
-    """Rows and queries by the names of data sets: Fashion-MNIST comes with Debian, others are files of the directory."""
+    """Rows and queries by the names of data sets: Fashion-MNIST comes with Debian, the directory has others."""
     found = {"fashion-mnist": _fashion_mnist}
     for base in sorted(directory.glob("*_base.npy")) if directory else ():
         queries = base.with_name(base.name.replace("_base.npy", "_query.npy"))

@@ -49,11 +49,12 @@ class Extension:
             sql = "SELECT default_version FROM pg_available_extensions WHERE name = %s"
             return session.execute(sql, (self.extension,)).fetchone()[0]
 
-    def load(self, dataset: Dataset) -> None:
+    def load(self, dataset: Dataset, kind: str = "vector") -> None:
+        """Makes the database with the data set's vectors in columns of the type `kind`: vector or halfvec."""
         with self.server.connect() as session:
             session.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
             session.execute(f"CREATE DATABASE {self.database}")
-        self.dataset = dataset
+        self.dataset, self.kind = dataset, kind
         self.operator, self.operators = ("<=>", "cosine") if dataset.is_cosine else ("<->", "l2")
         self.connect()
         self.session.execute(f"CREATE EXTENSION {self.extension}")
@@ -74,7 +75,7 @@ class Extension:
         self.session.execute(f"DROP INDEX IF EXISTS {INDEX}")
         self.session.execute("CHECKPOINT")
         options = f"m = {graph.m}, ef_construction = {graph.ef_construction}"
-        sql = f"CREATE INDEX {INDEX} ON items USING hnsw (e vector_{self.operators}_ops) WITH ({options})"
+        sql = f"CREATE INDEX {INDEX} ON items USING hnsw (e {self.kind}_{self.operators}_ops) WITH ({options})"
         seconds = self._time(sql)
         size = self.session.execute(f"SELECT pg_relation_size('{INDEX}')").fetchone()[0]
         self.session.execute("CHECKPOINT")
@@ -115,6 +116,22 @@ class Extension:
         settings = f"-c enable_seqscan=off -c hnsw.ef_search={ef_search}"
         arguments = ["-c", str(clients), "-j", str(clients), "-T", str(seconds), *options]
         return self.server.pgbench(self.database, script, *arguments, settings=settings)
+
+    def statements_per_second(self, clients: int, seconds: int, *options: str) -> float:
+        """The bound of `queries_per_second`: a statement that finds its query by its id, and searches for nothing."""
+        script = f"\\set q random(0, {len(self.dataset.queries) - 1})\nSELECT id FROM queries WHERE id = :q;\n"
+        arguments = ["-c", str(clients), "-j", str(clients), "-T", str(seconds), *options]
+        return self.server.pgbench(self.database, script, *arguments)
+
+    def latencies(self, ef_search: int, clients: int, seconds: int, *options: str) -> np.ndarray:
+        """Seconds that each query took, and when it ended, in a run of so many seconds."""
+        prefix = self.server.home / "latencies"
+        for old in self.server.home.glob("latencies*"):
+            old.unlink()
+        self.queries_per_second(ef_search, clients, seconds, "--log", f"--log-prefix={prefix}", *options)
+        logs = [np.loadtxt(log, usecols=(2, 4, 5), ndmin=2) for log in self.server.home.glob("latencies*")]
+        columns = np.concatenate(logs)
+        return np.column_stack((columns[:, 0] / 1e6, columns[:, 1] + columns[:, 2] / 1e6))
 
     def insert(self) -> dict[str, float]:
         """Inserts the fresh rows, each in a transaction of its own: half of them as the server is set, half with full-page images
@@ -186,6 +203,9 @@ class Extension:
                 rows["dimensions"], rows["e"] = dimensions, part
                 copy.write(rows.tobytes())
             copy.write(b"\xff\xff")
+        if self.kind != "vector":
+            kind = f"{self.kind}({dimensions})"
+            self.session.execute(f"ALTER TABLE {table} ALTER e TYPE {kind} USING e::{kind}")
 
 
 def _index_scan(plan: dict) -> dict | None:

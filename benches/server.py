@@ -53,7 +53,7 @@ class Server:
         self._run("initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", "--no-sync")
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(self._settings())
-        self._start()
+        self.start()
         return self
 
     def __exit__(self, *_) -> None:
@@ -68,8 +68,23 @@ class Server:
 
     def restart(self) -> None:
         """Leaves shared_buffers empty."""
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
         self._run("pg_ctl", "stop", "-w", "-m", "fast", "-t", "600", "-D", self.data)
-        self._start()
+
+    def start(self, **settings: str) -> None:
+        options = f"-p {self.port} -k '{self.sockets}'"
+        options += "".join(f" -c {name}='{value}'" for name, value in settings.items())
+        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log, "-o", options)
+
+    def process(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def setting(self, name: str) -> str:
+        with self.connect() as session:
+            return session.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(
@@ -94,10 +109,6 @@ class Server:
         if done.returncode or not rate:
             raise RuntimeError(f"pgbench failed: {done.stderr.strip()}")
         return float(rate[1])
-
-    def _start(self) -> None:
-        options = f"-p {self.port} -k '{self.sockets}'"
-        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log, "-o", options)
 
     def _give(self, path: Path) -> None:
         if self.user:

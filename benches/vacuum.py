@@ -45,22 +45,13 @@ class Vacuumed(Extension):
         script = f"INSERT INTO items SELECT {first} + id, e FROM fresh WHERE id = (SELECT nextval('next_fresh'));\n"
         return self.server.pgbench(self.database, script, "-c", "1", "-t", str(INSERTS))
 
-    def latencies(self, seconds: int, until: threading.Event | None = None) -> np.ndarray:
-        """Seconds that queries took, and when each ended: for so long, or in rounds of so long until something ended."""
+    def latencies_until(self, done: threading.Event, seconds: int) -> np.ndarray:
+        """Latencies in rounds of so many seconds, until something is done."""
         all_rounds = []
         while True:
-            all_rounds.append(self._round(seconds))
-            if until is None or until.is_set():
+            all_rounds.append(self.latencies(EF_SEARCH, 1, seconds))
+            if done.is_set():
                 return np.concatenate(all_rounds)
-
-    def _round(self, seconds: int) -> np.ndarray:
-        prefix = self.server.home / "latencies"
-        for old in self.server.home.glob("latencies*"):
-            old.unlink()
-        self.queries_per_second(EF_SEARCH, 1, seconds, "--log", f"--log-prefix={prefix}")
-        (log,) = self.server.home.glob("latencies*")
-        columns = np.loadtxt(log, usecols=(2, 4, 5), ndmin=2)
-        return np.column_stack((columns[:, 0] / 1e6, columns[:, 1] + columns[:, 2] / 1e6))
 
     def vacuum(self) -> dict[str, float]:
         """VACUUM, while queries go on."""
@@ -82,7 +73,7 @@ class Vacuumed(Extension):
         threading.Thread(target=lambda: watch(process, memory, done), daemon=True).start()
         vacuum = threading.Thread(target=run)
         vacuum.start()
-        latencies = self.latencies(2, done)
+        latencies = self.latencies_until(done, 2)
         vacuum.join()
         during = latencies[(latencies[:, 1] > result["start"]) & (latencies[:, 1] < result["end"]), 0]
         return {
@@ -121,12 +112,12 @@ def measure(extension: Vacuumed, data: datasets.Dataset, part: float) -> dict[st
     extension.load(data)
     built = extension.build(data, Graph())
     result = {"build_s": built["build_s"], "inserts_per_s_before": extension.insert_rate()}
-    result |= percentiles("before", extension.latencies(SECONDS)[:, 0])
+    result |= percentiles("before", extension.latencies(EF_SEARCH, 1, SECONDS)[:, 0])
     alive = extension.delete(part)
     # Before VACUUM comes searches meet dead rows, and mark them.
-    result |= percentiles("deleted", extension.latencies(SECONDS)[:, 0])
+    result |= percentiles("deleted", extension.latencies(EF_SEARCH, 1, SECONDS)[:, 0])
     result |= extension.vacuum()
-    result |= percentiles("after", extension.latencies(SECONDS)[:, 0])
+    result |= percentiles("after", extension.latencies(EF_SEARCH, 1, SECONDS)[:, 0])
     result["inserts_per_s_after"] = extension.insert_rate()
     alive = np.concatenate((alive, np.ones(INSERTS, bool)))
     for ef_search in WIDTHS:
