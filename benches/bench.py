@@ -10,7 +10,7 @@ from importlib.metadata import version
 import datasets
 import report
 from engines import Engine, Extension, Graph, Hnswlib
-from rounds import both, facts, parsed
+from rounds import both, facts, parsed, turns
 from server import Server, arguments
 
 EF_SEARCH = [10, 20, 40, 60, 80, 120, 200, 400]
@@ -21,7 +21,7 @@ CLIENTS = [1, 2]
 
 
 def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, args, server: Server, out) -> None:
-    """Measures a data set; `out` takes an engine's name, a measure, ef_search or None, and a value."""
+    """Measures a data set; `out` takes an engine's name, a measure, ef_search or None, a value a round, and which counts."""
     engines: list[Engine] = [*extensions, Hnswlib()]
     for extension in extensions:
         extension.load(data)
@@ -32,8 +32,8 @@ def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, a
         sizes[engine.name] = built["index_mb"]
         return built["build_s"]
 
-    for name, seconds in alternate(engines, args.rounds, min, build).items():
-        out(name, "build_s", None, seconds)
+    for name, seconds in alternate(engines, args.rounds, build).items():
+        out(name, "build_s", None, *seconds)
         out(name, "index_mb", None, sizes[name])
 
     for ef in EF_SEARCH[::4] if args.quick else EF_SEARCH:
@@ -41,19 +41,18 @@ def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, a
             out(engine.name, "recall", ef, data.recall(engine.search(ef)))
         for extension in extensions:
             out(extension.name, "pages", ef, extension.pages_per_query(ef)[0])
-        best = alternate(engines, args.rounds, min, lambda e: e.seconds_per_query(ef))
-        for name, seconds in best.items():
-            out(name, "query_us", ef, seconds * 1e6)
+        for name, seconds in alternate(engines, args.rounds, lambda e: e.seconds_per_query(ef)).items():
+            out(name, "query_us", ef, *(value * 1e6 for value in seconds))
 
     seconds = 1 if args.quick else 3
     for ef in EF_CLIENTS[:1] if args.quick else EF_CLIENTS:
-        best = alternate(extensions, args.rounds, min, lambda e: e.seconds_per_query_with_distance(ef))
-        for name, value in best.items():
-            out(name, "query_with_distance_us", ef, value * 1e6)
+        with_distance = alternate(extensions, args.rounds, lambda e: e.seconds_per_query_with_distance(ef))
+        for name, values in with_distance.items():
+            out(name, "query_with_distance_us", ef, *(value * 1e6 for value in values))
         for clients in CLIENTS:
-            best = alternate(extensions, args.rounds, max, lambda e: e.queries_per_second(ef, clients, seconds))
-            for name, rate in best.items():
-                out(name, f"qps_{clients}_client{'s' if clients > 1 else ''}", ef, rate)
+            measured = alternate(extensions, args.rounds, lambda e: e.queries_per_second(ef, clients, seconds))
+            for name, rates in measured.items():
+                out(name, f"qps_{clients}_client{'s' if clients > 1 else ''}", ef, *rates, best=max)
 
     for extension in extensions:
         for name, value in extension.insert().items():
@@ -69,12 +68,11 @@ def measure(data: datasets.Dataset, extensions: list[Extension], graph: Graph, a
         extension.drop()
 
 
-def alternate(engines: list, rounds: int, better, value) -> dict[str, float]:
+def alternate(engines: list, rounds: int, value) -> dict[str, list[float]]:
     values = {engine.name: [] for engine in engines}
-    for _ in range(rounds):
-        for engine in engines:
-            values[engine.name].append(value(engine))
-    return {name: better(measured) for name, measured in values.items()}
+    for _, engine in turns(engines, rounds):
+        values[engine.name].append(value(engine))
+    return values
 
 
 def main() -> None:
@@ -93,9 +91,9 @@ def main() -> None:
             run["sets"][data.name] = {"rows": rows, "dimensions": dimensions, "metric": data.metric}
             run["sets"][data.name] |= {"queries": len(data.queries), "inserted": len(data.fresh)}
 
-            def out(engine: str, measure: str, ef: int | None, value: float, name: str = data.name) -> None:
-                results.append((name, engine, measure, ef, value))
-                print(f"{engine:10} {measure:18} {ef or '':>4} {value:12.4g}", flush=True)
+            def out(engine: str, measure: str, ef: int | None, *rounds: float, best=min, name: str = data.name) -> None:
+                results.append((name, engine, measure, ef, best(rounds), rounds))
+                print(f"{engine:10} {measure:18} {ef or '':>4} {best(rounds):12.4g}", flush=True)
 
             measure(data, extensions, graph, args, server, out)
             # After every set: an interrupted run leaves the sets that it finished.

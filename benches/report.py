@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -168,7 +169,8 @@ def page(run: dict, sets: dict[str, Results]) -> str:
 
 `make bench` measures pg_alopex and pgvector side by side in one PostgreSQL server: the same rows, the same parameters,
 rounds that alternate between the two. All figures are ratios from one run; the absolute ones are in
-[results.csv](results.csv) (`set, engine, measure, ef_search, value`). Written by `benches/report.py`.
+[results.csv](results.csv) (`set, engine, measure, ef_search, value`), those of all rounds in [rounds.csv](rounds.csv).
+Written by `benches/report.py`.
 
 - **Run**: {run["date"]}, {run["cpu"]}, {run["processors"]} processors, {run["memory_gb"]} GB.
 - **Versions**: PostgreSQL {run["postgresql"]}, pg_alopex {versions[OURS]}{commit}, pgvector {versions[THEIRS]} (as
@@ -224,11 +226,20 @@ rounds that alternate between the two. All figures are ratios from one run; the 
 
 
 def write_results(directory: Path, results: list[tuple]) -> None:
-    with (directory / "results.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for *key, ef, value in results:
-            writer.writerow([*key, "" if ef is None else ef, f"{value:.6g}"])
+    """Results are COLUMNS, and the values of all rounds, of which the value is the one that counts."""
+    counting = ([*key, f"{value:.6g}"] for *key, value, _ in results)
+    _write_csv(directory / "results.csv", COLUMNS, counting)
+    every = (
+        [*key, number, f"{value:.6g}"] for *key, _, rounds in results for number, value in enumerate(rounds, 1)
+    )
+    _write_csv(directory / "rounds.csv", (*COLUMNS[:-1], "round", COLUMNS[-1]), every)
+
+
+def _write_csv(file: Path, header: Iterable[str], rows: Iterable[list]) -> None:
+    with file.open("w", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def write(directory: Path) -> None:
