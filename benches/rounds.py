@@ -33,11 +33,11 @@ class Figures:
         text = json.dumps({"about": self.about, "cases": self.cases}, indent=2)
         self.file.with_suffix(".json").write_text(text + "\n")
         rows = [
-            [case, measure, *(_text(of_engines.get(engine)) for engine in SIDES), _ratio(of_engines)]
+            [case, measure, *(_text(of_engines.get(engine)) for engine in SIDES), _compared(measure, of_engines)]
             for case, measures in self.cases.items()
             for measure, of_engines in measures.items()
         ]
-        page = table(["case", "measure", *SIDES, "ratio"], rows)
+        page = table(["case", "measure", *SIDES, "ratio; difference of recall"], rows)
         self.file.with_suffix(".md").write_text(page + "\n")
 
 
@@ -52,10 +52,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def _ratio(of_engines: dict[str, list[float]]) -> str:
-    if not all(engine in of_engines and median(of_engines[engine]) for engine in SIDES):
+def _compared(measure: str, of_engines: dict[str, list[float]]) -> str:
+    if set(of_engines) != set(SIDES):
         return "-"
-    return times(median(of_engines[OURS]) / median(of_engines[THEIRS]))
+    ours, theirs = median(of_engines[OURS]), median(of_engines[THEIRS])
+    if measure.startswith("recall"):
+        return f"{ours - theirs:+.4f}"
+    return times(ours / theirs) if theirs else "-"
 
 
 def turns(extensions: list[Extension], rounds: int) -> Iterator[tuple[int, Extension]]:
