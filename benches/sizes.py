@@ -67,6 +67,7 @@ def main() -> None:
                 continue
             if name not in sources:
                 print(f"{dimensions} dimensions are not measured: DATA has no {name}", flush=True)
+                figures.about.setdefault("not_measured", []).append(dimensions)
                 continue
             base, queries = sources[name]()
             base, queries = shaped(base[:most_rows], dimensions), shaped(queries[:most_queries], dimensions)
