@@ -1,10 +1,11 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
-# PG_CONFIG=... (make install, install-vector-name), DATA=.. SETS=.. PG=16|18 WORKERS=.. QUICK=1 OUT=.. (make bench; see
-# pgrx-config/bench.sh).
-.PHONY: help demo psql test soak check bench bench-filter bench-vacuum install install-vector-name stop clean
+# PG_CONFIG=... (make install, install-vector-name), DATA=.. SETS=.. PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench
+# and its parts; see pgrx-config/bench.sh).
+bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients
+.PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name stop clean
 .DEFAULT_GOAL := help
-export PG PORT PG_CONFIG DATA SETS QUICK WORKERS OUT
+export PG PORT PG_CONFIG DATA SETS QUICK WORKERS CAP OUT
 
 help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
@@ -15,6 +16,10 @@ help:
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
 	@echo 'make bench-filter [DATA=...]   measure searches under conditions on other columns against pgvector'
 	@echo 'make bench-vacuum [DATA=...]   measure VACUUM, and searches and inserts beside it and after it, against pgvector'
+	@echo 'make bench-sizes [DATA=...]    measure size and recall of indexes from 3 to 4,096 dimensions against pgvector'
+	@echo 'make bench-memory [DATA=...]   measure searches of an index that memory does not hold against pgvector'
+	@echo 'make bench-builds [DATA=...]   measure builds within maintenance_work_mem and beyond it against pgvector'
+	@echo 'make bench-clients [DATA=...]  measure queries a second of 1 to 8 clients against pgvector'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
 	@echo 'make stop                      stop the private clusters'
@@ -36,14 +41,11 @@ soak:
 check:
 	@pgrx-config/check.sh
 
-bench-filter:
-	@pgrx-config/bench.sh filter
-
-bench-vacuum:
-	@pgrx-config/bench.sh vacuum
-
 bench:
 	@pgrx-config/bench.sh
+
+$(bench_parts):
+	@pgrx-config/bench.sh $(@:bench-%=%)
 
 install:
 	@pgrx-config/install.sh

@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
-# The benchmarks: takes a PostgreSQL that has pgvector, installs the extension beside it, and runs benches/bench.py.
+# The benchmarks: takes a PostgreSQL that has pgvector, installs the extension beside it, and runs benches/bench.py, or the
+# part that is named. A part measures one data set (default text384, without DATA Fashion-MNIST), except for sizes.
 #
 #   bench.sh           everything but the following
-#   bench.sh filter    searches under conditions: benches/filter.py, over one data set (default text384)
-#   bench.sh vacuum    VACUUM, and searches and inserts beside it and after it: benches/vacuum.py, over one data set (default text384)
+#   bench.sh filter    searches under conditions
+#   bench.sh vacuum    VACUUM, and searches and inserts beside it and after it
+#   bench.sh sizes     size and recall of indexes from 3 to 4,096 dimensions; SETS picks those that come from these sets
+#   bench.sh memory    searches of an index that memory does not hold
+#   bench.sh builds    builds within maintenance_work_mem and beyond it
+#   bench.sh clients   queries a second of 1 to 8 clients
 #
 #   DATA=dir   directory of NAME_base.npy and NAME_query.npy, beside Debian's Fashion-MNIST
 #   SETS=..    names of the data sets to run, default all
 #   PG=16|18   version of PostgreSQL, default 16
-#   WORKERS=n  max_parallel_maintenance_workers, default one less than there are processors
+#   WORKERS=n  max_parallel_maintenance_workers, default one less than there are processors; not for filter and vacuum
+#   CAP=..     what caps memory (memory): direct, cgroup or none; default the first of these that works
 #   QUICK=1    few rows: shows that everything works
 #   OUT=dir    where the results go; default docs/bench for a run of everything, otherwise build/bench-PG/report
 
@@ -18,6 +24,8 @@ export PG=${PG:-16}
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 case $PG in 16 | 18) ;; *) die "PG=$PG cannot be measured: use PG=16 or PG=18" ;; esac
+part=${1:-bench}
+[ -f "$repo/benches/$part.py" ] || die "there is no part $part"
 [ -z "${DATA:-}" ] || [ -d "$DATA" ] || die "DATA=$DATA is not a directory"
 venv=$cache/bench/venv
 
@@ -36,14 +44,15 @@ say "Building for release (minutes the first time, seconds after)"
 install_into bench --release
 
 out=$home/report
-if [ -z "${QUICK:-}${SETS:-}${1-}" ]; then out=$repo/docs/bench; fi
+if [ -z "${QUICK:-}${SETS:-}" ] && [ "$part" = bench ]; then out=$repo/docs/bench; fi
 
 options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user"
     --out "${OUT:-$out}" --sets "${SETS:-}")
 if [ -n "${DATA:-}" ]; then options+=(--data "$DATA"); fi
 if [ -n "${QUICK:-}" ]; then options+=(--quick); fi
-case ${1-} in
-    filter | vacuum) exec "$venv/bin/python" -B "$repo/benches/$1.py" "${options[@]}" ;;
+if [ "$part" = memory ] && [ -n "${CAP:-}" ]; then options+=(--cap "$CAP"); fi
+case $part in
+    filter | vacuum) ;;
+    *) if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi ;;
 esac
-if [ -n "${WORKERS:-}" ]; then options+=(--workers "$WORKERS"); fi
-"$venv/bin/python" -B "$repo/benches/bench.py" "${options[@]}"
+"$venv/bin/python" -B "$repo/benches/$part.py" "${options[@]}"
