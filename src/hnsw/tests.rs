@@ -5,6 +5,7 @@ mod batch;
 mod centroid;
 mod checker;
 mod clusters;
+mod cold;
 mod complete;
 mod damage;
 mod filters;

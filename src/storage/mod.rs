@@ -113,7 +113,7 @@ pub(crate) fn corrupted<T>(block: BlockNumber, reason: &'static str) -> Result<T
 }
 
 pub use layout::Layout;
-pub use store::{Edit, PageStore};
+pub use store::{Edit, INPUT_AHEAD, PageStore};
 
 #[cfg(test)]
 mod tests {

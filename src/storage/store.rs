@@ -8,6 +8,9 @@ use super::node_page::{self, NodePageMut};
 use super::page::{self, Page};
 use crate::error::Result;
 
+/// The most reads ahead for which pages are requested.
+pub const INPUT_AHEAD: usize = 16;
+
 /// Outcome of a page edit.
 pub enum Edit<T> {
     /// The page was changed and has to be logged.
@@ -35,6 +38,24 @@ pub trait PageStore {
     /// Requests a page that is read soon. Waits neither for input nor for a lock. A block beyond
     /// the end reads as [`page::NEW`].
     fn pin(&self, block: BlockNumber) -> Result<Self::Pin<'_>>;
+
+    /// As [`PageStore::pin`], for a page that was requested before ([`PageStore::request`]).
+    #[inline]
+    fn pin_requested(&self, block: BlockNumber) -> Result<Self::Pin<'_>> {
+        self.pin(block)
+    }
+
+    /// Number of pages to request ahead of their reads at this moment, to be asked for before each
+    /// read: 0 as long as the pages read last were in memory, at most [`INPUT_AHEAD`].
+    #[inline]
+    fn input_depth(&self) -> usize {
+        0
+    }
+
+    /// Has a page that is read soon brought into memory if it is not there. Does not wait.
+    fn request(&self, _block: BlockNumber) -> Result<()> {
+        Ok(())
+    }
 
     /// Hints that `len` bytes at `offset` of a pinned page are read soon.
     fn hint(&self, pin: &Self::Pin<'_>, offset: usize, len: usize);

@@ -73,6 +73,8 @@ impl Scan {
             if let Some(soon) = listed.get(i + AHEAD) {
                 graph.prefetch_vector(soon.node);
             }
+            let soon = listed[i + 1..].iter().map(|soon| soon.node);
+            self.search.requests.request_list(graph, soon)?;
             if i % AHEAD == 0 {
                 graph.store.check_interrupts();
             }

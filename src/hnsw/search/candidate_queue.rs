@@ -245,6 +245,12 @@ impl CandidateQueue {
         }
     }
 
+    /// Number of estimates that may still be popped, as far as it is known.
+    #[inline]
+    pub fn remaining(&self) -> usize {
+        self.width.saturating_sub(self.popped.len())
+    }
+
     /// The estimates that are popped next unless smaller ones come, as far as they are in order.
     #[inline]
     pub fn next(&self, count: usize) -> impl Iterator<Item = Estimate> + '_ {

@@ -245,11 +245,12 @@ impl Filtered {
         self.ways_visited < most
     }
 
-    /// The neighbors that are visited next unless nearer ones come, or nearly so.
-    fn next(&self) -> impl Iterator<Item = Link> + '_ {
+    /// The neighbors that are visited next unless nearer ones come, or nearly so: so many that
+    /// match, and as many ways.
+    fn next(&self, count: usize) -> impl Iterator<Item = Link> + '_ {
         // The first elements of a heap are its least and the children of that.
-        let matching = self.matching.as_slice().iter().take(3);
-        let ways = self.ways.as_slice().iter().take(3);
+        let matching = self.matching.as_slice().iter().take(count);
+        let ways = self.ways.as_slice().iter().take(count);
         matching.chain(ways).map(|next| next.0.link())
     }
 
@@ -305,6 +306,9 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             }
         }
         search.filtered.set_ends(search.width);
+        if let depth @ 1.. = graph.store.input_depth() {
+            request_soon(graph, search, depth.saturating_sub(ahead.len()))?;
+        }
         while (!may_be_lost || search.filtered.is_checked) && ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
             let before = search.filtered.ways_visited;
@@ -320,11 +324,11 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
                 }
                 continue;
             }
-            let pin = graph.store.pin(graph.space.layout.block(next.node))?;
+            let pin = search.requests.pin(graph, next.node)?;
             graph.hint(&pin, next.node);
             ahead.push_back((next, is_way, pin));
         }
-        for soon in search.filtered.next() {
+        for soon in search.filtered.next(3) {
             if hinted.add(soon.node) {
                 graph.prefetch_start(soon.node, 1);
             }
@@ -345,6 +349,16 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
         graph.store.check_interrupts();
     }
     search.sort_beam()
+}
+
+/// Requests the pages of at most `most` neighbors that are visited next, or nearly so; fewer early
+/// in a search, as in [`coded`].
+#[cold]
+#[inline(never)]
+fn request_soon<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, most: usize) -> Result<()> {
+    let most = most.min(search.beam.len() / 2);
+    let soon = search.filtered.next(most.div_ceil(2)).map(|soon| soon.node);
+    search.requests.request(graph, soon.take(most))
 }
 
 /// Adds a record that was just read to the results if it matches, and keeps its neighbors; ignores

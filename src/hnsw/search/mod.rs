@@ -11,6 +11,7 @@ mod estimate;
 mod estimate_tiers;
 mod filtered;
 mod plain;
+mod requests;
 mod seeds;
 pub(in crate::hnsw) mod visited_set;
 
@@ -21,6 +22,7 @@ use crowd::{Crowd, Entries};
 use deferred_links::DeferredLinks;
 use filtered::Filtered;
 use plain::Plain;
+use requests::Requests;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -166,6 +168,8 @@ pub struct Search {
     filtered: Filtered,
     plain: Plain,
     crowd: Crowd,
+    /// Pages that were requested ahead.
+    pub(in crate::hnsw) requests: Requests,
     /// Counters since the search was made.
     pub(in crate::hnsw) counts: Counts,
 }
@@ -192,6 +196,7 @@ impl Search {
             filtered: Filtered::default(),
             plain: Plain::default(),
             crowd: Crowd::default(),
+            requests: Requests::default(),
             counts: Counts::default(),
         }
     }
@@ -215,6 +220,7 @@ impl Search {
         self.coded.reset();
         self.filtered.reset();
         self.plain.reset();
+        self.requests.reset();
         self.start(1);
     }
 
@@ -305,6 +311,7 @@ impl Search {
             + self.coded.queue.bytes()
             + self.filtered.bytes()
             + self.plain.bytes()
+            + self.requests.bytes()
             + (self.beam.capacity() + self.sorted.capacity()) * size_of::<Candidate>()
             + self.places.capacity() * size_of::<u64>()
     }

@@ -181,6 +181,8 @@ pub(super) fn expand_all<S: PageStore>(
             if let Some(soon) = pending.get(i + 1) {
                 graph.prefetch(soon.node);
             }
+            let soon = pending[i + 1..].iter().map(|soon| soon.node);
+            search.requests.request_list(graph, soon)?;
             search::meet(graph, search, query, link.node, Some(link.generation), level)?;
         }
         search.plain.pending = pending;

@@ -67,6 +67,8 @@ pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, que
         if let Some(soon) = sample.get(at + AHEAD) {
             graph.prefetch_vector(soon.node);
         }
+        let soon = sample[at + 1..].iter().map(|soon| soon.node);
+        search.requests.request_list(graph, soon)?;
         graph.read_distance(query, link.node, |record, distance| {
             search.counts.add_record(&record, graph.space.layout.overflows > 0);
             let is_node = record.is(link.generation, 0) && record.state() == State::Node && record.is_complete();

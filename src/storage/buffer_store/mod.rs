@@ -1,10 +1,11 @@
 //! The page store on PostgreSQL's shared buffers.
 //!
-//! [`pins`] has the guards of pins and locks, [`wal`] the logging of changes, [`buffer_hints`] the
-//! buffers in which the backend last saw blocks. This file has the store itself and the facts of a
-//! relation and a backend that it uses.
+//! [`pins`] has the guards of pins and locks, [`input`] the requests of pages ahead of their reads,
+//! [`wal`] the logging of changes, [`buffer_hints`] the buffers in which the backend last saw
+//! blocks. This file has the store itself and the facts of a relation and a backend that it uses.
 
 pub mod buffer_hints;
+mod input;
 mod pins;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;
@@ -23,8 +24,12 @@ use super::store::{Edit, PageStore};
 use crate::compat::{self, autovacuum_work_mem};
 use crate::error::{Error, Result};
 use crate::reserve;
-use pins::{Pinned, ReadAhead, blocks_read};
+use input::{InputState, ReadAhead};
+use pins::Pinned;
 
+pub use input::blocks_read;
+#[cfg(any(test, feature = "pg_test"))]
+pub use input::evict;
 pub use pins::{Pin, Ring};
 pub use wal::{append, log_all, needs_wal, wal_bytes};
 
@@ -46,6 +51,8 @@ pub struct BufferStore {
     temporary: bool,
     /// Read-ahead of a scan's pass over all pages.
     ahead: Option<ReadAhead>,
+    /// Requests of pages ahead of their reads.
+    input: InputState,
 }
 
 /// Kind of an operation on an index, as it concerns pages.
@@ -74,6 +81,7 @@ impl BufferStore {
             strategy: ptr::null_mut(),
             temporary: persistence == pg_sys::RELPERSISTENCE_TEMP,
             ahead: None,
+            input: InputState::default(),
         }
     }
 
@@ -142,6 +150,33 @@ impl PageStore for BufferStore {
     }
 
     #[inline]
+    fn pin_requested(&self, block: BlockNumber) -> Result<Pin<'_>> {
+        let exists = self.exists(block)?;
+        Ok(Pin {
+            block,
+            exists,
+            pinned: if exists { self.recall(block) } else { None },
+            store: PhantomData,
+        })
+    }
+
+    #[inline]
+    fn input_depth(&self) -> usize {
+        if self.input.is_warm() {
+            0
+        } else {
+            self.depth_after_miss()
+        }
+    }
+
+    fn request(&self, block: BlockNumber) -> Result<()> {
+        if self.exists(block)? {
+            self.request_page(block);
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn hint(&self, pin: &Pin<'_>, offset: usize, len: usize) {
         if let Some(pinned) = &pin.pinned {
             prefetch(pinned.page().cast_const().cast(), offset, len);
@@ -195,6 +230,7 @@ impl PageStore for BufferStore {
             changes: Cell::new(0),
             strategy: ring.strategy(),
             ahead: Some(ahead),
+            input: self.input.clone(),
             ..*self
         })
     }

@@ -1,12 +1,10 @@
-//! Pins and locks of buffers: guards, pins by hint, ring and read-ahead of passes over all pages.
+//! Pins and locks of buffers: guards, pins by hint, ring of passes over all pages.
 //!
 //! While PostgreSQL unwinds from an error the guards leave pins and locks to it: aborting the
 //! (sub)transaction releases them, and its error handling has already reset the counters that a
 //! release would count down.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
-use std::ptr;
 
 use pgrx::pg_sys;
 
@@ -79,16 +77,6 @@ pub struct Pin<'a> {
     pub(super) store: PhantomData<&'a BufferStore>,
 }
 
-/// State of a pass's read-ahead: the next pages are requested if the last ones were not in a
-/// buffer.
-pub(super) struct ReadAhead {
-    /// Blocks that the backend had read in at the start of the last window.
-    pub(super) known_reads: Cell<i64>,
-}
-
-/// Pages that a pass requests at a time.
-const WINDOW: BlockNumber = 32;
-
 impl BufferStore {
     /// Pins a buffer if it holds the block.
     #[inline]
@@ -113,16 +101,10 @@ impl BufferStore {
         self.take(block, unsafe { buffer_hints::get(self.relation, block) })
     }
 
-    /// Pins a block in the buffer that PostgreSQL's table names, or asks the operating system to
-    /// read it.
+    /// Pins a block in the buffer that PostgreSQL's table names, or requests the page.
     #[inline(never)]
     pub(super) fn look_up(&self, block: BlockNumber) -> Option<Pinned> {
-        // SAFETY: the relation is open, and the block is one of its.
-        let buffer = unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, block) }.recent_buffer;
-        let pinned = self.take(block, buffer)?;
-        // SAFETY: the relation is open.
-        unsafe { buffer_hints::set(self.relation, block, buffer) };
-        Some(pinned)
+        self.take(block, self.request_page(block))
     }
 
     /// Pins a block through PostgreSQL's table, and remembers its buffer outside of passes.
@@ -131,7 +113,7 @@ impl BufferStore {
         if self.ahead.is_some() {
             return Pinned::read(self.relation, block, self.strategy); // No hint: a ring's buffer is soon reused.
         }
-        let pinned = Pinned::read(self.relation, block, ptr::null_mut());
+        let pinned = self.read_noting_misses(block);
         // SAFETY: the relation is open.
         unsafe { buffer_hints::set(self.relation, block, pinned.buffer) };
         pinned
@@ -150,30 +132,6 @@ impl BufferStore {
         }
         Ok(self.fetch(block))
     }
-
-    /// Asks the operating system for the next window of a pass if pages of the current one were not
-    /// in a buffer.
-    pub(super) fn read_ahead(&self, block: BlockNumber) -> Result<()> {
-        let Some(ahead) = self.ahead.as_ref().filter(|_| block.is_multiple_of(WINDOW)) else {
-            return Ok(());
-        };
-        let reads = blocks_read();
-        if ahead.known_reads.replace(reads) == reads {
-            return Ok(());
-        }
-        let window = block.saturating_add(WINDOW)..block.saturating_add(2 * WINDOW);
-        for next in window.start..window.end.min(self.blocks.get()) {
-            // SAFETY: the relation is open, and the block is one of its.
-            unsafe { pg_sys::PrefetchBuffer(self.relation, MAIN, next) };
-        }
-        Ok(())
-    }
-}
-
-/// Blocks that this backend has read in since it started.
-pub(super) fn blocks_read() -> i64 {
-    // SAFETY: counters of this backend.
-    unsafe { pg_sys::pgBufferUsage.shared_blks_read + pg_sys::pgBufferUsage.local_blks_read }
 }
 
 /// A small ring of buffers for passes over all pages of an index, which then do not evict other

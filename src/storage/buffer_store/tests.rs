@@ -7,7 +7,7 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{PgRelation, pg_sys};
 
-    use super::super::{BufferStore, Mode, Pin, buffer_hints};
+    use super::super::{BufferStore, Mode, Pin, blocks_read, buffer_hints, evict};
     use crate::compat;
     use crate::error::Error;
     use crate::storage::page::{self, Page};
@@ -190,6 +190,86 @@ mod tests {
         assert_eq!(pins(), 1);
         drop(dropped);
         assert_eq!(pins(), 0);
+    }
+
+    fn evicted(index: &PgRelation) {
+        // SAFETY: the test alone uses its index.
+        unsafe { evict(index.as_ptr()) };
+    }
+
+    fn store_of_vacuum(index: &PgRelation) -> BufferStore {
+        store(index, Mode::Vacuum)
+    }
+
+    /// Reads that are left until no page is requested ahead.
+    fn reads_left(store: &BufferStore) -> usize {
+        std::iter::repeat_with(|| store.input_depth())
+            .take_while(|&depth| depth > 0)
+            .count()
+    }
+
+    #[pg_test]
+    fn pages_are_requested_ahead_after_a_miss_alone() {
+        Spi::run("SET LOCAL effective_io_concurrency = 5").unwrap();
+        let index = index("");
+        let warm = store(&index, Mode::Normal);
+        for block in 0..warm.blocks().unwrap() {
+            warm.read(block, copy).unwrap();
+            drop(warm.pin(block).unwrap());
+            assert_eq!(warm.input_depth(), 0);
+        }
+        let misses: [&dyn Fn(&BufferStore); 3] = [
+            &|store| assert!(store.pin(1).unwrap().pinned.is_none()),
+            &|store| store.request(1).unwrap(),
+            &|store| _ = store.read(1, copy).unwrap(),
+        ];
+        for miss in misses {
+            evicted(&index);
+            let store = store(&index, Mode::Normal);
+            assert_eq!(store.input_depth(), 0);
+            miss(&store);
+            assert_eq!(store.input_depth(), 5);
+            assert_eq!(reads_left(&store), 15);
+            // The page is in a buffer from its read on.
+            store.read(1, copy).unwrap();
+            reads_left(&store);
+            assert!(store.recall(1).is_some());
+            store.request(1).unwrap();
+            assert_eq!(store.input_depth(), 0);
+        }
+    }
+
+    #[pg_test]
+    fn a_request_reads_nothing_and_counts_nothing() {
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        evicted(&index);
+        let before = (counted(&index), blocks_read());
+        for block in 0..store.blocks().unwrap() + 1 {
+            store.request(block).unwrap();
+        }
+        assert_eq!((counted(&index), blocks_read()), before);
+        assert!(store.pin_requested(1).unwrap().pinned.is_none());
+    }
+
+    #[pg_test]
+    fn effective_io_concurrency_0_requests_nothing() {
+        Spi::run("SET LOCAL effective_io_concurrency = 0").unwrap();
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        evicted(&index);
+        for block in 0..store.blocks().unwrap() {
+            let pin = store.pin(block).unwrap();
+            assert!(pin.pinned.is_none());
+            store.read_pinned(pin, copy).unwrap();
+            assert_eq!(store.input_depth(), 0);
+        }
+        // VACUUM has a setting of its own.
+        Spi::run("SET LOCAL maintenance_io_concurrency = 3").unwrap();
+        let store = store_of_vacuum(&index);
+        evicted(&index);
+        store.read(1, copy).unwrap();
+        assert_eq!(store.input_depth(), 3);
     }
 
     #[pg_test]
