@@ -22,6 +22,7 @@ mod opclass;
 mod options;
 mod planner;
 mod radius_key;
+mod rows_ahead;
 pub mod scan;
 #[cfg(any(test, feature = "pg_test"))]
 mod tests;

@@ -11,6 +11,7 @@ use super::filter::scan_keys::Conditions;
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
+use super::rows_ahead::RowsAhead;
 use super::tid_set::TidSet;
 use super::{datum, item_pointer, or_raise, relation_name};
 use crate::compat;
@@ -47,6 +48,8 @@ struct State {
     dead: Vec<Returned>,
     /// The table's length when it was last read.
     table_blocks: pg_sys::BlockNumber,
+    /// Requests of the blocks of rows that are returned next.
+    rows_ahead: RowsAhead,
     /// Time of the scan under way, and counters of the scans before it.
     spent: Duration,
     before: Counts,
@@ -71,6 +74,7 @@ impl Default for State {
             warned: false,
             dead: Vec::new(),
             table_blocks: 0,
+            rows_ahead: RowsAhead::new(),
             spent: Duration::ZERO,
             before: Counts::default(),
             reorders: false,
@@ -305,6 +309,16 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             scan.block(&graph),
             "a heap TID that the table cannot have",
         ));
+    }
+    // Of a scan of some rows, most of the next ones are passed over.
+    if state.rows_ahead.has_missed() && state.only.is_none() {
+        // SAFETY: the table is open.
+        unsafe {
+            let rows = scan.ready_rows();
+            state
+                .rows_ahead
+                .request((*descriptor).heapRelation, state.table_blocks, rows);
+        }
     }
     // SAFETY: the descriptor is ours to fill in.
     unsafe {

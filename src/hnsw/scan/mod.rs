@@ -304,6 +304,13 @@ impl Scan {
         !self.ready.is_empty()
     }
 
+    /// The rows that are returned next, as far as they are known without a read, unless the order
+    /// holds some of them back.
+    pub fn ready_rows(&self) -> impl Iterator<Item = HeapTid> + '_ {
+        let of_node = self.tids.tids.iter().rev().copied();
+        of_node.chain(self.ready.iter().rev().filter_map(|found| found.row))
+    }
+
     /// Whether the row returned last is sure to match the query's conditions on filter columns. If
     /// not, the conditions are to be checked on the table's row.
     pub fn is_certain(&self) -> bool {

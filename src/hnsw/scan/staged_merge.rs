@@ -73,6 +73,13 @@ impl MergedScan {
         self.scan.is_ready()
     }
 
+    /// The rows of the graph that are returned next, as far as they are known
+    /// ([`Scan::ready_rows`]); staged rows come between them.
+    pub fn ready_rows(&self) -> impl Iterator<Item = HeapTid> + '_ {
+        let ahead = self.ahead.map(|(_, row)| row.tid);
+        ahead.into_iter().chain(self.scan.ready_rows())
+    }
+
     /// Counters of the scan of the graph so far.
     pub fn counts(&self) -> Counts {
         self.scan.counts()

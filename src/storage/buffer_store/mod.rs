@@ -27,9 +27,9 @@ use crate::reserve;
 use input::{InputState, ReadAhead};
 use pins::Pinned;
 
-pub use input::blocks_read;
 #[cfg(any(test, feature = "pg_test"))]
 pub use input::evict;
+pub use input::{blocks_read, io_concurrency};
 pub use pins::{Pin, Ring};
 pub use wal::{append, log_all, needs_wal, wal_bytes};
 
