@@ -26,6 +26,8 @@ enum Signatures {
 #[derive(Debug, Default)]
 pub struct LaneFilter {
     tests: Vec<(usize, Signatures)>,
+    /// Columns with a range, and the share of border intervals that it has a part of.
+    ranges: Vec<(usize, f64)>,
 }
 
 impl LaneFilter {
@@ -34,16 +36,24 @@ impl LaneFilter {
     /// # Errors
     /// [`crate::error::Error::OutOfMemory`].
     pub fn new(filter: &Filter, columns: &[Column]) -> Result<LaneFilter> {
-        let mut tests = Vec::new();
+        let (mut tests, mut ranges) = (Vec::new(), Vec::new());
         for condition in filter.conditions() {
             let Some(column) = columns.get(condition.column) else {
                 continue;
             };
+            if let Test::Range { least, most } = &condition.test
+                && !column.borders.is_empty()
+            {
+                let interval = |bound: &Option<Bound>, none| bound.map_or(none, |bound| column.interval(bound.key));
+                let (first, last) = (interval(least, 0), interval(most, column.borders.len()));
+                let intervals = (last + 1).saturating_sub(first);
+                ranges.push((condition.column, intervals as f64 / (column.borders.len() + 1) as f64));
+            }
             if let Some(signatures) = of(&condition.test, column)? {
                 tests.push((condition.column, signatures));
             }
         }
-        Ok(LaneFilter { tests })
+        Ok(LaneFilter { tests, ranges })
     }
 
     /// Whether every lane may match.
@@ -58,6 +68,16 @@ impl LaneFilter {
             Signatures::OneOf(set) if *of == column => Some(&set[..]),
             _ => None,
         })
+    }
+
+    /// About the share of rows in a range of a column, as its borders have it; none without a
+    /// range.
+    pub fn range_share(&self, column: usize) -> Option<f64> {
+        self.ranges
+            .iter()
+            .filter(|(of, _)| *of == column)
+            .map(|(_, share)| *share)
+            .reduce(f64::min)
     }
 
     /// The lanes that may match, one bit for each of up to 32; `signatures` gives those of a

@@ -29,6 +29,10 @@ const RETRIES: usize = 1000;
 const SAMPLE: usize = 64;
 const SAMPLED_LISTS: usize = 32;
 
+/// Number of nodes in a range, by its borders, in those that may be read, from which on no entry is
+/// read: borders may be older than most rows.
+const MANY: f64 = 4.0;
+
 /// Most pages of lists that a scan reads before it knows whether few nodes match.
 const MOST_PAGES: usize = 256;
 
@@ -177,7 +181,13 @@ pub(in crate::hnsw) fn matching<S: PageStore>(
     query: &Query,
     most: usize,
 ) -> Result<Option<Vec<Link>>> {
+    let nodes = graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots);
     for (column, set) in sets(graph, query) {
+        // Reading entries in vain costs as much as a part of a search.
+        let share = query.range_share(usize::from(column));
+        if share.is_some_and(|share| share * nodes > MANY * most as f64) {
+            continue;
+        }
         if let Some(mut all) = entries_in(graph, column, set, most)? {
             let first = graph.space.layout.first_block;
             all.retain(|link| graph.space.layout.block(link.node) >= first);

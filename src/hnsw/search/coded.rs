@@ -211,7 +211,7 @@ pub(super) fn visit_all<S: PageStore>(
 /// Requests the pages of at most `most` records that the queue has next.
 ///
 /// A visit early in a search brings nearer records than the queue has, so the number grows with
-/// the visits: a search of 100 pages then requests 7 that it does not read (docs/measurements.md,
+/// the visits: a search of 100 pages then requests 6 that it does not read (docs/measurements.md,
 /// *Pages that are not in memory*).
 #[cold]
 #[inline(never)]

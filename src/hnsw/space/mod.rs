@@ -147,6 +147,11 @@ impl Query {
         self.conditions.as_ref()?.lanes.set_of(column)
     }
 
+    /// About the share of rows in a range of a filter column ([`LaneFilter::range_share`]).
+    pub(in crate::hnsw) fn range_share(&self, column: usize) -> Option<f64> {
+        self.conditions.as_ref()?.lanes.range_share(column)
+    }
+
     /// The lanes of a block of a record whose signatures may match.
     #[inline]
     pub(in crate::hnsw) fn matching_lanes(&self, record: &Record<'_>, block: usize) -> u32 {
