@@ -61,8 +61,8 @@ pub mod search {
     /// which on the matching nodes are taken to be elsewhere (chosen, not measured).
     pub const LOST: f64 = 4.0;
 
-    /// Nodes of the sample that tells (chosen, not measured).
-    pub const SAMPLE: usize = 64;
+    /// Nodes of the sample that tells (docs/measurements.md, *Conditions far from the query*).
+    pub const SAMPLE: usize = 256;
 
     /// Nodes from which a search goes on among matching nodes that are far from the query
     /// (docs/measurements.md, *Conditions far from the query*).
