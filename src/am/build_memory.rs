@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 
 use crate::compat;
 use crate::error::{Error, Result};
+use crate::storage::PageStore;
 use crate::storage::mapping::Mapping;
 use crate::storage::memory_store::{MemoryStore, SEGMENT_BYTES};
 use crate::storage::page::{self, PAGE_SIZE};
@@ -27,7 +28,6 @@ const GROWTH: usize = 64;
 pub struct BuildMemory {
     store: Arc<MemoryStore>,
     file: Option<TemporaryFile>,
-    check_interrupts: fn(),
 }
 
 impl BuildMemory {
@@ -40,7 +40,6 @@ impl BuildMemory {
         Ok(BuildMemory {
             store: Arc::new(MemoryStore::new(bytes)?.with_interrupts(check_interrupts)),
             file: None,
-            check_interrupts,
         })
     }
 
@@ -68,7 +67,7 @@ impl BuildMemory {
         let bytes = (present / GROWTH).next_multiple_of(SEGMENT_BYTES).max(SEGMENT_BYTES);
         let start = file.bytes;
         for _ in (0..bytes).step_by(SEGMENT_BYTES) {
-            (self.check_interrupts)();
+            self.store.check_interrupts();
             file.extend(SEGMENT_BYTES)?;
         }
         self.store.add(file.map(start)?)

@@ -44,9 +44,8 @@ impl LaneFilter {
             if let Test::Range { least, most } = &condition.test
                 && !column.borders.is_empty()
             {
-                let interval = |bound: &Option<Bound>, none| bound.map_or(none, |bound| column.interval(bound.key));
-                let (first, last) = (interval(least, 0), interval(most, column.borders.len()));
-                let intervals = (last + 1).saturating_sub(first);
+                let (least, most) = keys(least.as_ref(), most.as_ref(), column);
+                let intervals = (column.interval(most) + 1).saturating_sub(column.interval(least));
                 ranges.push((condition.column, intervals as f64 / (column.borders.len() + 1) as f64));
             }
             if let Some(signatures) = of(&condition.test, column)? {
@@ -137,14 +136,8 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
         })?)),
         Test::Range { .. } if column.kind == Kind::Hashed => None,
         Test::Range { least, most } => {
-            // A rounded key of an excluded value may be the key of another one.
-            let is_exact = column.kind == Kind::Exact;
-            let step = |bound: &Bound| u64::from(is_exact && !bound.inclusive);
-            let least = least.as_ref().map_or(0, |bound| bound.key.saturating_add(step(bound)));
-            let most = most
-                .as_ref()
-                .map_or(u64::MAX, |bound| bound.key.saturating_sub(step(bound)));
-            if is_exact && most.saturating_sub(least) < FEW_KEYS {
+            let (least, most) = keys(least.as_ref(), most.as_ref(), column);
+            if column.kind == Kind::Exact && most.saturating_sub(least) < FEW_KEYS {
                 return Ok(Some(Signatures::OneOf(ones(|set| {
                     (least..=most).for_each(|key| add(set, column.signature(Some(key))));
                 })?)));
@@ -162,6 +155,16 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
             })?))
         }
     })
+}
+
+/// The least and the greatest key that may be within a range.
+fn keys(least: Option<&Bound>, most: Option<&Bound>, column: &Column) -> (u64, u64) {
+    // A rounded key of an excluded value may be the key of another one.
+    let step = |bound: &Bound| u64::from(column.kind == Kind::Exact && !bound.inclusive);
+    (
+        least.map_or(0, |bound| bound.key.saturating_add(step(bound))),
+        most.map_or(u64::MAX, |bound| bound.key.saturating_sub(step(bound))),
+    )
 }
 
 /// A set of signatures that `fill` fills.

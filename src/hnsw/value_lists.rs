@@ -173,15 +173,16 @@ fn walk<S: PageStore, T>(
 }
 
 /// The nodes whose entries match a query's conditions on one column, in order of their places and
-/// each once; none where no column's lists name at most `most` nodes after a few pages.
+/// each once; none where no column's lists name at most `most` of about `nodes` nodes after a few
+/// pages.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn matching<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
+    nodes: f64,
     most: usize,
 ) -> Result<Option<Vec<Link>>> {
-    let nodes = graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots);
     for (column, set) in sets(graph, query) {
         // Reading entries in vain costs as much as a part of a search.
         let share = query.range_share(usize::from(column));

@@ -11,10 +11,8 @@ use pgrx::pg_sys;
 
 use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
+use crate::hnsw::scan::VISITS_PER_LISTED;
 use crate::storage::list_page::{self, LISTS};
-
-/// Time of a node that a value list names, in visits (docs/measurements.md, *Filtered searches*).
-const VISITS_PER_LISTED: f64 = 0.15;
 
 /// Time of reading a node that a list names, in the unit in which [`operators_per_read`] has that
 /// of a row: a constant part, and a part for each 256 numbers of a vector (docs/measurements.md,

@@ -28,6 +28,11 @@ fn most_listed(nodes: f64, width: f64) -> usize {
     (nodes * turn(visits, power).max(turn(VISITS_OF_FEW, -1.0))) as usize
 }
 
+/// The most nodes that the index may have.
+fn most_nodes<S: PageStore>(graph: &Graph<'_, S>) -> Result<f64> {
+    Ok(graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots))
+}
+
 impl Scan {
     /// Reads all matching nodes where the value lists tell that these are few, and says whether it
     /// did.
@@ -35,9 +40,9 @@ impl Scan {
         if !self.query.is_filtered() {
             return Ok(false);
         }
-        let nodes = graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots);
+        let nodes = most_nodes(graph)?;
         let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64);
-        match self.listed(graph, most)? {
+        match self.listed(graph, nodes, most)? {
             Some(listed) => self.read_listed(graph, &listed),
             None => Ok(false),
         }
@@ -47,7 +52,7 @@ impl Scan {
     /// would visit more records. If it does not, the search gets a sample of the matching nodes.
     pub(super) fn answer_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = LISTED_FAR * super::beam_width(graph, self.limits.width);
-        if let Some(listed) = self.listed(graph, most)?
+        if let Some(listed) = self.listed(graph, most_nodes(graph)?, most)?
             && self.read_listed(graph, &listed)?
         {
             return Ok(true);
@@ -56,9 +61,9 @@ impl Scan {
         Ok(false)
     }
 
-    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, most: usize) -> Result<Option<Vec<Link>>> {
+    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, nodes: f64, most: usize) -> Result<Option<Vec<Link>>> {
         let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
-        value_lists::matching(graph, &self.query, most)
+        value_lists::matching(graph, &self.query, nodes, most)
     }
 
     /// Makes the nodes of lists that match the nodes found, if the bounds set by the user have room

@@ -32,6 +32,7 @@ use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
+pub use crate::hnsw::tuning::scan::VISITS_PER_LISTED;
 use crate::hnsw::tuning::scan::{
     CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,

@@ -297,8 +297,9 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             break;
         }
         // Visits that are prepared come before the sample, so that none is dropped.
-        let may_be_lost = search.filtered.may_be_lost(search.width);
+        let mut may_be_lost = search.filtered.may_be_lost(search.width);
         if may_be_lost && ahead.is_empty() {
+            may_be_lost = false;
             search.filtered.is_checked = true;
             if seeds::are_elsewhere(graph, search, query)? {
                 search.filtered.place = Place::Lost;
@@ -309,7 +310,7 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
         if let depth @ 1.. = graph.store.input_depth() {
             request_soon(graph, search, depth.saturating_sub(ahead.len()))?;
         }
-        while (!may_be_lost || search.filtered.is_checked) && ahead.len() < AHEAD.min(search.width) {
+        while !may_be_lost && ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
             let before = search.filtered.ways_visited;
             let Some(next) = search.filtered.pop().map(Estimate::link) else {
