@@ -416,13 +416,15 @@ impl Scan {
                 }
                 let width = beam_width(graph, self.limits.width);
                 if self.query.is_filtered() {
-                    let most = match self.limits.rounds {
-                        Rounds::All => usize::MAX,
-                        _ => self.most_met(graph)?,
+                    let allows_pass = self.limits.allow_pass(graph)?;
+                    let pass = match self.limits.rounds {
+                        Rounds::All => None,
+                        _ => Some(self.most_met(graph)?),
                     };
-                    let most = most.min(self.limits.nodes);
-                    self.search
-                        .bound_filtered(most, self.limits.memory.min(self.limits.bytes));
+                    let most = pass.unwrap_or(usize::MAX).min(self.limits.nodes);
+                    let bytes = self.limits.memory.min(self.limits.bytes);
+                    let pass = pass.filter(|_| allows_pass);
+                    self.search.bound_filtered(most, bytes, pass);
                 }
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 if self.search.is_lost() {

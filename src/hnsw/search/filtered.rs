@@ -94,7 +94,9 @@ pub struct Filtered {
     /// Most records that the search may have met, and bytes that it may take, for a round to go
     /// on.
     most: Option<(usize, usize)>,
-    /// Whether these bounds ended the round.
+    /// Cost of a pass over all pages, in visits, where one may take over.
+    pass: Option<usize>,
+    /// Whether these bounds, or that cost, ended the round.
     was_cut: bool,
 }
 
@@ -187,9 +189,16 @@ impl Filtered {
     }
 
     /// Bounds all rounds: none goes on once the search has met so many records, or takes so many
-    /// bytes.
-    pub(super) fn bound(&mut self, met: usize, bytes: usize) {
-        self.most = Some((met, bytes));
+    /// bytes, or is expected to visit as many records as a pass costs, where one may take over.
+    pub(super) fn bound(&mut self, met: usize, bytes: usize, pass: Option<usize>) {
+        (self.most, self.pass) = (Some((met, bytes)), pass);
+    }
+
+    /// Whether a round of this width, whose ends are set, is expected to visit more records than a
+    /// pass costs: few nodes match, and a pass misses none of them.
+    fn costs_a_pass(&self, width: usize) -> bool {
+        let ways = self.pass.map_or(f64::INFINITY, |pass| WAYS * pass as f64);
+        self.ways_visited >= width && self.most_ways as f64 > ways
     }
 
     /// Whether a bound ended the round before it was settled.
@@ -307,6 +316,10 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
             }
         }
         search.filtered.set_ends(search.width);
+        if search.filtered.costs_a_pass(search.width) {
+            search.filtered.was_cut = true;
+            break;
+        }
         if let depth @ 1.. = graph.store.input_depth() {
             request_soon(graph, search, depth.saturating_sub(ahead.len()))?;
         }

@@ -260,9 +260,10 @@ impl Search {
     }
 
     /// Bounds the rounds of a filtered search: none goes on once the search has met so many
-    /// records, or takes so many bytes.
-    pub(in crate::hnsw) fn bound_filtered(&mut self, met: usize, bytes: usize) {
-        self.filtered.bound(met, bytes);
+    /// records, or takes so many bytes, or is expected to visit as many records as a pass costs,
+    /// where one may take over.
+    pub(in crate::hnsw) fn bound_filtered(&mut self, met: usize, bytes: usize, pass: Option<usize>) {
+        self.filtered.bound(met, bytes, pass);
     }
 
     /// Whether the last round ended because matching nodes are elsewhere.

@@ -6,6 +6,7 @@ use crate::filter::condition::{Bound, Condition, Filter, Match, Test};
 use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values, bloom, key_of_int, mix};
 use crate::hnsw::insert::NewRow;
+use crate::hnsw::scan::Rounds;
 use crate::hnsw::space::Learned;
 use crate::hnsw::value_lists;
 use crate::storage::list_page;
@@ -225,6 +226,43 @@ fn further_rounds_find_the_next_rows() {
         }
         let recall = hits as f64 / (wanted * queries.len()) as f64;
         assert!(recall >= 0.95, "{filter:?}: {recall} of {} rows", rows.len());
+    }
+}
+
+/// Few matching rows that no list names come in order, all of them, although a search would settle
+/// with some.
+#[test]
+fn few_matching_rows_come_in_order() {
+    let vectors = words(4040);
+    let (base, queries) = vectors.split_at(4000);
+    let counts = [12, 25, 40, 80, 100];
+    let mut all = vec![Values::NONE; base.len()];
+    for (i, count) in counts.into_iter().enumerate() {
+        for n in 0..count {
+            all[(n * 97 + i * 31 + 5) % base.len()].set(2, Some(bloom(i as u64)));
+        }
+    }
+    let store = store();
+    let graph = create(&store, Metric::L2, base[0].len(), &all[..1000]);
+    insert_rows(&graph, base, 0..base.len(), &all);
+    for (i, count) in counts.into_iter().enumerate() {
+        let test = Test::Contains(bloom(i as u64));
+        let filter = Filter::new(vec![Condition { column: 2, test }]);
+        for query in queries {
+            let query = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+            let limits = Limits {
+                rounds: Rounds::Cheaper,
+                ..limits(100)
+            };
+            let mut scan = Scan::new(query, limits);
+            let distances: Vec<f32> = std::iter::from_fn(|| {
+                scan.next(&graph).unwrap()?;
+                Some(scan.returned().unwrap().0)
+            })
+            .collect();
+            assert_eq!(distances.len(), count);
+            assert!(distances.is_sorted(), "{count} rows: {distances:?}");
+        }
     }
 }
 
