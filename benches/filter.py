@@ -6,7 +6,6 @@ For each condition and each way, the same queries with LIMIT 10: milliseconds a 
 interleaved rounds), recall among the matching rows, and the rows returned of those wanted.
 """
 
-import json
 import statistics
 import time
 
@@ -14,6 +13,7 @@ import numpy as np
 import psycopg
 
 import datasets
+import filter_report
 from datasets import K
 from server import Server, arguments
 
@@ -188,7 +188,7 @@ def main() -> None:
                     f"  returned {measured['returned']:.3f}  {measured['plan']}",
                     flush=True,
                 )
-            (args.out / "filter.json").write_text(json.dumps(results, indent=2) + "\n")
+        filter_report.write(args.out, results)
 
 
 if __name__ == "__main__":
