@@ -143,6 +143,11 @@ pub mod scan {
     /// *Filtered searches*).
     pub const VISITS_PER_LISTED: f64 = 0.15;
 
+    /// Most nodes of value lists, in widths of the search, that are read before a search has found
+    /// how many match around the query: they cost two widths of visits (docs/measurements.md,
+    /// *Conditions far from the query*).
+    pub const LISTED_AT_ONCE: usize = 14;
+
     /// Most nodes of value lists, in widths of the search, that are read where matching nodes are
     /// far from the query: a search finds fewer of them in about the same time
     /// (docs/measurements.md, *Conditions far from the query*).

@@ -172,6 +172,11 @@ fn walk<S: PageStore, T>(
     )
 }
 
+/// Whether lists name the nodes that match a query's conditions on any column.
+pub(in crate::hnsw) fn are_named<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> bool {
+    listed(graph).any(|column| query.signature_set(usize::from(column)).is_some())
+}
+
 /// The nodes whose entries match a query's conditions on one column, in order of their places and
 /// each once; none where no column's lists name at most `most` of about `nodes` nodes after a few
 /// pages.

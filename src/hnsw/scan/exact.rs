@@ -2,7 +2,8 @@
 //!
 //! The value lists ([`value_lists`]) name the nodes. Reading a node of a list costs less than a
 //! visit of a search, because its neighbors are not estimated, and the answer is exact. A filtered
-//! search visits the more ways, the fewer nodes match: the scan compares the two costs.
+//! search visits the more ways, the fewer nodes match around the query: the scan compares the two
+//! costs. Nodes that cost no more than to find out that share are read at once.
 
 use super::{Found, Limits, Scan};
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_FAR, VISITS_OF_FEW, VISITS_PER_LISTED};
+use crate::hnsw::tuning::scan::{FILTERED_VISITS, LISTED_AT_ONCE, LISTED_FAR, VISITS_OF_FEW, VISITS_PER_LISTED};
 use crate::hnsw::value_lists;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -28,42 +29,55 @@ fn most_listed(nodes: f64, width: f64) -> usize {
     (nodes * turn(visits, power).max(turn(VISITS_OF_FEW, -1.0))) as usize
 }
 
+/// Visits of a filtered search of this width where this share of the nodes matches.
+fn visits(width: f64, share: f64) -> f64 {
+    let (visits, power) = FILTERED_VISITS;
+    width * (visits * share.powf(power)).max(VISITS_OF_FEW / share)
+}
+
 /// The most nodes that the index may have.
 fn most_nodes<S: PageStore>(graph: &Graph<'_, S>) -> Result<f64> {
     Ok(graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots))
 }
 
 impl Scan {
-    /// Reads all matching nodes where the value lists tell that these are few, and says whether it
-    /// did.
+    /// Reads all matching nodes where the value lists tell that these are so few that no search is
+    /// needed to know that it costs more, and says whether it did.
     pub(super) fn answer_exactly<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         if !self.query.is_filtered() {
             return Ok(false);
         }
         let nodes = most_nodes(graph)?;
-        let most = most_listed(nodes, super::beam_width(graph, self.limits.width) as f64);
-        match self.listed(graph, nodes, most)? {
-            Some(listed) => self.read_listed(graph, &listed),
-            None => Ok(false),
-        }
+        let width = super::beam_width(graph, self.limits.width);
+        self.answer_listed(graph, most_listed(nodes, width as f64).min(LISTED_AT_ONCE * width))
+    }
+
+    /// As [`Scan::answer_exactly`], after a search has found the share of the nodes that match
+    /// around the query: where going on with it costs more.
+    pub(super) fn answer_few<S: PageStore>(&mut self, graph: &Graph<'_, S>, share: f64) -> Result<bool> {
+        let width = super::beam_width(graph, self.limits.width);
+        let most = visits(width as f64, share) / VISITS_PER_LISTED;
+        self.answer_listed(graph, (most as usize).min(LISTED_FAR * width))
     }
 
     /// As [`Scan::answer_exactly`], where the matching nodes are far from the query and a search
     /// would visit more records. If it does not, the search gets a sample of the matching nodes.
     pub(super) fn answer_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = LISTED_FAR * super::beam_width(graph, self.limits.width);
-        if let Some(listed) = self.listed(graph, most_nodes(graph)?, most)?
-            && self.read_listed(graph, &listed)?
-        {
+        if self.answer_listed(graph, most)? {
             return Ok(true);
         }
         self.search.add_to_sample(value_lists::sample(graph, &self.query)?)?;
         Ok(false)
     }
 
-    fn listed<S: PageStore>(&self, graph: &Graph<'_, S>, nodes: f64, most: usize) -> Result<Option<Vec<Link>>> {
+    /// Reads the matching nodes if lists name no more than `most`, and says whether it did.
+    fn answer_listed<S: PageStore>(&mut self, graph: &Graph<'_, S>, most: usize) -> Result<bool> {
         let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
-        value_lists::matching(graph, &self.query, nodes, most)
+        match value_lists::matching(graph, &self.query, most_nodes(graph)?, most)? {
+            Some(listed) => self.read_listed(graph, &listed),
+            None => Ok(false),
+        }
     }
 
     /// Makes the nodes of lists that match the nodes found, if the bounds set by the user have room

@@ -29,6 +29,7 @@ use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::heap_tids::unplaced::ChainScan;
 use crate::hnsw::scan::node_rows::{NodeRows, Rows};
 use crate::hnsw::scan::pass::Passes;
+use crate::hnsw::search::filtered::Bounds;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
@@ -38,6 +39,7 @@ use crate::hnsw::tuning::scan::{
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
+use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
@@ -421,12 +423,21 @@ impl Scan {
                         Rounds::All => None,
                         _ => Some(self.most_met(graph)?),
                     };
-                    let most = pass.unwrap_or(usize::MAX).min(self.limits.nodes);
-                    let bytes = self.limits.memory.min(self.limits.bytes);
-                    let pass = pass.filter(|_| allows_pass);
-                    self.search.bound_filtered(most, bytes, pass);
+                    self.search.bound_filtered(Bounds {
+                        met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
+                        bytes: self.limits.memory.min(self.limits.bytes),
+                        pass: pass.filter(|_| allows_pass),
+                        pauses: value_lists::are_named(graph, &self.query),
+                    });
                 }
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
+                if let Some(share) = self.search.paused_at() {
+                    if self.answer_few(graph, share)? {
+                        self.phase = Phase::Passes;
+                        return Ok(());
+                    }
+                    search::go_on(graph, &mut self.search, &self.query)?;
+                }
                 if self.search.is_lost() {
                     if self.answer_far(graph)? {
                         self.phase = Phase::Passes;

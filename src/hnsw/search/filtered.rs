@@ -8,10 +8,12 @@
 //! visits (NaviX, arXiv 2506.23397, and RACORN-1, arXiv 2607.00768, decide by the same local
 //! share).
 //!
-//! Where far fewer neighbors match than nodes of the index do, the matching nodes are elsewhere,
+//! Where few neighbors match, the search pauses once, for the scan to read all matching nodes if
+//! that costs less than the rest of the search: their share around the query tells how much that
+//! is. Where far fewer neighbors match than nodes of the index do, the matching nodes are elsewhere,
 //! and no number of ways leads to them soon: the search is *lost*, as under a condition on a
-//! cluster far from the query. The scan then reads all matching nodes, or the search goes on from
-//! *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
+//! cluster far from the query. The scan then reads all matching nodes, more of them, or the search
+//! goes on from *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
 //!
 //! The first round forgets neighbors that are farther than as many matching ones as settle it: they
 //! are never visited in it, and most lanes of a record are refused by one comparison. A search that
@@ -67,6 +69,9 @@ pub struct Filtered {
     seen_matching: usize,
     seen_all: usize,
     place: Place,
+    /// Whether the search waits for the scan to look how many nodes match, and whether it did.
+    is_paused: bool,
+    has_paused: bool,
     /// Whether it is known that the matching nodes are not elsewhere, or taken for known.
     is_checked: bool,
     /// A sample of the matching nodes.
@@ -91,13 +96,36 @@ pub struct Filtered {
     settled_at: usize,
     /// Most ways of the round.
     most_ways: usize,
-    /// Most records that the search may have met, and bytes that it may take, for a round to go
-    /// on.
-    most: Option<(usize, usize)>,
-    /// Cost of a pass over all pages, in visits, where one may take over.
-    pass: Option<usize>,
-    /// Whether these bounds, or that cost, ended the round.
+    /// The ends of all rounds.
+    bounds: Bounds,
+    /// Whether these ended the round.
     was_cut: bool,
+}
+
+/// The ends of all rounds of a filtered search.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hnsw) struct Bounds {
+    /// Most records that the search may have met for a round to go on.
+    pub met: usize,
+    /// Most bytes that the search may take for a round to go on.
+    pub bytes: usize,
+    /// Cost of a pass over all pages, in visits, where one may take over from a round that is
+    /// expected to visit more records.
+    pub pass: Option<usize>,
+    /// Whether the search pauses where few nodes match.
+    pub pauses: bool,
+}
+
+impl Default for Bounds {
+    /// No ends.
+    fn default() -> Self {
+        Bounds {
+            met: usize::MAX,
+            bytes: usize::MAX,
+            pass: None,
+            pauses: false,
+        }
+    }
 }
 
 /// The bound of a round that forgets: as many matching neighbors as settle it, and some more, are
@@ -154,6 +182,7 @@ impl Filtered {
         self.expanded.clear();
         self.visited = 0;
         (self.place, self.is_checked) = (Place::Near, false);
+        (self.is_paused, self.has_paused) = (false, false);
         self.sample.clear();
         self.start();
     }
@@ -188,17 +217,21 @@ impl Filtered {
         self.ways_visited = 0;
     }
 
-    /// Bounds all rounds: none goes on once the search has met so many records, or takes so many
-    /// bytes, or is expected to visit as many records as a pass costs, where one may take over.
-    pub(super) fn bound(&mut self, met: usize, bytes: usize, pass: Option<usize>) {
-        (self.most, self.pass) = (Some((met, bytes)), pass);
+    /// Sets the ends of all rounds.
+    pub(super) fn bound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Whether a round of this width, whose ends are set, is expected to visit more records than a
     /// pass costs: few nodes match, and a pass misses none of them.
     fn costs_a_pass(&self, width: usize) -> bool {
-        let ways = self.pass.map_or(f64::INFINITY, |pass| WAYS * pass as f64);
+        let ways = self.bounds.pass.map_or(f64::INFINITY, |pass| WAYS * pass as f64);
         self.ways_visited >= width && self.most_ways as f64 > ways
+    }
+
+    /// The share of the neighbors seen that may match, if the search has paused.
+    pub(super) fn paused_at(&self) -> Option<f64> {
+        self.is_paused.then(|| self.share())
     }
 
     /// Whether a bound ended the round before it was settled.
@@ -239,9 +272,9 @@ impl Filtered {
         (self.seen_matching + 1) as f64 / (self.seen_all + 1) as f64
     }
 
-    /// Whether the matching nodes may be elsewhere, after as many ways as a round of this width
-    /// would visit nodes without conditions.
-    fn may_be_lost(&self, width: usize) -> bool {
+    /// Whether matching nodes are so few here that they may be read, or may be elsewhere, after as
+    /// many ways as a round of this width would visit nodes without conditions.
+    fn is_among_few(&self, width: usize) -> bool {
         !self.is_checked && self.ways_visited >= width && self.share() < FEW_SEEN
     }
 
@@ -294,21 +327,31 @@ impl Filtered {
     }
 }
 
-/// Visits matching records and ways until the round is settled.
+/// Visits matching records and ways until the round is settled, or the search pauses.
 pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
+    search.filtered.start();
+    go_on(graph, search, query)
+}
+
+/// Goes on with a round.
+pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
     let mut ahead: VecDeque<(Link, bool, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
     let mut hinted = Hinted::default();
-    search.filtered.start();
+    search.filtered.is_paused = false;
     loop {
-        let (most_met, most_bytes) = search.filtered.most.unwrap_or((usize::MAX, usize::MAX));
-        if search.visited.len() >= most_met || search.bytes() >= most_bytes {
+        let Bounds { met, bytes, pauses, .. } = search.filtered.bounds;
+        if search.visited.len() >= met || search.bytes() >= bytes {
             search.filtered.was_cut = true;
             break;
         }
-        // Visits that are prepared come before the sample, so that none is dropped.
-        let mut may_be_lost = search.filtered.may_be_lost(search.width);
-        if may_be_lost && ahead.is_empty() {
-            may_be_lost = false;
+        // Visits that are prepared come before the pause and the sample, so that none is dropped.
+        let mut is_among_few = search.filtered.is_among_few(search.width);
+        if is_among_few && ahead.is_empty() {
+            if pauses && !search.filtered.has_paused {
+                (search.filtered.is_paused, search.filtered.has_paused) = (true, true);
+                break;
+            }
+            is_among_few = false;
             search.filtered.is_checked = true;
             if seeds::are_elsewhere(graph, search, query)? {
                 search.filtered.place = Place::Lost;
@@ -323,7 +366,7 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
         if let depth @ 1.. = graph.store.input_depth() {
             request_soon(graph, search, depth.saturating_sub(ahead.len()))?;
         }
-        while !may_be_lost && ahead.len() < AHEAD.min(search.width) {
+        while !is_among_few && ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
             let before = search.filtered.ways_visited;
             let Some(next) = search.filtered.pop().map(Estimate::link) else {
@@ -513,7 +556,7 @@ fn see_again<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Qu
         filtered.nearest.keys.clear();
         return Ok(true);
     }
-    let most_bytes = filtered.most.map_or(usize::MAX, |(_, bytes)| bytes);
+    let most_bytes = filtered.bounds.bytes;
     // Seeds that were not visited are no neighbors of visited records.
     let kept = fallible::collect(filtered.matching.drain())?;
     filtered.forget_neighbors();

@@ -9,7 +9,7 @@ pub(in crate::hnsw) mod crowd;
 pub(in crate::hnsw) mod deferred_links;
 mod estimate;
 mod estimate_tiers;
-mod filtered;
+pub(in crate::hnsw) mod filtered;
 mod plain;
 mod requests;
 mod seeds;
@@ -259,11 +259,15 @@ impl Search {
         &self.beam
     }
 
-    /// Bounds the rounds of a filtered search: none goes on once the search has met so many
-    /// records, or takes so many bytes, or is expected to visit as many records as a pass costs,
-    /// where one may take over.
-    pub(in crate::hnsw) fn bound_filtered(&mut self, met: usize, bytes: usize, pass: Option<usize>) {
-        self.filtered.bound(met, bytes, pass);
+    /// Sets the ends of all rounds of a filtered search.
+    pub(in crate::hnsw) fn bound_filtered(&mut self, bounds: filtered::Bounds) {
+        self.filtered.bound(bounds);
+    }
+
+    /// The share of nodes that match around the query, if a filtered search has paused because they
+    /// are few: [`go_on`] goes on with the round.
+    pub(in crate::hnsw) fn paused_at(&self) -> Option<f64> {
+        self.filtered.paused_at()
     }
 
     /// Whether the last round ended because matching nodes are elsewhere.
@@ -605,6 +609,11 @@ pub(in crate::hnsw) fn walk_to_live<S: PageStore>(
     }
     live.sort_by(|a, b| a.distance.total_cmp(&b.distance));
     Ok(live)
+}
+
+/// Goes on with a round of a filtered search that has paused.
+pub(in crate::hnsw) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
+    filtered::go_on(graph, search, query)
 }
 
 /// Continues a resumable search of level 0: the beam becomes the nearest `width` of the records
