@@ -9,11 +9,11 @@
 //! share).
 //!
 //! Where few neighbors match, the search pauses once, for the scan to read all matching nodes if
-//! that costs less than the rest of the search: their share around the query tells how much that
-//! is. Where far fewer neighbors match than nodes of the index do, the matching nodes are elsewhere,
-//! and no number of ways leads to them soon: the search is *lost*, as under a condition on a
-//! cluster far from the query. The scan then reads all matching nodes, more of them, or the search
-//! goes on from *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
+//! that costs less than the rest of the search, which their share around the query tells. Where far
+//! fewer neighbors match than nodes of the index do, the matching nodes are elsewhere, and no
+//! number of ways leads to them soon: the search is *lost*, as under a condition on a cluster far
+//! from the query. The scan then reads up to a greater number of matching nodes, or the search goes
+//! on from *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
 //!
 //! The first round forgets neighbors that are farther than as many matching ones as settle it: they
 //! are never visited in it, and most lanes of a record are refused by one comparison. A search that
