@@ -223,10 +223,10 @@ impl Filtered {
     }
 
     /// Whether a round of this width, whose ends are set, is expected to visit more records than a
-    /// pass costs: few nodes match, and a pass misses none of them.
+    /// pass costs: few nodes match, here as elsewhere, and a pass misses none of them.
     fn costs_a_pass(&self, width: usize) -> bool {
         let ways = self.bounds.pass.map_or(f64::INFINITY, |pass| WAYS * pass as f64);
-        self.ways_visited >= width && self.most_ways as f64 > ways
+        self.is_checked && self.ways_visited >= width && self.most_ways as f64 > ways
     }
 
     /// The share of the neighbors seen that may match, if the search has paused.

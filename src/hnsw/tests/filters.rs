@@ -300,11 +300,16 @@ fn a_cluster_far_from_the_query_is_found() {
         for query in vectors[..8_000].iter().step_by(400) {
             let nearest = exact(Metric::L2, &vectors, rows.iter().copied(), query);
             let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
-            let mut scan = Scan::new(query_of, limits(width));
+            let limits = Limits {
+                rounds: Rounds::Cheaper,
+                ..limits(width)
+            };
+            let mut scan = Scan::new(query_of, limits);
             let found = std::iter::from_fn(|| scan.next(&graph).unwrap()).take(10).map(row);
             hits += found
                 .filter(|&row| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[9].0)
                 .count();
+            assert_eq!(scan.counts().passes, 0);
             visited += scan.counts().visited as usize;
             queries += 1;
         }
@@ -315,6 +320,41 @@ fn a_cluster_far_from_the_query_is_found() {
             false => assert!(recall >= 0.9 && visited / queries <= 1000, "{case}"),
         }
     }
+}
+
+/// Matching rows around the query are searched, although there are so few of them that reading all
+/// would cost less than a search for as many rows at random.
+#[test]
+fn a_cluster_around_the_query_is_searched() {
+    let vectors = words(16_000);
+    let query = &vectors[17];
+    let (width, count) = (10, 700);
+    let nearest = exact(Metric::L2, &vectors, 0..vectors.len(), query);
+    let mut all = vec![Values::NONE; vectors.len()];
+    all.iter_mut().for_each(|values| values.set(0, Some(key_of_int(0))));
+    for &(_, row) in &nearest[..count] {
+        all[row].set(0, Some(key_of_int(1)));
+    }
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all);
+    insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+    let test = Test::one_of(vec![key_of_int(1)]);
+    let filter = Filter::new(vec![Condition { column: 0, test }]);
+    let query_of = graph.space.filtered(graph.space.query(query), filter).unwrap();
+    let mut scan = Scan::new(query_of, limits(width));
+    let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap())
+        .take(10)
+        .map(row)
+        .collect();
+    let hits = found
+        .iter()
+        .filter(|&&row| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[9].0);
+    assert!(hits.count() >= 9, "{found:?}");
+    assert!(
+        scan.counts().visited < count as u64 / 2,
+        "{} visits",
+        scan.counts().visited
+    );
 }
 
 /// Rows of one vector and different values are nodes of their own.
