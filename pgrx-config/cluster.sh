@@ -64,7 +64,8 @@ start() {
     if is_root; then chown "$server_user" "$log"; fi
     local before
     before=$(wc -l <"$log")
-    as_server "$prefix/pg_ctl" start -w -D "$data" -l "$log" -o "-p $PORT -k '$sockets'" >/dev/null 2>&1 && return
+    # As some servers have it: errors are to be the same.
+    as_server env RUST_BACKTRACE=1 "$prefix/pg_ctl" start -w -D "$data" -l "$log" -o "-p $PORT -k '$sockets'" >/dev/null 2>&1 && return
     if tail -n "+$((before + 1))" "$log" | grep -qE 'Address already in use|\.lock" already exists'; then
         die "port $PORT is taken: name another one, as in make demo PORT=54330"
     fi

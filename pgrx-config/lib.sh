@@ -53,9 +53,6 @@ export PGRX_HOME=$cache/pgrx/$PG
 # cargo tells builds apart by their features, and those of this one are PostgreSQL 15's, whose bindings are others.
 if [ "$PG" = cassert ]; then export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/cassert; fi
 
-# A server as its users know it: with these set, an error's DETAIL would hold a backtrace of Rust.
-unset RUST_BACKTRACE RUST_LIB_BACKTRACE
-
 # PostgreSQL refuses to run as root, so root's servers run as the user that Debian's package creates.
 server_user=$(if is_root; then echo postgres; else id -un; fi)
 as_server() { if is_root; then (cd / && runuser -u "$server_user" -- "$@"); else "$@"; fi; }

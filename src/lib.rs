@@ -61,6 +61,7 @@ pgrx::extension_sql_file!("../sql/inspect.sql", name = "inspect", requires = ["h
 #[pgrx::pg_guard]
 #[allow(non_snake_case)]
 pub extern "C-unwind" fn _PG_init() {
+    pg_error::turn_backtraces_off();
     check_block_size();
     am::register();
     txn::register();

@@ -1,10 +1,30 @@
 //! Conversion of the project's errors to PostgreSQL's, with the name of the relation at work.
 
+use std::backtrace::Backtrace;
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
+
+/// Decides for the life of the process that no error has a backtrace. pgrx captures one at each
+/// error that passes through it: the DETAIL that clients get where the server's environment has
+/// `RUST_BACKTRACE`, with paths of the build. Rust's standard library, of which each extension has
+/// its own, looks at the environment at the first capture, and never again. Other programs see the
+/// environment as it was.
+pub fn turn_backtraces_off() {
+    const NAME: &str = "RUST_LIB_BACKTRACE";
+    let before = std::env::var_os(NAME);
+    // SAFETY: PostgreSQL loads a library in a process of one thread.
+    unsafe {
+        std::env::set_var(NAME, "0");
+        let _disabled = Backtrace::capture();
+        match before {
+            Some(value) => std::env::set_var(NAME, value),
+            None => std::env::remove_var(NAME),
+        }
+    }
+}
 
 /// The name of an open relation.
 ///

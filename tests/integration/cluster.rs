@@ -247,16 +247,13 @@ impl Cluster {
             .expect("a log");
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.sockets.path());
-        // As its users know it: with this set, an error's DETAIL would hold a backtrace.
-        command.env_remove("RUST_BACKTRACE").env_remove("RUST_LIB_BACKTRACE");
+        // As some servers have it: it is to be of no effect.
+        command.env("RUST_BACKTRACE", "1");
         if let Some(bytes) = bytes {
             let mut limited = Command::new("prlimit");
             limited.arg(format!("--as={bytes}")).arg(command.get_program());
             limited.args(command.get_args()).current_dir(self.home.path());
-            limited
-                .env("LC_ALL", "C")
-                .env_remove("RUST_BACKTRACE")
-                .env_remove("RUST_LIB_BACKTRACE");
+            limited.env("LC_ALL", "C").env("RUST_BACKTRACE", "1");
             command = limited;
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -29,6 +29,7 @@ mod recall;
 mod recovery;
 mod reference;
 mod search_effort;
+mod security;
 mod staging;
 mod standby;
 mod upgrade;
