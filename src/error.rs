@@ -58,6 +58,10 @@ pub enum Error {
     /// An index with a column before its vector.
     #[error("first column of an hnsw index must be a vector")]
     FirstColumnNotVector,
+    /// An index whose first column is of a type that an operator class takes and an index cannot:
+    /// its values have no common dimensions.
+    #[error("type not supported for {access_method} index")]
+    TypeNotSupported { access_method: String },
     /// An index with vectors in another column too.
     #[error("hnsw index cannot have more than one vector column")]
     SecondVectorColumn,
@@ -336,7 +340,8 @@ impl Error {
                 libc::EIO => PgSqlErrorCode::ERRCODE_IO_ERROR,
                 _ => PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
             },
-            Error::SecondVectorColumn
+            Error::TypeNotSupported { .. }
+            | Error::SecondVectorColumn
             | Error::TooManyFilterColumns { .. }
             | Error::ScanWithoutOrder
             | Error::ForeignOperator
@@ -403,6 +408,7 @@ impl Error {
             Error::FirstColumnNotVector => {
                 "Put the columns to filter by behind the vector, as in (embedding vector_cosine_ops, tenant_id)."
             }
+            Error::TypeNotSupported { .. } => "Index an expression that has dimensions, as in ((column)::bit(3)).",
             Error::SecondVectorColumn => "Create an index for each vector column.",
             Error::TooManyFilterColumns { .. } => "Leave out the columns that queries filter by least.",
             Error::NotAllowed { .. } => "Or have the privileges of pg_stat_scan_tables.",

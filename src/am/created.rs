@@ -82,6 +82,11 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
     unsafe {
         let (base, typmod) = heap_scan::base_type(index, 0);
         check_columns(index, base)?;
+        if base == pg_sys::VARBITOID {
+            let name = pg_sys::get_am_name((*(*index).rd_rel).relam);
+            let access_method = std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned();
+            return Err(Error::TypeNotSupported { access_method });
+        }
         let name = || {
             let name = std::ffi::CStr::from_ptr(pg_sys::format_type_be(base)).to_string_lossy();
             // Without the schema, because its presence depends on the search path that PostgreSQL

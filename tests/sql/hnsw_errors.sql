@@ -33,3 +33,23 @@ INSERT INTO t (val) VALUES ('[1,2]');
 SET enable_seqscan = off;
 SELECT id FROM t ORDER BY val <-> '[1,2]' LIMIT 1;
 SELECT id FROM t ORDER BY val <-> '[1,2,3]' LIMIT 1;
+
+-- Bits of varying length have no common dimensions: in a column, behind a domain, on a partitioned table, by a change of type.
+CREATE TABLE varying (v varbit(8), w varbit, b bit(8));
+CREATE DOMAIN eight AS varbit(8);
+CREATE TABLE domains (v eight);
+CREATE TABLE parts (v varbit(8)) PARTITION BY LIST (v);
+CREATE INDEX ON varying USING hnsw (v bit_hamming_ops);
+CREATE INDEX CONCURRENTLY ON varying USING hnsw (w bit_jaccard_ops);
+CREATE INDEX ON varying USING hnsw ((w || v) bit_hamming_ops);
+CREATE INDEX ON domains USING hnsw (v bit_hamming_ops);
+CREATE INDEX ON parts USING hnsw (v bit_hamming_ops);
+CREATE INDEX ON varying USING hnsw (b bit_hamming_ops);
+ALTER TABLE varying ALTER b TYPE varbit(8);
+-- An expression gives them some.
+CREATE INDEX ON varying USING hnsw ((v::bit(8)) bit_hamming_ops);
+INSERT INTO varying VALUES ('101', '', B'11110000');
+SELECT v FROM varying ORDER BY v::bit(8) <~> B'10100000' LIMIT 1;
+SELECT relname FROM pg_class JOIN pg_am a ON a.oid = relam WHERE amname = 'hnsw' AND relname ~ 'varying|domains|parts' ORDER BY relname;
+DROP TABLE varying, domains, parts;
+DROP DOMAIN eight;
