@@ -146,11 +146,13 @@ unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
 }
 
 /// The query for the nearest rows by an index, with their distances. Distances of rows without a
-/// vector are NULL and come last.
+/// vector are NULL and come last. The column is cast to the type that the operator is for: of a
+/// domain, the parser would prefer an operator for this domain, which anybody may have made who may
+/// make objects in the operator's schema.
 fn nearest(client: &mut SpiClient<'_>, index: pg_sys::Oid) -> String {
     let query = "SELECT format(
             'SELECT %1$s OPERATOR(%2$s) $1 AS distance FROM %3$s WHERE %4$s ORDER BY %1$s OPERATOR(%2$s) $1 LIMIT $2',
-            pg_get_indexdef(i.indexrelid, 1, false),
+            format('(%s)::%I.%I', pg_get_indexdef(i.indexrelid, 1, false), tn.nspname, t.typname),
             format('%I.%s', n.nspname, o.oprname),
             i.indrelid::regclass,
             coalesce(pg_get_expr(i.indpred, i.indrelid), 'true'))
@@ -160,6 +162,8 @@ fn nearest(client: &mut SpiClient<'_>, index: pg_sys::Oid) -> String {
             AND p.amopstrategy = 1
         JOIN pg_operator o ON o.oid = p.amopopr
         JOIN pg_namespace n ON n.oid = o.oprnamespace
+        JOIN pg_type t ON t.oid = oc.opcintype
+        JOIN pg_namespace tn ON tn.oid = t.typnamespace
         WHERE i.indexrelid = $1";
     one(client.update(query, None, &[index.into()])).expect("an index has an operator class with an operator")
 }

@@ -89,6 +89,29 @@ SELECT error_of($$SELECT hnsw_recall('mallory.bait_v', ARRAY['{1:1}/3'::sparseve
 RESET SESSION AUTHORIZATION;
 SELECT count(*) FROM harm;
 
+-- Nor is an operator that somebody else made for a domain, in the schema of the extension: the index's own is.
+CREATE DOMAIN mallory.point AS vector(3);
+CREATE TABLE of_domain (v mallory.point);
+INSERT INTO of_domain SELECT ARRAY[n, n % 7, 1]::vector FROM generate_series(1, 30) n;
+CREATE INDEX of_domain_v ON of_domain USING hnsw (v vector_l2_ops);
+GRANT SELECT ON of_domain TO regress_alopex_mallory;
+GRANT CREATE ON SCHEMA public TO regress_alopex_mallory;
+SET SESSION AUTHORIZATION regress_alopex_mallory;
+CREATE FUNCTION mallory.distance(v mallory.point, w vector) RETURNS double precision LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM mallory.try('SELECT 1');
+    RETURN 0;
+END $$;
+CREATE OPERATOR public.<-> (LEFTARG = mallory.point, RIGHTARG = vector, FUNCTION = mallory.distance);
+SELECT hnsw_recall('of_domain_v', ARRAY['[1,2,3]'::vector], 2);
+RESET SESSION AUTHORIZATION;
+SELECT count(*) FROM harm;
+SELECT DISTINCT v <-> '[1,2,3]'::vector AS of_mallory FROM of_domain;
+DELETE FROM mallory.seen;
+DROP OPERATOR public.<-> (mallory.point, vector);
+REVOKE CREATE ON SCHEMA public FROM regress_alopex_mallory;
+DROP TABLE of_domain;
+
 -- An error within gives everything back.
 CREATE FUNCTION fails(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
