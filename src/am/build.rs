@@ -406,11 +406,12 @@ impl Growing {
 }
 
 /// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or
-/// its `parallel_workers`, at most max_parallel_maintenance_workers.
+/// its `parallel_workers`, at most max_parallel_maintenance_workers and max_parallel_workers, which
+/// every user may raise, and max_worker_processes, which is the server's own.
 ///
 /// # Safety
 /// `heap` is an open table.
-unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
+pub(super) unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
     // SAFETY: as the caller promises; the others are settings. The options of a table that has any
     // are StdRdOptions.
     unsafe {
@@ -433,7 +434,10 @@ unsafe fn thread_count(heap: pg_sys::Relation) -> usize {
                 .map_or(0, |triplings| triplings as i32 + 1)
         };
         let wanted = if asked >= 0 { asked } else { by_size() };
-        wanted.clamp(0, pg_sys::max_parallel_maintenance_workers.max(0)) as usize
+        let most = pg_sys::max_parallel_maintenance_workers
+            .min(pg_sys::max_parallel_workers)
+            .min(pg_sys::max_worker_processes);
+        wanted.clamp(0, most.max(0)) as usize
     }
 }
 

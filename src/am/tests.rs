@@ -5,6 +5,7 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{PgRelation, PgSqlErrorCode};
 
+    use crate::am::build;
     use crate::hnsw::Graph;
     use crate::storage::buffer_store::{BufferStore, Mode};
 
@@ -53,6 +54,25 @@ mod tests {
             one::<f32>("SELECT reltuples FROM pg_class WHERE relname = 'built_val_idx'"),
             4000.0
         );
+    }
+
+    #[pg_test]
+    fn no_user_starts_more_threads_than_the_server_has_worker_processes() {
+        Spi::run("CREATE TABLE built (val vector(8)) WITH (parallel_workers = 1024)").unwrap();
+        let count = || {
+            // SAFETY: the table is open as long as it is used.
+            unsafe {
+                let table = PgRelation::open_with_name("built").unwrap();
+                build::thread_count(table.as_ptr())
+            }
+        };
+        let processes: i32 = one("SELECT current_setting('max_worker_processes')::int");
+        Spi::run("SET LOCAL max_parallel_maintenance_workers = 1024; SET LOCAL max_parallel_workers = 1024").unwrap();
+        assert_eq!(count(), processes as usize);
+        Spi::run("SET LOCAL max_parallel_workers = 2").unwrap();
+        assert_eq!(count(), 2);
+        Spi::run("SET LOCAL max_parallel_maintenance_workers = 1").unwrap();
+        assert_eq!(count(), 1);
     }
 
     #[pg_test]
