@@ -16,4 +16,11 @@ cd "$repo"
 python3 pgrx-config/imports.py
 python3 pgrx-config/prose.py
 python3 pgrx-config/headers.py "$postgresql/bin/pg_config"
+# The extension's script is made of sql/ alone.
+if grep -rnE '#\[(pg_extern|pg_operator|pg_aggregate|pg_trigger|pg_cast)|PostgresType|extension_sql!' src | grep -v 'sql = false'; then
+    die "SQL objects are made in sql/: say sql = false"
+fi
+for file in sql/[a-z]*.sql; do
+    [[ $file == sql/pg_alopex--* ]] || grep -q "extension_sql_file!([^)]*\.\./$file\"" <(tr -d '\n' <src/lib.rs) || die "src/lib.rs does not name $file"
+done
 cargo clippy --workspace --all-targets "${features[@]}" -- -D warnings

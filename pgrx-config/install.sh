@@ -20,21 +20,17 @@ if [ -z "${PG_CONFIG:-}" ] && { [ -z "$pg_config" ] || ! has_headers "$pg_config
 fi
 version=$("$pg_config" --version 2>/dev/null) || die "PG_CONFIG=$pg_config does not run"
 [[ $version =~ ^PostgreSQL\ (15|16|17|18)[^0-9] ]] || die "$pg_config belongs to $version: PostgreSQL 15 to 18 is needed"
-has_headers "$pg_config" || die "$version has no server headers (on Debian: postgresql-server-dev-${BASH_REMATCH[1]})"
+major=${BASH_REMATCH[1]}
+has_headers "$pg_config" || die "$version has no server headers (on Debian: postgresql-server-dev-$major)"
 
 if [ "${1-}" = vector-name ]; then "$repo/pgrx-config/vector-name.sh" --check "$pg_config"; fi
 
-# Root's rights only for the copying, and only where they are needed.
-sudo=()
 if ! [ -w "$("$pg_config" --pkglibdir)" ] || ! [ -w "$("$pg_config" --sharedir)/extension" ]; then
-    command -v sudo >/dev/null || die "the directories of $pg_config are not writable and there is no sudo"
-    sudo=(--sudo)
+    is_root || command -v sudo >/dev/null || die "the directories of $pg_config are not writable and there is no sudo"
 fi
 PGRX_PG_CONFIG_PATH=$(realpath -s "$pg_config")
 export PGRX_PG_CONFIG_PATH
-cd "$repo"
-cargo pgrx install --release -c "$PGRX_PG_CONFIG_PATH" "${sudo[@]}"
-install_scripts "$PGRX_PG_CONFIG_PATH"
+install_extension "$major" "$PGRX_PG_CONFIG_PATH" --release || die "the extension does not build"
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"
 [ "${1-}" = vector-name ] || exit 0
 "$repo/pgrx-config/vector-name.sh" "$pg_config"

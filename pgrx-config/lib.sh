@@ -62,7 +62,9 @@ as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
 install_cargo_tool() {
     local name=$1 version=$2 log=$cache/$1.log
     say "Installing $name $version into $cache/tools (once; a few minutes)"
-    CARGO_TARGET_DIR=$cache/tools/target cargo install "$name" --version "$version" --locked --force \
+    # Compiling these takes longer than all that they do: without optimization it is half as long.
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 \
+        CARGO_TARGET_DIR=$cache/tools/target cargo install "$name" --version "$version" --locked --force \
         --root "$cache/tools" >"$log" 2>&1 || die "cargo install $name failed (is there a network? see $log)"
     rm -rf "$cache/tools/target"
 }
@@ -123,15 +125,46 @@ make_venv() {
     ) 9>"$dir.lock"
 }
 
-# Copies the scripts of earlier versions, and those that update from them, into the PostgreSQL of
-# PG_CONFIG; cargo pgrx writes the current one, and copies updates alone. Root's rights only where
-# they are needed.
-install_scripts() {
-    local directory script
-    directory=$("$1" --sharedir)/extension
-    for script in "$repo"/sql/pg_alopex--*.sql; do
-        if [ -w "$directory" ]; then install -m 644 "$script" "$directory"; else as_root install -m 644 "$script" "$directory"; fi
-    done
+# The version that Cargo.toml has, which is the extension's.
+version_of_source() { sed -n '0,/^version = /s/^version = "\(.*\)"$/\1/p' "$repo/Cargo.toml"; }
+
+# The script of that version: the files of sql/ that src/lib.rs names, in its order.
+script_of_source() {
+    local file
+    while IFS= read -r -d '' file; do cat "$repo/$file" && echo; done \
+        < <(grep -oPz 'extension_sql_file!\(\s*"\.\./\Ksql/\w+\.sql' "$repo/src/lib.rs")
+}
+
+# Copies FILES with this MODE into DIRECTORY, with root's rights where it takes them.
+install_files() {
+    local mode=$1 directory=$2
+    shift 2
+    if [ -w "$directory" ]; then install -m "$mode" "$@" "$directory"; else as_root install -m "$mode" "$@" "$directory"; fi
+}
+
+# Builds the extension for this MAJOR version of PostgreSQL, with further options of cargo, and copies library, control file and
+# the scripts of all versions to where PG_CONFIG says.
+install_extension() {
+    local major=$1 pg_config=$2 profile=debug files
+    shift 2
+    case " $* " in *" --release "*) profile=release ;; esac
+    files=$(mktemp -d)
+    (
+        # The library is copied from the target directory after cargo has given up its own lock.
+        flock 9 &&
+            cd "$repo" &&
+            cargo build --lib --no-default-features --features "pg$major" "$@" &&
+            sed "s/@CARGO_VERSION@/$(version_of_source)/" pg_alopex.control >"$files/pg_alopex.control" &&
+            script_of_source >"$files/pg_alopex--$(version_of_source).sql" &&
+            cp sql/pg_alopex--*.sql "$files/" &&
+            cp "$CARGO_TARGET_DIR/$profile/libpg_alopex.so" "$files/pg_alopex.so" &&
+            install_files 755 "$("$pg_config" --pkglibdir)" "$files/pg_alopex.so" &&
+            install_files 644 "$("$pg_config" --sharedir)/extension" "$files"/*.{control,sql}
+    ) 9>"$CARGO_TARGET_DIR/install.lock" || {
+        rm -rf "$files"
+        return 1
+    }
+    rm -rf "$files"
 }
 
 # Builds the extension, with these options of cargo, and installs it into the private PostgreSQL CLUSTER.
@@ -140,12 +173,10 @@ install_into() {
     shift
     pg_config=$("$repo/pgrx-config/cluster.sh" "$cluster" prefix)
     log=$("$repo/pgrx-config/cluster.sh" "$cluster" dir)/install.log
-    # The library is copied from the target directory after cargo has given up its own lock.
-    (cd "$repo" && flock "$CARGO_TARGET_DIR/install.lock" cargo pgrx install "$@" -c "$pg_config") >"$log" 2>&1 || {
+    install_extension "$pg_major" "$pg_config" "$@" >"$log" 2>&1 || {
         cat "$log" >&2
         die "the extension does not build"
     }
-    install_scripts "$pg_config"
 }
 
 # An empty database NAME in the private CLUSTER, in place of the one of that name.

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# Sets up what building needs and installs only what is missing: Debian packages, cargo-pgrx, PostgreSQL, pgrx's configuration.
-# Changes nothing when everything is there. `setup.sh tools` leaves PostgreSQL out.
+# Sets up what building needs and installs only what is missing: Debian packages, PostgreSQL, pgrx's configuration.
+# Changes nothing when everything is there.
+#
+#   setup.sh           all that building and running takes
+#   setup.sh tools     without PostgreSQL
+#   setup.sh pgrx      with cargo-pgrx, which runs the tests inside the server
 
 # shellcheck source=pgrx-config/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,6 +18,7 @@ check_rust() {
 }
 
 install_cargo_pgrx() {
+    need_packages pkg-config libssl-dev
     [ "$(cargo-pgrx pgrx --version 2>/dev/null)" = "cargo-pgrx $CARGO_PGRX_VERSION" ] && return
     install_cargo_tool cargo-pgrx "$CARGO_PGRX_VERSION"
 }
@@ -31,11 +36,11 @@ pg$pg_major = \"$postgresql/bin/pg_config\""
 mkdir -p "$cache" "$CARGO_TARGET_DIR" 2>/dev/null || die "cannot write to $cache or $CARGO_TARGET_DIR"
 "$repo/pgrx-config/target.sh"
 check_rust
-packages=(clang libclang-dev gcc libc6-dev pkg-config libssl-dev)
+packages=(clang libclang-dev gcc libc6-dev)
 # Root's servers run as the user postgres, whom postgresql-common creates; pgrx's test framework switches to it with sudo.
 if is_root; then packages+=(postgresql-common sudo); fi
 need_packages "${packages[@]}"
-install_cargo_pgrx
+if [ "${1-}" = pgrx ]; then install_cargo_pgrx; fi
 [ "${1-}" != tools ] || exit 0
 "$repo/pgrx-config/postgresql.sh"
 write_pgrx_config

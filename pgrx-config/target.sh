@@ -37,7 +37,7 @@ take_over() {
         mv "$to.part" "$to"
 }
 
-profiles=$(cd "$target" && ls -d ./{.,checkouts/*}"$kind"/{debug,release,*-*/{debug,release}}/.fingerprint 2>/dev/null || true)
+profiles=$(cd "$target" && ls -d ./{.,checkouts/*}"$kind"/{debug,release,*-*/{debug,release}}/.fingerprint 2>/dev/null) || true
 for profile in $(printf '%s\n' "$profiles" | sed -E "s#^\./(\.|checkouts/[^/]*)$kind/(.*)/\.fingerprint\$#\2#" | sort -u); do
     [ ! -e "$own/$profile" ] || continue
     mkdir -p "$(dirname "$own/$profile")"

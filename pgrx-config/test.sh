@@ -45,7 +45,7 @@ integration_tests() {
 one_kind() {
     local kind=$1 pg_config
     shift
-    pgrx-config/setup.sh
+    if [ "$kind" = server ]; then pgrx-config/setup.sh pgrx; else pgrx-config/setup.sh; fi
     pg_config=$(pgrx-config/cluster.sh test prefix)
     case $kind in
         unit) cargo test --lib "${features[@]}" "$@" ;;
@@ -63,7 +63,7 @@ if [ $# != 0 ]; then
     exit
 fi
 
-step "set-up" pgrx-config/setup.sh
+step "set-up" pgrx-config/setup.sh pgrx
 pg_config=$(pgrx-config/cluster.sh test prefix)
 step "cargo fmt" cargo fmt --all --check
 step "cargo clippy" pgrx-config/check.sh
