@@ -280,3 +280,16 @@ CREATE OPERATOR CLASS _text_ops DEFAULT FOR TYPE text[] USING hnsw AS
     OPERATOR 1 && (anyarray, anyarray),
     OPERATOR 2 @> (anyarray, anyarray),
     FUNCTION 1 hnsw_text_array_support(internal);
+
+-- Functions of pgvector that nobody calls: a dump may grant privileges on them.
+
+CREATE FUNCTION hnsw_halfvec_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION hnsw_bit_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION hnsw_sparsevec_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION ivfflat_halfvec_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION ivfflat_bit_support(internal) RETURNS internal
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

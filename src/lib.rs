@@ -26,6 +26,7 @@ pub mod fuzz;
 pub mod hnsw;
 mod inspect;
 mod pg_error;
+mod pgvector;
 pub mod quantize;
 mod rebuild;
 mod reserve;

@@ -155,10 +155,9 @@ impl Cluster {
 
     /// The directories of a cluster, the data directory empty.
     fn prepare(pg_config: &Path) -> Self {
-        let base = std::env::var_os("PG_ALOPEX_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let home = tempfile::Builder::new()
             .prefix("cluster-")
-            .tempdir_in(base)
+            .tempdir_in(test_dir())
             .expect("a directory for the cluster");
         let sockets = tempfile::Builder::new()
             .prefix("alopex-")
@@ -406,6 +405,11 @@ pub fn extension() -> String {
 pub fn pg_config() -> PathBuf {
     let path = std::env::var_os("PG_ALOPEX_PG_CONFIG").expect("PG_ALOPEX_PG_CONFIG names a pg_config: run make test");
     PathBuf::from(path)
+}
+
+/// Where directories of tests are.
+pub fn test_dir() -> PathBuf {
+    std::env::var_os("PG_ALOPEX_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
 /// User and group of the server when they are not ours.

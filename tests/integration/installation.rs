@@ -1,0 +1,94 @@
+//! A PostgreSQL installation that a test owns and may change: a copy of the one under test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::cluster::{pg_config, test_dir};
+
+/// The files of an installation. PostgreSQL finds them relative to its programs, so a copy works.
+pub struct Installation {
+    home: TempDir,
+}
+
+impl Installation {
+    /// A copy without a file of the name `vector`.
+    pub fn without_vector() -> Self {
+        let installation = Self::copy_of(&pg_config());
+        let (scripts, library) = (installation.scripts(), installation.library("vector"));
+        run(Command::new("sh")
+            .arg("-c")
+            .arg(r#"rm -f "$1"/vector.control "$1"/vector--*.sql "$2""#)
+            .args(["sh", text(&scripts), text(&library)]));
+        installation
+    }
+
+    fn copy_of(pg_config: &Path) -> Self {
+        let home = tempfile::Builder::new()
+            .prefix("installation-")
+            .tempdir_in(test_dir())
+            .expect("a directory for the installation");
+        // Its user enters it.
+        run(Command::new("chmod").arg("755").arg(home.path()));
+        let original = pg_config
+            .parent()
+            .and_then(Path::parent)
+            .expect("pg_config is in an installation");
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(original)
+            .arg(home.path().join("postgresql")));
+        Installation { home }
+    }
+
+    /// Its pg_config.
+    pub fn pg_config(&self) -> PathBuf {
+        self.home.path().join("postgresql/bin/pg_config")
+    }
+
+    /// The directory of control files and scripts.
+    pub fn scripts(&self) -> PathBuf {
+        self.directory("--sharedir").join("extension")
+    }
+
+    /// The file of a library.
+    pub fn library(&self, name: &str) -> PathBuf {
+        self.directory("--pkglibdir").join(name).with_extension("so")
+    }
+
+    fn directory(&self, option: &str) -> PathBuf {
+        let output = run(Command::new(self.pg_config()).arg(option));
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+    }
+
+    /// Gives the extension the name `vector`, as `make install-vector-name` does after installing;
+    /// returns the script's errors if it fails.
+    pub fn take_name(&self, options: &[&str]) -> Result<(), String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pgrx-config/vector-name.sh");
+        let mut command = Command::new(script);
+        let output = command
+            .args(options)
+            .arg(self.pg_config())
+            .output()
+            .expect("the script starts");
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the program starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
