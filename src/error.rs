@@ -41,8 +41,8 @@ pub enum Error {
     #[error("hnsw index cannot hold more vectors")]
     IndexFull,
     /// Vectors longer than the format of an index has room for.
-    #[error("column cannot have more than {maximum} dimensions for hnsw index")]
-    TooManyDimensionsForIndex { maximum: usize },
+    #[error("column cannot have more than {maximum} dimensions for {method} index")]
+    TooManyDimensionsForIndex { maximum: usize, method: &'static str },
     /// A vector with coordinates beyond the numbers of an index.
     #[error("vector is too long for hnsw index")]
     TooLongForIndex,
@@ -53,8 +53,12 @@ pub enum Error {
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
     /// An operator class with other members than the extension's own classes.
-    #[error("operator class \"{opclass}\" cannot be used by access method hnsw")]
-    ForeignOperatorClass { opclass: String, reason: &'static str },
+    #[error("operator class \"{opclass}\" cannot be used by access method {method}")]
+    ForeignOperatorClass {
+        opclass: String,
+        method: &'static str,
+        reason: &'static str,
+    },
     /// An index with a column before its vector.
     #[error("first column of an hnsw index must be a vector")]
     FirstColumnNotVector,
@@ -284,6 +288,20 @@ impl Error {
     /// is wrong.
     pub fn asks_for_rebuild(&self) -> bool {
         matches!(self, Error::OtherFormat { .. } | Error::GivenUp { .. })
+    }
+
+    /// Too many dimensions for an index of a method, named to its users; one of `hnsw` else.
+    pub fn too_many_dimensions(maximum: usize) -> Error {
+        let method = "hnsw";
+        Error::TooManyDimensionsForIndex { maximum, method }
+    }
+
+    /// The same error of an index of another method.
+    pub fn of_method(self, method: &'static str) -> Error {
+        match self {
+            Error::TooManyDimensionsForIndex { maximum, .. } => Error::TooManyDimensionsForIndex { maximum, method },
+            other => other,
+        }
     }
 
     /// Names the relation that this is about: by its name alone, and as SQL takes it.

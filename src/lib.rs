@@ -1,4 +1,4 @@
-//! pg_alopex: vector types and the index access method `hnsw` for PostgreSQL.
+//! pg_alopex: vector types and the index access methods `hnsw` and `ivfflat` for PostgreSQL.
 //!
 //! The layers depend on each other in one direction, from top to bottom:
 //! - `inspect`: SQL functions that look into an index;
@@ -55,6 +55,7 @@ pgrx::extension_sql_file!(
     name = "hnsw",
     requires = ["vector", "halfvec", "sparsevec", "bit"]
 );
+pgrx::extension_sql_file!("../sql/ivfflat.sql", name = "ivfflat", requires = ["hnsw"]);
 pgrx::extension_sql_file!("../sql/filters.sql", name = "filters", requires = ["hnsw"]);
 pgrx::extension_sql_file!("../sql/inspect.sql", name = "inspect", requires = ["hnsw"]);
 

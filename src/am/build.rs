@@ -14,6 +14,8 @@ use pgrx::{PgBox, pg_guard, pg_sys};
 use super::build_memory::BuildMemory;
 use super::build_threads::{QUEUE, Row, Workers};
 use super::filter::{self, Columns};
+use super::ivfflat;
+use super::method::Method;
 use super::opclass::Opclass;
 use super::options::Options;
 use super::{datum, heap_scan, or_raise, relation_name};
@@ -101,6 +103,9 @@ pub unsafe extern "C-unwind" fn ambuild(
     // SAFETY: PostgreSQL passes the open table and the open, empty index, which nobody else sees or
     // may change.
     unsafe {
+        if Method::of(index) == Method::Ivfflat {
+            ivfflat::tell(index);
+        }
         let mut build = or_raise(index, Build::start(heap, index));
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
@@ -173,7 +178,10 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, filters),
     };
     Ok(Parameters {
-        shape: layout?.shape,
+        // SAFETY: the index is open.
+        shape: layout
+            .map_err(|error| error.of_method(unsafe { Method::of(index) }.name()))?
+            .shape,
         element: opclass.element,
         metric: opclass.metric,
         ef_construction: options.ef_construction as u16,

@@ -210,7 +210,11 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
         // The total is scaled so that the share of it that PostgreSQL takes is the cost of the rows
         // that are wanted.
-        let (wanted, first, run) = match wanted(root, rows) {
+        let wanted_rows = match opened.options.is_exact() {
+            true => Wanted::All,
+            false => wanted(root, rows),
+        };
+        let (wanted, first, run) = match wanted_rows {
             // Passes: the first row comes at the end of the first pass.
             Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
@@ -268,7 +272,7 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         Opened {
-            is_first_round: options::limits(&options).iteration == Iteration::Off,
+            is_first_round: options::iteration(&options) == Iteration::Off,
             options,
             opclass,
             columns,

@@ -1,27 +1,32 @@
-//! `hnswhandler`: properties of the access method and its callbacks.
+//! `hnswhandler` and `ivfflathandler`: properties of the access methods and their callbacks.
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
-use super::opclass::RETIRED;
+use super::method::Method;
 use super::{build, cost, insert, options, scan, vacuum, validate};
 use crate::types::call::sql_function;
 
 sql_function! {
-    /// The handler of the access method.
+    /// The handler of `hnsw`.
     fn hnswhandler() -> pg_sys::Datum {
-        Ok(routine().into())
+        Ok(routine(Method::Hnsw).into())
+    }
+
+    /// The handler of `ivfflat`.
+    fn ivfflathandler() -> pg_sys::Datum {
+        Ok(routine(Method::Ivfflat).into())
     }
 }
 
-fn routine() -> *mut pg_sys::IndexAmRoutine {
+fn routine(method: Method) -> *mut pg_sys::IndexAmRoutine {
     // SAFETY: a node of this tag and size.
     let mut am = unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     // Strategies are the ordering operator of a class of vectors, or the comparisons of a class of
     // filter columns.
     am.amstrategies = 0;
-    am.amsupport = RETIRED;
+    am.amsupport = method.support_functions();
     am.amcanorderbyop = true;
-    am.amcanmulticol = true;
+    am.amcanmulticol = method == Method::Hnsw;
     am.amsearcharray = true;
     am.amsearchnulls = true;
     am.amoptionalkey = true;
@@ -36,7 +41,10 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
     am.ambulkdelete = Some(vacuum::ambulkdelete);
     am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     am.amcostestimate = Some(cost::amcostestimate);
-    am.amoptions = Some(amoptions);
+    am.amoptions = match method {
+        Method::Hnsw => Some(hnsw_options),
+        Method::Ivfflat => Some(ivfflat_options),
+    };
     am.amvalidate = Some(validate::amvalidate);
     am.amadjustmembers = Some(validate::amadjustmembers);
     am.ambeginscan = Some(scan::ambeginscan);
@@ -47,7 +55,13 @@ fn routine() -> *mut pg_sys::IndexAmRoutine {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn amoptions(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+unsafe extern "C-unwind" fn hnsw_options(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
     // SAFETY: PostgreSQL calls it as amoptions.
-    unsafe { options::parse(reloptions, validate) }
+    unsafe { options::parse(Method::Hnsw, reloptions, validate) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn ivfflat_options(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    // SAFETY: PostgreSQL calls it as amoptions.
+    unsafe { options::parse(Method::Ivfflat, reloptions, validate) }
 }

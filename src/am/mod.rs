@@ -1,4 +1,4 @@
-//! The access method `hnsw`: PostgreSQL's callbacks, one file for each group of them.
+//! The access methods `hnsw` and `ivfflat`: PostgreSQL's callbacks, a file for each group of them.
 //!
 //! These files know nothing of the structure of a graph. They hold all that concerns PostgreSQL:
 //! relations, scan keys, options, progress, costs. Errors of a graph are raised here, with the name
@@ -14,10 +14,13 @@ mod cost;
 mod created;
 pub mod datum;
 mod explain;
+mod explicit;
 pub mod filter;
 mod handler;
 pub mod heap_scan;
 mod insert;
+mod ivfflat;
+mod method;
 mod opclass;
 mod options;
 mod planner;
@@ -40,6 +43,7 @@ use crate::storage::HeapTid;
 /// Registers settings, hooks and callbacks: once, when the library is loaded.
 pub fn register() {
     options::register();
+    ivfflat::register();
     planner::register();
     bitmap_scan::register();
     created::register();
@@ -47,7 +51,7 @@ pub fn register() {
     explain::register();
 }
 
-/// Whether an index is one of this access method.
+/// Whether an index is of one of these access methods.
 ///
 /// # Safety
 /// `index` is an open index.
@@ -56,7 +60,7 @@ pub unsafe fn is_ours(index: pg_sys::Relation) -> bool {
     unsafe { is_our_routine((*index).rd_indam) }
 }
 
-/// Whether a routine is the one of this access method.
+/// Whether a routine is of one of these access methods.
 ///
 /// # Safety
 /// `routine` is null or the result of a handler.

@@ -10,6 +10,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use pgrx::pg_sys::SysCacheIdentifier;
 
+use super::method::Method;
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::storage::parameters::Element;
@@ -64,8 +65,13 @@ impl Opclass {
         // SAFETY: as the caller promises.
         unsafe { Opclass::of_column(index, 0) }.unwrap_or_else(|reason| {
             // SAFETY: as the caller promises.
-            let opclass = unsafe { name_of(index, 0) };
-            Error::ForeignOperatorClass { opclass, reason }.raise()
+            let (opclass, method) = unsafe { (name_of(index, 0), Method::of(index).name()) };
+            Error::ForeignOperatorClass {
+                opclass,
+                method,
+                reason,
+            }
+            .raise()
         })
     }
 

@@ -1,5 +1,5 @@
 //! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a
-//! session (`hnsw.*`).
+//! session (`hnsw.*`). Those of `ivfflat` are in `am::ivfflat`.
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::{pg_guard, pg_sys};
 
+use super::explicit::{mark_float, mark_int};
+use super::ivfflat;
+use super::method::Method;
 use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
@@ -19,6 +22,10 @@ const M: (i32, i32, i32) = (16, 2, 100);
 /// Width of the search for the neighbors of a new node: default and bounds.
 const EF_CONSTRUCTION: (i32, i32, i32) = (64, 4, 1000);
 
+/// Lists of an inverted file: default and bounds. The graph has none; their number says how large a
+/// share of the rows `ivfflat.probes` means.
+const LISTS: (i32, i32, i32) = (100, 1, 32_768);
+
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
@@ -28,6 +35,7 @@ const DEFAULT: Options = Options {
     m: M.0,
     ef_construction: EF_CONSTRUCTION.0,
     ef_search: 0,
+    lists: 0,
 };
 
 /// The options of an index, as PostgreSQL stores them.
@@ -42,18 +50,32 @@ pub struct Options {
     /// Width of a search where the session does not set one; 0 if the index has no width of its
     /// own.
     ef_search: i32,
+    /// Lists of an `ivfflat` index; 0 for one of `hnsw`.
+    pub lists: i32,
 }
 
 impl Options {
     /// The options of an index.
     ///
     /// # Safety
-    /// `index` is an open index of this access method.
+    /// `index` is an open index of one of the access methods.
     pub unsafe fn of(index: pg_sys::Relation) -> Options {
-        // SAFETY: rd_options points to a result of `parse` below.
-        let options = unsafe { (*index).rd_options.cast::<Options>().as_ref() }.copied();
+        // SAFETY: rd_options points to a result of `parse`, below or of ivfflat.
+        let (options, method) = unsafe {
+            (
+                (*index).rd_options.cast::<Options>().as_ref().copied(),
+                Method::of(index),
+            )
+        };
         // Options from the catalog may be out of bounds.
-        options.map_or(DEFAULT, Options::within_bounds)
+        match method {
+            Method::Hnsw => options.map_or(DEFAULT, Options::within_bounds),
+            Method::Ivfflat => {
+                let (default, least, most) = LISTS;
+                let lists = options.map_or(default, |options| options.lists.clamp(least, most));
+                Options { lists, ..DEFAULT }
+            }
+        }
     }
 
     fn within_bounds(self) -> Options {
@@ -63,12 +85,21 @@ impl Options {
             m,
             ef_construction: ef_construction.max(2 * m),
             ef_search: self.ef_search.clamp(0, EF_SEARCH_RANGE.2),
+            lists: 0,
             ..self
         }
     }
 
+    /// Whether answers are to be exact, whatever they cost.
+    pub fn is_exact(&self) -> bool {
+        self.lists > 0 && ivfflat::is_exact(self.lists)
+    }
+
     /// Width of a search: the setting if it is set, else the index's option.
     pub fn ef_search(&self) -> usize {
+        if self.lists > 0 {
+            return ivfflat::width(self.lists);
+        }
         let width = match self.ef_search {
             1.. if !EF_SEARCH_IS_SET.load(Ordering::Relaxed) => self.ef_search,
             _ => EF_SEARCH.get(),
@@ -77,10 +108,10 @@ impl Options {
     }
 }
 
-static KIND: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();
+static HNSW: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();
 
-fn kind() -> pg_sys::relopt_kind::Type {
-    *KIND.get_or_init(|| {
+fn hnsw_kind() -> pg_sys::relopt_kind::Type {
+    *HNSW.get_or_init(|| {
         let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
         // SAFETY: called in a backend's only thread; names and texts are static.
         unsafe {
@@ -108,22 +139,43 @@ fn kind() -> pg_sys::relopt_kind::Type {
     })
 }
 
+static IVFFLAT: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();
+
+fn ivfflat_kind() -> pg_sys::relopt_kind::Type {
+    *IVFFLAT.get_or_init(|| {
+        let (default, least, most) = LISTS;
+        let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        let text = c"Number of lists of an inverted file, of which ivfflat.probes are a share of the rows";
+        // SAFETY: called in a backend's only thread; names and texts are static.
+        unsafe {
+            let kind = pg_sys::add_reloption_kind();
+            pg_sys::add_int_reloption(kind, c"lists".as_ptr(), text.as_ptr(), default, least, most, lock);
+            kind
+        }
+    })
+}
+
 /// Parses reloptions; with `validate`, refuses options that contradict each other.
 ///
 /// # Safety
-/// Called by PostgreSQL as `amoptions`.
-pub unsafe fn parse(reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
-    let elements = [
+/// Called by PostgreSQL as `amoptions` of the access method.
+pub unsafe fn parse(method: Method, reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    let of_hnsw = [
         compat::integer_reloption(c"m", offset_of!(Options, m)),
         compat::integer_reloption(c"ef_construction", offset_of!(Options, ef_construction)),
         compat::integer_reloption(c"ef_search", offset_of!(Options, ef_search)),
     ];
+    let of_ivfflat = [compat::integer_reloption(c"lists", offset_of!(Options, lists))];
+    let (kind, elements) = match method {
+        Method::Hnsw => (hnsw_kind(), &of_hnsw[..]),
+        Method::Ivfflat => (ivfflat_kind(), &of_ivfflat[..]),
+    };
     // SAFETY: the elements describe `Options`.
     let parsed = unsafe {
         pg_sys::build_reloptions(
             reloptions,
             validate,
-            kind(),
+            kind,
             size_of::<Options>(),
             elements.as_ptr(),
             elements.len() as i32,
@@ -167,7 +219,8 @@ static STAGING_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 
 /// Registers options and settings: once, when the library is loaded.
 pub fn register() {
-    kind();
+    hnsw_kind();
+    ivfflat_kind();
     let flags = GucFlags::default();
     // SAFETY: the hooks are guarded.
     unsafe {
@@ -241,42 +294,6 @@ pub fn register() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr()) };
 }
 
-/// Marks a value that was set explicitly. PostgreSQL keeps the mark with the value, and restores
-/// both when a transaction is rolled back or the setting is reset.
-///
-/// # Safety
-/// `mark` is the place where a check hook leaves data for the assign hook.
-unsafe fn mark(mark: *mut *mut c_void, source: pg_sys::GucSource::Type) -> bool {
-    if source > pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT {
-        // SAFETY: as the caller promises; PostgreSQL frees the mark as memory that is allocated so.
-        unsafe {
-            *mark = compat::guc_alloc(1);
-            return !(*mark).is_null();
-        }
-    }
-    true
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn mark_int(
-    _value: *mut i32,
-    place: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL calls it as a check hook.
-    unsafe { mark(place, source) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn mark_float(
-    _value: *mut f64,
-    place: *mut *mut c_void,
-    source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL calls it as a check hook.
-    unsafe { mark(place, source) }
-}
-
 #[pg_guard]
 unsafe extern "C-unwind" fn assign_ef_search(_value: i32, mark: *mut c_void) {
     EF_SEARCH_IS_SET.store(!mark.is_null(), Ordering::Relaxed);
@@ -302,10 +319,22 @@ pub fn staging_memory() -> usize {
     STAGING_MEMORY.get() as usize * 1024
 }
 
-/// Bounds of a scan of an index with these options, as set. A bound that nobody has set does not
-/// end a scan, although its default is a number: `SHOW` then gives the default that users of
-/// pgvector expect.
-pub fn limits(options: &Options) -> Limits {
+/// Continuation of a scan of an index with these options after its first round, as set.
+pub fn iteration(options: &Options) -> Iteration {
+    if options.lists > 0 {
+        return ivfflat::iteration();
+    }
+    match ITERATIVE_SCAN.get() {
+        IterativeScan::Off => Iteration::Off,
+        IterativeScan::Relaxed => Iteration::Relaxed,
+        IterativeScan::Strict => Iteration::Strict,
+    }
+}
+
+/// Bounds of a scan of an index with these options and about so many rows, as set. A bound that
+/// nobody has set does not end a scan, although its default is a number: `SHOW` then gives the
+/// default that users of pgvector expect.
+pub fn limits(options: &Options, rows: f64) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
     let memory = (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize;
@@ -318,12 +347,11 @@ pub fn limits(options: &Options) -> Limits {
     };
     Limits {
         width: options.ef_search(),
-        iteration: match ITERATIVE_SCAN.get() {
-            IterativeScan::Off => Iteration::Off,
-            IterativeScan::Relaxed => Iteration::Relaxed,
-            IterativeScan::Strict => Iteration::Strict,
+        iteration: iteration(options),
+        nodes: match options.lists {
+            0 => if_set(&MAX_SCAN_TUPLES_IS_SET, MAX_SCAN_TUPLES.get() as usize),
+            lists => ivfflat::most_nodes(lists, rows),
         },
-        nodes: if_set(&MAX_SCAN_TUPLES_IS_SET, MAX_SCAN_TUPLES.get() as usize),
         bytes: if_set(&SCAN_MEM_MULTIPLIER_IS_SET, memory),
         rounds: Rounds::Cheaper,
         memory,

@@ -8,6 +8,7 @@ use pgrx::{PgMemoryContexts, PgSqlErrorCode, pg_guard, pg_sys};
 
 use super::filter::Columns;
 use super::filter::scan_keys::Conditions;
+use super::method::Method;
 use super::opclass::STRATEGY;
 use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
@@ -265,16 +266,21 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
         // SAFETY: the index is open.
+        let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
         let limits = Limits {
             beyond: wanted
                 .radius
                 .map_or(f32::INFINITY, |radius| space.max_key_within(&query, radius)),
             unplaced: wanted.nan,
             killed,
-            ..options::limits(&unsafe { Options::of(index) })
+            ..options::limits(&options, rows)
         };
-        state.reorders = matches!(wanted.mode, radius_key::Mode::Reordered | radius_key::Mode::Exact);
-        let limits = match wanted.mode {
+        let mode = match options.is_exact() {
+            true => radius_key::Mode::Exact,
+            false => wanted.mode,
+        };
+        state.reorders = matches!(mode, radius_key::Mode::Reordered | radius_key::Mode::Exact);
+        let limits = match mode {
             radius_key::Mode::Fast => limits,
             radius_key::Mode::Strict => limits.strict(),
             radius_key::Mode::Reordered => limits.by_least_distances(),
@@ -299,7 +305,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     let Some(tid) = next else {
         if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
-            warn_of_bound(&unsafe { relation_name(index) });
+            unsafe { warn_of_bound(&relation_name(index), Method::of(index)) };
         }
         return Ok(false);
     };
@@ -450,11 +456,16 @@ fn is_ours(index: &pg_sys::RelationData, key: &pg_sys::ScanKeyData) -> bool {
     key.sk_attno == 1 && key.sk_strategy == STRATEGY && [pg_sys::InvalidOid, value].contains(&key.sk_subtype)
 }
 
-fn warn_of_bound(index: &str) {
+fn warn_of_bound(index: &str, method: Method) {
     warn_client(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         &format!("scan of index \"{index}\" stopped before it had seen every row"),
-        "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan.",
+        match method {
+            Method::Hnsw => "hnsw.max_scan_tuples and hnsw.scan_mem_multiplier bound a scan.",
+            Method::Ivfflat => {
+                "ivfflat.probes, ivfflat.max_probes and hnsw.scan_mem_multiplier bound a scan; ivfflat.iterative_scan lets it go on."
+            }
+        },
     );
 }
 

@@ -24,7 +24,9 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         };
         let family = class.opcfamily;
         let name = row::<pg_sys::FormData_pg_opfamily>(SysCacheIdentifier::OPFAMILYOID, family);
+        let method = text(pg_sys::get_am_name(class.opcmethod));
         let mut validation = Validation {
+            method: method.clone(),
             family: name.map_or_else(String::new, |family| text(family.opfname.data.as_ptr())),
             functions: rows(SysCacheIdentifier::AMPROCNUM, family),
             is_valid: true,
@@ -51,17 +53,17 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         };
         if !(STRATEGY..=strategies).all(is_there) {
             validation.object(&format!(
-                "operator class \"{name}\" of access method hnsw is missing operator(s)"
+                "operator class \"{name}\" of access method {method} is missing operator(s)"
             ));
         }
         if support.is_none() {
             validation.object(&format!(
-                "operator class \"{name}\" of access method hnsw is missing support function {SUPPORT}"
+                "operator class \"{name}\" of access method {method} is missing support function {SUPPORT}"
             ));
         }
         if class.opckeytype != pg_sys::InvalidOid && class.opckeytype != value {
             validation.object(&format!(
-                "operator class \"{name}\" of access method hnsw has a storage type"
+                "operator class \"{name}\" of access method {method} has a storage type"
             ));
         }
         validation.is_valid
@@ -70,6 +72,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
 
 /// A family under validation.
 struct Validation {
+    method: String,
     family: String,
     functions: Vec<pg_sys::FormData_pg_amproc>,
     is_valid: bool,
@@ -87,9 +90,9 @@ impl Validation {
     }
 
     fn member(&mut self, what: &str) {
-        let family = &self.family;
+        let (family, method) = (&self.family, &self.method);
         self.object(&format!(
-            "operator family \"{family}\" of access method hnsw contains {what}"
+            "operator family \"{family}\" of access method {method} contains {what}"
         ));
     }
 

@@ -286,9 +286,7 @@ impl Layout {
                 ));
             }
         }
-        Err(Error::TooManyDimensionsForIndex {
-            maximum: encoding.most_dimensions(),
-        })
+        Err(Error::too_many_dimensions(encoding.most_dimensions()))
     }
 
     /// The most links a record of a level holds.

@@ -57,7 +57,7 @@ impl Layout {
     pub fn plain(dimensions: usize, m: usize, encoding: Encoding, filters: usize) -> Result<Layout> {
         let maximum = encoding.most_dimensions();
         if dimensions > maximum {
-            return Err(Error::TooManyDimensionsForIndex { maximum });
+            return Err(Error::too_many_dimensions(maximum));
         }
         Layout::of(Shape {
             dimensions: dimensions as u32,

@@ -58,7 +58,8 @@ const OTHERS: &str = "SELECT catalog, oid::text FROM members
         AND NOT (catalog = 'pg_opfamily' AND EXISTS (SELECT FROM pg_opfamily f JOIN pg_opclass ON opcfamily = f.oid
             WHERE f.oid = members.oid))";
 
-const SETTINGS: &str = "SELECT name, boot_val || coalesce(' ' || unit, '') FROM pg_settings WHERE name LIKE 'hnsw.%'";
+const SETTINGS: &str =
+    "SELECT name, boot_val || coalesce(' ' || unit, '') FROM pg_settings WHERE name SIMILAR TO '(hnsw|ivfflat).%'";
 
 /// An object and its text.
 type Entry = (String, String);
@@ -142,7 +143,8 @@ fn options(client: &mut Client) -> BTreeSet<Entry> {
     names
         .map(|rest| {
             let (name, _) = rest.split_once('"').expect("a name in quotes");
-            let query = format!("CREATE INDEX ON items USING hnsw (embedding vector_l2_ops) WITH ({name} = -1)");
+            let method = if name == "lists" { "ivfflat" } else { "hnsw" };
+            let query = format!("CREATE INDEX ON items USING {method} (embedding vector_l2_ops) WITH ({name} = -1)");
             let error = client.batch_execute(&query).expect_err("a value out of bounds");
             let detail = error.as_db_error().and_then(|error| error.detail()).expect("bounds");
             let bounds: Vec<_> = detail.split('"').skip(1).step_by(2).collect();

@@ -95,7 +95,7 @@ CREATE OPERATOR CLASS search_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 = (vector, vector), FUNCTION 1 hnsw_vector_l2_support(internal);
 SELECT valid('search_ops');
 CREATE INDEX ON t USING hnsw (v search_ops);
-CREATE OPERATOR CLASS high_ops FOR TYPE vector USING hnsw AS FUNCTION 3 hnsw_vector_l2_support(internal);
+CREATE OPERATOR CLASS high_ops FOR TYPE vector USING hnsw AS FUNCTION 4 hnsw_vector_l2_support(internal);
 
 -- One that has our members is one of ours, whoever made it.
 CREATE OPERATOR CLASS own_ops FOR TYPE vector USING hnsw AS

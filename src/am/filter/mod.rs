@@ -16,6 +16,7 @@ mod value;
 
 use pgrx::pg_sys;
 
+use super::method::Method;
 use super::opclass::{self, Opclass};
 use crate::error::{Error, Result};
 use crate::filter::values::{Kind, MOST_COLUMNS, Values};
@@ -92,6 +93,7 @@ impl Columns {
                     true => Error::SecondVectorColumn,
                     false => Error::ForeignOperatorClass {
                         opclass: opclass::name_of(index, i + 1),
+                        method: Method::of(index).name(),
                         reason: "Its support function 1 is not one of the extension's for a filter column of this type.",
                     },
                 })?;

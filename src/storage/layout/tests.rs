@@ -48,7 +48,7 @@ fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
     let maximum = Encoding::Float32.most_dimensions();
     assert_eq!(
         Layout::plan(maximum + 1, 16, Metric::L2, 0),
-        Err(Error::TooManyDimensionsForIndex { maximum })
+        Err(Error::too_many_dimensions(maximum))
     );
 }
 
