@@ -1,9 +1,9 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
-# PG_CONFIG=... (make install, install-vector-name), DATA=.. SETS=.. PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench
+# PG_CONFIG=... (make install, install-vector-name, packages), DATA=.. SETS=.. PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench
 # and its parts; see pgrx-config/bench.sh).
 bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients
-.PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name stop clean
+.PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name packages test-clients test-packages stop clean
 .DEFAULT_GOAL := help
 export PG PORT PG_CONFIG DATA SETS QUICK WORKERS CAP OUT
 
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
 	@echo 'make psql                      psql in the database of the demo'
 	@echo 'make test [PG=18]              format, lints, unit tests, SQL regression, documents, clients, crash, standby, corruption tests'
+	@echo 'make test-clients [PG=18]      the client libraries alone; test-packages: packages, installed and removed'
 	@echo 'make soak                      the long form of the crash, standby, corruption and load tests, fuzzing (20 minutes)'
 	@echo 'make check [PG="16 17"]        compile and lint for each version of PostgreSQL, or those named'
 	@echo 'make bench [DATA=...]          measure against pgvector in one server (QUICK=1: a short trial; see docs/bench)'
@@ -22,6 +23,7 @@ help:
 	@echo 'make bench-clients [DATA=...]  measure queries a second of 1 to 8 clients against pgvector'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
+	@echo 'make packages [PG="15 18"]     Debian packages, contents of an image, SBOM, in build/packages'
 	@echo 'make stop                      stop the private clusters'
 	@echo 'make clean                     stop them and remove the build directory'
 
@@ -34,6 +36,12 @@ psql:
 
 test:
 	@pgrx-config/test.sh
+
+test-clients:
+	@tests/clients.sh
+
+test-packages:
+	@tests/packages.sh
 
 soak:
 	@pgrx-config/soak.sh
@@ -52,6 +60,9 @@ install:
 
 install-vector-name:
 	@pgrx-config/install.sh vector-name
+
+packages:
+	@pgrx-config/packages.sh
 
 stop:
 	@pgrx-config/clean.sh stop
