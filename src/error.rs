@@ -434,7 +434,9 @@ impl Error {
             Error::RowSecurity { .. } => {
                 "The index has an expression or a condition, which runs as the table's owner: call the function as owner."
             }
-            Error::IndexNotUsed { .. } => "Another index may serve the same query.",
+            Error::IndexNotUsed { .. } => {
+                "Another index may serve the same query. A table that Citus distributes has its rows in the indexes of its shards: see run_command_on_shards()."
+            }
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",
             Error::OutOfMemory => {

@@ -126,3 +126,53 @@ fn a_table_over_two_servers_answers_as_one() {
         assert!((10..ROWS / 4).contains(&visited), "{visited} nodes visited");
     }
 }
+
+const PAGE: &str = include_str!("../../docs/distributed.md");
+
+/// The commands of the page that look into the shards of a table by Citus, one shard after the other
+/// and each with one value as its result, as `run_command_on_shards` runs them.
+#[test]
+fn the_page_looks_into_the_shards_of_a_table() {
+    let cluster = Cluster::new();
+    let mut client = cluster.client();
+    run(
+        &mut client,
+        "CREATE TABLE items_102008 (id bigint PRIMARY KEY, embedding vector(50));
+         CREATE TABLE items_102009 (LIKE items_102008);
+         CREATE TABLE queries (id int, embedding vector(50))",
+    );
+    for shard in ["items_102008", "items_102009"] {
+        load(&mut client, shard, 1_000);
+        run(
+            &mut client,
+            &format!("CREATE INDEX {shard}_embedding ON {shard} USING hnsw (embedding vector_cosine_ops)"),
+        );
+    }
+    run(
+        &mut client,
+        "INSERT INTO queries SELECT id, embedding FROM items_102008 WHERE id <= 20",
+    );
+    let commands: Vec<_> = PAGE
+        .split("run_command_on_shards('items', $$")
+        .skip(1)
+        .map(|text| text.split("$$").next().expect("a command"))
+        .collect();
+    assert_eq!(commands.len(), 3);
+    for shard in ["items_102008", "items_102009"] {
+        let results: Vec<String> = commands
+            .iter()
+            .map(|command| {
+                let command = command.replace("%s", shard);
+                let sql = format!("SELECT result::text FROM ({command}) AS command (result)");
+                client
+                    .query_one(&sql, &[])
+                    .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+                    .get(0)
+            })
+            .collect();
+        assert!(results[0].contains("\"node_count\":1000"), "{}", results[0]);
+        assert_eq!(results[1], "[]");
+        let recall: f64 = results[2].parse().expect("a number");
+        assert!(recall > 0.9, "{recall}");
+    }
+}
