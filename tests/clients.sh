@@ -2,7 +2,8 @@
 # Runs what the libraries that talk to vectors in PostgreSQL offer, against the private cluster of the tests: each client in a
 # database of its own.
 #
-#   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django vector_name node rust
+#   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
+#                          vector: vector_name vecs llama_index langgraph mastra
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -29,9 +30,9 @@ run_python() {
     run_pytest "clients_$1" "$cache/clients/python" "$clients/python/test_$1.py"
 }
 
-# The extension under the name vector, for which pgvector has to go from this copy of the PostgreSQL of PG=16 and 18. Nothing else
-# uses it there.
-run_vector_name() {
+# Gives the extension the name vector too, for which pgvector has to go from this copy of the PostgreSQL of PG=16 and 18. Nothing
+# else uses it there.
+take_vector_name() {
     local directory library name
     directory=$("$pg_config" --sharedir)/extension
     library=$("$pg_config" --pkglibdir)/vector.so
@@ -44,33 +45,48 @@ run_vector_name() {
     done
     pgrx-config/vector-name.sh "$pg_config"
     pgrx-config/vector-name.sh "$pg_config"
+}
+
+run_vector_name() {
+    local name
+    take_vector_name
     make_venv "$cache/clients/vector_name" "$clients/vector_name/requirements.txt"
     for name in extension django langchain; do
         run_pytest "clients_vector_$name" "$cache/clients/vector_name" "$clients/vector_name/test_$name.py"
     done
 }
 
-# Node looks for packages beside the program, which is copied there.
+# A framework of Python, by the name vector.
+run_framework() {
+    take_vector_name
+    make_venv "$cache/clients/frameworks" "$clients/frameworks/requirements.txt"
+    run_pytest "clients_$1" "$cache/clients/frameworks" "$clients/frameworks/test_$1.py"
+}
+
+# The program PROGRAM with the packages of the directory NAME. Node looks for packages beside the program, which is copied there.
+# Packages may bring a newer Node.
 run_node() {
-    local modules=$cache/clients/node run
+    local name=$1 program=$2 modules=$cache/clients/$1 run node
     if ! { command -v node && command -v npm; } >/dev/null; then need_packages nodejs npm; fi
-    if ! cmp -s "$clients/node/package-lock.json" "$modules/installed.json"; then
+    if ! cmp -s "$clients/$name/package-lock.json" "$modules/installed.json"; then
         say "Installing Node's packages into $modules"
         rm -rf "$modules"
         mkdir -p "$modules"
-        cp "$clients/node/package.json" "$clients/node/package-lock.json" "$modules/"
-        (cd "$modules" && npm ci --no-audit --no-fund) >"$modules.log" 2>&1 || die "npm ci failed (see $modules.log)"
+        cp "$clients/$name/package.json" "$clients/$name/package-lock.json" "$modules/"
+        (cd "$modules" && npm ci --no-audit --no-fund --ignore-scripts) >"$modules.log" 2>&1 || die "npm ci failed (see $modules.log)"
         cp "$modules/package-lock.json" "$modules/installed.json"
     fi
-    run=$(cluster dir)/node
+    run=$(cluster dir)/$name
     mkdir -p "$run"
     ln -sfn "$modules/node_modules" "$run/node_modules"
-    cp "$clients/node/clients.mjs" "$run/"
-    run_in clients_node node --test "$run/clients.mjs" >"$run.log" || {
+    cp "$program" "$run/clients.mjs"
+    node=$(find "$modules/node_modules" -path '*/node-linux-*/bin/node' | head -n1)
+    run_in "clients_$name" "${node:-node}" --test "$run/clients.mjs" >"$run.log" || {
         cat "$run.log" >&2
         die "clients.mjs failed"
     }
-    grep -E '^# (tests|pass) ' "$run.log"
+    # Summaries of TAP, and of later versions' reports.
+    grep -E '^(#|ℹ) (tests|pass) ' "$run.log"
 }
 
 run_rust() {
@@ -88,11 +104,19 @@ log=$(cluster dir)/server.log
 logged=$(wc -l <"$log")
 
 names=("$@")
-if [ ${#names[@]} = 0 ]; then names=(psycopg asyncpg sqlalchemy django vector_name node rust); fi
+if [ ${#names[@]} = 0 ]; then
+    names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph mastra)
+fi
 for name in "${names[@]}"; do
     case $name in
         psycopg | asyncpg | sqlalchemy | django) run_python "$name" ;;
-        vector_name | node | rust) "run_$name" ;;
+        vecs | llama_index | langgraph) run_framework "$name" ;;
+        node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
+        mastra)
+            take_vector_name
+            run_node mastra "$clients/mastra/clients.mjs"
+            ;;
+        vector_name | rust) "run_$name" ;;
         *) die "there is no client $name" ;;
     esac
     say "ok $name"
