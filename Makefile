@@ -1,11 +1,12 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
-# PG_CONFIG=... (make install, install-vector-name, packages), DATA=.. SETS=.. PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench
-# and its parts; see pgrx-config/bench.sh).
+# PG_CONFIG=... (make install, install-vector-name, restore-pgvector, packages), REPLACE=1 (install-vector-name), DATA=.. SETS=..
+# PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench and its parts; see pgrx-config/bench.sh).
 bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients
-.PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name packages test-clients test-packages stop clean
+.PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name restore-pgvector packages
+.PHONY: test-clients test-packages stop clean
 .DEFAULT_GOAL := help
-export PG PORT PG_CONFIG DATA SETS QUICK WORKERS CAP OUT
+export PG PORT PG_CONFIG REPLACE DATA SETS QUICK WORKERS CAP OUT
 
 help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
@@ -23,6 +24,8 @@ help:
 	@echo 'make bench-clients [DATA=...]  measure queries a second of 1 to 8 clients against pgvector'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
+	@echo '                               (REPLACE=1: in place of pgvector, whose files are kept aside; see docs/migration.md)'
+	@echo 'make restore-pgvector [..]     put the files of pgvector back'
 	@echo 'make packages [PG="15 18"]     Debian packages, contents of an image, SBOM, in build/packages'
 	@echo 'make stop                      stop the private clusters'
 	@echo 'make clean                     stop them and remove the build directory'
@@ -60,6 +63,9 @@ install:
 
 install-vector-name:
 	@pgrx-config/install.sh vector-name
+
+restore-pgvector:
+	@pgrx-config/install.sh pgvector
 
 packages:
 	@pgrx-config/packages.sh

@@ -4,6 +4,8 @@
 #
 #   install.sh                the extension pg_alopex
 #   install.sh vector-name    and the same under the name vector; see vector-name.sh
+#   REPLACE=1 install.sh vector-name    the same in place of pgvector
+#   install.sh pgvector       pgvector's files again, which that put aside: nothing is built
 
 # Not said here by PG.
 unset PG
@@ -23,7 +25,14 @@ version=$("$pg_config" --version 2>/dev/null) || die "PG_CONFIG=$pg_config does 
 major=${BASH_REMATCH[1]}
 has_headers "$pg_config" || die "$version has no server headers (on Debian: postgresql-server-dev-$major)"
 
-if [ "${1-}" = vector-name ]; then "$repo/pgrx-config/vector-name.sh" --check "$pg_config"; fi
+if [ "${1-}" = pgvector ]; then
+    "$repo/pgrx-config/vector-name.sh" --restore "$pg_config"
+    say "The files of pgvector are in place. In each database, in a new session: ALTER EXTENSION vector UPDATE TO '0.8.5'; see docs/migration.md"
+    exit
+fi
+name_options=()
+if [ -n "${REPLACE:-}" ]; then name_options=(--replace); fi
+if [ "${1-}" = vector-name ] && [ -z "${REPLACE:-}" ]; then "$repo/pgrx-config/vector-name.sh" --check "$pg_config"; fi
 
 if ! [ -w "$("$pg_config" --pkglibdir)" ] || ! [ -w "$("$pg_config" --sharedir)/extension" ]; then
     is_root || command -v sudo >/dev/null || die "the directories of $pg_config are not writable and there is no sudo"
@@ -33,5 +42,5 @@ export PGRX_PG_CONFIG_PATH
 install_extension "$major" "$PGRX_PG_CONFIG_PATH" --release || die "the extension does not build"
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"
 [ "${1-}" = vector-name ] || exit 0
-"$repo/pgrx-config/vector-name.sh" "$pg_config"
+"$repo/pgrx-config/vector-name.sh" "${name_options[@]}" "$pg_config"
 say "In a database without pg_alopex also: CREATE EXTENSION vector;"

@@ -39,7 +39,7 @@ pgrx_tests() {
 integration_tests() {
     local home
     home=$(pgrx-config/cluster.sh test dir)
-    PG_ALOPEX_PG_CONFIG=$1 PG_ALOPEX_TEST_DIR=$home cargo test -p pg_alopex-integration -- --test-threads=2 "${@:2}"
+    PG_ALOPEX_PG_CONFIG=$1 PG_ALOPEX_PGVECTOR_PG_CONFIG=$postgresql/bin/pg_config PG_ALOPEX_TEST_DIR=$home cargo test -p pg_alopex-integration -- --test-threads=2 "${@:2}"
 }
 
 one_kind() {

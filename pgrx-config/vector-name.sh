@@ -2,42 +2,105 @@
 # Gives the extension that is installed in the PostgreSQL of PG_CONFIG a second name there, `vector`: a control file and scripts
 # made from those of pg_alopex, and the library as vector.so. For applications that say CREATE EXTENSION vector.
 #
-#   vector-name.sh PG_CONFIG           write them
-#   vector-name.sh --check PG_CONFIG   only fail where the name is pgvector's
-#
-# pgvector's files stay as they are: where any of them is the name is its own.
+#   vector-name.sh PG_CONFIG             write them; refuse where any of pgvector's files is
+#   vector-name.sh --replace PG_CONFIG   write them in place of pgvector's files, which are put aside
+#   vector-name.sh --restore PG_CONFIG   put pgvector's files back, with a script that leads databases back to them
+#   vector-name.sh --check PG_CONFIG     only fail where the name is pgvector's
 #
 # Under this name versions are numbers of pgvector, because applications compare them: see RELEASE.md.
 
 # shellcheck source=pgrx-config/lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-check=0
-if [ "${1-}" = --check ]; then
-    check=1
+mode=take
+case ${1-} in --check | --replace | --restore)
+    mode=${1#--}
     shift
-fi
-directory=$("$1" --sharedir)/extension
+    ;;
+esac
+share=$("$1" --sharedir)
+directory=$share/extension
 library=$("$1" --pkglibdir)/vector.so
+aside=$share/pgvector
 
-# The version of pgvector that the SQL objects are those of, and versions by which applications ask for them.
+# The version of pgvector that the SQL objects are those of, and the version of the same objects where databases of pgvector have
+# that number. Applications ask for the earlier ones, databases of pgvector have them and the later ones.
 pgvector=0.8.5
+in_place=0.8.500
 earlier=(0.5.0 0.5.1 0.6.0 0.6.1 0.6.2 0.7.0 0.7.1 0.7.2 0.7.3 0.7.4 0.8.0 0.8.1 0.8.2 0.8.3 0.8.4)
+later=(0.8.6)
 
 # Ours has the library of pg_alopex, by a link: PostgreSQL then loads it once, by whichever name.
 is_ours() { grep -q '^module_pathname = .*/pg_alopex' "$directory/vector.control"; }
 is_our_library() { [ "$(readlink "$library")" = pg_alopex.so ]; }
-
-refuse() { die "the name vector is pgvector's: $1 is there. Remove pgvector first, or do without the name: CREATE EXTENSION pg_alopex"; }
-if [ -e "$library" ] && ! is_our_library; then refuse "$library"; fi
-if [ -e "$directory/vector.control" ] && ! is_ours; then refuse "$directory/vector.control"; fi
-[ $check = 0 ] || exit 0
+is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 
 # Root's rights only where they are needed.
-write() { if [ -w "$directory" ]; then cat >"$directory/$1"; else as_root tee "$directory/$1" >/dev/null; fi; }
+on() {
+    local path=$1
+    shift
+    if [ -w "$path" ]; then "$@"; else as_root "$@"; fi
+}
+write() { on "$directory" tee "$directory/$1" >/dev/null; }
+link() { on "$directory" ln -sf "$1" "$directory/$2"; }
 relabel() { echo '-- Nothing changes but the number.' | write "$1"; }
+of_control() { sed -n "s/^$1 = '\(.*\)'/\1/p" "$2"; }
+
+refuse() {
+    die "the name vector is pgvector's: $1 is there. Take its place (REPLACE=1; see docs/migration.md), remove pgvector, or do without the name: CREATE EXTENSION pg_alopex"
+}
+refuse_pgvector() {
+    if is_there "$library" && ! is_our_library; then refuse "$library"; fi
+    if [ -e "$directory/vector.control" ] && ! is_ours; then refuse "$directory/vector.control"; fi
+}
+
+# pgvector's files out of the way, if they are there.
+put_aside() {
+    if [ -e "$directory/vector.control" ] && ! is_ours; then
+        on "$share" mkdir -p "$aside"
+        on "$directory" mv -f "$directory"/vector.control "$directory"/vector--*.sql "$aside/"
+    fi
+    if is_there "$library" && ! is_our_library; then
+        on "$share" mkdir -p "$aside"
+        on "$(dirname "$library")" mv -f "$library" "$aside/"
+    fi
+}
+
+# Ours away and pgvector's back: those that were put aside, or that a package has put into the place since.
+restore() {
+    local number
+    if [ -e "$directory/vector.control" ] && is_ours; then
+        [ -e "$aside/vector.control" ] || die "there are no files of pgvector in $aside: install pgvector"
+        on "$directory" rm -f "$directory"/vector.control "$directory"/vector--*.sql
+    fi
+    if is_our_library; then on "$(dirname "$library")" rm -f "$library"; fi
+    if [ -e "$aside/vector.control" ]; then
+        on "$directory" mv -f "$aside"/vector.control "$aside"/vector--*.sql "$directory/"
+    fi
+    if [ -e "$aside/vector.so" ]; then on "$(dirname "$library")" mv -f "$aside/vector.so" "$library"; fi
+    if [ -d "$aside" ]; then on "$share" rmdir "$aside"; fi
+    [ -e "$library" ] || die "there is no $library: install pgvector"
+    number=$(of_control default_version "$directory/vector.control")
+    [[ $number == 0.8.* ]] || die "$directory/vector.control is of pgvector $number: the way back leads to 0.8"
+    write "vector--$in_place--$number.sql" <"$repo/pgrx-config/to-pgvector.sql"
+    relabel "vector--$number--$in_place.sql"
+}
+
+case $mode in
+    check | take) refuse_pgvector ;;
+    replace) put_aside ;;
+    restore)
+        restore
+        exit
+        ;;
+esac
+[ $mode != check ] || exit 0
+
 [ -f "$directory/pg_alopex.control" ] || die "there is no $directory/pg_alopex.control: the extension is not installed"
-version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$directory/pg_alopex.control")
+version=$(of_control default_version "$directory/pg_alopex.control")
+default=$pgvector
+# Databases of pgvector have that number.
+if [ -e "$aside/vector.control" ]; then default=$in_place; fi
 
 for script in "$directory"/pg_alopex--*.sql; do
     name=vector${script#"$directory/pg_alopex"}
@@ -45,12 +108,14 @@ for script in "$directory"/pg_alopex--*.sql; do
     if [ "$name" = "vector--$version.sql" ]; then name=vector--$pgvector.sql; fi
     write "$name" <"$script"
 done
+link "vector--$pgvector.sql" "vector--$in_place.sql"
 relabel "vector--$version--$pgvector.sql"
+update=vector--$pgvector--$in_place.sql
+awk -f "$repo/pgrx-config/from-pgvector.awk" "$directory/pg_alopex--$version.sql" | write "$update"
+for number in "${earlier[@]}" "${later[@]}"; do link "$update" "vector--$number--$in_place.sql"; done
 for number in "${earlier[@]}"; do
+    link "$update" "vector--$number--$pgvector.sql"
     relabel "vector--$pgvector--$number.sql"
-    relabel "vector--$number--$pgvector.sql"
 done
-sed "s/^default_version = .*/default_version = '$pgvector'/" "$directory/pg_alopex.control" | write vector.control
-if ! is_our_library; then
-    if [ -w "$(dirname "$library")" ]; then ln -s pg_alopex.so "$library"; else as_root ln -s pg_alopex.so "$library"; fi
-fi
+sed "s/^default_version = .*/default_version = '$default'/" "$directory/pg_alopex.control" | write vector.control
+if ! is_our_library; then on "$(dirname "$library")" ln -s pg_alopex.so "$library"; fi

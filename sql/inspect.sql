@@ -91,3 +91,10 @@ CREATE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 
 
 COMMENT ON FUNCTION hnsw_recall(regclass, anyarray, integer) IS
     'share of the k nearest rows that an hnsw index finds for an array of queries, as the session''s settings are; compares with an exact search for each';
+
+-- Commits after each index, so that a call after a cancel goes on where the last one ended.
+CREATE PROCEDURE alopex_rebuild()
+    AS 'MODULE_PATHNAME', 'alopex_rebuild_wrapper' LANGUAGE C;
+
+COMMENT ON PROCEDURE alopex_rebuild() IS
+    'rebuilds the caller''s hnsw and ivfflat indexes that are not valid, or that another version or pgvector built: small tables first';

@@ -331,3 +331,10 @@ CREATE OPERATOR CLASS halfvec_cosine_ops FOR TYPE halfvec USING ivfflat AS
 CREATE OPERATOR CLASS bit_hamming_ops FOR TYPE bit USING ivfflat AS
     OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
     FUNCTION 1 hnsw_bit_hamming_support(internal);
+
+-- Commits after each index, so that a call after a cancel goes on where the last one ended.
+CREATE PROCEDURE alopex_rebuild()
+    AS 'MODULE_PATHNAME', 'alopex_rebuild_wrapper' LANGUAGE C;
+
+COMMENT ON PROCEDURE alopex_rebuild() IS
+    'rebuilds the caller''s hnsw and ivfflat indexes that are not valid, or that another version or pgvector built: small tables first';

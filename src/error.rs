@@ -34,6 +34,9 @@ pub enum Error {
         found: u16,
         expected: u16,
     },
+    /// An index with pages of pgvector.
+    #[error("index \"{relation}\" was built by pgvector")]
+    BuiltByPgvector { relation: String, qualified: String },
     /// An index that a version which does not read its format has left without rows.
     #[error("index \"{relation}\" lacks changes that another version of pg_alopex did not make")]
     GivenUp { relation: String, qualified: String },
@@ -276,6 +279,14 @@ impl Error {
         }
     }
 
+    /// An index of pgvector, likewise.
+    pub fn built_by_pgvector() -> Error {
+        Error::BuiltByPgvector {
+            relation: String::new(),
+            qualified: String::new(),
+        }
+    }
+
     /// An index that was given up, likewise.
     pub fn given_up() -> Error {
         Error::GivenUp {
@@ -287,7 +298,10 @@ impl Error {
     /// Whether this says that an index is of no use until it is built anew, and that nothing else
     /// is wrong.
     pub fn asks_for_rebuild(&self) -> bool {
-        matches!(self, Error::OtherFormat { .. } | Error::GivenUp { .. })
+        matches!(
+            self,
+            Error::OtherFormat { .. } | Error::BuiltByPgvector { .. } | Error::GivenUp { .. }
+        )
     }
 
     /// Too many dimensions for an index of a method, named to its users; one of `hnsw` else.
@@ -312,6 +326,10 @@ impl Error {
                 qualified: qualified(),
                 found,
                 expected,
+            },
+            Error::BuiltByPgvector { .. } => Error::BuiltByPgvector {
+                relation: name(),
+                qualified: qualified(),
             },
             Error::GivenUp { .. } => Error::GivenUp {
                 relation: name(),
@@ -366,6 +384,7 @@ impl Error {
             | Error::SnapshotNotMvcc
             | Error::BlockSize
             | Error::OtherFormat { .. }
+            | Error::BuiltByPgvector { .. }
             | Error::OtherTemporary { .. } => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::InvalidText { .. } => PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             Error::InvalidBinary { .. } => PgSqlErrorCode::ERRCODE_INVALID_BINARY_REPRESENTATION,
@@ -416,7 +435,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Corrupted { .. } => "REINDEX the index.",
-            Error::OtherFormat { qualified, .. } | Error::GivenUp { qualified, .. } => {
+            Error::OtherFormat { qualified, .. }
+            | Error::BuiltByPgvector { qualified, .. }
+            | Error::GivenUp { qualified, .. } => {
                 return Some(format!("Rebuild it with REINDEX INDEX {qualified}."));
             }
             Error::IndexFull => "Partition the table.",
@@ -549,7 +570,9 @@ mod tests {
             given_up.sqlstate(),
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         );
-        for error in [other, given_up] {
+        let pgvector = Error::built_by_pgvector().in_relation(name, qualified);
+        assert_eq!(pgvector.to_string(), "index \"embedding\" was built by pgvector");
+        for error in [other, given_up, pgvector] {
             assert!(error.asks_for_rebuild());
             let hint = "Rebuild it with REINDEX INDEX \"My schema\".embedding.";
             assert_eq!(error.hint().as_deref(), Some(hint));

@@ -38,7 +38,10 @@ pub unsafe fn relation_name(relation: pg_sys::Relation) -> String {
 }
 
 /// The name of an open relation as SQL takes it: with its schema, and quoted where it has to be.
-unsafe fn qualified_name(relation: pg_sys::Relation) -> String {
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn qualified_name(relation: pg_sys::Relation) -> String {
     // SAFETY: as for `relation_name`; the names are strings that PostgreSQL allocates.
     unsafe {
         let row = (*relation).rd_rel;

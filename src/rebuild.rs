@@ -1,7 +1,7 @@
-//! Indexes that another version of the extension made, in a format that this one does not read.
-//! They are left alone until they are built anew, which takes nothing but the table: queries do
-//! without them, rows are not inserted into them, and VACUUM passes them by. The session is told
-//! once of each.
+//! Indexes that pgvector made, or another version of the extension, in a format that this one does
+//! not read. They are left alone until they are built anew, which takes nothing but the table:
+//! queries do without them, rows are not inserted into them, and VACUUM passes them by. The session
+//! is told once of each.
 
 use std::cell::RefCell;
 use std::collections::HashSet;

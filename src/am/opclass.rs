@@ -1,9 +1,10 @@
 //! Operator classes: support function 1 of a class stands for a metric and a type of values.
 //!
-//! A class may be anybody's and name any function: a class of pgvector's form, from a dump, has a
-//! distance there. So no function of a class is called. The catalog gives the C function of each
-//! member, and a class is refused unless its members are the members of one of ours. `am::validate`
-//! reports the faults of a class.
+//! A class may be anybody's and name any function, so no function of a class is called. The catalog
+//! gives the C function of each member, and a class is refused unless it has the members of one of
+//! ours, or of a class of pgvector for the same distance. Dumps have classes of that form, and a
+//! database of pgvector has them until the extension is updated. `am::validate` reports the faults
+//! of a class.
 
 use std::ffi::CStr;
 
@@ -105,11 +106,12 @@ impl Opclass {
     unsafe fn with(family: pg_sys::Oid, value: pg_sys::Oid, support: pg_sys::Oid) -> Result<Opclass, &'static str> {
         // SAFETY: as the caller promises.
         unsafe {
-            let class = Class::of_support(support).ok_or("Its support function 1 is not one of the extension's.")?;
+            let operator = pg_sys::get_opfamily_member(family, value, value, STRATEGY as i16);
+            let class = Class::of_support(support).or_else(|| Class::of_pgvector(support, operator));
+            let class = class.ok_or("Its support function 1 is not one of the extension's.")?;
             if !class.is_for(value) {
                 return Err("Its support function 1 is for another type.");
             }
-            let operator = pg_sys::get_opfamily_member(family, value, value, STRATEGY as i16);
             if !class.is_distance(operator) {
                 return Err("Its operator 1 is not the distance that support function 1 is for.");
             }
@@ -124,7 +126,10 @@ pub struct Class {
     support: &'static str,
     /// The function that reads values of the type.
     input: &'static str,
-    distance: &'static str,
+    /// The function of its operator, here and in pgvector.
+    distances: &'static [&'static str],
+    /// Support function 1 of pgvector's class for this distance, likewise.
+    distances_of_pgvector: &'static [&'static str],
     opclass: Opclass,
 }
 
@@ -137,6 +142,20 @@ impl Class {
         // SAFETY: as the caller promises.
         let name = unsafe { symbol_in_c(function)? };
         CLASSES.iter().find(|class| class.support == name)
+    }
+
+    /// The class that stands for a class of pgvector with this support function 1 and operator.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    pub unsafe fn of_pgvector(function: pg_sys::Oid, operator: pg_sys::Oid) -> Option<&'static Class> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let name = symbol_in_c(function)?;
+            CLASSES
+                .iter()
+                .find(|class| class.distances_of_pgvector.contains(&name.as_str()) && class.is_distance(operator))
+        }
     }
 
     /// Whether it is for values of a type.
@@ -165,7 +184,7 @@ impl Class {
     pub unsafe fn is_distance(&self, operator: pg_sys::Oid) -> bool {
         // SAFETY: as the caller promises.
         let function = unsafe { symbol_in_c(pg_sys::get_opcode(operator)) };
-        function.is_some_and(|name| name == self.distance)
+        function.is_some_and(|name| self.distances.contains(&name.as_str()))
     }
 }
 
@@ -176,6 +195,17 @@ impl Class {
 pub unsafe fn is_vector_type(value: pg_sys::Oid) -> bool {
     // SAFETY: as the caller promises.
     value == pg_sys::VARBITOID || CLASSES.iter().any(|class| unsafe { class.is_for(value) })
+}
+
+/// Whether a function is one that pgvector's classes have as another support function than the
+/// first: a distance or a norm for clusters, a norm for cosine distances, or a stub.
+///
+/// # Safety
+/// Called in a transaction.
+pub unsafe fn is_of_pgvector(function: pg_sys::Oid) -> bool {
+    // SAFETY: as the caller promises.
+    let name = unsafe { symbol_in_c(function) };
+    name.is_some_and(|name| OTHERS_OF_PGVECTOR.contains(&name.as_str()))
 }
 
 /// Whether a function is the retired support function.
@@ -253,12 +283,13 @@ pub unsafe fn name_of(index: pg_sys::Relation, column: usize) -> String {
 /// Defines support functions: the operator class of each is known by the function's name, so none
 /// is ever called.
 macro_rules! support_functions {
-    ($($function:ident: $element:ident, $input:literal, $metric:ident, $distance:literal;)*) => {
+    ($($function:ident: $element:ident, $input:literal, $metric:ident, $distances:expr, $of_pgvector:expr;)*) => {
         /// Our operator classes.
         static CLASSES: &[Class] = &[$(Class {
             support: stringify!($function),
             input: $input,
-            distance: $distance,
+            distances: &$distances,
+            distances_of_pgvector: &$of_pgvector,
             opclass: Opclass { metric: Metric::$metric, element: Element::$element },
         }),*];
 
@@ -272,18 +303,37 @@ macro_rules! support_functions {
 }
 
 support_functions! {
-    hnsw_vector_l2_support: Vector, "vector_in", L2, "vector_l2_distance";
-    hnsw_vector_ip_support: Vector, "vector_in", InnerProduct, "vector_negative_inner_product";
-    hnsw_vector_cosine_support: Vector, "vector_in", Cosine, "vector_cosine_distance";
-    hnsw_vector_l1_support: Vector, "vector_in", L1, "vector_l1_distance";
-    hnsw_halfvec_l2_support: Halfvec, "halfvec_in", L2, "halfvec_l2_distance";
-    hnsw_halfvec_ip_support: Halfvec, "halfvec_in", InnerProduct, "halfvec_negative_inner_product";
-    hnsw_halfvec_cosine_support: Halfvec, "halfvec_in", Cosine, "halfvec_cosine_distance";
-    hnsw_halfvec_l1_support: Halfvec, "halfvec_in", L1, "halfvec_l1_distance";
-    hnsw_sparsevec_l2_support: Sparsevec, "sparsevec_in", L2, "sparsevec_l2_distance";
-    hnsw_sparsevec_ip_support: Sparsevec, "sparsevec_in", InnerProduct, "sparsevec_negative_inner_product";
-    hnsw_sparsevec_cosine_support: Sparsevec, "sparsevec_in", Cosine, "sparsevec_cosine_distance";
-    hnsw_sparsevec_l1_support: Sparsevec, "sparsevec_in", L1, "sparsevec_l1_distance";
-    hnsw_bit_hamming_support: Bit, "bit_in", Hamming, "bit_hamming_distance";
-    hnsw_bit_jaccard_support: Bit, "bit_in", Jaccard, "bit_jaccard_distance";
+    hnsw_vector_l2_support: Vector, "vector_in", L2, ["vector_l2_distance", "l2_distance"], ["vector_l2_squared_distance"];
+    hnsw_vector_ip_support: Vector, "vector_in", InnerProduct, ["vector_negative_inner_product"], ["vector_negative_inner_product"];
+    hnsw_vector_cosine_support: Vector, "vector_in", Cosine, ["vector_cosine_distance", "cosine_distance"], ["vector_negative_inner_product"];
+    hnsw_vector_l1_support: Vector, "vector_in", L1, ["vector_l1_distance", "l1_distance"], ["vector_l1_distance", "l1_distance"];
+    hnsw_halfvec_l2_support: Halfvec, "halfvec_in", L2, ["halfvec_l2_distance"], ["halfvec_l2_squared_distance"];
+    hnsw_halfvec_ip_support: Halfvec, "halfvec_in", InnerProduct, ["halfvec_negative_inner_product"], ["halfvec_negative_inner_product"];
+    hnsw_halfvec_cosine_support: Halfvec, "halfvec_in", Cosine, ["halfvec_cosine_distance"], ["halfvec_negative_inner_product"];
+    hnsw_halfvec_l1_support: Halfvec, "halfvec_in", L1, ["halfvec_l1_distance"], ["halfvec_l1_distance"];
+    hnsw_sparsevec_l2_support: Sparsevec, "sparsevec_in", L2, ["sparsevec_l2_distance"], ["sparsevec_l2_squared_distance"];
+    hnsw_sparsevec_ip_support: Sparsevec, "sparsevec_in", InnerProduct, ["sparsevec_negative_inner_product"], ["sparsevec_negative_inner_product"];
+    hnsw_sparsevec_cosine_support: Sparsevec, "sparsevec_in", Cosine, ["sparsevec_cosine_distance"], ["sparsevec_negative_inner_product"];
+    hnsw_sparsevec_l1_support: Sparsevec, "sparsevec_in", L1, ["sparsevec_l1_distance"], ["sparsevec_l1_distance"];
+    hnsw_bit_hamming_support: Bit, "bit_in", Hamming, ["bit_hamming_distance", "hamming_distance"], ["bit_hamming_distance", "hamming_distance"];
+    hnsw_bit_jaccard_support: Bit, "bit_in", Jaccard, ["bit_jaccard_distance", "jaccard_distance"], ["bit_jaccard_distance", "jaccard_distance"];
 }
+
+/// Support functions of pgvector's classes beyond the first.
+const OTHERS_OF_PGVECTOR: [&str; 15] = [
+    "vector_norm",
+    "halfvec_l2_norm",
+    "sparsevec_l2_norm",
+    "vector_l2_distance",
+    "l2_distance",
+    "halfvec_l2_distance",
+    "vector_spherical_distance",
+    "halfvec_spherical_distance",
+    "bit_hamming_distance",
+    "hamming_distance",
+    "hnsw_halfvec_support",
+    "hnsw_bit_support",
+    "hnsw_sparsevec_support",
+    "ivfflat_halfvec_support",
+    "ivfflat_bit_support",
+];

@@ -11,7 +11,7 @@ use pgrx::pg_sys::SysCacheIdentifier;
 use pgrx::{PgList, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::filter;
-use super::opclass::{Class, RETIRED, STRATEGY, SUPPORT, is_retired};
+use super::opclass::{Class, RETIRED, STRATEGY, SUPPORT, is_of_pgvector, is_retired};
 use crate::compat::opfamily_can_sort_type;
 
 #[pg_guard]
@@ -27,6 +27,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
         let method = text(pg_sys::get_am_name(class.opcmethod));
         let mut validation = Validation {
             method: method.clone(),
+            oid: family,
             family: name.map_or_else(String::new, |family| text(family.opfname.data.as_ptr())),
             functions: rows(SysCacheIdentifier::AMPROCNUM, family),
             is_valid: true,
@@ -73,6 +74,7 @@ pub unsafe extern "C-unwind" fn amvalidate(opclass: pg_sys::Oid) -> bool {
 /// A family under validation.
 struct Validation {
     method: String,
+    oid: pg_sys::Oid,
     family: String,
     functions: Vec<pg_sys::FormData_pg_amproc>,
     is_valid: bool,
@@ -106,6 +108,19 @@ impl Validation {
         self.functions.iter().find(is_it).map(|function| function.amproc)
     }
 
+    /// The class of ours that stands for a class of pgvector, if the family has one for a type.
+    ///
+    /// # Safety
+    /// Called in a transaction.
+    unsafe fn class_of_pgvector(&self, value: pg_sys::Oid) -> Option<&'static Class> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let operator = pg_sys::get_opfamily_member(self.oid, value, value, STRATEGY as i16);
+            let class = Class::of_pgvector(self.support(value)?, operator)?;
+            class.is_for(value).then_some(class)
+        }
+    }
+
     /// # Safety
     /// The function is one of a family.
     unsafe fn function(&mut self, function: &pg_sys::FormData_pg_amproc) {
@@ -117,6 +132,7 @@ impl Validation {
                 return self.member(&format!("function {name} with different left and right input types"));
             }
             let is_ours = match u16::try_from(number) {
+                Ok(SUPPORT) if self.class_of_pgvector(value).is_some() => true,
                 Ok(SUPPORT) => {
                     if !takes(function.amproc, &[pg_sys::INTERNALOID]) {
                         return self.member(&format!(
@@ -128,6 +144,7 @@ impl Validation {
                         || of_filter.is_some_and(|class| class.value == value)
                 }
                 Ok(RETIRED) if is_retired(function.amproc) => true,
+                Ok(_) if self.class_of_pgvector(value).is_some() => is_of_pgvector(function.amproc),
                 _ => return self.member(&format!("function {name} with invalid support number {number}")),
             };
             if !is_ours {

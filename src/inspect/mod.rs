@@ -5,6 +5,7 @@
 //! - `estimate`: `hnsw_estimate()`, for an index that is still to be built;
 //! - `session_counters`: `hnsw_last_search()` and `hnsw_last_insert()`, for everyone;
 //! - `recall`: `hnsw_recall()`, for users who may read the table;
+//! - `rebuild`: `alopex_rebuild()`, for owners of indexes;
 //! - `stats`: `hnsw_stats()`;
 //! - `version`: `alopex_version()`, for everyone.
 //!
@@ -13,6 +14,7 @@
 mod check;
 mod compaction;
 mod estimate;
+mod rebuild;
 mod recall;
 mod run_as;
 mod session_counters;

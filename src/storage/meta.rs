@@ -23,7 +23,7 @@ use super::layout::Shape;
 use super::list_page::{LISTS, ListId};
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
-use super::{BlockNumber, Layout, Link, NodeRef, corrupted, fnv1a};
+use super::{BlockNumber, Layout, Link, NodeRef, corrupted, fnv1a, pgvector};
 use crate::error::{Error, Result};
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
@@ -185,15 +185,18 @@ fn encoding() -> impl bincode::config::Config {
 /// that damage often leaves.
 const GIVEN_UP: u16 = 0xA1DE;
 
-/// Tells a meta page of another format, and that of an index that was given up, from one of ours
-/// and from a damaged one: the version is on it twice.
+/// Tells a meta page of another format, that of an index that was given up, and one of pgvector
+/// from one of ours and from a damaged one: the version is on it twice.
 ///
 /// # Errors
-/// [`Error::OtherFormat`], [`Error::GivenUp`].
+/// [`Error::OtherFormat`], [`Error::GivenUp`], [`Error::BuiltByPgvector`].
 pub fn check_format(page: &Page) -> Result<()> {
     let version = u16::try_from(get_u32(page, VERSION_AT)).unwrap_or(0);
     let Some(repeated) = page::version(page, PageKind::Meta) else {
-        return Ok(());
+        return match pgvector::is_first_page(page) {
+            true => Err(Error::built_by_pgvector()),
+            false => Ok(()),
+        };
     };
     if get_u32(page, HEADER_SIZE) != MAGIC || version == 0 || ![version, GIVEN_UP].contains(&repeated) {
         return Ok(());
@@ -207,13 +210,16 @@ pub fn check_format(page: &Page) -> Result<()> {
 
 /// Whether an index was given up.
 pub fn is_given_up(page: &Page) -> bool {
-    page::version(page, PageKind::Meta) == Some(GIVEN_UP)
+    page::version(page, PageKind::Meta) == Some(GIVEN_UP) || pgvector::is_given_up(page)
 }
 
 /// Gives an index of another format up: rows will be missing, and no version that reads the format
 /// may take it for complete. The write is to a place that all formats have.
 pub fn give_up(page: &mut Page) {
-    page::set_version(page, GIVEN_UP);
+    match pgvector::is_first_page(page) {
+        true => pgvector::give_up(page),
+        false => page::set_version(page, GIVEN_UP),
+    }
 }
 
 /// Checks that the page is a meta page of this format.

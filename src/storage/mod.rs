@@ -34,6 +34,7 @@ pub mod meta;
 pub mod node_page;
 pub mod page;
 pub mod parameters;
+mod pgvector;
 mod prefetch;
 pub mod record;
 pub mod sparse;

@@ -24,7 +24,7 @@ pub const SPECIAL: usize = PAGE_SIZE - SPECIAL_SIZE;
 const PD_LSN: usize = 0;
 const PD_LOWER: usize = 12;
 const PD_UPPER: usize = 14;
-const PD_SPECIAL: usize = 16;
+pub const PD_SPECIAL: usize = 16;
 const PD_PAGESIZE_VERSION: usize = 18;
 /// PG_PAGE_LAYOUT_VERSION of all supported servers.
 const LAYOUT_VERSION: u16 = 4;

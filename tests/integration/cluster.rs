@@ -195,6 +195,20 @@ impl Cluster {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
+    /// A client program, run to its end against the server; returns its output.
+    pub fn run_client(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = self.command(program);
+        command
+            .arg("-h")
+            .arg(self.sockets())
+            .args(["-U", "postgres"])
+            .args(arguments);
+        let output = command.output().expect("the program starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// A program of the PostgreSQL under test, run to its end on this data directory.
     fn run_tool(&self, tool: &str, arguments: &[&str]) {
         let output = self

@@ -24,6 +24,36 @@ impl Installation {
         installation
     }
 
+    /// A copy with pgvector as it comes with PostgreSQL in the cache; none if that has no pgvector.
+    pub fn with_pgvector() -> Option<Self> {
+        let original = PathBuf::from(std::env::var_os("PG_ALOPEX_PGVECTOR_PG_CONFIG")?);
+        let original = Installation::directories_of(&original);
+        if !original.1.join("vector.so").exists() {
+            return None;
+        }
+        let installation = Self::without_vector();
+        let (scripts, libraries) = Installation::directories_of(&installation.pg_config());
+        let copy =
+            r#"cp "$1"/extension/vector.control "$1"/extension/vector--*.sql "$3"/extension && cp "$2"/vector.so "$4""#;
+        run(Command::new("sh").arg("-c").arg(copy).args([
+            "sh",
+            text(&original.0),
+            text(&original.1),
+            text(&scripts),
+            text(&libraries),
+        ]));
+        Some(installation)
+    }
+
+    /// The directories of shared files and of libraries.
+    fn directories_of(pg_config: &Path) -> (PathBuf, PathBuf) {
+        let of = |option: &str| {
+            let output = run(Command::new(pg_config).arg(option));
+            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+        };
+        (of("--sharedir"), of("--pkglibdir"))
+    }
+
     fn copy_of(pg_config: &Path) -> Self {
         let home = tempfile::Builder::new()
             .prefix("installation-")
@@ -49,17 +79,13 @@ impl Installation {
 
     /// The directory of control files and scripts.
     pub fn scripts(&self) -> PathBuf {
-        self.directory("--sharedir").join("extension")
+        Installation::directories_of(&self.pg_config()).0.join("extension")
     }
 
     /// The file of a library.
     pub fn library(&self, name: &str) -> PathBuf {
-        self.directory("--pkglibdir").join(name).with_extension("so")
-    }
-
-    fn directory(&self, option: &str) -> PathBuf {
-        let output = run(Command::new(self.pg_config()).arg(option));
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+        let libraries = Installation::directories_of(&self.pg_config()).1;
+        libraries.join(name).with_extension("so")
     }
 
     /// Gives the extension the name `vector`, as `make install-vector-name` does after installing;

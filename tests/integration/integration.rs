@@ -20,6 +20,7 @@ mod distributed;
 mod exactness;
 mod filter_columns;
 mod format;
+mod in_place;
 mod input;
 mod installation;
 mod isolation;

@@ -22,7 +22,7 @@ const CATALOGS: [(&str, &str); 7] = [
     ),
     (
         "Functions",
-        "SELECT format('%s(%s)', proname, oidvectortypes(proargtypes)), pg_get_function_result(oid)
+        "SELECT format('%s(%s)', proname, oidvectortypes(proargtypes)), coalesce(pg_get_function_result(oid), 'procedure')
             FROM members JOIN pg_proc USING (oid) WHERE catalog = 'pg_proc' AND prokind <> 'a'",
     ),
     (

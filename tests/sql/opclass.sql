@@ -5,7 +5,31 @@ CREATE FUNCTION valid(class name) RETURNS boolean LANGUAGE sql AS $$
     SELECT amvalidate(c.oid) FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod WHERE a.amname = 'hnsw' AND c.opcname = class
 $$;
 
--- pgvector's form: support function 1 is a distance.
+-- pgvector's form: support function 1 is a distance, 2 a norm, 3 tells the type.
+CREATE OPERATOR CLASS pgvector_ops FOR TYPE vector USING hnsw AS
+    OPERATOR 1 <=> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 vector_negative_inner_product(vector, vector),
+    FUNCTION 2 vector_norm(vector);
+CREATE OPERATOR CLASS pgvector_half_ops FOR TYPE halfvec USING hnsw AS
+    OPERATOR 1 <+> (halfvec, halfvec) FOR ORDER BY float_ops,
+    FUNCTION 1 l1_distance(halfvec, halfvec),
+    FUNCTION 3 hnsw_halfvec_support(internal);
+SELECT valid('pgvector_ops'), valid('pgvector_half_ops');
+CREATE INDEX t_pgvector ON t USING hnsw (v pgvector_ops);
+SELECT * FROM hnsw_check('t_pgvector', true);
+DROP INDEX t_pgvector;
+-- With the operator of another distance, or a function of another kind, it is not.
+CREATE OPERATOR CLASS pgvector_mixed_ops FOR TYPE vector USING hnsw AS
+    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 vector_negative_inner_product(vector, vector);
+CREATE OPERATOR CLASS pgvector_other_ops FOR TYPE vector USING hnsw AS
+    OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
+    FUNCTION 1 vector_l2_squared_distance(vector, vector),
+    FUNCTION 2 vector_dims(vector);
+SELECT valid('pgvector_mixed_ops'), valid('pgvector_other_ops');
+CREATE INDEX ON t USING hnsw (v pgvector_mixed_ops);
+
+-- Support function 1 is another distance than pgvector has there.
 CREATE OPERATOR CLASS foreign_ops FOR TYPE vector USING hnsw AS
     OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops,
     FUNCTION 1 l2_distance(vector, vector);

@@ -1,0 +1,147 @@
+-- From the objects of pg_alopex to those of pgvector 0.8, whose library and scripts are in place again. An index with filter
+-- columns has to be dropped before: pgvector has no operator classes for these.
+
+-- The pages of the indexes are read by pg_alopex alone. Until REINDEX queries do without these indexes.
+UPDATE pg_index SET indisvalid = false, indisready = false FROM pg_class c, pg_am a, pg_proc h
+    WHERE c.oid = indexrelid AND a.oid = c.relam AND h.oid = a.amhandler AND c.relkind = 'i'
+        AND h.prosrc IN ('hnswhandler', 'ivfflathandler') AND h.probin <> 'MODULE_PATHNAME';
+
+-- Operator classes of filter columns.
+DO $update$
+DECLARE
+    member record;
+BEGIN
+    FOR member IN
+        SELECT opcname, nspname
+        FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+        JOIN pg_opclass c ON (classid, objid) = ('pg_opclass'::regclass, c.oid) JOIN pg_am a ON a.oid = opcmethod
+        JOIN pg_namespace n ON n.oid = opcnamespace
+        WHERE deptype = 'e' AND amname = 'hnsw' AND opcname !~ '^(vector|halfvec|sparsevec|bit)_'
+    LOOP
+        EXECUTE format('DROP OPERATOR CLASS %I.%I USING hnsw', member.nspname, member.opcname);
+    END LOOP;
+    FOR member IN
+        SELECT opfname, nspname
+        FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+        JOIN pg_opfamily f ON (classid, objid) = ('pg_opfamily'::regclass, f.oid) JOIN pg_am a ON a.oid = opfmethod
+        JOIN pg_namespace n ON n.oid = opfnamespace
+        WHERE deptype = 'e' AND amname = 'hnsw' AND opfname !~ '^(vector|halfvec|sparsevec|bit)_'
+    LOOP
+        EXECUTE format('DROP OPERATOR FAMILY %I.%I USING hnsw', member.nspname, member.opfname);
+    END LOOP;
+END $update$;
+
+-- Functions get pgvector's library and C names.
+UPDATE pg_proc SET probin = 'MODULE_PATHNAME', prosrc = CASE
+        WHEN prosrc ~ '^(vector|halfvec|sparsevec)_from_[a-z0-9]+_array$' THEN 'array_to_' || split_part(prosrc, '_', 1)
+        WHEN prosrc ~ '_check_length$' THEN split_part(prosrc, '_', 1)
+        WHEN prosrc IN ('vector_l2_distance', 'vector_inner_product', 'vector_cosine_distance', 'vector_l1_distance',
+            'vector_l2_normalize', 'vector_binary_quantize', 'vector_subvector') THEN substr(prosrc, 8)
+        WHEN prosrc IN ('bit_hamming_distance', 'bit_jaccard_distance') THEN substr(prosrc, 5)
+        WHEN prosrc = 'halfvec_combine' THEN 'vector_combine'
+        ELSE prosrc
+    END
+    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+    WHERE deptype = 'e' AND (classid, objid) = ('pg_proc'::regclass, pg_proc.oid) AND prolang = 13
+        AND probin <> 'MODULE_PATHNAME';
+
+-- Operator classes get pgvector's support functions.
+DO $update$
+DECLARE
+    class record;
+    number int;
+    support regprocedure;
+    member oid;
+BEGIN
+    FOR class IN
+        SELECT c.oid, opcfamily, opcintype, functions FROM (VALUES
+            ('hnsw', 'vector_l2_ops', '{vector_l2_squared_distance(vector;vector)}'),
+            ('hnsw', 'vector_ip_ops', '{vector_negative_inner_product(vector;vector)}'),
+            ('hnsw', 'vector_cosine_ops', '{vector_negative_inner_product(vector;vector),vector_norm(vector)}'),
+            ('hnsw', 'vector_l1_ops', '{l1_distance(vector;vector)}'),
+            ('hnsw', 'halfvec_l2_ops', '{halfvec_l2_squared_distance(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
+            ('hnsw', 'halfvec_ip_ops', '{halfvec_negative_inner_product(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
+            ('hnsw', 'halfvec_cosine_ops',
+                '{halfvec_negative_inner_product(halfvec;halfvec),l2_norm(halfvec),hnsw_halfvec_support(internal)}'),
+            ('hnsw', 'halfvec_l1_ops', '{l1_distance(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
+            ('hnsw', 'sparsevec_l2_ops',
+                '{sparsevec_l2_squared_distance(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
+            ('hnsw', 'sparsevec_ip_ops',
+                '{sparsevec_negative_inner_product(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
+            ('hnsw', 'sparsevec_cosine_ops',
+                '{sparsevec_negative_inner_product(sparsevec;sparsevec),l2_norm(sparsevec),hnsw_sparsevec_support(internal)}'),
+            ('hnsw', 'sparsevec_l1_ops', '{l1_distance(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
+            ('hnsw', 'bit_hamming_ops', '{hamming_distance(bit;bit),NULL,hnsw_bit_support(internal)}'),
+            ('hnsw', 'bit_jaccard_ops', '{jaccard_distance(bit;bit),NULL,hnsw_bit_support(internal)}'),
+            ('ivfflat', 'vector_l2_ops', '{vector_l2_squared_distance(vector;vector),NULL,l2_distance(vector;vector)}'),
+            ('ivfflat', 'vector_ip_ops',
+                '{vector_negative_inner_product(vector;vector),NULL,vector_spherical_distance(vector;vector),vector_norm(vector)}'),
+            ('ivfflat', 'vector_cosine_ops',
+                '{vector_negative_inner_product(vector;vector),vector_norm(vector),vector_spherical_distance(vector;vector),vector_norm(vector)}'),
+            ('ivfflat', 'halfvec_l2_ops',
+                '{halfvec_l2_squared_distance(halfvec;halfvec),NULL,l2_distance(halfvec;halfvec),NULL,ivfflat_halfvec_support(internal)}'),
+            ('ivfflat', 'halfvec_ip_ops',
+                '{halfvec_negative_inner_product(halfvec;halfvec),NULL,halfvec_spherical_distance(halfvec;halfvec),l2_norm(halfvec),ivfflat_halfvec_support(internal)}'),
+            ('ivfflat', 'halfvec_cosine_ops',
+                '{halfvec_negative_inner_product(halfvec;halfvec),l2_norm(halfvec),halfvec_spherical_distance(halfvec;halfvec),l2_norm(halfvec),ivfflat_halfvec_support(internal)}'),
+            ('ivfflat', 'bit_hamming_ops',
+                '{hamming_distance(bit;bit),NULL,hamming_distance(bit;bit),NULL,ivfflat_bit_support(internal)}')
+        ) theirs (method, name, functions)
+        JOIN pg_am ON amname = method JOIN pg_opclass c ON opcmethod = pg_am.oid AND opcname = name
+        JOIN pg_depend d ON (classid, objid, deptype) = ('pg_opclass'::regclass, c.oid, 'e')
+        JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+    LOOP
+        DELETE FROM pg_depend WHERE (classid, refclassid) = ('pg_amproc'::regclass, 'pg_type'::regclass) AND objid IN
+            (SELECT oid FROM pg_amproc WHERE (amprocfamily, amproclefttype) = (class.opcfamily, class.opcintype));
+        FOR number, support IN
+            SELECT i, replace(f, ';', ',')::regprocedure FROM unnest(class.functions::text[]) WITH ORDINALITY u (f, i) WHERE f IS NOT NULL
+        LOOP
+            SELECT oid INTO member FROM pg_amproc
+                WHERE (amprocfamily, amproclefttype, amprocnum) = (class.opcfamily, class.opcintype, number);
+            IF FOUND THEN
+                UPDATE pg_amproc SET amproc = support WHERE oid = member;
+                UPDATE pg_depend SET refobjid = support
+                    WHERE (classid, refclassid, objid) = ('pg_amproc'::regclass, 'pg_proc'::regclass, member);
+            ELSE
+                -- ALTER OPERATOR FAMILY would call the access method, and a session cannot load both libraries.
+                INSERT INTO pg_amproc (oid, amprocfamily, amproclefttype, amprocrighttype, amprocnum, amproc)
+                    VALUES (pg_nextoid('pg_amproc', 'oid', 'pg_amproc_oid_index'), class.opcfamily, class.opcintype, class.opcintype,
+                        number, support)
+                    RETURNING oid INTO member;
+                INSERT INTO pg_depend VALUES
+                    ('pg_amproc'::regclass, member, 0, 'pg_proc'::regclass, support, 0, 'n'),
+                    ('pg_amproc'::regclass, member, 0, 'pg_opclass'::regclass, class.oid, 0, 'i');
+            END IF;
+            INSERT INTO pg_depend SELECT 'pg_amproc'::regclass, member, 0, 'pg_type'::regclass, class.opcintype, 0, 'n'
+                WHERE class.opcintype >= 16384 AND EXISTS (SELECT FROM pg_proc WHERE oid = support AND proargtypes = '2281');
+        END LOOP;
+    END LOOP;
+END $update$;
+
+-- Functions that pgvector does not have.
+DO $update$
+DECLARE
+    routine regprocedure;
+BEGIN
+    FOR routine IN
+        SELECT p.oid FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+        JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
+        WHERE deptype = 'e' AND proname ~ '^(alopex|hnsw)_'
+            AND proname NOT IN ('hnsw_halfvec_support', 'hnsw_bit_support', 'hnsw_sparsevec_support')
+    LOOP
+        EXECUTE format('DROP ROUTINE %s', routine);
+    END LOOP;
+END $update$;
+
+-- Properties of functions and operators that differ.
+UPDATE pg_proc SET provolatile = 'v', proisstrict = false, proparallel = 'u' WHERE oid IN (
+    'hnsw_halfvec_support(internal)'::regprocedure, 'hnsw_bit_support(internal)'::regprocedure,
+    'hnsw_sparsevec_support(internal)'::regprocedure, 'ivfflat_halfvec_support(internal)'::regprocedure,
+    'ivfflat_bit_support(internal)'::regprocedure);
+UPDATE pg_operator SET oprrest = 'eqsel', oprjoin = 'eqjoinsel' WHERE oid IN ('<>(vector,vector)'::regoperator,
+    '<>(halfvec,halfvec)'::regoperator, '<>(sparsevec,sparsevec)'::regoperator);
+UPDATE pg_operator SET oprcanmerge = false WHERE oid IN ('=(vector,vector)'::regoperator,
+    '=(halfvec,halfvec)'::regoperator, '=(sparsevec,sparsevec)'::regoperator);
+
+COMMENT ON ACCESS METHOD hnsw IS 'hnsw index access method';
+COMMENT ON ACCESS METHOD ivfflat IS 'ivfflat index access method';
