@@ -79,6 +79,8 @@ restore() {
     fi
     if [ -e "$aside/vector.so" ]; then on "$(dirname "$library")" mv -f "$aside/vector.so" "$library"; fi
     if [ -d "$aside" ]; then on "$share" rmdir "$aside"; fi
+    # Links of ours, where a package has put its files over ours.
+    on "$directory" find "$directory" -name 'vector--*.sql' -type l -delete
     [ -e "$library" ] || die "there is no $library: install pgvector"
     number=$(of_control default_version "$directory/vector.control")
     [[ $number == 0.8.* ]] || die "$directory/vector.control is of pgvector $number: the way back leads to 0.8"

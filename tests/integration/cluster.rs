@@ -209,6 +209,22 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// A command of a shell, with the client programs of this installation and the connection as in
+    /// its environment.
+    pub fn run_shell(&self, command: &str) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", self.programs.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", command]).env("PATH", path);
+        let output = shell.env("PGHOST", self.sockets()).env("PGUSER", "postgres").output();
+        let output = output.expect("the shell starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && !errors.contains("ERROR"),
+            "{command}: {errors}"
+        );
+    }
+
     /// A program of the PostgreSQL under test, run to its end on this data directory.
     fn run_tool(&self, tool: &str, arguments: &[&str]) {
         let output = self

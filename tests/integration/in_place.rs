@@ -1,5 +1,7 @@
 //! A database of pgvector becomes one of pg_alopex in place, and goes back.
 
+use std::path::Path;
+
 use postgres::Client;
 
 use crate::cluster::Cluster;
@@ -403,4 +405,155 @@ fn an_index_that_missed_rows_is_refused_by_pgvector_until_it_is_rebuilt() {
     }
     run(&mut client, "REINDEX TABLE t");
     assert_eq!(one(&mut client, nearest), "[0,0,0]");
+}
+
+/// The page that says how.
+const PAGE: &str = include_str!("../../docs/migration.md");
+
+/// The commands of the page's section, one after another; one that has lines of input is whole.
+fn commands() -> Vec<String> {
+    let (_, section) = PAGE.split_once("\n## In place\n").expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let blocks = section.split("```sh\n").skip(1);
+    blocks
+        .flat_map(|block| {
+            let block = block.split("```").next().unwrap_or_default();
+            match block.contains("<<") {
+                true => vec![block.to_owned()],
+                false => block.lines().map(str::to_owned).collect(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn the_commands_of_the_page_switch_a_database_and_lead_back() {
+    let Some(installation) = Installation::with_pgvector() else {
+        println!("skipped: there is no pgvector for this PostgreSQL");
+        return;
+    };
+    let cluster = Cluster::empty(&installation.pg_config(), &[]);
+    cluster.configure("shared_preload_libraries = 'vector'");
+    cluster.start();
+    run(&mut cluster.client(), "CREATE DATABASE app");
+    let mut client = cluster.client_of("app");
+    run(&mut client, SCHEMA);
+    let expected = answers(&mut client);
+    let (count, _) = indexes(&mut client);
+    drop(client);
+    let mut valid = Vec::new();
+    for command in commands() {
+        match command.as_str() {
+            "make install-vector-name REPLACE=1" => installation.take_name(&["--replace"]).expect("the name is taken"),
+            // The server preloads the library that the database does not name any more.
+            "make restore-pgvector" => installation
+                .take_name(&["--restore"])
+                .expect("pgvector's files are there"),
+            "pg_ctl restart" => {
+                cluster.stop();
+                cluster.start();
+            }
+            _ => cluster.run_shell(&command),
+        }
+        let mut client = cluster.client_of("app");
+        let is_between = command == "pg_ctl restart" && version(&mut client) == "0.8.500";
+        if !is_between {
+            assert_answers(&mut client, &expected);
+            valid.push(indexes(&mut client).1);
+        }
+        if command.contains("alopex_rebuild") {
+            // The other way to rebuild has something to do, too.
+            run(
+                &mut client,
+                "UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid IN ('l2'::regclass, 'bit_lists'::regclass)",
+            );
+        }
+    }
+    // Files, restart, objects, two ways to rebuild; files, objects, REINDEX.
+    assert_eq!(valid, [count, count, 0, count, count, count, 0, count]);
+    assert_eq!(version(&mut cluster.client_of("app")), "0.8.5");
+}
+
+#[test]
+fn a_database_of_an_older_pgvector_gets_all_objects() {
+    let Some(installation) = Installation::with_pgvector() else {
+        println!("skipped: there is no pgvector for this PostgreSQL");
+        return;
+    };
+    let cluster = Cluster::empty(&installation.pg_config(), &[]);
+    cluster.start();
+    let mut client = cluster.client();
+    // As 0.6.2 was: without the types and distances that came with 0.7.0.
+    run(
+        &mut client,
+        r"CREATE EXTENSION vector;
+        DELETE FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+            AND pg_describe_object(classid, objid, 0) ~ 'halfvec|sparsevec|\mbit\M|bit_|_l1_ops|l1_distance|binary_quantize|<\+>';
+        SET client_min_messages = warning;
+        DROP TYPE halfvec, sparsevec CASCADE;
+        DO $$ DECLARE f regprocedure; BEGIN
+            FOR f IN SELECT oid FROM pg_proc WHERE probin = '$libdir/vector' AND proname ~ '^(halfvec|sparsevec)_' LOOP
+                EXECUTE format('DROP FUNCTION %s', f);
+            END LOOP;
+        END $$;
+        DO $$ DECLARE f record; BEGIN
+            FOR f IN SELECT opfname, amname FROM pg_opfamily JOIN pg_am a ON a.oid = opfmethod WHERE opfname ~ '^(half|sparse|bit).*_ops|vector_l1_ops'
+                AND opfnamespace = 'public'::regnamespace LOOP
+                EXECUTE format('DROP OPERATOR FAMILY %I USING %I CASCADE', f.opfname, f.amname);
+            END LOOP;
+        END $$;
+        DROP FUNCTION hamming_distance(bit, bit), jaccard_distance(bit, bit), l1_distance(vector, vector), binary_quantize(vector),
+            hnsw_halfvec_support(internal), hnsw_bit_support(internal), hnsw_sparsevec_support(internal),
+            ivfflat_halfvec_support(internal), ivfflat_bit_support(internal) CASCADE;
+        UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector';
+        CREATE TABLE t (v vector(3));
+        INSERT INTO t SELECT ARRAY[i, 1, 1] FROM generate_series(1, 100) i;
+        CREATE INDEX h ON t USING hnsw (v vector_l2_ops); CREATE INDEX i ON t USING ivfflat (v) WITH (lists = 2)",
+    );
+    drop(client);
+    cluster.stop();
+    installation.take_name(&["--replace"]).expect("the name is taken");
+    cluster.start();
+    let mut client = cluster.client();
+    run(&mut client, "ALTER EXTENSION vector UPDATE");
+    assert_same_as_new(&cluster, &mut client);
+    run(&mut client, "CALL alopex_rebuild(); SET enable_seqscan = off");
+    assert_eq!(indexes(&mut client), (2, 2));
+    assert_eq!(
+        one(&mut client, "SELECT v::text FROM t ORDER BY v <-> '[0,1,1]' LIMIT 1"),
+        "[1,1,1]"
+    );
+}
+
+#[test]
+fn a_cluster_of_pgvector_is_upgraded_to_a_later_postgresql() {
+    let Some(later) = std::env::var_os("PG_ALOPEX_UPGRADE_PG_CONFIG") else {
+        println!("skipped: PG_ALOPEX_UPGRADE_PG_CONFIG names no pg_config");
+        return;
+    };
+    let Some(installation) = Installation::with_pgvector() else {
+        println!("skipped: there is no pgvector for this PostgreSQL");
+        return;
+    };
+    let old = Cluster::empty(&installation.pg_config(), &["--data-checksums"]);
+    old.start();
+    let mut client = old.client();
+    run(&mut client, SCHEMA);
+    let expected = answers(&mut client);
+    let (count, _) = indexes(&mut client);
+    drop(client);
+    old.stop();
+    let installation = Installation::without_vector_of(Path::new(&later));
+    installation.take_name(&[]).expect("the name is free");
+    let new = Cluster::empty(&installation.pg_config(), &["--data-checksums"]);
+    new.upgrade_from(&old);
+    new.start();
+    let mut client = new.client();
+    assert_answers(&mut client, &expected);
+    run(&mut client, "ALTER EXTENSION vector UPDATE TO '0.8.500'");
+    assert_answers(&mut client, &expected);
+    assert_eq!(indexes(&mut client), (count, 0));
+    run(&mut client, "CALL alopex_rebuild()");
+    assert_eq!(indexes(&mut client), (count, count));
+    assert_served_by_indexes(&mut client, Some(&expected));
 }

@@ -15,7 +15,12 @@ pub struct Installation {
 impl Installation {
     /// A copy without a file of the name `vector`.
     pub fn without_vector() -> Self {
-        let installation = Self::copy_of(&pg_config());
+        Self::without_vector_of(&pg_config())
+    }
+
+    /// The same of another installation.
+    pub fn without_vector_of(original: &Path) -> Self {
+        let installation = Self::copy_of(original);
         let (scripts, library) = (installation.scripts(), installation.library("vector"));
         run(Command::new("sh")
             .arg("-c")
