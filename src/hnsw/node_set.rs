@@ -1,5 +1,5 @@
-//! Sets of records: at most one bit of memory for each slot of the index, and two bytes for each
-//! record in sparse sets.
+//! Sets of records: [`NodeSet`] has at most one bit of memory for each slot of the index, and two
+//! bytes for each record in sparse sets; [`SlotBits`] has a bit for each slot, and costs less time.
 
 use roaring::RoaringBitmap;
 
@@ -50,6 +50,11 @@ impl NodeSet {
         self.bits &= &other.bits;
     }
 
+    /// The number of records.
+    pub fn len(&self) -> u64 {
+        self.bits.len()
+    }
+
     /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.bits.is_empty()
@@ -73,6 +78,122 @@ impl FromIterator<NodeRef> for NodeSet {
         NodeSet {
             bits: nodes.into_iter().map(|node| node.0).collect(),
             block: None,
+        }
+    }
+}
+
+/// A set of records in slots up to an end: one bit each, all of whose memory is allocated at once.
+#[derive(Debug, Clone)]
+pub struct SlotBits {
+    words: Vec<u64>,
+    end: NodeRef,
+}
+
+impl SlotBits {
+    /// An empty set of records in slots before `end`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::OutOfMemory`].
+    pub fn new(end: NodeRef) -> Result<SlotBits> {
+        let words = (end.0 as usize).div_ceil(u64::BITS as usize);
+        Ok(SlotBits {
+            words: fallible::collect(std::iter::repeat_n(0, words))?,
+            end,
+        })
+    }
+
+    /// Bytes of memory of a set with this end.
+    pub fn bytes(end: NodeRef) -> usize {
+        end.0 as usize / 8
+    }
+
+    /// The end of the slots.
+    pub fn end(&self) -> NodeRef {
+        self.end
+    }
+
+    /// The word of a record's bit, and the bit in it.
+    #[inline]
+    fn place(node: NodeRef) -> (usize, u64) {
+        let bits = u64::BITS as usize;
+        (node.0 as usize / bits, 1 << (node.0 as usize % bits))
+    }
+
+    /// Whether a record is in the set.
+    #[inline]
+    pub fn contains(&self, node: NodeRef) -> bool {
+        let (word, bit) = Self::place(node);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Adds a record; says whether it was new. One at the end or beyond never is.
+    #[inline]
+    pub fn insert(&mut self, node: NodeRef) -> bool {
+        let (word, bit) = Self::place(node);
+        if node >= self.end {
+            return false;
+        }
+        let word = &mut self.words[word];
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    /// Takes a record out.
+    #[inline]
+    pub fn remove(&mut self, node: NodeRef) {
+        let (word, bit) = Self::place(node);
+        if let Some(word) = self.words.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
+    /// The records that are not in another set, in the order of their addresses.
+    pub fn without(&self, other: &SlotBits) -> impl Iterator<Item = NodeRef> {
+        let others = other.words.iter().copied().chain(std::iter::repeat(0));
+        self.words
+            .iter()
+            .zip(others)
+            .enumerate()
+            .flat_map(|(i, (word, other))| {
+                let mut left = word & !other;
+                std::iter::from_fn(move || {
+                    let bit = (left != 0).then(|| left.trailing_zeros())?;
+                    left &= left - 1;
+                    Some(NodeRef((i * u64::BITS as usize) as u32 + bit))
+                })
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_the_set_of_what_was_inserted_before_the_end() {
+        for end in [0, 1, 63, 64, 65, 200] {
+            let (mut all, mut some) = (
+                SlotBits::new(NodeRef(end)).unwrap(),
+                SlotBits::new(NodeRef(130)).unwrap(),
+            );
+            for i in 0..300 {
+                assert_eq!(all.insert(NodeRef(i)), i < end);
+                assert!(!all.insert(NodeRef(i)) && all.contains(NodeRef(i)) == (i < end));
+                if i % 3 == 0 {
+                    some.insert(NodeRef(i));
+                }
+            }
+            let expected: Vec<_> = (0..end).filter(|&i| i % 3 != 0 || i >= 130).map(NodeRef).collect();
+            assert_eq!(all.without(&some).collect::<Vec<_>>(), expected);
+            for i in (0..300).step_by(7) {
+                all.remove(NodeRef(i));
+                assert!(!all.contains(NodeRef(i)));
+            }
+            assert_eq!(
+                all.without(&some).count(),
+                expected.iter().filter(|node| node.0 % 7 != 0).count()
+            );
         }
     }
 }

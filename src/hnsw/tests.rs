@@ -13,6 +13,7 @@ mod input;
 mod interrupted;
 mod long;
 mod plain;
+mod small_removals;
 mod stored;
 mod unlisted;
 mod unplaced;

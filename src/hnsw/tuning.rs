@@ -233,6 +233,11 @@ pub mod vacuum {
     /// (docs/measurements.md, *Few left*).
     pub const MOSTLY_DEAD: u64 = 8;
 
+    /// Divisor of the number of nodes: VACUUM follows all links once more nodes than the quotient
+    /// were removed since it last did, because following all takes longer than a small removal
+    /// (docs/measurements.md, *VACUUM of a small part*).
+    pub const WALK_AFTER: u64 = 16;
+
     /// Most links that an unreachable node gets where reachable nodes have room: other nodes that
     /// are hard to reach have as few (chosen, not measured).
     pub const REACHABILITY_LINKS: usize = 4;

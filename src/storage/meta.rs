@@ -3,12 +3,13 @@
 //!
 //! Contents, offsets from the start of the page: 24 magic (u32), 28 format version (u32), 32 entry
 //! record (u32), 36 its generation (u8), 37 its level (u8), 38 the first generation of new pages'
-//! slots (u8), 39 zero (u8), 40 length of the parameters (u32), 44 the file that the index was
-//! built in (u32), 48 the parameters: [`Parameters`] as bincode writes it (fixed-size little-endian
-//! integers), and their checksum (u32), 256 the result of the last VACUUM ([`Compaction`],
-//! likewise), 304 the first TID extensions of rows without a place in the graph ([`Unplaced`], u32
-//! each), 312 the borders of filter columns: their number for each column (u16), then the borders
-//! of one column after the other (u64). The file, the parameters and the borders never change.
+//! slots (u8), 39 the removals since VACUUM last followed all links (u8), 40 length of the
+//! parameters (u32), 44 the file that the index was built in (u32), 48 the parameters:
+//! [`Parameters`] as bincode writes it (fixed-size little-endian integers), and their checksum
+//! (u32), 256 the result of the last VACUUM ([`Compaction`], likewise), 304 the first TID
+//! extensions of rows without a place in the graph ([`Unplaced`], u32 each), 312 the borders of
+//! filter columns: their number for each column (u16), then the borders of one column after the
+//! other (u64). The file, the parameters and the borders never change.
 //!
 //! All versions of the format have the page header, the special space, the magic number and the
 //! version in these places, so that each tells an index of another from a damaged one.
@@ -35,8 +36,12 @@ const ENTRY_AT: usize = HEADER_SIZE + 8;
 const LENGTH_AT: usize = HEADER_SIZE + 16;
 const FILE_AT: usize = HEADER_SIZE + 20;
 const FIRST_GENERATION_AT: usize = HEADER_SIZE + 14;
+const UNWALKED_AT: usize = HEADER_SIZE + 15;
 const PARAMETERS_AT: usize = HEADER_SIZE + 24;
 const COMPACTION_AT: usize = 256;
+
+/// Divisor of the number of nodes: the unit in which removals are counted.
+pub const UNWALKED_UNIT: u64 = 1024;
 
 /// Start of a search: a record on the highest level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +297,18 @@ pub fn set_first_generation(page: &mut Page, generation: u8) {
     page[FIRST_GENERATION_AT] = generation;
 }
 
+/// The part of the nodes that was removed since VACUUM last followed all links, in
+/// [`UNWALKED_UNIT`]s, each VACUUM's rounded up.
+pub fn read_unwalked(page: &Page) -> Result<u8> {
+    check(page)?;
+    Ok(page[UNWALKED_AT])
+}
+
+/// Sets the part of the nodes that was removed since VACUUM last followed all links.
+pub fn set_unwalked(page: &mut Page, units: u8) {
+    page[UNWALKED_AT] = units;
+}
+
 /// Stores the file (PostgreSQL's `relfilenode`) that the index is built in.
 pub fn set_file(page: &mut Page, file: u32) {
     put_u32(page, FILE_AT, file);
@@ -464,8 +481,11 @@ mod tests {
         };
         set_compaction(&mut page, &compaction).unwrap();
         set_first_generation(&mut page, 255);
+        assert_eq!(read_unwalked(&page), Ok(0));
+        set_unwalked(&mut page, 254);
         assert_eq!(read_compaction(&page), Ok(compaction));
         assert_eq!(read_first_generation(&page), Ok(255));
+        assert_eq!((read_unwalked(&page), page[39]), (Ok(254), 254));
         assert_eq!(read(&page), before);
         assert_eq!(page::lower(&page), 5408);
         assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);

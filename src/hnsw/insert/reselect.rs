@@ -65,6 +65,7 @@ pub(in crate::hnsw) fn connect<S: PageStore>(
         choices.retain(|choice| choice.link.node != record.link.node);
         let known: HashSet<_> = choices.iter().map(|choice| choice.link).collect();
         let others: Vec<_> = before.iter().copied().filter(|link| !known.contains(link)).collect();
+        candidates.forget();
         candidates::load(graph, candidates, &others, record, level)?;
         choices.extend(candidates.choices());
         choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));

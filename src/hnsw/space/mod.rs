@@ -110,6 +110,15 @@ pub struct Point {
     pub values: Values,
 }
 
+impl Point {
+    /// Makes it equal to another one; its memory is reused.
+    pub(in crate::hnsw) fn copy_from(&mut self, other: &Point) {
+        self.stored.clone_from(&other.stored);
+        self.coordinates.clone_from(&other.coordinates);
+        self.values = other.values;
+    }
+}
+
 /// A vector to search for.
 #[derive(Debug, Clone, Default)]
 pub struct Query {

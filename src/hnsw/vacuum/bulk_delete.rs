@@ -16,21 +16,29 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Result;
+use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::list::{self, Head};
 use crate::hnsw::insert::{Inserter, entry_point};
-use crate::hnsw::node_set::NodeSet;
-use crate::hnsw::tuning::vacuum::MOSTLY_DEAD;
-use crate::hnsw::vacuum::{reachability, repair};
+use crate::hnsw::node_set::{NodeSet, SlotBits};
+use crate::hnsw::tuning::vacuum::{MOSTLY_DEAD, WALK_AFTER};
+use crate::hnsw::vacuum::reachability;
+use crate::hnsw::vacuum::repair::{Repair, Seen};
 use crate::hnsw::value_lists;
-use crate::storage::format::Unplaced;
-use crate::storage::meta::EntryPoint;
+use crate::storage::format::{META_BLOCK, Unplaced};
+use crate::storage::meta::{self, EntryPoint, UNWALKED_UNIT};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::record::{Record, State};
 use crate::storage::{BlockNumber, Edit, HeapTid, Link, NodeRef, PageStore, corrupted, page, store};
 
 /// Number of dead nodes after which memory use is checked again.
 const LOOK_AFTER: u64 = 1024;
+
+/// Divisor of the memory: the quotient remembers upper records.
+const UPPER_SHARE: usize = 8;
+
+/// Divisor of the memory: the quotient remembers broken records.
+const REPAIR_SHARE: usize = 16;
 
 /// Result of a bulk delete.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,18 +75,29 @@ struct Pass {
     emptied: NodeSet,
     /// Level-0 records of nodes that the pass has seen, dead ones included.
     nodes: u64,
+    /// The records of upper levels that the pass has seen, while there are few enough. A node that
+    /// dies in this VACUUM has had all of its records since before the pass.
+    upper: Vec<UpperRecord>,
+    /// Whether there were more of them than are remembered.
+    has_more_upper: bool,
     removal: BulkDelete,
 }
 
-/// State of the upper levels in a round.
+/// A record of an upper level.
+#[derive(Clone, Copy)]
+struct UpperRecord {
+    owner: NodeRef,
+    link: Link,
+    level: u8,
+}
+
+/// The upper levels in a round.
 #[derive(Default)]
 struct Upper {
     /// Records of dead nodes, by level.
     dead: BTreeMap<u8, NodeSet>,
     /// A live record on the highest level with live records.
     highest: Option<EntryPoint>,
-    /// A live record on level 0.
-    lowest: Option<Link>,
 }
 
 /// Takes out every TID that `find_dead` returns, and the nodes left without TIDs. `find_dead` gets
@@ -92,12 +111,13 @@ pub fn remove<S: PageStore>(
     let mut pass = Pass::default();
     let mut inserter = Inserter::default();
     let mut blocks = graph.node_blocks()?;
+    let most_upper = memory / UPPER_SHARE / size_of::<UpperRecord>();
     let mut last_look = 0;
-    loop {
+    let seen = loop {
         let is_done = loop {
             let Some(block) = blocks.next() else { break true };
             graph.store.check_interrupts();
-            remove_tids(graph, block, &mut find_dead, &mut pass)?;
+            remove_tids(graph, block, &mut find_dead, most_upper, &mut pass)?;
             if pass.removal.nodes_removed >= last_look + LOOK_AFTER {
                 last_look = pass.removal.nodes_removed;
                 if pass.dead.bytes() + pass.emptied.bytes() > memory / 2 {
@@ -106,27 +126,72 @@ pub fn remove<S: PageStore>(
             }
         };
         settle_chains(graph, &mut pass)?;
-        if !pass.dead.is_empty() {
-            remove_nodes(graph, &mut inserter, &mut pass)?;
-        }
+        let seen = if pass.dead.is_empty() {
+            None
+        } else {
+            remove_nodes(graph, &mut inserter, &mut pass, memory, is_done)?
+        };
         if is_done {
-            break;
+            break seen;
         }
-    }
+        // Slots of this round's nodes may be used again, so that they are other records.
+        (pass.upper, pass.has_more_upper) = (Vec::new(), true);
+    };
     let mut removal = pass.removal;
     free_overflows(graph, &mut removal)?;
     if removal.nodes_removed > 0 {
         let live = pass.nodes.saturating_sub(removal.nodes_removed);
-        // A node has hardly more than one record.
-        let anew = match MOSTLY_DEAD * live <= removal.nodes_removed {
-            true => 2 * live,
-            false => 0,
-        };
-        let reconnected = reachability::reconnect_and_select(graph, &mut inserter, memory, anew)?;
+        let reconnected = connect(graph, &mut inserter, memory, live, removal.nodes_removed, seen)?;
         removal.was_walked = reconnected.is_some();
         removal.reconnected = reconnected.unwrap_or(0);
     }
     Ok(removal)
+}
+
+/// Gives nodes that cannot be reached links after a removal; returns their number, or none if
+/// memory does not suffice to look for them. As long as few nodes were removed since the last walk
+/// over all links, the pass of the repair tells enough.
+fn connect<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    memory: usize,
+    live: u64,
+    removed: u64,
+    seen: Option<Seen>,
+) -> Result<Option<u64>> {
+    let unwalked = graph.store.read(META_BLOCK, meta::read_unwalked)?;
+    if let Some(seen) = &seen
+        && u64::from(unwalked) * WALK_AFTER <= UNWALKED_UNIT
+    {
+        return Ok(Some(reachability::link_unlinked(graph, inserter, seen)?));
+    }
+    // A node has hardly more than one record.
+    let anew = match MOSTLY_DEAD * live <= removed {
+        true => 2 * live,
+        false => 0,
+    };
+    let live = seen.map(|seen| seen.live);
+    let reconnected = reachability::reconnect_and_select(graph, inserter, memory, live, anew)?;
+    if reconnected.is_some() {
+        graph.store.write(META_BLOCK, |page| {
+            meta::set_unwalked(page, 0);
+            Ok(Edit::Changed(()))
+        })?;
+    }
+    Ok(reconnected)
+}
+
+/// Adds the nodes that a round removes to the removals since the last walk; before they are
+/// removed, so that a removal that is interrupted counts.
+///
+/// Locks: the meta page, exclusive; on return: none.
+fn count_unwalked<S: PageStore>(graph: &Graph<'_, S>, removed: u64, nodes: u64) -> Result<()> {
+    let units = (removed * UNWALKED_UNIT).div_ceil(nodes.max(1)).min(u64::from(u8::MAX)) as u8;
+    graph.store.write(META_BLOCK, |page| {
+        let before = meta::read_unwalked(page)?;
+        meta::set_unwalked(page, before.saturating_add(units));
+        Ok(Edit::Changed(()))
+    })
 }
 
 /// The pass over one page. TIDs that are added to the page while `find_dead` runs are live.
@@ -136,12 +201,15 @@ fn remove_tids<S: PageStore>(
     graph: &Graph<'_, S>,
     block: BlockNumber,
     find_dead: &mut impl FnMut(&[HeapTid]) -> HashSet<HeapTid>,
+    most_upper: usize,
     pass: &mut Pass,
 ) -> Result<()> {
     let Pass {
         dead,
         emptied,
         nodes,
+        upper,
+        has_more_upper,
         removal,
     } = pass;
     let mut tids = Vec::new();
@@ -161,6 +229,13 @@ fn remove_tids<S: PageStore>(
             }
             let is_node = matches!(record.state(), State::Node | State::Dead);
             seen += u64::from(is_node && record.level() == 0);
+            if is_node && record.level() > 0 {
+                if upper.len() < most_upper && !*has_more_upper {
+                    upper.try_push(UpperRecord::of(node, &record))?;
+                } else {
+                    *has_more_upper = true;
+                }
+            }
             match record.state() {
                 State::Free => free += 1,
                 // An interrupted VACUUM left it.
@@ -248,15 +323,35 @@ fn settle_chains<S: PageStore>(graph: &Graph<'_, S>, pass: &mut Pass) -> Result<
     Ok(())
 }
 
-/// A round: removes the nodes that are dead so far.
-fn remove_nodes<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, pass: &mut Pass) -> Result<()> {
+/// A round: removes the nodes that are dead so far. After the last one returns the records of level
+/// 0 that there are, if memory suffices.
+fn remove_nodes<S: PageStore>(
+    graph: &Graph<'_, S>,
+    inserter: &mut Inserter,
+    pass: &mut Pass,
+    memory: usize,
+    is_last: bool,
+) -> Result<Option<Seen>> {
     let mut dead = std::mem::take(&mut pass.dead);
-    let upper = mark_upper(graph, &mut dead)?;
+    count_unwalked(graph, dead.len(), pass.nodes)?;
+    let upper = if is_last && !pass.has_more_upper {
+        mark_known(graph, &mut dead, &pass.upper)?
+    } else {
+        mark_upper(graph, &mut dead)?
+    };
+    let end = reachability::end_of_slots(graph)?;
+    let seen = match is_last && 4 * SlotBits::bytes(end) <= memory / 4 * 3 {
+        true => Some(Seen::new(end)?),
+        false => None,
+    };
+    let mut repair = Repair::new(&dead, memory / REPAIR_SHARE, seen);
     // All blocks as of now: a record added meanwhile may have been linked before its neighbor died.
     for block in graph.node_blocks()? {
         graph.store.check_interrupts();
-        pass.removal.links_repaired += repair::page(graph, block, &dead, inserter)?;
+        repair.page(graph, block, inserter)?;
     }
+    let (links, seen) = repair.finish(graph, inserter)?;
+    pass.removal.links_repaired += links;
     move_entry(graph, &dead, &upper)?;
     // From the highest level down: the records that an interruption leaves still lead to the level
     // below.
@@ -264,11 +359,11 @@ fn remove_nodes<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, pas
         free(graph, nodes, &mut pass.removal)?;
     }
     value_lists::clean(graph, &dead)?;
-    Ok(())
+    Ok(seen)
 }
 
 /// Marks upper records of dead nodes, adds them to `dead`, and looks for live records where a
-/// search may enter.
+/// search may enter: a pass over all pages.
 fn mark_upper<S: PageStore>(graph: &Graph<'_, S>, dead: &mut NodeSet) -> Result<Upper> {
     let mut upper = Upper::default();
     for block in graph.node_blocks()? {
@@ -277,45 +372,69 @@ fn mark_upper<S: PageStore>(graph: &Graph<'_, S>, dead: &mut NodeSet) -> Result<
             let mut any = false;
             for record in NodePage::new(page, block, &graph.space.layout)?.records() {
                 let (node, record) = record?;
+                if record.state() == State::Node && record.level() > 0 {
+                    upper.note(&UpperRecord::of(node, &record), dead);
+                }
                 any |= is_upper_of(&record, dead);
-                upper.note(node, &record, dead);
             }
             Ok(any)
         })?;
-        if !any {
-            continue;
+        if any {
+            mark_on(graph, block, dead, &mut upper)?;
         }
-        graph.store.write(block, |page| {
-            let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
-            for slot in 0..nodes.view().len() {
-                let mut record = nodes.record(slot)?;
-                if is_upper_of(&record.view(), dead) {
-                    record.set_dead();
-                    let node = graph.space.layout.node(block, slot)?;
-                    upper.dead.entry(record.view().level()).or_default().insert(node)?;
-                }
-            }
-            Ok(Edit::Changed(()))
-        })?;
     }
-    for node in upper.dead.values().flat_map(NodeSet::iter) {
-        dead.insert(node)?;
-    }
+    upper.add_to(dead)?;
     Ok(upper)
+}
+
+/// As [`mark_upper`], of upper records that are known, in block order.
+fn mark_known<S: PageStore>(graph: &Graph<'_, S>, dead: &mut NodeSet, known: &[UpperRecord]) -> Result<Upper> {
+    let layout = &graph.space.layout;
+    let mut upper = Upper::default();
+    let block = |record: &UpperRecord| layout.block(record.link.node);
+    for here in known.chunk_by(|a, b| block(a) == block(b)) {
+        here.iter().for_each(|record| upper.note(record, dead));
+        if here.iter().any(|record| dead.contains(record.owner)) {
+            graph.store.check_interrupts();
+            mark_on(graph, block(&here[0]), dead, &mut upper)?;
+        }
+    }
+    upper.add_to(dead)?;
+    Ok(upper)
+}
+
+/// Marks the upper records of dead nodes on a page.
+///
+/// Locks: the page, exclusive; on return: none.
+fn mark_on<S: PageStore>(graph: &Graph<'_, S>, block: BlockNumber, dead: &NodeSet, upper: &mut Upper) -> Result<()> {
+    graph.store.write(block, |page| {
+        let mut nodes = NodePageMut::new(page, block, &graph.space.layout)?;
+        for slot in 0..nodes.view().len() {
+            let mut record = nodes.record(slot)?;
+            if is_upper_of(&record.view(), dead) {
+                record.set_dead();
+                let node = graph.space.layout.node(block, slot)?;
+                upper.dead.entry(record.view().level()).or_default().insert(node)?;
+            }
+        }
+        Ok(Edit::Changed(()))
+    })
 }
 
 /// Moves the entry point to a live record on the highest level with any, if it is dead or on a
 /// lower level.
 fn move_entry<S: PageStore>(graph: &Graph<'_, S>, dead: &NodeSet, upper: &Upper) -> Result<()> {
-    let lowest = upper.lowest.map(|link| EntryPoint { link, level: 0 });
     loop {
         let entry = graph.entry()?;
         let usable = entry.filter(|entry| !dead.contains(entry.link.node));
-        let best = match upper.highest.or(lowest) {
+        let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
+        if usable.is_some() && level(usable) >= level(upper.highest) {
+            return Ok(());
+        }
+        let best = match upper.highest {
             Some(best) => Some(best),
             None => find_live(graph)?.map(|link| EntryPoint { link, level: 0 }),
         };
-        let level = |entry: Option<EntryPoint>| entry.map(|entry| entry.level);
         if usable == entry && level(usable) >= level(best) {
             return Ok(());
         }
@@ -434,19 +553,31 @@ fn is_upper_of(record: &Record<'_>, dead: &NodeSet) -> bool {
     matches!(record.state(), State::Node | State::Dead) && record.level() > 0 && dead.contains(record.owner())
 }
 
-impl Upper {
-    /// Remembers a live record where a search may enter.
-    fn note(&mut self, node: NodeRef, record: &Record<'_>, dead: &NodeSet) {
-        if record.state() != State::Node || dead.contains(record.owner()) {
-            return;
-        }
+impl UpperRecord {
+    fn of(node: NodeRef, record: &Record<'_>) -> UpperRecord {
         let generation = record.generation();
-        let link = Link { node, generation };
-        let level = record.level();
-        if level == 0 {
-            self.lowest = if record.is_complete() { Some(link) } else { self.lowest };
-        } else if self.highest.is_none_or(|highest| highest.level < level) {
+        UpperRecord {
+            owner: record.owner(),
+            link: Link { node, generation },
+            level: record.level(),
+        }
+    }
+}
+
+impl Upper {
+    /// Remembers a record where a search may enter, unless its node is dead.
+    fn note(&mut self, record: &UpperRecord, dead: &NodeSet) {
+        let &UpperRecord { owner, link, level } = record;
+        if !dead.contains(owner) && self.highest.is_none_or(|highest| highest.level < level) {
             self.highest = Some(EntryPoint { link, level });
         }
+    }
+
+    /// Adds the records of dead nodes to the dead ones.
+    fn add_to(&self, dead: &mut NodeSet) -> Result<()> {
+        for node in self.dead.values().flat_map(NodeSet::iter) {
+            dead.insert(node)?;
+        }
+        Ok(())
     }
 }
