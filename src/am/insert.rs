@@ -79,7 +79,7 @@ unsafe fn insert(
     let (store, known) = unsafe { (BufferStore::new(index, Mode::Normal), txn::staged_index(index)) };
     let (graph, built_in) = match known {
         Some((space, built_in)) => (Graph::with(&store, space), built_in),
-        None => Graph::open_built(&store)?,
+        None => Graph::open_read(&store).map(|(graph, meta)| (graph, meta.file))?,
     };
     // SAFETY: as the caller promises.
     let value = unsafe {

@@ -244,9 +244,14 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     if state.scan.is_none() {
         // SAFETY: the executor holds the index open and locked until it ends the scan.
         let store = unsafe { BufferStore::new(index, Mode::Normal) };
+        let mut entry = None;
         let space = match &state.space {
             Some(space) => Arc::clone(space),
-            None => Arc::clone(state.space.insert(Arc::clone(Graph::open(&store)?.space()))),
+            None => {
+                let (graph, meta) = Graph::open_read(&store)?;
+                entry = Some(meta.entry);
+                Arc::clone(state.space.insert(Arc::clone(graph.space())))
+            }
         };
         // SAFETY: as the caller promises.
         let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
@@ -288,7 +293,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         };
         // SAFETY: the table and the index are open.
         let staged = unsafe { txn::staged_keys((*descriptor).heapRelation, index, &query, limits.keys) };
-        let scan = MergedScan::new(Scan::new(query, limits), staged)?;
+        let mut scan = Scan::new(query, limits);
+        if let Some(entry) = entry {
+            scan = scan.entering_at(entry);
+        }
+        let scan = MergedScan::new(scan, staged)?;
         state.scan = Some((store, space, scan));
     }
     let Some((store, space, scan)) = &mut state.scan else {

@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::storage::format::META_BLOCK;
-use crate::storage::meta::{self, Borders, EntryPoint};
+use crate::storage::meta::{self, Borders, EntryPoint, Meta};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
@@ -83,11 +83,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
 
     /// Opens the graph of an index.
     pub fn open(store: &'s S) -> Result<Self> {
-        Ok(Self::open_built(store)?.0)
+        Ok(Self::open_read(store)?.0)
     }
 
-    /// Opens the graph of an index; also returns the number of the file in which it was built.
-    pub fn open_built(store: &'s S) -> Result<(Self, u32)> {
+    /// Opens the graph of an index; also returns what its meta page has.
+    pub fn open_read(store: &'s S) -> Result<(Self, Meta)> {
         let meta = store.read(META_BLOCK, meta::read)?;
         let space = Space::shared(meta.parameters, || {
             let borders = meta.parameters.borders;
@@ -99,7 +99,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
                 },
             })
         })?;
-        Ok((Self::with(store, space), meta.file))
+        Ok((Self::with(store, space), meta))
     }
 
     /// The graph of an index with a known space.

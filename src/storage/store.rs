@@ -29,6 +29,12 @@ pub trait PageStore {
     /// The number of pages, those before the first records included.
     fn blocks(&self) -> Result<BlockNumber>;
 
+    /// The number of pages at an earlier moment, perhaps long ago: there are no fewer. Asks the
+    /// system only where none is known.
+    fn known_blocks(&self) -> Result<BlockNumber> {
+        self.blocks()
+    }
+
     /// A page that was requested ahead of its use. A pin holds no lock. Callers keep few pins, for
     /// a short while, and none across calls of the index.
     type Pin<'a>

@@ -36,7 +36,7 @@ pub fn insert<'v, S: PageStore>(
     // time; a single row gains nothing.
     let together = graph.space.layout.is_coded() && rows.len() > 1;
     let mut unplaced = Unplaced::ALL.map(|kind| (kind, Vec::new()));
-    let mut linked_at = graph.store.blocks()?;
+    let mut linked_at = graph.store.known_blocks()?;
     for (row, stored) in rows {
         if let Some(kind) = row.unplaced {
             let tids = &mut unplaced[kind as usize].1;
@@ -47,7 +47,7 @@ pub fn insert<'v, S: PageStore>(
             insert::insert_stored(graph, inserter, stored, row)?;
             continue;
         }
-        let blocks = graph.store.blocks()?;
+        let blocks = graph.store.known_blocks()?;
         let grown = blocks.saturating_sub(linked_at) > blocks / UNSEEN_PART;
         if grown || inserter.search.deferred.bytes() > MOST_BYTES {
             make_deferred_links(graph, inserter)?;

@@ -154,9 +154,10 @@ fn insert_point<S: PageStore>(
     row: NewRow,
 ) -> Result<()> {
     let tid = row.tid;
-    let searched = graph.store.blocks()?;
+    let searched = graph.store.known_blocks()?;
     let parameters = &graph.space.parameters;
     let node_level = level(parameters.seed, tid, graph.space.layout.level_ratio());
+    inserter.search.kept.is_on = graph.space.layout.is_coded() && graph.space.layout.overflows == 0;
     // The node of an equal vector is found long before its surroundings are.
     let itself = graph.space.whole_distance(query, &point.stored);
     inserter.search.seek(itself, start_of(graph, point), point.values);
@@ -184,7 +185,10 @@ fn insert_point<S: PageStore>(
     for level in 0..=node_level {
         let choices = choices.get(usize::from(level)).map_or(&[][..], |choices| choices);
         let SelectionScratch { chosen, neighbors, .. } = &mut inserter.scratch;
-        selection::select(graph, choices, level, selection::fill_to(graph, level), chosen)?;
+        let kept = &inserter.search.kept;
+        let read = |_, choice: &NeighborCandidate, at: &mut Point| kept.read_point(graph, choice, level, at);
+        let fill_to = selection::fill_to(graph, level);
+        selection::select_keeping(graph, &[], choices, read, level, fill_to, chosen)?;
         neighbors.set(&graph.space, chosen.all(), point);
         let owner = node.map_or(NodeRef::NONE, |node| node.node);
         let is_listed_first = level == 0 && value_lists::listed(graph).next().is_some();

@@ -25,15 +25,16 @@ pub(super) fn after_concurrent_inserts<S: PageStore>(
     level: u8,
     mut searched: BlockNumber,
 ) -> Result<()> {
-    let mut again = graph.store.blocks()? <= graph.space.layout.first_block + SMALL;
+    let mut blocks = graph.store.blocks()?;
+    let mut again = blocks <= graph.space.layout.first_block + SMALL;
     loop {
-        let blocks = graph.store.blocks()?;
         if !again && blocks.saturating_sub(searched) <= blocks / UNSEEN_PART {
             return Ok(());
         }
         (again, searched) = (false, blocks);
         connect(graph, inserter, query, record, level)?;
         graph.store.check_interrupts();
+        blocks = graph.store.blocks()?;
     }
 }
 
@@ -70,7 +71,8 @@ pub(in crate::hnsw) fn connect<S: PageStore>(
         choices.extend(candidates.choices());
         choices.sort_by(|a, b| a.distance.total_cmp(&b.distance));
         let chosen = &mut scratch.chosen;
-        let read = |_, choice: &NeighborCandidate, point: &mut Point| graph.read_point(choice.link, level, point);
+        let read =
+            |_, choice: &NeighborCandidate, point: &mut Point| search.kept.read_point(graph, choice, level, point);
         selection::select_keeping(
             graph,
             &kept,
@@ -132,6 +134,7 @@ fn live_choices(search: &Search, most: usize) -> Vec<NeighborCandidate> {
         .map(|candidate| NeighborCandidate {
             distance: candidate.distance,
             link: candidate.link,
+            kept: candidate.kept,
         })
         .collect()
 }

@@ -237,10 +237,7 @@ fn choose<S: PageStore>(
     for link in links.iter().copied().chain([new]) {
         match graph.read_point(link, level, point)? {
             Some(State::Dead) => return Ok(false),
-            Some(_) => choices.push(NeighborCandidate {
-                distance: graph.space.between(at.at, point),
-                link,
-            }),
+            Some(_) => choices.push(NeighborCandidate::new(link, graph.space.between(at.at, point))),
             None => {}
         }
     }

@@ -101,7 +101,7 @@ pub(in crate::hnsw) fn load<S: PageStore>(
         let distance = graph.space.between(at.at, point);
         let is_new = place == known.len();
         let is_kept = !is_new || *bytes < MOST_BYTES;
-        found.try_push((NeighborCandidate { distance, link }, is_kept.then_some(place)))?;
+        found.try_push((NeighborCandidate::new(link, distance), is_kept.then_some(place)))?;
         if is_new && is_kept {
             *bytes += point.stored.len() + size_of_val(&point.coordinates[..]);
             known.room(1)?;

@@ -41,6 +41,7 @@ use crate::hnsw::tuning::scan::{
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
 use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
+use crate::storage::meta::EntryPoint;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
 
 /// Continuation of a scan after its first round.
@@ -252,17 +253,19 @@ pub struct Scan {
     counts: Counts,
 }
 
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.search.leave_memory();
+    }
+}
+
 impl Scan {
     /// A scan for the neighbors of a query.
     pub fn new(query: Query, limits: Limits) -> Scan {
         Scan {
             query,
             limits,
-            search: match limits.iteration {
-                Iteration::Off => Search::new(),
-                Iteration::Relaxed | Iteration::Strict => Search::resumable(),
-            }
-            .with_keys(limits.keys),
+            search: Search::of_scan(limits.iteration != Iteration::Off).with_keys(limits.keys),
             phase: Phase::Start,
             ready: Vec::new(),
             farther: Vec::new(),
@@ -286,6 +289,12 @@ impl Scan {
             kinds: Unplaced::ALL.into_iter(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same scan, by an entry point that was read just now.
+    pub fn entering_at(mut self, entry: Option<EntryPoint>) -> Scan {
+        self.search.entry = Some(entry);
+        self
     }
 
     /// Counters of the scan so far.

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use super::candidate_queue::CandidateQueue;
 use super::estimate::Estimate;
+use super::kept_vectors::NOT_KEPT;
 use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;
@@ -278,6 +279,11 @@ pub(super) fn take<S: PageStore>(
         search.sought.look(link, record, distance);
     }
     let key = search::key(graph, search, query, record, distance);
+    let kept = if live {
+        search.kept.keep(link, record)?
+    } else {
+        NOT_KEPT
+    };
     search.beam.try_push(Candidate {
         distance,
         key,
@@ -288,6 +294,7 @@ pub(super) fn take<S: PageStore>(
         lsn: record.lsn(),
         below: record.below(),
         expanded: true,
+        kept,
         links: None,
     })?;
     if live {

@@ -25,6 +25,7 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::coded::{self, AHEAD, Coded, Hinted};
 use super::estimate::{self, Estimate};
+use super::kept_vectors::NOT_KEPT;
 use super::visited_set::VisitedSet;
 use super::{Candidate, Search, seeds};
 use crate::error::Result;
@@ -456,6 +457,7 @@ pub(super) fn take<S: PageStore>(
             lsn: record.lsn(),
             below: record.below(),
             expanded: true,
+            kept: NOT_KEPT,
             links: None,
         })?;
     }

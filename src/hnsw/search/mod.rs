@@ -10,9 +10,11 @@ pub(in crate::hnsw) mod deferred_links;
 mod estimate;
 mod estimate_tiers;
 pub(in crate::hnsw) mod filtered;
+pub(in crate::hnsw) mod kept_vectors;
 mod plain;
 mod requests;
 mod seeds;
+mod spare;
 pub(in crate::hnsw) mod visited_set;
 
 use std::collections::VecDeque;
@@ -21,8 +23,10 @@ use coded::Coded;
 use crowd::{Crowd, Entries};
 use deferred_links::DeferredLinks;
 use filtered::Filtered;
+use kept_vectors::{KeptVectors, NOT_KEPT};
 use plain::Plain;
 use requests::Requests;
+use spare::Memory;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -49,6 +53,16 @@ pub struct NeighborCandidate {
     pub distance: f32,
     /// The record.
     pub link: Link,
+    /// The place of its vector among those that the search kept.
+    pub(in crate::hnsw) kept: u32,
+}
+
+impl NeighborCandidate {
+    /// A record whose vector no search has kept.
+    pub(in crate::hnsw) fn new(link: Link, distance: f32) -> NeighborCandidate {
+        let kept = NOT_KEPT;
+        NeighborCandidate { distance, link, kept }
+    }
 }
 
 /// A record that a search has met.
@@ -73,6 +87,8 @@ pub struct Candidate {
     below: NodeRef,
     /// Whether its links were followed.
     expanded: bool,
+    /// The place of its vector among those that the search kept.
+    pub(in crate::hnsw) kept: u32,
     /// Start and number of its links in [`Plain::links`]; `None` if they have to be read again.
     links: Option<(u32, u8)>,
 }
@@ -162,6 +178,8 @@ pub struct Search {
     /// Form of the keys of candidates.
     keys: Keys,
     sought: Sought,
+    /// The vectors of the records visited, where they are wanted.
+    pub(in crate::hnsw) kept: KeptVectors,
     /// Deferred links, which the search follows.
     pub(in crate::hnsw) deferred: DeferredLinks,
     coded: Coded,
@@ -170,6 +188,8 @@ pub struct Search {
     crowd: Crowd,
     /// Pages that were requested ahead.
     pub(in crate::hnsw) requests: Requests,
+    /// The entry point, if it was read just before the search.
+    pub(in crate::hnsw) entry: Option<Option<EntryPoint>>,
     /// Counters since the search was made.
     pub(in crate::hnsw) counts: Counts,
 }
@@ -177,11 +197,36 @@ pub struct Search {
 impl Search {
     /// A search that drops candidates that do not fit the beam.
     pub fn new() -> Search {
+        Search::with(Memory::default())
+    }
+
+    /// The search of a scan, in the memory of an earlier one; it can continue ([`resume`]) if it is
+    /// `resumable`.
+    pub(in crate::hnsw) fn of_scan(resumable: bool) -> Search {
+        let plain = if resumable {
+            Plain::resumable()
+        } else {
+            Plain::default()
+        };
         Search {
-            visited: VisitedSet::new(),
-            beam: Vec::new(),
-            places: Vec::new(),
-            sorted: Vec::new(),
+            plain,
+            ..Search::with(Memory::take())
+        }
+    }
+
+    fn with(memory: Memory) -> Search {
+        let Memory {
+            visited,
+            beam,
+            places,
+            sorted,
+            coded,
+        } = memory;
+        Search {
+            visited,
+            beam,
+            places,
+            sorted,
             width: 1,
             live: 0,
             keys: Keys::Stored,
@@ -191,21 +236,15 @@ impl Search {
                 values: Values::NONE,
                 found: None,
             },
+            kept: KeptVectors::default(),
             deferred: DeferredLinks::default(),
-            coded: Coded::default(),
+            coded,
             filtered: Filtered::default(),
             plain: Plain::default(),
             crowd: Crowd::default(),
             requests: Requests::default(),
+            entry: None,
             counts: Counts::default(),
-        }
-    }
-
-    /// A search that can continue: see [`resume`].
-    pub fn resumable() -> Search {
-        Search {
-            plain: Plain::resumable(),
-            ..Search::new()
         }
     }
 
@@ -230,6 +269,7 @@ impl Search {
         self.live = 0;
         self.sought.found = None;
         self.width = width;
+        self.kept.clear();
         self.coded.queue.start(width);
         self.plain.start();
     }
@@ -399,7 +439,11 @@ fn descend<S: PageStore>(
 ) -> Result<Option<EntryPoint>> {
     for _ in 0..RETRIES {
         search.reset();
-        let Some(entry) = graph.entry()? else { return Ok(None) };
+        let entry = match search.entry.take() {
+            Some(known) => known,
+            None => graph.entry()?,
+        };
+        let Some(entry) = entry else { return Ok(None) };
         let target = target(entry.level).min(entry.level);
         let width_on = |level| match level - target {
             0 => width,
@@ -597,7 +641,7 @@ pub(in crate::hnsw) fn walk_to_live<S: PageStore>(
             open.room(record.link_count())?;
             let new = record.links().filter(|link| !search.visited.contains(link.node));
             if record.state() == State::Node {
-                live.try_push(NeighborCandidate { distance, link })?;
+                live.try_push(NeighborCandidate::new(link, distance))?;
                 search.sought.look(link, &record, distance);
                 new.for_each(|link| open.push_front(link));
             } else {

@@ -6,6 +6,7 @@
 //! are no results: up to a bound they do not count. Candidates that do not fit the beam are
 //! dropped, or kept for a scan that may continue.
 
+use super::kept_vectors::NOT_KEPT;
 use super::{Candidate, Search};
 use crate::error::Result;
 use crate::fallible::{self, Room, TryPush};
@@ -123,6 +124,7 @@ impl Search {
             lsn: record.lsn(),
             below: record.below(),
             expanded: false,
+            kept: NOT_KEPT,
             links: None,
         };
         if candidate.live {

@@ -30,6 +30,19 @@ impl VisitedSet {
         }
     }
 
+    /// A set without memory, which may only be dropped.
+    pub(super) fn without_memory() -> VisitedSet {
+        VisitedSet {
+            slots: Vec::new(),
+            len: 0,
+        }
+    }
+
+    /// Whether the set has more memory than a new one.
+    pub(super) fn has_grown(&self) -> bool {
+        self.slots.len() > SLOTS
+    }
+
     /// Removes everything.
     pub fn clear(&mut self) {
         self.slots.truncate(8 * SLOTS);

@@ -39,7 +39,8 @@ const INVALID_BLOCK: BlockNumber = pg_sys::InvalidBlockNumber;
 /// The pages of an index relation that the caller has open and locked.
 pub struct BufferStore {
     relation: pg_sys::Relation,
-    /// Length of the relation at the last look.
+    /// Length of the relation at the last look, perhaps that of another store. The relation does
+    /// not shrink while it is locked.
     blocks: Cell<BlockNumber>,
     /// Number of logged page changes.
     changes: Cell<u64>,
@@ -75,7 +76,8 @@ impl BufferStore {
         let persistence = unsafe { (*(*relation).rd_rel).relpersistence } as u8;
         BufferStore {
             relation,
-            blocks: Cell::new(0),
+            // SAFETY: the relation is open and locked.
+            blocks: Cell::new(unsafe { known_blocks(relation) }),
             changes: Cell::new(0),
             mode,
             strategy: ptr::null_mut(),
@@ -135,6 +137,14 @@ impl PageStore for BufferStore {
         self.blocks
             .set(unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, MAIN) });
         Ok(self.blocks.get())
+    }
+
+    #[inline]
+    fn known_blocks(&self) -> Result<BlockNumber> {
+        match self.blocks.get() {
+            0 => self.blocks(),
+            known => Ok(known),
+        }
     }
 
     #[inline]
@@ -267,20 +277,23 @@ impl PageStore for BufferStore {
             pg_sys::UnlockRelationForExtension(self.relation, lock);
             block
         };
+        self.blocks.set(self.blocks.get().max(block + 1));
         Ok(self.remember_target(block))
     }
 
     fn target(&self, full: Option<BlockNumber>) -> Result<Option<BlockNumber>> {
-        let blocks = self.blocks()?;
         if full.is_none() {
             let last = self.last_target();
-            let block = if last < blocks { last } else { blocks.saturating_sub(1) };
+            let block = match last != INVALID_BLOCK && self.exists(last)? {
+                true => last,
+                false => self.blocks()?.saturating_sub(1),
+            };
             return Ok((block > 0).then_some(block));
         }
         // SAFETY: the relation is open. The call removes the page from the map, so repeated calls
         // end.
         let block = unsafe { pg_sys::GetFreeIndexPage(self.relation) };
-        Ok((block > 0 && block < blocks).then(|| self.remember_target(block)))
+        Ok((block > 0 && block != INVALID_BLOCK && self.exists(block)?).then(|| self.remember_target(block)))
     }
 
     fn note_free(&self, block: BlockNumber) {
@@ -301,6 +314,18 @@ impl PageStore for BufferStore {
             check_for_interrupts!();
         }
     }
+}
+
+/// The length of a relation that this backend saw last, 0 if it knows none. Others may have made it
+/// longer since. Where they made it shorter, PostgreSQL told this backend before it got its lock.
+///
+/// # Safety
+/// `relation` is open and locked.
+unsafe fn known_blocks(relation: pg_sys::Relation) -> BlockNumber {
+    // SAFETY: as the caller promises; the storage manager entry, where there is one, is this
+    // backend's.
+    let known = unsafe { (*relation).rd_smgr.as_ref() }.map(|smgr| smgr.smgr_cached_nblocks[MAIN as usize]);
+    known.filter(|&blocks| blocks != INVALID_BLOCK).unwrap_or(0)
 }
 
 /// The number of a relation's file (PostgreSQL's `relfilenode`).
