@@ -38,11 +38,12 @@ CREATE FUNCTION hnsw_estimate(
     dims integer,
     m integer DEFAULT 16,
     filters integer DEFAULT 0,
+    storage text DEFAULT 'full',
     OUT index_bytes bigint,
     OUT build_memory_bytes bigint
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_estimate_with_filters_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
-COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer, integer) IS
+    AS 'MODULE_PATHNAME', 'hnsw_estimate_of_storage_wrapper' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION hnsw_estimate(bigint, integer, integer, integer, text) IS
     'about how large an hnsw index over so many different vectors is (vector or halfvec; L2 or cosine, above 64 dimensions also inner product)';
 
 CREATE FUNCTION alopex_version() RETURNS text

@@ -230,12 +230,16 @@ pub fn vacuum_truncate(options: Option<&pg_sys::StdRdOptions>) -> bool {
     }
 }
 
-/// An integer option of a relation, at this offset of the parsed options. 18 can tell whether an
-/// option was set.
-pub fn integer_reloption(name: &'static std::ffi::CStr, offset: usize) -> pg_sys::relopt_parse_elt {
+/// An option of a relation, at this offset of the parsed options. 18 can tell whether an option was
+/// set.
+pub fn reloption(
+    name: &'static std::ffi::CStr,
+    kind: pg_sys::relopt_type::Type,
+    offset: usize,
+) -> pg_sys::relopt_parse_elt {
     pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
-        opttype: pg_sys::relopt_type::RELOPT_TYPE_INT,
+        opttype: kind,
         offset: offset as i32,
         #[cfg(feature = "pg18")]
         isset_offset: 0,

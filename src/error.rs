@@ -55,6 +55,9 @@ pub enum Error {
     /// An index with a search for neighbors narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
+    /// Compact storage of an index whose records have no codes.
+    #[error("storage = compact is not supported by this operator class")]
+    NoCompactStorage,
     /// An operator class with other members than the extension's own classes.
     #[error("operator class \"{opclass}\" cannot be used by access method {method}")]
     ForeignOperatorClass {
@@ -379,6 +382,7 @@ impl Error {
             Error::TypeNotSupported { .. }
             | Error::SecondVectorColumn
             | Error::TooManyFilterColumns { .. }
+            | Error::NoCompactStorage
             | Error::ScanWithoutOrder
             | Error::ForeignOperator
             | Error::SnapshotNotMvcc
@@ -473,6 +477,9 @@ impl Error {
             }
             Error::TooLongForIndex => "Scale the vectors, or use cosine distance.",
             Error::EfConstructionTooSmall => "Raise ef_construction or lower m.",
+            Error::NoCompactStorage => {
+                "Indexes of vector and halfvec under L2 distance, inner product and cosine distance can be compact."
+            }
             Error::InvalidTypmod { type_name } => {
                 return Some(format!("Give the number of dimensions alone, as in {type_name}(3)."));
             }

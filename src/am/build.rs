@@ -33,6 +33,7 @@ use crate::reserve;
 use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, Layout};
+use crate::storage::layout_plan::Storage;
 use crate::storage::list_page::LISTS;
 use crate::storage::meta;
 use crate::storage::page::{self, PAGE_SIZE};
@@ -172,8 +173,12 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
     };
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
     let (length, m, filters) = (dimensions as usize, options.m as usize, columns.count());
+    let storage = options.storage();
+    if storage == Storage::Compact && !opclass.is_coded() {
+        return Err(Error::NoCompactStorage);
+    }
     let layout = match opclass.element {
-        Element::Vector | Element::Halfvec => Layout::plan(length, m, opclass.metric, filters),
+        Element::Vector | Element::Halfvec => Layout::plan_as(storage, length, m, opclass.metric, filters),
         Element::Bit => Layout::plain(length, m, Encoding::Bits, filters),
         Element::Sparsevec => Layout::plain(length, m, Encoding::Sparse, filters),
     };

@@ -36,6 +36,7 @@ use super::{heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
 use crate::rebuild;
+use crate::storage::layout_plan::Storage;
 
 /// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
 /// of a vector. A visit takes 0.75 us at 384 dimensions (docs/measurements.md, *What bounds the
@@ -47,6 +48,10 @@ const NUMBERS_PER_OPERATOR: f64 = 32.0;
 /// the lowest (chosen; docs/measurements.md, *Visits of a search*, has more).
 const CODED_VISITS: f64 = 1.5;
 const CODED_VISITS_PER_LEVEL: f64 = 2.0;
+
+/// Factor of the visits of a coded search where records are compact (docs/measurements.md, *Compact
+/// records*).
+const COMPACT_VISITS: f64 = 3.0;
 
 /// Records that a plain search visits per unit of `ef_search` and of m (docs/measurements.md,
 /// *Visits of a search*).
@@ -345,8 +350,12 @@ unsafe fn costs(
             .ceil()
             .max(1.0);
         let all = passes * (pages * seq_page_cost + nodes * read) + sort(root, &*info.rel, returned.max(1.0));
-        let first = visits(nodes, m, width, is_coded, passing) * visit;
-        let each = VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing);
+        let times = match options.storage() {
+            Storage::Compact if is_coded => COMPACT_VISITS,
+            _ => 1.0,
+        };
+        let first = (times * visits(nodes, m, width, is_coded, passing)).min(nodes) * visit;
+        let each = times * (VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing));
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Few nodes are read from value lists, and all of their rows are in order then.
         let is_listed = lists::are_read(nodes * shares.listed, nodes, first / visit);

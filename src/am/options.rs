@@ -1,5 +1,5 @@
-//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = ..)`) and settings of a
-//! session (`hnsw.*`). Those of `ivfflat` are in `am::ivfflat`.
+//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = .., storage = ..)`) and
+//! settings of a session (`hnsw.*`). Those of `ivfflat` are in `am::ivfflat`.
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -16,6 +16,7 @@ use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Iteration, Limits, Rounds};
+use crate::storage::layout_plan::Storage;
 
 /// Links of a node on an upper level: default and bounds.
 const M: (i32, i32, i32) = (16, 2, 100);
@@ -36,6 +37,7 @@ const DEFAULT: Options = Options {
     ef_construction: EF_CONSTRUCTION.0,
     ef_search: 0,
     lists: 0,
+    storage: Storage::Full as i32,
 };
 
 /// The options of an index, as PostgreSQL stores them.
@@ -52,6 +54,8 @@ pub struct Options {
     ef_search: i32,
     /// Lists of an `ivfflat` index; 0 for one of `hnsw`.
     pub lists: i32,
+    /// The form of records, a [`Storage`].
+    storage: i32,
 }
 
 impl Options {
@@ -95,6 +99,14 @@ impl Options {
         self.lists > 0 && ivfflat::is_exact(self.lists)
     }
 
+    /// The form of records.
+    pub fn storage(&self) -> Storage {
+        match self.storage {
+            value if value == Storage::Compact as i32 => Storage::Compact,
+            _ => Storage::Full,
+        }
+    }
+
     /// Width of a search: the setting if it is set, else the index's option.
     pub fn ef_search(&self) -> usize {
         if self.lists > 0 {
@@ -134,6 +146,7 @@ fn hnsw_kind() -> pg_sys::relopt_kind::Type {
             // A scan under way takes the old value or the new one.
             let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
+            add_storage(kind);
             kind
         }
     })
@@ -155,17 +168,47 @@ fn ivfflat_kind() -> pg_sys::relopt_kind::Type {
     })
 }
 
+/// Adds the option `storage`.
+///
+/// # Safety
+/// Called in a backend's only thread, for a kind of ours.
+unsafe fn add_storage(kind: pg_sys::relopt_kind::Type) {
+    let member = |string_val, symbol_val| pg_sys::relopt_enum_elt_def { string_val, symbol_val };
+    let members = Storage::ALL.map(|storage| member(storage.name().as_ptr(), storage as i32));
+    let end = member(std::ptr::null(), 0);
+    // PostgreSQL keeps the address.
+    let members = Box::leak(Box::new([members[0], members[1], end]));
+    let text = c"Form of the index's records";
+    let names = c"Valid values are \"full\" and \"compact\".";
+    let lock = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+    // SAFETY: as the caller promises; names and texts are static.
+    unsafe {
+        pg_sys::add_enum_reloption(
+            kind,
+            c"storage".as_ptr(),
+            text.as_ptr(),
+            members.as_mut_ptr(),
+            Storage::Full as i32,
+            names.as_ptr(),
+            lock,
+        );
+    }
+}
+
 /// Parses reloptions; with `validate`, refuses options that contradict each other.
 ///
 /// # Safety
 /// Called by PostgreSQL as `amoptions` of the access method.
 pub unsafe fn parse(method: Method, reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
+    let integer = |name, offset| compat::reloption(name, pg_sys::relopt_type::RELOPT_TYPE_INT, offset);
+    let choice = |name, offset| compat::reloption(name, pg_sys::relopt_type::RELOPT_TYPE_ENUM, offset);
     let of_hnsw = [
-        compat::integer_reloption(c"m", offset_of!(Options, m)),
-        compat::integer_reloption(c"ef_construction", offset_of!(Options, ef_construction)),
-        compat::integer_reloption(c"ef_search", offset_of!(Options, ef_search)),
+        integer(c"m", offset_of!(Options, m)),
+        integer(c"ef_construction", offset_of!(Options, ef_construction)),
+        integer(c"ef_search", offset_of!(Options, ef_search)),
+        choice(c"storage", offset_of!(Options, storage)),
     ];
-    let of_ivfflat = [compat::integer_reloption(c"lists", offset_of!(Options, lists))];
+    let of_ivfflat = [integer(c"lists", offset_of!(Options, lists))];
     let (kind, elements) = match method {
         Method::Hnsw => (hnsw_kind(), &of_hnsw[..]),
         Method::Ivfflat => (ivfflat_kind(), &of_ivfflat[..]),

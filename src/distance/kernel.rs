@@ -11,7 +11,7 @@ pub(super) struct Kernels {
     pub single: DenseKernels<f32>,
     pub half: DenseKernels<f16>,
     /// In the order of [`Width`].
-    pub packed: [PackedKernels; 2],
+    pub packed: [PackedKernels; 3],
     pub fastscan: SumKernel,
     pub estimate: EstimateKernel,
     pub hamming: HammingKernel,
@@ -66,14 +66,35 @@ pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
 /// Bytes of one factor of every lane, a bfloat16 each.
 pub const FACTOR_BYTES: usize = LANES * 2;
 
+/// Codes of up to [`LANES`] lanes: of each block the words of all lanes, then those of the next.
+#[derive(Clone, Copy)]
+pub struct Codes<'a> {
+    /// The words, at any alignment, up to `BLOCK_BYTES` from the start of the last block's.
+    pub bytes: &'a [u8],
+    /// Bytes from a block's words to the next block's: [`BLOCK_BYTES`], or fewer if there are fewer
+    /// lanes. The sums of the lanes that are not there are of no meaning.
+    pub stride: usize,
+}
+
+impl Codes<'_> {
+    /// Bytes of codes of so many blocks, a block or more.
+    #[inline]
+    #[must_use]
+    pub const fn len(blocks: usize, stride: usize) -> usize {
+        (blocks - 1) * stride + BLOCK_BYTES
+    }
+}
+
 /// Arguments of a scan: a table and the codes that select its entries.
 ///
-/// Conditions of a call with it: both pointers are readable for `blocks * BLOCK_BYTES` bytes, at
-/// any alignment, and the machine has the instructions.
+/// Conditions of a call with it: `table` is readable for `blocks * BLOCK_BYTES` bytes, `codes` for
+/// `BLOCK_BYTES` from each of the first `blocks` multiples of `stride` on, at any alignment, and
+/// the machine has the instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Scan {
     pub table: *const u8,
     pub codes: *const u8,
+    pub stride: usize,
     pub blocks: usize,
 }
 
@@ -98,13 +119,19 @@ pub(super) type SumKernel = unsafe fn(scan: Scan) -> [u16; LANES];
 pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [f32; LANES]) -> u32;
 
 impl Scan {
-    pub fn new(table: &[u8], codes: &[u8]) -> Self {
-        assert_eq!(table.len(), codes.len(), "table and codes of unequal length");
-        assert_eq!(codes.len() % BLOCK_BYTES, 0, "codes end within a block");
+    pub fn new(table: &[u8], codes: Codes<'_>) -> Self {
+        let Codes { bytes, stride } = codes;
+        let blocks = table.len() / BLOCK_BYTES;
+        assert_eq!(table.len() % BLOCK_BYTES, 0, "a table ends within a block");
+        assert!(
+            blocks == 0 || bytes.len() == Codes::len(blocks, stride),
+            "table and codes of unequal length"
+        );
         Self {
             table: table.as_ptr(),
-            codes: codes.as_ptr(),
-            blocks: codes.len() / BLOCK_BYTES,
+            codes: bytes.as_ptr(),
+            stride,
+            blocks,
         }
     }
 }
@@ -117,11 +144,12 @@ pub const BLOCK: usize = 32;
 pub enum Width {
     Twelve,
     Ten,
+    Eight,
 }
 
 impl Width {
     #[cfg(test)]
-    pub const ALL: [Width; 2] = [Width::Twelve, Width::Ten];
+    pub const ALL: [Width; 3] = [Width::Twelve, Width::Ten, Width::Eight];
 
     /// The number of bits.
     #[inline]
@@ -130,6 +158,7 @@ impl Width {
         match self {
             Width::Twelve => 12,
             Width::Ten => 10,
+            Width::Eight => 8,
         }
     }
 

@@ -44,7 +44,7 @@ mod tests;
 pub use bits::{hamming, jaccard, overlap};
 pub use dense::{cosine_terms, inner_product, l1, l2_squared};
 pub use dispatch::instruction_set;
-pub use fastscan::{estimate, fastscan};
+pub use fastscan::{Codes, estimate, fastscan};
 pub use metric::{Kernel, Metric};
 pub use norm::{norm, normalize};
 pub use number::{Number, f16};

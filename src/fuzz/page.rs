@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::filter::values::MOST_COLUMNS;
 use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
+use crate::storage::layout_plan::Storage;
 use crate::storage::list_page::{self, ListEntry, ListId};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
@@ -22,7 +23,7 @@ const LIST: ListId = ListId { column: 0, list: 127 };
 /// not, and reads all of it as each kind of page.
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
-    let layout = match input.u8() % 11 {
+    let layout = match input.u8() % 12 {
         0 => Layout::plan(3, 16, Metric::L1, 0),
         1 => Layout::plan(50, 16, Metric::L2, 0),
         2 => Layout::plan(50, 16, Metric::L1, 0),
@@ -33,7 +34,8 @@ pub fn any_page(input: &[u8]) {
         7 => Layout::plain(100, 16, Encoding::Sparse, 0),
         8 => Layout::plan(50, 16, Metric::L2, MOST_COLUMNS),
         9 => Layout::plan(50, 16, Metric::L1, 1),
-        _ => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
+        10 => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
+        _ => Layout::plan_as(Storage::Compact, 100, 16, Metric::L2, 1),
     };
     let layout = layout.expect("a layout");
     let (kind, is_sound, used) = (input.u8() % 6, !input.u8().is_multiple_of(4), u32::from(input.u8()));

@@ -6,6 +6,7 @@ mod centroid;
 mod checker;
 mod clusters;
 mod cold;
+mod compact;
 mod complete;
 mod damage;
 mod filters;

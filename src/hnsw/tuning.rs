@@ -115,6 +115,10 @@ pub mod scan {
     /// (chosen, not measured).
     pub const CODED_BEAM: (usize, usize) = (5, 1);
 
+    /// As [`WHOLE_CODES_BEAM`], for compact records: at an equal setting a scan finds about as much
+    /// as with full ones (docs/measurements.md, *Compact records*).
+    pub const COMPACT_BEAM: (usize, usize) = (10, 1);
+
     /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
     /// that the round returns, so that a scan of everything takes time in proportion (chosen, not
     /// measured).
@@ -179,6 +183,10 @@ pub mod insert {
     /// neighbors, which the greater width makes up for; a still wider search finds more at a price
     /// in time (docs/measurements.md, *What bounds the graph*).
     pub const CODED_WIDTH: usize = 2;
+
+    /// As [`CODED_WIDTH`], in an index of compact records: codes that err more miss more, and half
+    /// as many links have to be better ones (docs/measurements.md, *Compact records*).
+    pub const COMPACT_WIDTH: usize = 4;
 
     /// Width of the search for a node that is known to exist and that a search of ordinary width
     /// missed, in widths of the ordinary search (chosen, not measured).

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::filter::values::MOST_COLUMNS;
+use crate::storage::layout_plan::Storage;
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::{Layout, list_page};
 
@@ -16,19 +17,20 @@ fn hnsw_estimate(
     dims: i32,
     m: i32,
 ) -> TableIterator<'static, (name!(index_bytes, i64), name!(build_memory_bytes, i64))> {
-    hnsw_estimate_with_filters(rows, dims, m, 0)
+    hnsw_estimate_of_storage(rows, dims, m, 0, "full")
 }
 
-/// Size of an index over a number of vectors with so many filter columns, and memory of its build,
-/// in bytes.
+/// Size of an index over a number of vectors with so many filter columns and this option
+/// `storage`, and memory of its build, in bytes.
 #[pg_extern(sql = false, immutable, parallel_safe)]
-fn hnsw_estimate_with_filters(
+fn hnsw_estimate_of_storage(
     rows: i64,
     dims: i32,
     m: i32,
     filters: i32,
+    storage: &str,
 ) -> TableIterator<'static, (name!(index_bytes, i64), name!(build_memory_bytes, i64))> {
-    let bytes = estimate(rows, dims, m, filters).unwrap_or_else(|error| error.raise());
+    let bytes = estimate(rows, dims, m, filters, storage).unwrap_or_else(|error| error.raise());
     // A build holds the index in memory until it is complete.
     TableIterator::once((bytes, bytes))
 }
@@ -38,7 +40,7 @@ fn hnsw_estimate_with_filters(
 ///
 /// # Errors
 /// [`Error::ArgumentOutOfRange`], and those of [`Layout::plan`].
-fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32) -> Result<i64> {
+fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32, storage: &str) -> Result<i64> {
     let refused = |name, allowed| Error::ArgumentOutOfRange { name, allowed };
     let rows = usize::try_from(rows).map_err(|_| refused("rows", "at least 0"))?;
     let dimensions = usize::try_from(dimensions).ok().filter(|&dimensions| dimensions > 0);
@@ -47,7 +49,8 @@ fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32) -> Result<i64> {
     let m = m.ok_or(refused("m", "between 2 and 100"))?;
     let filters = usize::try_from(filters).ok().filter(|&filters| filters <= MOST_COLUMNS);
     let filters = filters.ok_or(refused("filters", "between 0 and 4"))?;
-    let layout = Layout::plan(dimensions, m, Metric::L2, filters)?;
+    let storage = Storage::of_name(storage).ok_or(refused("storage", "full or compact"))?;
+    let layout = Layout::plan_as(storage, dimensions, m, Metric::L2, filters)?;
     // One node in `level_ratio` is on the next level, one in its square on the one after that, and
     // so on.
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));

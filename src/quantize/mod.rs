@@ -5,7 +5,7 @@
 //! and three factors for each of its neighbors `x`, relative to `y` ([`rabitq`]). A query prepares
 //! one table ([`query_table`]); the sum of the entries that a code selects is the code's inner
 //! product with the query, and gives an estimate of the distance to `x` without a read of `x`. The
-//! vectors themselves may be stored in 12 or 10 bits a dimension ([`scalar`]).
+//! vectors themselves may be stored in 12, 10 or 8 bits a dimension ([`scalar`]).
 //!
 //! Sources: RaBitQ (Gao and Long, arXiv 2405.12497) for the estimator, SymphonyQG (DOI
 //! 10.1145/3709730) for codes relative to the visited node, "Quicker ADC" (André et al., arXiv

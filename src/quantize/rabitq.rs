@@ -16,14 +16,15 @@
 //!
 //! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant)
 //! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbors word by word: word w of lane
-//! j is the four bytes, little-endian, at 4 (32 w + j). A lane is one run of four bytes in every
+//! j is the four bytes, little-endian, at 4 (32 w + j); of fewer lanes likewise, with their number
+//! for 32. A lane is one run of four bytes in every
 //! 128, so that a new neighbor in one lane costs little more WAL than its own code: PostgreSQL's
 //! generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of codes lie side
 //! by side*). The kernels ([`crate::distance::fastscan()`]) take the bytes of a word apart in
 //! registers.
 
 use super::bfloat16::Bf16;
-pub use crate::distance::fastscan::LANES;
+pub use crate::distance::fastscan::{Codes, LANES};
 
 /// Bits of a word; the length of every code is a multiple.
 pub const WORD_BITS: usize = u32::BITS as usize;
@@ -31,15 +32,17 @@ pub const WORD_BITS: usize = u32::BITS as usize;
 /// Bytes of a word of one lane.
 const WORD_BYTES: usize = size_of::<u32>();
 
-/// Bytes of a word of all lanes.
-const ROW_BYTES: usize = LANES * WORD_BYTES;
-
 /// The longest code, in bits: the query's table fits the 16-bit sums of codes up to here.
 pub const MAX_BITS: usize = 16_384;
 
-/// Bytes of the codes of a node.
-pub const fn codes_len(bits: usize) -> usize {
-    bits / WORD_BITS * ROW_BYTES
+/// Bytes of the codes of a block of so many lanes, [`LANES`] at most.
+pub const fn codes_len(bits: usize, lanes: usize) -> usize {
+    bits / WORD_BITS * row_bytes(lanes)
+}
+
+/// Bytes of a word of so many lanes.
+pub const fn row_bytes(lanes: usize) -> usize {
+    lanes * WORD_BYTES
 }
 
 /// The distance that the factors of a code estimate.
@@ -207,14 +210,15 @@ fn factors(sums: &Sums, estimated: Estimated) -> Factors {
     }
 }
 
-/// Puts a code into a lane of a node's codes.
+/// Puts a code into a lane of a block of codes.
 ///
 /// # Panics
-/// If `lane` is not below [`LANES`], or `codes` and `code` are of different numbers of bits.
+/// If `codes` has no such lane, or not as many words a lane as `code`.
 pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
-    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
-    for (row, word) in codes.as_chunks_mut::<ROW_BYTES>().0.iter_mut().zip(code) {
-        row.as_chunks_mut::<WORD_BYTES>().0[lane] = word.to_le_bytes();
+    let row = codes.len() / code.len();
+    assert!(codes.len().is_multiple_of(code.len()) && (lane + 1) * WORD_BYTES <= row);
+    for (row, word) in codes.chunks_exact_mut(row).zip(code) {
+        row[lane * WORD_BYTES..][..WORD_BYTES].copy_from_slice(&word.to_le_bytes());
     }
 }
 
@@ -223,8 +227,9 @@ pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
 /// # Panics
 /// As [`set_lane`].
 pub fn read_lane(codes: &[u8], lane: usize, code: &mut [u32]) {
-    assert!(lane < LANES && codes.len() == code.len() * ROW_BYTES);
-    for (row, word) in codes.as_chunks::<ROW_BYTES>().0.iter().zip(code) {
+    let row = codes.len() / code.len();
+    assert!(codes.len().is_multiple_of(code.len()) && (lane + 1) * WORD_BYTES <= row);
+    for (row, word) in codes.chunks_exact(row).zip(code) {
         *word = u32::from_le_bytes(row.as_chunks::<WORD_BYTES>().0[lane]);
     }
 }

@@ -1,10 +1,10 @@
-//! Scalar quantization: vectors in 12 or 10 bits a dimension.
+//! Scalar quantization: vectors in 12, 10 or 8 bits a dimension.
 //!
-//! Every component is one of 4,096 or 1,024 equal steps from the least to the greatest of its
+//! Every component is one of 4,096, 1,024 or 256 equal steps from the least to the greatest of its
 //! vector:
 //!
 //! ```text
-//! value = offset + scale * v        v in 0..=4095 or 0..=1023, error at most scale / 2
+//! value = offset + scale * v        v in 0..=4095, 1023 or 255, error at most scale / 2
 //! ```
 //!
 //! The error is at most `scale` for the few components that [`Scalar::balance`] moves.
@@ -13,13 +13,13 @@
 //! exact. Components beyond +-2^126, of which no distance in f32 is finite, are limited to that;
 //! components that differ by less than 2^-137 may become equal.
 //!
-//! `scale` has 12 significant bits with a `v` of 12 bits, 14 with a `v` of 10, so its product with
-//! `v` is exact and a decoded component is rounded once, whether or not the machine fuses the
-//! multiplication with the addition. A decoded component is therefore the same number on every
-//! machine, and the distance kernels ([`Packed`]) find a decoded vector at distance 0 from its
-//! stored form.
+//! `scale` has 12 significant bits with a `v` of 12 bits, 14 with one of 10, 16 with one of 8, so
+//! its product with `v` is exact and a decoded component is rounded once, whether or not the
+//! machine fuses the multiplication with the addition. A decoded component is therefore the same
+//! number on every machine, and the distance kernels ([`Packed`]) find a decoded vector at distance
+//! 0 from its stored form.
 //!
-//! The bytes are those of [`crate::distance::packed`]: 48 or 40 for each 32 dimensions.
+//! The bytes are those of [`crate::distance::packed`]: 48, 40 or 32 for each 32 dimensions.
 
 pub use crate::distance::packed::{BLOCK, Width};
 use crate::distance::packed::{nudge, pack};
@@ -128,6 +128,7 @@ fn encode_any(vector: &[f32], width: Width, bytes: &mut [u8]) -> Scalar {
     match width {
         Width::Twelve => encode_as::<4>(vector, width, bytes),
         Width::Ten => encode_as::<2>(vector, width, bytes),
+        Width::Eight => encode_as::<0>(vector, width, bytes),
     }
 }
 
@@ -321,7 +322,11 @@ mod tests {
 
     #[test]
     fn the_scale_times_the_greatest_step_is_exact_and_reaches_the_greatest() {
-        for (width, steps, rounding) in [(Width::Twelve, 4095.0, 2048.0), (Width::Ten, 1023.0, 8192.0)] {
+        for (width, steps, rounding) in [
+            (Width::Twelve, 4095.0, 2048.0),
+            (Width::Ten, 1023.0, 8192.0),
+            (Width::Eight, 255.0, 32768.0),
+        ] {
             let mut range = 1e-38f32;
             while range < 1e38 {
                 let vector: Vec<f32> = (0..32).map(|i| range * (i as f32 / 31.0)).collect();

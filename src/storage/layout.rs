@@ -11,7 +11,8 @@ use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
 use crate::filter::values::Values;
-use crate::quantize::rabitq::{self, LANES, WORD_BITS};
+use crate::quantize::bfloat16::Bf16;
+use crate::quantize::rabitq::{self, Codes, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
 /// The most nonzero components of a sparse vector.
@@ -48,6 +49,9 @@ pub enum Encoding {
     Bits,
     /// The nonzero components ([`super::sparse`]).
     Sparse,
+    /// As `Scalar12`, in 8 bits: the compact form of a record, which has half as many lanes and no
+    /// lengths of codes.
+    Scalar8,
 }
 
 impl Encoding {
@@ -58,6 +62,7 @@ impl Encoding {
             Encoding::Float32 | Encoding::Bits | Encoding::Sparse => None,
             Encoding::Scalar12 => Some(Width::Twelve),
             Encoding::Scalar10 => Some(Width::Ten),
+            Encoding::Scalar8 => Some(Width::Eight),
         }
     }
 
@@ -73,7 +78,7 @@ impl Encoding {
     /// The most dimensions that a vector of an index may have.
     pub fn most_dimensions(self) -> usize {
         match self {
-            Encoding::Float32 | Encoding::Scalar12 | Encoding::Scalar10 => 16_000,
+            Encoding::Float32 | Encoding::Scalar12 | Encoding::Scalar10 | Encoding::Scalar8 => 16_000,
             Encoding::Bits => 64_000,
             Encoding::Sparse => 1_000_000_000,
         }
@@ -133,6 +138,21 @@ impl Shape {
         }
     }
 
+    /// Whether records are of the compact form.
+    #[inline]
+    pub fn is_compact(&self) -> bool {
+        self.encoding == Encoding::Scalar8
+    }
+
+    /// Lanes of a coded record: twice `m`, in the compact form `m`, up to [`LANES`] in eights.
+    fn coded_lanes(&self) -> usize {
+        match usize::from(self.m) {
+            m if self.is_compact() && m <= LANES => m.next_multiple_of(8),
+            m if self.is_compact() => m.next_multiple_of(LANES),
+            m => (2 * m).next_multiple_of(LANES),
+        }
+    }
+
     /// Whether codes have a bit for every coordinate.
     pub fn has_whole_codes(&self) -> bool {
         usize::from(self.code_bits) == self.coordinates()
@@ -159,7 +179,7 @@ pub struct Layout {
     /// Bytes of a vector in an overflow record, but for the last one.
     pub overflow_len: usize,
     /// Lanes of a record (places for a link and its code), in the coded layout a multiple of
-    /// [`LANES`].
+    /// [`LANES`]; of 8 in compact records of fewer.
     pub lanes: usize,
     pub(super) links_at: usize,
     pub(super) generations_at: usize,
@@ -188,15 +208,16 @@ impl Layout {
         let m = usize::from(shape.m);
         let bits = usize::from(shape.code_bits);
         let coded = bits > 0;
-        let lanes = if coded { (2 * m).next_multiple_of(LANES) } else { 2 * m };
+        let lanes = if coded { shape.coded_lanes() } else { 2 * m };
         let of_lanes = |bytes: usize| if coded { lanes * bytes } else { 0 };
+        let lengths = if shape.is_compact() { 0 } else { of_lanes(2) };
         let links_at = BODY;
         let generations_at = links_at + 4 * lanes;
         let fills_at = generations_at + lanes;
         let offsets_at = fills_at + of_lanes(1) / 8;
         let scales_at = offsets_at + of_lanes(2);
         let codes_at = scales_at + of_lanes(2);
-        let signatures_at = codes_at + lanes / LANES * rabitq::codes_len(bits);
+        let signatures_at = codes_at + rabitq::codes_len(bits, lanes);
         let columns = usize::from(shape.filters);
         let values_at = signatures_at + of_lanes(SIGNATURE_LEN * columns);
         let vector_at = values_at + Values::len(columns);
@@ -204,7 +225,7 @@ impl Layout {
         let encoding = shape.encoding;
         let vector_len = shape.vector_len();
         let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
-        let beside = vector_at + of_lanes(2) + fewest_tids;
+        let beside = vector_at + lengths + fewest_tids;
         // Slots of a page, and the most bytes of a slot, where there are overflow records.
         let (per_page, most) = match encoding {
             Encoding::Sparse => (SPARSE_SLOTS, Self::ROOM / SPARSE_SLOTS / 8 * 8),
@@ -217,7 +238,7 @@ impl Layout {
         };
         let overflows_at = vector_at + inline_len;
         let tids_at = overflows_at + overflows * size_of::<NodeRef>();
-        let without_tids = tids_at + of_lanes(2);
+        let without_tids = tids_at + lengths;
         let slots = if overflows > 0 {
             per_page
         } else {
@@ -226,12 +247,20 @@ impl Layout {
         let room = Self::ROOM / slots / 8 * 8;
         let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
         let lengths_at = tids_at + tids * HeapTid::SIZE;
+        // The kernels read the codes of a block as if it had all lanes.
+        let read_to = match lanes.min(LANES) {
+            block if coded => {
+                let last = codes_at + rabitq::codes_len(bits, lanes - block);
+                last + Codes::len(bits / WORD_BITS, rabitq::row_bytes(block))
+            }
+            _ => 0,
+        };
         // With overflow records the stride is the slot's whole share of the page, so that they hold
         // more.
         let stride = if overflows > 0 {
             room
         } else {
-            (lengths_at + of_lanes(2)).next_multiple_of(8)
+            (lengths_at + lengths).max(read_to).next_multiple_of(8)
         };
         Ok(Layout {
             shape,
@@ -300,16 +329,38 @@ impl Layout {
     }
 
     /// Number of nodes of a level for each node of the next level: the link capacity of an upper
-    /// record, because a step down chooses among as many.
+    /// record, because a step down chooses among as many; in the compact form twice as many, as
+    /// many as without it.
     #[inline]
     pub fn level_ratio(&self) -> usize {
-        self.link_capacity(1)
+        if self.shape.is_compact() {
+            2 * self.lanes
+        } else {
+            self.link_capacity(1)
+        }
     }
 
     /// Whether records have codes of their neighbors.
     #[inline]
     pub fn is_coded(&self) -> bool {
         self.shape.code_bits > 0
+    }
+
+    /// Whether records have the lengths of codes. Without them a length follows from the code's
+    /// scale ([`Layout::length_of`]).
+    #[inline]
+    pub fn has_lengths(&self) -> bool {
+        !self.shape.is_compact()
+    }
+
+    /// About the length of a code with this scale, under L2: of a vector of n coordinates that is
+    /// rotated at random, L coordinates have magnitudes of L sqrt(2 / (pi n)) lengths in sum. Half
+    /// of it under inner product.
+    #[inline]
+    pub fn length_of(&self, scale: Bf16) -> Bf16 {
+        let magnitudes =
+            f32::from(self.shape.code_bits) * (std::f32::consts::FRAC_2_PI / self.shape.coordinates() as f32).sqrt();
+        Bf16::from_f32(scale.to_f32() * 0.5 * magnitudes)
     }
 
     /// Words of a neighbor's code.
@@ -348,10 +399,16 @@ impl Layout {
         HEADER_SIZE + slot as usize * self.stride
     }
 
+    /// Lanes of a block of lanes.
+    #[inline]
+    pub(super) fn block_lanes(&self) -> usize {
+        self.lanes.min(LANES)
+    }
+
     /// Place of the codes of a block of lanes in a record.
     #[inline]
     pub(super) fn codes_of(&self, block: usize) -> std::ops::Range<usize> {
-        let len = rabitq::codes_len(usize::from(self.shape.code_bits));
+        let len = rabitq::codes_len(usize::from(self.shape.code_bits), self.block_lanes());
         self.codes_at + block * len..self.codes_at + (block + 1) * len
     }
 

@@ -12,10 +12,41 @@
 //! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs
 //! (docs/measurements.md, *Codes of as many bits as fit*).
 
+use std::ffi::CStr;
+
 use super::layout::{Encoding, Layout, MOST_SPREAD, Shape};
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::quantize::rabitq::{self, WORD_BITS};
+
+/// The form of records: the option `storage` of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Storage {
+    /// The default: fast.
+    Full,
+    /// Small: half as many links, vectors in 8 bits a coordinate, shorter codes without lengths.
+    Compact,
+}
+
+impl Storage {
+    /// All forms.
+    pub const ALL: [Storage; 2] = [Storage::Full, Storage::Compact];
+
+    /// The name, as the option's value.
+    pub const fn name(self) -> &'static CStr {
+        match self {
+            Storage::Full => c"full",
+            Storage::Compact => c"compact",
+        }
+    }
+
+    /// The form of a name.
+    pub fn of_name(name: &str) -> Option<Storage> {
+        let is_named = |storage: &Storage| storage.name().to_bytes().eq_ignore_ascii_case(name.as_bytes());
+        Storage::ALL.into_iter().find(is_named)
+    }
+}
 
 /// Code length that records leave room for, if the vectors have as many coordinates.
 const ENOUGH_BITS: usize = 256;
@@ -45,6 +76,11 @@ const FEW: usize = 4;
 /// short vectors*). Longer ones have at least [`MOST_SPREAD`], and all under inner product, because
 /// few bits lead astray among vectors of different lengths.
 const FEWEST_OF_SHORT: [(usize, usize); 2] = [(16, 64), (64, 96)];
+
+/// The fewest bits of codes in compact records of up to [`MOST_SPREAD`] coordinates; longer ones
+/// have at least as many as that, and so have all under inner product (docs/measurements.md,
+/// *Compact records*).
+const FEWEST_COMPACT: usize = 64;
 
 /// Vectors of up to this many dimensions are stored as f32, because they take little room anyway.
 const SHORT: usize = 64;
@@ -112,6 +148,36 @@ impl Layout {
         Ok(if is_as_small && gains { ten } else { twelve })
     }
 
+    /// Chooses the layout of a new index with this form of records over vectors of `dimensions`
+    /// f32, with so many filter columns.
+    ///
+    /// # Errors
+    /// As [`Layout::plain`].
+    pub fn plan_as(storage: Storage, dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
+        match storage {
+            Storage::Full => Layout::plan(dimensions, m, metric, filters),
+            Storage::Compact => Layout::compact(dimensions, m, metric, filters),
+        }
+    }
+
+    /// The compact layout; the layout of [`Layout::plan`] if that has no codes.
+    fn compact(dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
+        let full = Layout::plan(dimensions, m, metric, filters)?;
+        if !full.is_coded() {
+            return Ok(full);
+        }
+        let shape = Shape {
+            encoding: Encoding::Scalar8,
+            code_bits: 0,
+            ..full.shape
+        };
+        let coordinates = shape.coordinates();
+        match coordinates <= MOST_SPREAD && metric != Metric::InnerProduct {
+            true => Layout::filled(shape, coordinates.max(FEWEST_COMPACT), FEWEST_COMPACT),
+            false => Layout::filled(shape, coordinates.max(MOST_SPREAD), MOST_SPREAD),
+        }
+    }
+
     /// The layout of a shape with the code length that the plan chooses: of short vectors at least
     /// `fewest` bits.
     fn with_codes(shape: Shape, fewest: usize) -> Result<Layout> {
@@ -129,11 +195,23 @@ impl Layout {
         {
             return Ok(whole);
         }
+        Layout::filled(shape, coordinates, ENOUGH_BITS)
+    }
+
+    /// The layout of a shape with as many records on a page as leave `enough` bits to each code,
+    /// and the longest codes, of at most so many coordinates, that fit then.
+    fn filled(shape: Shape, coordinates: usize, enough: usize) -> Result<Layout> {
+        let with = |bits: usize| {
+            Layout::of(Shape {
+                code_bits: bits as u16,
+                ..shape
+            })
+        };
         // Many links of long vectors leave less room: then shorter codes come first, overflow
         // records second.
-        let lengths = || (WORD_BITS..=coordinates.min(ENOUGH_BITS)).rev().step_by(WORD_BITS);
-        let without_overflows =
-            lengths().find(|&bits| bits >= FEWEST_BITS && with(bits).is_ok_and(|it| it.overflows == 0));
+        let lengths = || (WORD_BITS..=coordinates.min(enough)).rev().step_by(WORD_BITS);
+        let fewest = FEWEST_BITS.min(enough);
+        let without_overflows = lengths().find(|&bits| bits >= fewest && with(bits).is_ok_and(|it| it.overflows == 0));
         let with_overflows = || lengths().find(|&bits| with(bits).is_ok());
         let bits = without_overflows.or_else(with_overflows).unwrap_or(WORD_BITS);
         // The longest code that leaves the numbers of records on a page and of overflow records as

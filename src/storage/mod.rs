@@ -26,7 +26,7 @@ pub mod buffer_store;
 pub mod centroid;
 pub mod format;
 pub mod layout;
-mod layout_plan;
+pub mod layout_plan;
 pub mod list_page;
 pub mod mapping;
 pub mod memory_store;

@@ -15,13 +15,13 @@
 //! | .. | n | their generations |
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
 //! | .. | 2 x 2 n | coded: the offsets and the scales of the lanes' codes, bfloat16 |
-//! | .. | n b/8 | coded: the codes of b bits, 32 lanes side by side (`quantize::rabitq`) |
+//! | .. | n b/8 | coded: the codes of b bits, up to 32 lanes side by side (`quantize::rabitq`) |
 //! | .. | 2 n c | coded: the signatures of the lanes' values in c filter columns, column by column |
 //! | .. | 1 + 8 c | the values of the filter columns (`filter::values`); nothing if there are none |
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
 //! | .. | 4 t | the node's overflow records |
 //! | .. | 6 k | heap TIDs (level 0 only) |
-//! | .. | 2 n | coded: the lengths of the lanes' codes, bfloat16 |
+//! | .. | 2 n | coded, not compact: the lengths of the lanes' codes, bfloat16 |
 //!
 //! A TID extension has the same first 16 bytes and then as many TIDs as fit in the stride; an
 //! overflow record has them and then the bytes of its part of the vector. `layout` has the sizes.
@@ -40,7 +40,7 @@ use crate::error::Result;
 use crate::filter::signature::Signatures;
 use crate::filter::values::Values;
 use crate::quantize::bfloat16::Bf16;
-use crate::quantize::rabitq::{self, Factors, LANES};
+use crate::quantize::rabitq::{self, Codes, Factors, LANES};
 
 const STATE: usize = 0;
 const GENERATION: usize = 1;
@@ -268,9 +268,10 @@ impl<'a> Record<'a> {
     /// The lanes' links of a block of 32 lanes.
     #[inline]
     pub fn links_of(&self, block: usize) -> LaneLinks<'a> {
+        let lane = block * LANES;
         let (nodes, generations) = (
-            &self.bytes[self.layout.links_at + 4 * LANES * block..],
-            &self.bytes[self.layout.generations_at + LANES * block..],
+            &self.bytes[self.layout.links_at + 4 * lane..],
+            &self.bytes[self.layout.generations_at + lane..],
         );
         match (nodes.as_chunks().0.first_chunk(), generations.first_chunk()) {
             (Some(nodes), Some(generations)) => LaneLinks { nodes, generations },
@@ -299,10 +300,19 @@ impl<'a> Record<'a> {
         self.layout.is_coded() && self.bytes[self.layout.fills_at + i / 8] >> (i % 8) & 1 == 1
     }
 
-    /// Length of the code in lane `i`: the neighbor's Euclidean distance, in 8 significant bits.
+    /// Length of the code in lane `i`: the neighbor's Euclidean distance, in 8 significant bits, or
+    /// about that ([`Layout::length_of`]).
     #[inline]
     pub fn length(&self, i: usize) -> f32 {
-        self.factor(self.layout.lengths_at, i).to_f32()
+        self.length_factor(i).to_f32()
+    }
+
+    fn length_factor(&self, i: usize) -> Bf16 {
+        if self.layout.has_lengths() {
+            self.factor(self.layout.lengths_at, i)
+        } else {
+            self.layout.length_of(self.factor(self.layout.scales_at, i))
+        }
     }
 
     fn factor(&self, at: usize, i: usize) -> Bf16 {
@@ -316,7 +326,7 @@ impl<'a> Record<'a> {
         Factors {
             offset: self.factor(self.layout.offsets_at, i),
             scale: self.factor(self.layout.scales_at, i),
-            length: self.factor(self.layout.lengths_at, i),
+            length: self.length_factor(i),
         }
     }
 
@@ -346,20 +356,22 @@ impl<'a> Record<'a> {
     /// Codes of a block of 32 lanes, with their offsets and scales, as `distance::estimate` takes
     /// them.
     #[inline]
-    pub fn codes(&self, block: usize) -> (&'a [u8], &'a [u8], &'a [u8]) {
+    pub fn codes(&self, block: usize) -> (Codes<'a>, &'a [u8], &'a [u8]) {
         let factors = |at: usize| &self.bytes[at + 2 * LANES * block..at + 2 * LANES * (block + 1)];
+        let (words, stride) = (self.layout.code_words(), rabitq::row_bytes(self.layout.block_lanes()));
+        let codes = &self.bytes[self.layout.codes_of(block).start..][..Codes::len(words, stride)];
         (
-            &self.bytes[self.layout.codes_of(block)],
+            Codes { bytes: codes, stride },
             factors(self.layout.offsets_at),
             factors(self.layout.scales_at),
         )
     }
 
-    /// The lengths of a block of 32 lanes, a bfloat16 each.
+    /// The lengths of a block of lanes.
     #[inline]
-    pub fn lengths(&self, block: usize) -> &'a [u8] {
-        let at = self.layout.lengths_at + 2 * LANES * block;
-        &self.bytes[at..at + 2 * LANES]
+    pub fn lengths(&self, block: usize) -> impl Iterator<Item = Bf16> + use<'a> {
+        let (record, lane) = (*self, block * LANES);
+        (lane..lane + self.layout.block_lanes()).map(move |i| record.length_factor(i))
     }
 
     /// The number of TIDs in this record.
@@ -536,7 +548,9 @@ impl<'a> RecordMut<'a> {
             let Factors { offset, scale, length } = code.factors;
             put_u16(self.bytes, self.layout.offsets_at + 2 * i, offset.to_bits());
             put_u16(self.bytes, self.layout.scales_at + 2 * i, scale.to_bits());
-            put_u16(self.bytes, self.layout.lengths_at + 2 * i, length.to_bits());
+            if self.layout.has_lengths() {
+                put_u16(self.bytes, self.layout.lengths_at + 2 * i, length.to_bits());
+            }
             let codes = self.layout.codes_of(i / LANES);
             rabitq::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);

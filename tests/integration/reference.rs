@@ -139,7 +139,9 @@ fn options(client: &mut Client) -> BTreeSet<Entry> {
     client
         .batch_execute("CREATE TABLE items (embedding vector(3))")
         .expect("a table");
-    let names = OPTIONS.split("integer_reloption(c\"").skip(1);
+    let (_, elements) = OPTIONS.split_once("let elements = [").expect("the options");
+    let (elements, _) = elements.split_once("];").expect("the last option");
+    let names = elements.split("(c\"").skip(1);
     names
         .map(|rest| {
             let (name, _) = rest.split_once('"').expect("a name in quotes");
@@ -148,7 +150,8 @@ fn options(client: &mut Client) -> BTreeSet<Entry> {
             let error = client.batch_execute(&query).expect_err("a value out of bounds");
             let detail = error.as_db_error().and_then(|error| error.detail()).expect("bounds");
             let bounds: Vec<_> = detail.split('"').skip(1).step_by(2).collect();
-            (name.to_string(), bounds.join(" to "))
+            let between = if detail.contains("between") { " to " } else { " or " };
+            (name.to_string(), bounds.join(between))
         })
         .collect()
 }

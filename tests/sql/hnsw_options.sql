@@ -17,6 +17,7 @@ CREATE INDEX ON t USING hnsw (val vector_l2_ops) WITH (ef_construction = 1001);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops) WITH (m = 16, ef_construction = 31);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops) WITH (m = 33);
 CREATE INDEX ON t USING hnsw (val vector_l2_ops) WITH (fillfactor = 50);
+CREATE INDEX ON t USING hnsw (val vector_l2_ops) WITH (storage = small);
 
 -- Changed options take effect with REINDEX.
 ALTER INDEX t_small SET (ef_construction = 100);

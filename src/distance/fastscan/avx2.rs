@@ -57,7 +57,7 @@ unsafe fn sums(scan: Scan) -> [__m128i; LANES / BLOCK] {
         let (table, codes) = unsafe {
             (
                 load(scan.table.add(block * BLOCK_BYTES)),
-                load(scan.codes.add(block * BLOCK_BYTES)),
+                load(scan.codes.add(block * scan.stride)),
             )
         };
         for (half, words) in halves.iter_mut().zip(codes.as_chunks().0) {

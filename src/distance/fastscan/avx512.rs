@@ -46,7 +46,7 @@ unsafe fn sums(scan: Scan) -> [__m512i; 2] {
         };
         for (i, half) in halves.iter_mut().enumerate() {
             // SAFETY: likewise.
-            let codes = unsafe { _mm512_loadu_si512(scan.codes.add(at + i * REGISTER).cast()) };
+            let codes = unsafe { _mm512_loadu_si512(scan.codes.add(block * scan.stride + i * REGISTER).cast()) };
             let codes = _mm512_permutexvar_epi32(spread, _mm512_shuffle_epi8(codes, gather));
             half.add(_mm512_shuffle_epi8(even, _mm512_and_si512(codes, nibble)));
             let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);

@@ -47,7 +47,7 @@ unsafe fn sums(scan: Scan) -> [__m512i; 2] {
         };
         for i in 0..2 {
             // SAFETY: likewise.
-            let codes = unsafe { _mm512_loadu_si512(scan.codes.add(at + i * REGISTER).cast()) };
+            let codes = unsafe { _mm512_loadu_si512(scan.codes.add(block * scan.stride + i * REGISTER).cast()) };
             let lower = _mm512_ternarylogic_epi32::<AND_OR>(codes, nibble, tables);
             let upper = _mm512_ternarylogic_epi32::<AND_OR>(_mm512_srli_epi16::<4>(codes), nibble, tables);
             low[i] = _mm512_dpbusd_epi32(low[i], _mm512_permutexvar_epi8(lower, even), ones);

@@ -6,6 +6,8 @@
 //! blocks of 128 bytes for each 32 bits of a code:
 //! - codes: a word of 32 bits of every lane, little-endian, so that a lane's word is four bytes
 //!   side by side. Byte b of a word is group 2b in its low half and group 2b + 1 in its high half.
+//!   A node of fewer lanes has shorter blocks ([`Codes`]); the kernels then take what follows for
+//!   words of the lanes that are not there.
 //! - table: 16 entries for each of the 8 groups, in the order 0, 2, 4, 6, 1, 3, 5, 7: the entries
 //!   of the low halves of the word's bytes are 64 bytes side by side, a register, and so are the
 //!   entries of the high halves.
@@ -30,16 +32,16 @@ mod tests;
 use super::dispatch::kernels;
 use super::kernel::{Scan, Terms};
 
-pub use super::kernel::{BLOCK_BYTES, FACTOR_BYTES, LANES};
+pub use super::kernel::{BLOCK_BYTES, Codes, FACTOR_BYTES, LANES};
 
 /// The sum of every lane: over all groups, the entry of the group's table at the lane's value,
 /// modulo 2^16.
 ///
 /// # Panics
-/// If the lengths differ or are not whole blocks.
+/// If the lengths do not agree, or the table's is not one of whole blocks.
 #[inline]
 #[must_use]
-pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
+pub fn fastscan(table: &[u8], codes: Codes<'_>) -> [u16; LANES] {
     let scan = Scan::new(table, codes);
     // SAFETY: `scan` is made of slices of its length; this machine can run the table of `kernels`.
     unsafe { (kernels().fastscan)(scan) }
@@ -59,8 +61,8 @@ pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
 /// `sum[i]` is that of [`fastscan`]; `scale` and `offset` turn it back into an inner product.
 ///
 /// # Panics
-/// If the lengths of `table` and `codes` differ or are not whole blocks, or the factors' lengths
-/// are not [`FACTOR_BYTES`].
+/// If the lengths of `table` and `codes` do not agree, or the factors' lengths are not
+/// [`FACTOR_BYTES`].
 #[inline]
 #[expect(
     clippy::too_many_arguments,
@@ -68,7 +70,7 @@ pub fn fastscan(table: &[u8], codes: &[u8]) -> [u16; LANES] {
 )]
 pub fn estimate(
     table: &[u8],
-    codes: &[u8],
+    codes: Codes<'_>,
     factors_a: &[u8],
     factors_f: &[u8],
     base: f32,

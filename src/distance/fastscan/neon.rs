@@ -73,7 +73,7 @@ unsafe fn sums(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
         let (even, odd) = ([even.0, even.1, even.2, even.3], [odd.0, odd.1, odd.2, odd.3]);
         for (i, sums) in sums.as_chunks_mut::<2>().0.iter_mut().enumerate() {
             // SAFETY: likewise. Register k gets byte k of 16 lanes.
-            let codes = unsafe { vld4q_u8(scan.codes.add(at + i * REGISTERS)) };
+            let codes = unsafe { vld4q_u8(scan.codes.add(block * scan.stride + i * REGISTERS)) };
             for (k, codes) in [codes.0, codes.1, codes.2, codes.3].into_iter().enumerate() {
                 let low = vqtbl1q_u8(even[k], vandq_u8(codes, nibble));
                 let high = vqtbl1q_u8(odd[k], vshrq_n_u8::<4>(codes));

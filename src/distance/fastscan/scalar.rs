@@ -17,7 +17,7 @@ pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
         let (table, codes) = unsafe {
             (
                 &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block),
-                &*scan.codes.cast::<[[u8; 4]; LANES]>().add(block),
+                &*scan.codes.add(block * scan.stride).cast::<[[u8; 4]; LANES]>(),
             )
         };
         let (even, odd) = table.split_at(GROUPS / 2);

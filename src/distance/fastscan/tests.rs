@@ -27,6 +27,14 @@ fn expected_sums(table: &[u8], codes: &[u8]) -> [u16; LANES] {
     })
 }
 
+/// Codes of all lanes.
+fn whole(bytes: &[u8]) -> Codes<'_> {
+    Codes {
+        bytes,
+        stride: BLOCK_BYTES,
+    }
+}
+
 type Draw<T> = fn(&mut SmallRng) -> T;
 
 /// Bytes of tables and codes, each of which stresses one property.
@@ -71,10 +79,33 @@ fn sums_are_exact_in_every_version() {
             for kernels in available() {
                 // SAFETY: the slices have the length they promise, and the kernels come from
                 // `available`.
-                let sums = unsafe { (kernels.fastscan)(Scan::new(table, codes)) };
+                let sums = unsafe { (kernels.fastscan)(Scan::new(table, whole(codes))) };
                 assert_eq!(sums, expected, "{} of {blocks} blocks ({input})", kernels.name);
             }
-            assert_eq!(fastscan(table, codes), expected);
+            assert_eq!(fastscan(table, whole(codes)), expected);
+        }
+    }
+}
+
+#[test]
+fn lanes_that_are_not_there_change_no_other() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    for lanes in [8, 16, 24] {
+        for blocks in block_counts().filter(|&blocks| blocks > 0) {
+            let stride = 4 * lanes;
+            let table = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
+            let narrow = Placed::new(Codes::len(blocks, stride), &mut rng, SmallRng::random);
+            let (table, bytes) = (table.get(), narrow.get());
+            let mut codes = vec![0; blocks * BLOCK_BYTES];
+            for (block, words) in codes.chunks_exact_mut(BLOCK_BYTES).enumerate() {
+                words[..stride].copy_from_slice(&bytes[block * stride..][..stride]);
+            }
+            let expected = expected_sums(table, &codes);
+            for kernels in available() {
+                // SAFETY: as above.
+                let sums = unsafe { (kernels.fastscan)(Scan::new(table, Codes { bytes, stride })) };
+                assert_eq!(sums[..lanes], expected[..lanes], "{} {blocks} blocks", kernels.name);
+            }
         }
     }
 }
@@ -94,7 +125,7 @@ fn each_value_of_each_lane_counts_once() {
                 expected[lane] += u16::from(value);
                 for kernels in available() {
                     // SAFETY: as above.
-                    let sums = unsafe { (kernels.fastscan)(Scan::new(&table, &codes)) };
+                    let sums = unsafe { (kernels.fastscan)(Scan::new(&table, whole(&codes))) };
                     assert_eq!(
                         sums, expected,
                         "{} lane {lane} group {group} value {value}",
@@ -140,7 +171,7 @@ fn estimates_are_the_same_bits_in_every_version() {
         for blocks in (0..16).flat_map(|_| block_counts()) {
             let table = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
             let codes = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
-            let scan = Scan::new(table.get(), codes.get());
+            let scan = Scan::new(table.get(), whole(codes.get()));
             let mut factors = vec![0; rng.random_range(0..64)];
             let start = factors.len();
             factors.extend((0..2 * LANES).flat_map(|_| bfloat16(draw(&mut rng))));
@@ -170,7 +201,17 @@ fn estimates_are_the_same_bits_in_every_version() {
                 assert_eq!(mask, expected_mask, "{} of {blocks} blocks", kernels.name);
             }
             let mut out = [0.0; LANES];
-            let mask = estimate(table.get(), codes.get(), a, f, base, scale, offset, worst, &mut out);
+            let mask = estimate(
+                table.get(),
+                whole(codes.get()),
+                a,
+                f,
+                base,
+                scale,
+                offset,
+                worst,
+                &mut out,
+            );
             assert_eq!(mask, expected_mask);
             nans += expected.iter().filter(|x| x.is_nan()).count();
             below += expected_mask.count_ones() as usize;
@@ -196,7 +237,7 @@ fn estimates_follow_the_formula() {
         let worst = near_one(&mut rng);
         let sums = expected_sums(&table, &codes);
         let mut out = [0.0; LANES];
-        let mask = estimate(&table, &codes, &a, &f, base, scale, offset, worst, &mut out);
+        let mask = estimate(&table, whole(&codes), &a, &f, base, scale, offset, worst, &mut out);
         for lane in 0..LANES {
             let (a, f) = (widen(&a, lane), widen(&f, lane));
             let product = f64::from(sums[lane]) * f64::from(scale) + f64::from(offset);
@@ -230,7 +271,7 @@ fn a_lane_is_kept_unless_it_is_as_bad_as_the_worst() {
             offset: -4.0,
             worst,
         };
-        run(kernels, Scan::new(&table, &codes), terms)
+        run(kernels, Scan::new(&table, whole(&codes)), terms)
     };
     for kernels in available() {
         let kept = |worst| run(kernels, 1.0, worst).0;
@@ -257,18 +298,28 @@ fn a_lane_is_kept_unless_it_is_as_bad_as_the_worst() {
 #[test]
 #[should_panic(expected = "unequal length")]
 fn a_table_of_another_length_is_refused() {
-    let _ = fastscan(&[0; 2 * BLOCK_BYTES], &[0; BLOCK_BYTES]);
+    let _ = fastscan(&[0; 2 * BLOCK_BYTES], whole(&[0; BLOCK_BYTES]));
 }
 
 #[test]
 #[should_panic(expected = "within a block")]
 fn a_part_of_a_block_is_refused() {
-    let _ = fastscan(&[0; 64], &[0; 64]);
+    let _ = fastscan(&[0; 64], whole(&[0; 64]));
 }
 
 #[test]
 #[should_panic(expected = "one factor for every lane")]
 fn missing_factors_are_refused() {
     let mut out = [0.0; LANES];
-    estimate(&[0; 128], &[0; 128], &[0; 64], &[0; 62], 0.0, 0.0, 0.0, 0.0, &mut out);
+    estimate(
+        &[0; 128],
+        whole(&[0; 128]),
+        &[0; 64],
+        &[0; 62],
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        &mut out,
+    );
 }

@@ -9,7 +9,7 @@ use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 /// Dimensions of a register.
 const WIDTH: usize = 8;
 
-pub(in crate::distance) const KERNELS: [PackedKernels; 2] = kernels_of_widths!();
+pub(in crate::distance) const KERNELS: [PackedKernels; 3] = kernels_of_widths!();
 
 /// Safe to call as `PackedKernel` says; likewise the next.
 #[target_feature(enable = "avx2,fma")]
@@ -87,7 +87,13 @@ unsafe fn unpack<const LOW: i32>(block: *const u8) -> [__m256i; BLOCK / WIDTH] {
     for (i, numbers) in numbers.iter_mut().enumerate() {
         let at = i * WIDTH;
         // SAFETY: the caller's promise.
-        let (heads, rest) = unsafe { (wide(block.add(at)), wide(block.add(HEADS + at % lows))) };
+        let heads = unsafe { wide(block.add(at)) };
+        if LOW == 0 {
+            *numbers = heads;
+            continue;
+        }
+        // SAFETY: likewise.
+        let rest = unsafe { wide(block.add(HEADS + at % lows)) };
         let rest = _mm256_srlv_epi32(rest, _mm256_set1_epi32((at / lows) as i32 * LOW));
         *numbers = _mm256_or_si256(_mm256_slli_epi32::<LOW>(heads), _mm256_and_si256(rest, ones));
     }

@@ -8,7 +8,7 @@ use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 /// Dimensions of a register.
 const WIDTH: usize = 16;
 
-pub(in crate::distance) const KERNELS: [PackedKernels; 2] = kernels_of_widths!();
+pub(in crate::distance) const KERNELS: [PackedKernels; 3] = kernels_of_widths!();
 
 /// Safe to call as `PackedKernel` says; likewise the next.
 #[target_feature(enable = "avx512f")]
@@ -80,8 +80,13 @@ unsafe fn sum<const LOW: u32>(q: &[f32], x: &Packed, step: impl Fn(__m512, __m51
 #[inline]
 unsafe fn unpack<const LOW: u32>(block: *const u8) -> [__m512i; BLOCK / WIDTH] {
     let ones = _mm512_set1_epi32(mask(LOW as usize).into());
-    // SAFETY: the caller's promise: twice 16 bytes, and then the lower bits.
-    let (heads, rest) = unsafe { ([wide(block), wide(block.add(WIDTH))], lower::<LOW>(block.add(HEADS))) };
+    // SAFETY: the caller's promise: twice 16 bytes.
+    let heads = unsafe { [wide(block), wide(block.add(WIDTH))] };
+    if LOW == 0 {
+        return heads;
+    }
+    // SAFETY: likewise: then the lower bits.
+    let rest = unsafe { lower::<LOW>(block.add(HEADS)) };
     // A byte of lower bits serves equally many dimensions of either register, in its low half the
     // first register's.
     let lower = [rest, _mm512_srli_epi32::<4>(rest)];

@@ -32,11 +32,10 @@ pub fn pack<const LOW: usize>(numbers: [u16; BLOCK], block: &mut [u8]) {
 #[inline(always)]
 pub(super) fn unpack<const LOW: usize>(block: &[u8]) -> [u16; BLOCK] {
     let (heads, rest) = block.split_at(HEADS);
-    let mut numbers = [0; BLOCK];
+    let mut numbers = std::array::from_fn(|i| u16::from(heads[i]) << LOW);
     for (i, &low) in rest[..lows(LOW)].iter().enumerate() {
         for part in 0..8 / LOW {
-            let at = part * lows(LOW) + i;
-            numbers[at] = u16::from(heads[at]) << LOW | u16::from(low) >> (part * LOW) & mask(LOW);
+            numbers[part * lows(LOW) + i] |= u16::from(low) >> (part * LOW) & mask(LOW);
         }
     }
     numbers
@@ -49,6 +48,7 @@ pub fn nudge(bytes: &mut [u8], width: Width, i: usize, by: i16) -> bool {
     match width {
         Width::Twelve => nudge_in::<4>(block, i % BLOCK, by),
         Width::Ten => nudge_in::<2>(block, i % BLOCK, by),
+        Width::Eight => nudge_in::<0>(block, i % BLOCK, by),
     }
 }
 

@@ -1,12 +1,13 @@
-//! Distances to packed vectors of 12 or 10 bits a dimension, decoded during the comparison, in the
-//! page.
+//! Distances to packed vectors of 12, 10 or 8 bits a dimension, decoded during the comparison, in
+//! the page.
 //!
 //! A block has 32 dimensions: 32 bytes with the upper 8 bits of each number, then bytes with the
 //! lower bits, from the lowest bit of a byte on:
 //!
 //! - [`Width::Twelve`]: 16 bytes, 48 in all; byte i has 4 bits of dimension i and 4 of i + 16;
 //! - [`Width::Ten`]: 8 bytes, 40 in all; byte i has 2 bits of each of the dimensions i, i + 8, i +
-//!   16, i + 24.
+//!   16, i + 24;
+//! - [`Width::Eight`]: none, 32 in all.
 //!
 //! Kernels have the number of lower bits as a parameter, `LOW`; a block has 4 bytes for each of
 //! them.
@@ -18,7 +19,7 @@
 /// The array of [`PackedKernels`] of the functions in scope, in the order of [`Width`].
 macro_rules! kernels_of_widths {
     () => {
-        [kernels_of_widths!(4), kernels_of_widths!(2)]
+        [kernels_of_widths!(4), kernels_of_widths!(2), kernels_of_widths!(0)]
     };
     ($low:literal) => {
         $crate::distance::kernel::PackedKernels {

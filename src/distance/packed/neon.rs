@@ -8,7 +8,7 @@ use crate::distance::kernel::{BLOCK, Packed, PackedKernels};
 /// Dimensions of a register.
 const WIDTH: usize = 4;
 
-pub(in crate::distance) const KERNELS: [PackedKernels; 2] = kernels_of_widths!();
+pub(in crate::distance) const KERNELS: [PackedKernels; 3] = kernels_of_widths!();
 
 /// Safe to call as `PackedKernel` says; likewise the next.
 #[target_feature(enable = "neon")]
@@ -102,7 +102,13 @@ unsafe fn unpack<const LOW: i32>(block: *const u8) -> [uint16x8_t; BLOCK / 8] {
     for (i, numbers) in numbers.iter_mut().enumerate() {
         let at = i * 8;
         // SAFETY: the caller's promise; loads of bytes have no alignment.
-        let (heads, rest) = unsafe { (vld1_u8(block.add(at)), vld1_u8(block.add(HEADS + at % lows))) };
+        let heads = unsafe { vld1_u8(block.add(at)) };
+        if LOW == 0 {
+            *numbers = vmovl_u8(heads);
+            continue;
+        }
+        // SAFETY: likewise.
+        let rest = unsafe { vld1_u8(block.add(HEADS + at % lows)) };
         // A shift to the left by a negative number is one to the right.
         let rest = vshl_u8(rest, vdup_n_s8(-((at / lows) as i8 * LOW as i8)));
         *numbers = vorrq_u16(vshll_n_u8::<LOW>(heads), vmovl_u8(vand_u8(rest, ones)));

@@ -6,7 +6,7 @@ use crate::distance::scalar::{LANES, add_lanes};
 
 const _: () = assert!(BLOCK == LANES);
 
-pub(in crate::distance) const KERNELS: [PackedKernels; 2] = kernels_of_widths!();
+pub(in crate::distance) const KERNELS: [PackedKernels; 3] = kernels_of_widths!();
 
 /// Safe to call as `PackedKernel` says; likewise the next.
 unsafe fn l2_squared<const LOW: usize>(q: &[f32], x: &Packed) -> f32 {

@@ -19,6 +19,7 @@ fn number(bytes: &[u8], width: Width, i: usize) -> u16 {
     let (low, lows) = match width {
         Width::Twelve => (block[32 + i % 16] >> (i / 16 * 4), 16),
         Width::Ten => (block[32 + i % 8] >> (i / 8 * 2), 4),
+        Width::Eight => (0, 1),
     };
     u16::from(block[i]) * lows + u16::from(low) % lows
 }
@@ -29,6 +30,7 @@ fn packed(numbers: &[[u16; BLOCK]], width: Width) -> Vec<u8> {
         match width {
             Width::Twelve => pack::<4>(*numbers, block),
             Width::Ten => pack::<2>(*numbers, block),
+            Width::Eight => pack::<0>(*numbers, block),
         }
     }
     bytes
@@ -235,7 +237,7 @@ fn functions_compute_what_they_are_called() {
     for width in Width::ALL {
         let mut numbers = [0; BLOCK];
         numbers[..3].copy_from_slice(&[0, 1, 2]);
-        numbers[31] = 1023;
+        numbers[31] = 255;
         let x = Packed {
             bytes: &packed(&[numbers], width),
             offset: 1.0,
@@ -246,11 +248,11 @@ fn functions_compute_what_they_are_called() {
         decode_packed(&x, &mut decoded);
         assert_eq!(decoded, numbers.map(|v| 1.0 + 2.0 * f32::from(v)));
         let mut q = [1.0; BLOCK];
-        q[31] = 2046.0;
+        q[31] = 510.0;
         assert_eq!(l2_squared_packed(&q, &x), 4.0 + 16.0 + 1.0);
         let mut q = [0.0; BLOCK];
         (q[0], q[1], q[2], q[31]) = (1.0, 2.0, -1.0, 1.0);
-        assert_eq!(inner_product_packed(&q, &x), 1.0 + 6.0 - 5.0 + 2047.0);
+        assert_eq!(inner_product_packed(&q, &x), 1.0 + 6.0 - 5.0 + 511.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks of links, and of the codes of neighbors.
 
 use super::{Seen, Severity, readable};
-use crate::distance::Metric;
+use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::quantize::rabitq::{Factors, WORD_BITS};
@@ -91,7 +91,7 @@ fn check_code<S: PageStore>(
             Severity::Corruption,
             "a code does not match the vector of the link's record",
         );
-    } else if !are_alike(graph, stored, factors, words, y) {
+    } else if !are_alike(graph, stored, factors, words, x, y) {
         found(Severity::Corruption, "the factors of a code do not match its vectors");
     } else if record.signatures(i) != graph.space.signatures(&other.values) {
         found(
@@ -103,8 +103,21 @@ fn check_code<S: PageStore>(
 
 /// Whether stored factors equal the expected ones, as far as they can be recomputed: the offset
 /// depends on the bits as stored, which rounding decides where coordinates are about equal.
-fn are_alike<S: PageStore>(graph: &Graph<'_, S>, stored: Factors, expected: Factors, words: &[u32], y: &[f32]) -> bool {
-    let (length, scale) = (expected.length.to_f32(), expected.scale.to_f32());
+fn are_alike<S: PageStore>(
+    graph: &Graph<'_, S>,
+    stored: Factors,
+    expected: Factors,
+    words: &[u32],
+    x: &[f32],
+    y: &[f32],
+) -> bool {
+    let has_lengths = graph.space.layout.has_lengths();
+    // A length that follows from the scale is about that of the vectors.
+    let length = match has_lengths {
+        true => expected.length.to_f32(),
+        false => distance::l2_squared(x, y).sqrt(),
+    };
+    let scale = expected.scale.to_f32();
     let (mut along, mut most) = (0.0, 0.0);
     for (i, y) in y[..words.len() * WORD_BITS].iter().enumerate() {
         let is_positive = words[i / WORD_BITS] >> (i % WORD_BITS) & 1 == 1;
@@ -116,7 +129,11 @@ fn are_alike<S: PageStore>(graph: &Graph<'_, S>, stored: Factors, expected: Fact
         _ => (length * length + scale * along, length * length + scale * most),
     };
     let parts = [
-        (stored.length.to_f32(), length, length),
+        (
+            if has_lengths { stored.length.to_f32() } else { length },
+            length,
+            length,
+        ),
         (stored.scale.to_f32(), scale, scale),
         (stored.offset.to_f32(), offset, size),
     ];

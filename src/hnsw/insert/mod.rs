@@ -23,7 +23,7 @@ use crate::hnsw::neighbors::selection::{self, VectorAt};
 use crate::hnsw::overflow_vectors;
 use crate::hnsw::search::{self, NeighborCandidate, Search, crowd};
 use crate::hnsw::space::{Point, Query};
-use crate::hnsw::tuning::insert::{CODED_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
+use crate::hnsw::tuning::insert::{CODED_WIDTH, COMPACT_WIDTH, FEWEST_LINKS_BACK, KNOWN_WIDTH};
 use crate::hnsw::value_lists;
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
@@ -375,7 +375,11 @@ fn link_all_back<S: PageStore>(
 /// The width of a search for neighbors. A coded search visits fewer records than it is wide, and
 /// ranks them by estimates.
 pub(in crate::hnsw) fn construction_width<S: PageStore>(graph: &Graph<'_, S>) -> usize {
-    let times = if graph.space.layout.is_coded() { CODED_WIDTH } else { 1 };
+    let times = match graph.space.layout.shape {
+        shape if shape.code_bits == 0 => 1,
+        shape if shape.is_compact() => COMPACT_WIDTH,
+        _ => CODED_WIDTH,
+    };
     times * usize::from(graph.space.parameters.ef_construction)
 }
 

@@ -96,7 +96,8 @@ impl Selection {
 /// Most survivors that a record of a level has.
 pub(in crate::hnsw) fn survivor_limit<S: PageStore>(graph: &Graph<'_, S>, level: u8) -> usize {
     let m = usize::from(graph.space.parameters.shape.m);
-    if level == 0 { 2 * m } else { m }
+    let limit = if level == 0 { 2 * m } else { m };
+    limit.min(graph.space.layout.link_capacity(level))
 }
 
 /// Number of links up to which fills complete a record of a level: all that it has room for.

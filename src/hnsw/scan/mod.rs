@@ -35,7 +35,7 @@ use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
 pub use crate::hnsw::tuning::scan::VISITS_PER_LISTED;
 use crate::hnsw::tuning::scan::{
-    CHUNK_GROWTH, CODED_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
+    CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
@@ -652,6 +652,7 @@ fn beam_width<S: PageStore>(graph: &Graph<'_, S>, width: usize) -> usize {
     let shape = graph.space.layout.shape;
     let (times, of) = match shape {
         shape if shape.code_bits == 0 => PLAIN_BEAM,
+        shape if shape.is_compact() => COMPACT_BEAM,
         shape if shape.has_whole_codes() => WHOLE_CODES_BEAM,
         _ => CODED_BEAM,
     };

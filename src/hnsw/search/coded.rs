@@ -76,17 +76,10 @@ fn squared(length: Bf16) -> Bf16 {
 }
 
 /// The squares of the lengths of a block.
-fn squares(lengths: &[u8]) -> [u8; 2 * LANES] {
+fn squares(lengths: impl Iterator<Item = Bf16>) -> [u8; 2 * LANES] {
     let mut squares = [0; 2 * LANES];
-    for (square, length) in squares
-        .as_chunks_mut::<2>()
-        .0
-        .iter_mut()
-        .zip(lengths.as_chunks::<2>().0)
-    {
-        *square = squared(Bf16::from_bits(u16::from_le_bytes(*length)))
-            .to_bits()
-            .to_le_bytes();
+    for (square, length) in squares.as_chunks_mut::<2>().0.iter_mut().zip(lengths) {
+        *square = squared(length).to_bits().to_le_bytes();
     }
     squares
 }
@@ -108,7 +101,7 @@ pub(super) fn estimate_neighbors(
     let bound = if is_wide { f32::NAN } else { order_key::bound(worst) };
     let mut estimates = [0.0; LANES];
     let count = record.link_count();
-    for block in 0..count.div_ceil(LANES).min(space.layout.lanes / LANES) {
+    for block in 0..count.div_ceil(LANES) {
         let (codes, mut offsets, scales) = record.codes(block);
         let links = record.links_of(block);
         let squares = near.map(|_| squares(record.lengths(block)));

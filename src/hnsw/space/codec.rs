@@ -140,7 +140,7 @@ impl Space {
         if !self.layout.is_coded() {
             return Factors::default();
         }
-        rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words)
+        self.as_stored(rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words))
     }
 
     /// As [`Space::encode`], with the factors of the code of `y` as a neighbor of `x`, which has
@@ -149,7 +149,20 @@ impl Space {
         if !self.layout.is_coded() {
             return Default::default();
         }
-        rabitq::encode_both(&x.coordinates, &y.coordinates, self.estimated(), words)
+        let (there, back) = rabitq::encode_both(&x.coordinates, &y.coordinates, self.estimated(), words);
+        (self.as_stored(there), self.as_stored(back))
+    }
+
+    /// Factors as they are read from a record. Lengths are compared with each other, so all of them
+    /// are made in one way.
+    fn as_stored(&self, factors: Factors) -> Factors {
+        if self.layout.has_lengths() {
+            return factors;
+        }
+        Factors {
+            length: self.layout.length_of(factors.scale),
+            ..factors
+        }
     }
 
     fn estimated(&self) -> Estimated {

@@ -111,7 +111,7 @@ fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
         for group in vectors.chunks_exact(2 + LANES) {
             let (q, y, neighbors) = (&group[0], &group[1], &group[2..]);
             table.prepare(&q[..bits]);
-            let (mut codes, mut code) = (vec![0; codes_len(bits)], vec![0; bits / WORD_BITS]);
+            let (mut codes, mut code) = (vec![0; codes_len(bits, LANES)], vec![0; bits / WORD_BITS]);
             let (mut offsets, mut scales, mut estimates) = (Vec::new(), Vec::new(), Vec::new());
             let to_node = distance(Estimated::L2Squared, q, y);
             for (lane, x) in neighbors.iter().enumerate() {
@@ -123,8 +123,17 @@ fn the_kernel_finds_these_estimates_and_the_table_adds_little_to_their_error() {
             }
             let (base, scale, offset) = (to_node as f32, table.scale(), table.offset());
             let (entries, worst) = (table.entries(), f32::NAN);
-            let mask =
-                crate::distance::estimate(entries, &codes, &offsets, &scales, base, scale, offset, worst, &mut out);
+            let mask = crate::distance::estimate(
+                entries,
+                whole(&codes),
+                &offsets,
+                &scales,
+                base,
+                scale,
+                offset,
+                worst,
+                &mut out,
+            );
             assert_eq!(mask, u32::MAX);
             for ((x, exact), found) in neighbors.iter().zip(estimates).zip(out) {
                 let truth = distance(Estimated::L2Squared, q, x);
@@ -213,7 +222,7 @@ fn lanes_read_back_what_was_set() {
             (0..bits / 32).map(word).collect()
         };
         // Anywhere in a page.
-        let mut page = vec![0; codes_len(bits) + 3];
+        let mut page = vec![0; codes_len(bits, LANES) + 3];
         let codes = &mut page[3..];
         let mut back = vec![0; bits / 32];
         for salt in [0, 59] {
@@ -305,5 +314,13 @@ fn every_instruction_set_gives_the_same_code() {
         let factors_wide = encode(&vectors[0], &vectors[1], Estimated::L2Squared, &mut wide);
         let sums = signs_and_sums(&vectors[0], &vectors[1], &mut plain).unwrap();
         assert_eq!((wide, factors_wide), (plain, factors(&sums, Estimated::L2Squared)));
+    }
+}
+
+/// Codes of all lanes.
+fn whole(bytes: &[u8]) -> Codes<'_> {
+    Codes {
+        bytes,
+        stride: row_bytes(LANES),
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::distance::Metric;
+use crate::storage::layout_plan::Storage;
 
 /// Layouts of many shapes, and those of vectors of 12 bits a coordinate with 10 as well.
 fn plans() -> impl Iterator<Item = Layout> {
@@ -25,6 +26,25 @@ fn plans() -> impl Iterator<Item = Layout> {
             let ten = (layout.shape.encoding == Encoding::Scalar12).then(|| of_ten(layout));
             std::iter::once(layout).chain(ten)
         })
+        .chain(compact_plans())
+}
+
+/// Compact layouts of many shapes.
+fn compact_plans() -> impl Iterator<Item = Layout> {
+    let dimensions = (1..200)
+        .step_by(7)
+        .chain([200, 384, 784, 1536, 4096, 7700, 8000, 16_000]);
+    dimensions.flat_map(|dimensions| {
+        [2, 8, 16, 24, 40, 100].into_iter().flat_map(move |m| {
+            [
+                (Metric::L1, 0),
+                (Metric::L2, 0),
+                (Metric::L2, 4),
+                (Metric::InnerProduct, 1),
+            ]
+            .map(|(metric, filters)| Layout::plan_as(Storage::Compact, dimensions, m, metric, filters).unwrap())
+        })
+    })
 }
 
 #[test]
@@ -34,7 +54,8 @@ fn every_vector_of_up_to_16000_dimensions_has_a_layout() {
         assert!(layout.offset(layout.slots - 1) + layout.stride <= SPECIAL);
         assert!(layout.tids_at + layout.tids * HeapTid::SIZE <= layout.stride);
         assert!((FEWEST_TIDS..=TIDS).contains(&layout.tids));
-        assert!(layout.lanes >= 2 * usize::from(layout.shape.m));
+        let links = if layout.shape.is_compact() { 1 } else { 2 };
+        assert!(layout.lanes >= links * usize::from(layout.shape.m));
         let in_overflows: usize = (0..layout.overflows)
             .map(|i| layout.overflow_range(i, layout.vector_len).len())
             .sum();
@@ -57,7 +78,12 @@ fn codes_are_no_longer_than_what_they_describe() {
     for layout in plans().filter(Layout::is_coded) {
         let bits = usize::from(layout.shape.code_bits);
         assert!(bits.is_multiple_of(WORD_BITS) && bits <= layout.shape.coordinates());
-        assert!(layout.lanes.is_multiple_of(LANES));
+        let group = if layout.shape.is_compact() && layout.lanes < LANES {
+            8
+        } else {
+            LANES
+        };
+        assert!(layout.lanes.is_multiple_of(group));
     }
 }
 
@@ -80,6 +106,33 @@ fn common_models_have_codes_that_are_long_enough_and_no_overflows() {
         let layout = Layout::plan(dimensions, 16, Metric::L2, 0).unwrap();
         let plan = (layout.slots, usize::from(layout.shape.code_bits), layout.overflows);
         assert_eq!(plan, (slots, bits, 0), "{dimensions} dimensions");
+    }
+}
+
+#[test]
+fn compact_records_of_common_models_are_small() {
+    for (dimensions, slots, bits) in [
+        (50, 20, 64),
+        (128, 17, 64),
+        (256, 11, 128),
+        (384, 9, 160),
+        (768, 6, 192),
+        (784, 6, 160),
+        (1024, 5, 192),
+        (1536, 4, 128),
+        (3072, 2, 384),
+    ] {
+        let layout = Layout::plan_as(Storage::Compact, dimensions, 16, Metric::L2, 0).unwrap();
+        let plan = (layout.slots, usize::from(layout.shape.code_bits), layout.overflows);
+        assert_eq!(plan, (slots, bits, 0), "{dimensions} dimensions");
+        assert!(layout.shape.is_compact() && !layout.has_lengths());
+    }
+    // A plain index has no codes to shorten.
+    for (dimensions, metric) in [(3, Metric::L2), (384, Metric::L1)] {
+        assert_eq!(
+            Layout::plan_as(Storage::Compact, dimensions, 16, metric, 0),
+            Layout::plan(dimensions, 16, metric, 0)
+        );
     }
 }
 

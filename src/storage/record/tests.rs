@@ -1,5 +1,6 @@
 use super::*;
 use crate::distance::Metric;
+use crate::storage::layout_plan::Storage;
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::PAGE_SIZE;
 
@@ -139,6 +140,9 @@ fn random_bytes_are_refused_or_read_within_bounds() {
         Layout::plan(1000, 40, Metric::L2, 0),
         Layout::plan(16_000, 16, Metric::L2, 0),
         Layout::plan(3000, 16, Metric::L1, 0),
+        Layout::plan_as(Storage::Compact, 6, 2, Metric::L2, 4),
+        Layout::plan_as(Storage::Compact, 384, 16, Metric::InnerProduct, 0),
+        Layout::plan_as(Storage::Compact, 100, 40, Metric::L2, 1),
     ] {
         let layout = layout.unwrap();
         let mut words = vec![0; layout.code_words()];
@@ -165,6 +169,17 @@ fn random_bytes_are_refused_or_read_within_bounds() {
                 for i in (0..record.link_count()).filter(|_| layout.is_coded()) {
                     let Factors { offset, scale, length } = record.read_code(i, &mut words);
                     assert!([offset, scale, length].iter().all(|factor| factor.to_f32().is_finite()));
+                }
+                // Every block of lanes that a search reads is within the record.
+                for block in (0..record.link_count().div_ceil(LANES)).filter(|_| layout.is_coded()) {
+                    let (codes, offsets, scales) = record.codes(block);
+                    assert_eq!(codes.bytes.len(), Codes::len(layout.code_words(), codes.stride));
+                    assert_eq!([offsets.len(), scales.len()], [2 * LANES; 2]);
+                    assert_eq!(record.links_of(block).get(0), record.link(block * LANES));
+                    assert!(record.lengths(block).count() <= LANES);
+                    for column in 0..layout.filters() {
+                        assert_eq!(record.signatures_of(column, block).len(), 2 * LANES);
+                    }
                 }
                 assert!(record.links().count() <= layout.link_capacity(0));
                 assert!(record.tids().count() <= layout.stride);

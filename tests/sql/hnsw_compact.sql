@@ -1,0 +1,75 @@
+-- Indexes of compact records.
+CREATE FUNCTION vec(n bigint, dims int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
+    SELECT array_agg(sin(n * 0.37 * (i % 17 + 1) + i * i) + cos(n % 50 + i))::real[]::vector FROM generate_series(1, dims) i
+$$;
+CREATE TABLE c (id int PRIMARY KEY, kind int, val vector(100));
+INSERT INTO c SELECT n, n % 10, vec(n, 100) FROM generate_series(1, 2000) n;
+
+CREATE INDEX c_full ON c USING hnsw (val vector_l2_ops);
+CREATE INDEX c_l2 ON c USING hnsw (val vector_l2_ops, kind) WITH (storage = compact);
+CREATE INDEX c_cosine ON c USING hnsw (val vector_cosine_ops) WITH (storage = 'COMPACT');
+CREATE INDEX c_ip ON c USING hnsw ((val::halfvec(100)) halfvec_ip_ops) WITH (storage = compact, m = 24);
+SELECT reloptions FROM pg_class WHERE relname = 'c_l2';
+SELECT 2 * pg_relation_size('c_cosine') < pg_relation_size('c_full') AS small;
+SELECT index_bytes BETWEEN 0.9 * pg_relation_size('c_cosine') AND 1.1 * pg_relation_size('c_cosine') AS near
+    FROM hnsw_estimate(2000, 100, storage => 'compact');
+SELECT index_bytes FROM hnsw_estimate(2000, 100, storage => 'tiny');
+
+-- Other values, and classes without codes.
+CREATE INDEX ON c USING hnsw (val vector_l2_ops) WITH (storage = tiny);
+CREATE INDEX ON c USING hnsw (val vector_l1_ops) WITH (storage = compact);
+CREATE INDEX ON c USING hnsw ((binary_quantize(val)::bit(100)) bit_hamming_ops) WITH (storage = compact);
+
+-- Every row comes, and the nearest first.
+SET enable_seqscan = off;
+DROP INDEX c_full;
+CREATE FUNCTION recall(index regclass) RETURNS boolean LANGUAGE sql AS $$
+    SELECT hnsw_recall(index, (SELECT array_agg(val) FROM c WHERE id % 100 = 7)) > 0.9
+$$;
+SELECT recall('c_l2'), recall('c_cosine');
+SELECT hnsw_recall('c_ip', (SELECT array_agg(val::halfvec(100)) FROM c WHERE id % 100 = 7)) > 0.85 AS recall;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM c ORDER BY val <-> vec(5, 100) LIMIT 5000) rows;
+SELECT id FROM c ORDER BY val <-> vec(77, 100) LIMIT 1;
+SELECT id FROM c WHERE kind = 3 ORDER BY val <-> vec(73, 100) LIMIT 1;
+SELECT count(*), bool_and(kind = 3) FROM (SELECT * FROM c WHERE kind = 3 ORDER BY val <-> vec(5, 100) LIMIT 500) rows;
+SELECT count(*) = (SELECT count(*) FROM c WHERE (val <-> vec(5, 100)) + 0 < 8) AS within
+    FROM (SELECT id FROM c WHERE val <-> vec(5, 100) < 8 ORDER BY val <-> vec(5, 100)) rows;
+-- The table's own order, where a plan relies on it.
+SELECT bool_and(distance >= last) FROM (
+    SELECT distance, lag(distance) OVER (ORDER BY distance) AS last
+        FROM (SELECT val <-> vec(5, 100) AS distance FROM c) d
+) ordered;
+
+-- Changes of rows.
+DELETE FROM c WHERE id % 2 = 0;
+VACUUM c;
+UPDATE c SET kind = 11 WHERE id < 200;
+INSERT INTO c SELECT n, n % 10, vec(n, 100) FROM generate_series(3001, 3500) n;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM c ORDER BY val <-> vec(5, 100) LIMIT 5000) rows;
+SELECT count(*) FROM (SELECT id FROM c WHERE kind = 11 ORDER BY val <-> vec(5, 100) LIMIT 5000) rows;
+SELECT recall('c_l2'), recall('c_cosine');
+SELECT (SELECT count(*) FROM hnsw_check(name, heapallindexed => true)) AS faults FROM unnest('{c_l2,c_cosine,c_ip}'::regclass[]) name;
+
+-- An index made empty, and one of an unlogged table.
+CREATE UNLOGGED TABLE e (id int, val halfvec(100));
+CREATE INDEX e_val ON e USING hnsw (val halfvec_l2_ops) WITH (storage = compact);
+INSERT INTO e SELECT n, vec(n, 100)::halfvec FROM generate_series(1, 500) n;
+SELECT id FROM e ORDER BY val <-> vec(123, 100)::halfvec LIMIT 1;
+SELECT count(*) FROM hnsw_check('e_val', heapallindexed => true);
+
+-- The form changes with REINDEX.
+CREATE TEMP TABLE size AS SELECT pg_relation_size('c_cosine') AS bytes;
+ALTER INDEX c_cosine RESET (storage);
+INSERT INTO c VALUES (4000, 0, vec(4000, 100));
+SELECT id FROM c ORDER BY val <=> vec(4000, 100) LIMIT 1;
+REINDEX INDEX c_cosine;
+SELECT pg_relation_size('c_cosine') > 2 * bytes AS larger FROM size;
+ALTER INDEX c_cosine SET (storage = small);
+
+-- Without codes there is nothing to shorten.
+CREATE TABLE s (val vector(3));
+INSERT INTO s SELECT ARRAY[n, n, n]::vector FROM generate_series(1, 100) n;
+CREATE INDEX s_val ON s USING hnsw (val vector_l2_ops) WITH (storage = compact);
+SELECT val FROM s ORDER BY val <-> '[50,50,50]' LIMIT 1;
+DROP TABLE c, e, s;
+DROP FUNCTION recall, vec;
