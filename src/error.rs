@@ -55,7 +55,7 @@ pub enum Error {
     /// An index with a search for neighbors narrower than their number.
     #[error("ef_construction must be greater than or equal to 2 * m")]
     EfConstructionTooSmall,
-    /// Compact storage of an index whose records have no codes.
+    /// Compact storage of an index without codes.
     #[error("storage = compact is not supported by this operator class")]
     NoCompactStorage,
     /// An operator class with other members than the extension's own classes.
