@@ -325,6 +325,22 @@ pub type FileLocator = pg_sys::RelFileNode;
 #[cfg(not(feature = "pg15"))]
 pub type FileLocator = pg_sys::RelFileLocator;
 
+/// Adds bytes to the part of the WAL record under construction that belongs to a buffer. They have
+/// to live until the record is inserted.
+///
+/// # Safety
+/// A record is under construction, and has the buffer.
+#[inline]
+pub unsafe fn register_buffer_data(block: u8, bytes: &[u8]) {
+    // SAFETY: as the caller promises; the bytes are only read.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::XLogRegisterBufData(block, bytes.as_ptr().cast_mut().cast(), bytes.len() as _);
+        #[cfg(feature = "pg18")]
+        pg_sys::XLogRegisterBufData(block, bytes.as_ptr().cast(), bytes.len() as u32);
+    }
+}
+
 /// The identity of a relation's file.
 ///
 /// # Safety

@@ -33,6 +33,7 @@ pub mod memory_store;
 pub mod meta;
 pub mod node_page;
 pub mod page;
+mod page_delta;
 pub mod parameters;
 mod pgvector;
 mod prefetch;

@@ -120,6 +120,12 @@ pub fn lsn(page: &Page) -> u64 {
     u64::from(get_u32(page, PD_LSN)) << 32 | u64::from(get_u32(page, PD_LSN + 4))
 }
 
+/// Sets the position in WAL of the last change.
+pub fn set_lsn(page: &mut Page, lsn: u64) {
+    put_u32(page, PD_LSN, (lsn >> 32) as u32);
+    put_u32(page, PD_LSN + 4, lsn as u32);
+}
+
 /// End of the contents.
 #[inline]
 pub fn lower(page: &Page) -> usize {
@@ -140,6 +146,14 @@ pub fn is_list(page: &Page) -> bool {
 #[inline]
 pub fn upper(page: &Page) -> usize {
     usize::from(get_u16(page, PD_UPPER)).clamp(HEADER_SIZE, SPECIAL)
+}
+
+/// Clears the bytes between the contents and those at the end of the page, which are not logged.
+pub fn clear_hole(page: &mut Page) {
+    let (lower, upper) = (lower(page), upper(page));
+    if lower < upper {
+        page[lower..upper].fill(0);
+    }
 }
 
 /// Sets the start of the contents at the end of the page.
