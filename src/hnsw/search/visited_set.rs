@@ -46,8 +46,10 @@ impl VisitedSet {
     /// Removes everything.
     pub fn clear(&mut self) {
         self.slots.truncate(8 * SLOTS);
-        self.slots.fill(EMPTY);
-        self.len = 0;
+        if self.len > 0 {
+            self.slots.fill(EMPTY);
+            self.len = 0;
+        }
     }
 
     /// The number of records.
