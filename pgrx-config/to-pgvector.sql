@@ -6,6 +6,11 @@ UPDATE pg_index SET indisvalid = false, indisready = false FROM pg_class c, pg_a
     WHERE c.oid = indexrelid AND a.oid = c.relam AND h.oid = a.amhandler AND c.relkind = 'i'
         AND h.prosrc IN ('hnswhandler', 'ivfflathandler') AND h.probin <> 'MODULE_PATHNAME';
 
+-- The handlers first: PostgreSQL 18 asks them about any operator that their classes have when it plans, and a session cannot load
+-- both libraries.
+UPDATE pg_proc SET probin = 'MODULE_PATHNAME'
+    WHERE oid IN ('hnswhandler(internal)'::regprocedure, 'ivfflathandler(internal)'::regprocedure);
+
 -- Operator classes of filter columns.
 DO $update$
 DECLARE
@@ -103,7 +108,7 @@ BEGIN
                 UPDATE pg_depend SET refobjid = support
                     WHERE (classid, refclassid, objid) = ('pg_amproc'::regclass, 'pg_proc'::regclass, member);
             ELSE
-                -- ALTER OPERATOR FAMILY would call the access method, and a session cannot load both libraries.
+                -- By ALTER OPERATOR FAMILY a class would not own its functions.
                 INSERT INTO pg_amproc (oid, amprocfamily, amproclefttype, amprocrighttype, amprocnum, amproc)
                     VALUES (pg_nextoid('pg_amproc', 'oid', 'pg_amproc_oid_index'), class.opcfamily, class.opcintype, class.opcintype,
                         number, support)
