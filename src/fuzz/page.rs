@@ -11,7 +11,7 @@ use crate::storage::list_page::{self, ListEntry, ListId};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
 use crate::storage::record::{Record, State};
-use crate::storage::{HeapTid, Layout, Link, NodeRef, meta};
+use crate::storage::{HeapTid, Layout, Link, NodeRef, calibration, meta, walk};
 
 /// A block that every layout has.
 const BLOCK: u32 = 1;
@@ -57,6 +57,8 @@ pub fn any_page(input: &[u8]) {
     tolerate(meta::read(&page));
     tolerate(meta::read_entry(&page));
     tolerate(meta::read_compaction(&page));
+    tolerate(calibration::read(&page));
+    tolerate(walk::read(&page));
     for kind in Unplaced::ALL {
         tolerate(meta::read_unplaced(&page, kind));
     }

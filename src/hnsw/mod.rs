@@ -18,6 +18,7 @@
 //! - One page is locked at a time; two only where a TID extension and its predecessor change
 //!   together, in block order.
 
+pub mod calibrate;
 pub mod check;
 pub mod distance_bounds;
 pub mod heap_tids;
@@ -105,6 +106,11 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// The graph of an index with a known space.
     pub fn with(store: &'s S, space: Arc<Space>) -> Self {
         Graph { store, space }
+    }
+
+    /// The pages.
+    pub fn store(&self) -> &'s S {
+        self.store
     }
 
     /// The space of the vectors.

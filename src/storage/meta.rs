@@ -213,6 +213,16 @@ pub fn check_format(page: &Page) -> Result<()> {
     }
 }
 
+/// The version of the format of an index, this one's or another's; 0 if the page is damaged.
+pub fn version(page: &Page) -> u16 {
+    let version = u16::try_from(get_u32(page, VERSION_AT)).unwrap_or(0);
+    if get_u32(page, HEADER_SIZE) == MAGIC {
+        version
+    } else {
+        0
+    }
+}
+
 /// Whether an index was given up.
 pub fn is_given_up(page: &Page) -> bool {
     page::version(page, PageKind::Meta) == Some(GIVEN_UP) || pgvector::is_given_up(page)
@@ -228,7 +238,7 @@ pub fn give_up(page: &mut Page) {
 }
 
 /// Checks that the page is a meta page of this format.
-fn check(page: &Page) -> Result<()> {
+pub(super) fn check(page: &Page) -> Result<()> {
     page::check(page, META_BLOCK, PageKind::Meta, 0).or_else(|error| {
         check_format(page)?;
         Err(error)

@@ -7,8 +7,9 @@
 //! the format byte by byte.
 //!
 //! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
-//! [`meta`] and [`record`], [`node_page`], [`store`], and last [`centroid`] and the two stores.
-//! [`format`] has the numbers that all of them share, [`mapping`] the memory of one store.
+//! [`meta`] and [`record`], [`calibration`], [`walk`], [`node_page`], [`store`], and last
+//! [`centroid`] and the two stores. [`format`] has the numbers that all of them share, [`mapping`]
+//! the memory of one store.
 //!
 //! Invariants:
 //! - every byte read from a page is checked before it is used; damage is [`Error::Corrupted`],
@@ -23,6 +24,7 @@
 //! Only [`buffer_store`] knows PostgreSQL.
 
 pub mod buffer_store;
+pub mod calibration;
 pub mod centroid;
 pub mod format;
 pub mod layout;
@@ -40,6 +42,7 @@ mod prefetch;
 pub mod record;
 pub mod sparse;
 pub mod store;
+pub mod walk;
 
 use crate::error::{Error, Result};
 

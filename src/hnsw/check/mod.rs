@@ -27,8 +27,9 @@ use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::Point;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
+use crate::storage::page::{self, Page};
 use crate::storage::record::{Record, State};
-use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, page};
+use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore, calibration, walk};
 
 /// Severity of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,6 +215,10 @@ pub fn within<S: PageStore>(
         words: Vec::new(),
         expected: Vec::new(),
     };
+    let measured = |page: &Page| calibration::read(page).and(walk::read(page)).map(drop);
+    if let Err(error) = graph.store.read(META_BLOCK, measured) {
+        report.add(Severity::Corruption, META_BLOCK, None, reason(error)?);
+    }
     for block in graph.node_blocks()? {
         graph.store.check_interrupts();
         let page = graph.store.read_in_passing(block, |page| Ok(*page))?;

@@ -341,6 +341,11 @@ impl Scan {
         graph.space.layout.block(self.returned.map_or(node, |row| row.record))
     }
 
+    /// The node of the row returned last; [`NodeRef::NONE`] before the first one.
+    pub fn node(&self) -> NodeRef {
+        self.node.link.node
+    }
+
     /// The distance of the row returned last, and the record it was read from.
     pub fn returned(&self) -> Option<(f32, Returned)> {
         self.returned.map(|returned| (self.last, returned))

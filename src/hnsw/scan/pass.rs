@@ -232,7 +232,7 @@ fn live_nodes<S: PageStore>(
         for record in NodePage::new(page, block, layout)?.records() {
             let (node, record) = record?;
             let is_live = record.state() == State::Node && record.level() == 0 && record.is_complete();
-            if !is_live {
+            if !is_live || query.passes_over(&record) {
                 continue;
             }
             counts.visited += 1;

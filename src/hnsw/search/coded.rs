@@ -260,7 +260,8 @@ pub(super) fn take<S: PageStore>(
     distance: impl FnOnce() -> f32,
 ) -> Result<()> {
     // Marked as met only now: a stale link must not hide the record that uses the slot today.
-    if !record.is(link.generation, level) || !search.visited.insert(link.node)? {
+    let is_other = !record.is(link.generation, level) || query.passes_over(record);
+    if is_other || !search.visited.insert(link.node)? {
         return Ok(());
     }
     search.coded.queue.room(record.link_count())?;

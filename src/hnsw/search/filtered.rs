@@ -431,7 +431,8 @@ pub(super) fn take<S: PageStore>(
     distance: impl FnOnce() -> f32,
 ) -> Result<()> {
     // Marked as met only now: a stale link must not hide the record that uses the slot today.
-    if !record.is(link.generation, 0) || !search.visited.insert(link.node)? {
+    let is_other = !record.is(link.generation, 0) || query.passes_over(record);
+    if is_other || !search.visited.insert(link.node)? {
         return Ok(());
     }
     let links = record.link_count();

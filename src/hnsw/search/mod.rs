@@ -577,6 +577,8 @@ fn meet<S: PageStore>(
             filtered::take(graph, search, query, link, &record, || distance)
         } else if graph.space.layout.is_coded() {
             coded::take(graph, search, query, level, link, &record, || distance)
+        } else if query.passes_over(&record) {
+            Ok(())
         } else {
             let key = key(graph, search, query, &record, distance);
             let matches = match level {

@@ -31,7 +31,7 @@ use crate::storage::layout::Encoding;
 use crate::storage::meta::Borders;
 use crate::storage::parameters::Parameters;
 use crate::storage::record::Record;
-use crate::storage::{Layout, sparse};
+use crate::storage::{Layout, NodeRef, sparse};
 
 /// All that was learned from the rows of a build: empty in an index that began empty.
 #[derive(Debug, Clone, Default)]
@@ -134,6 +134,8 @@ pub struct Query {
     square: f32,
     /// The conditions on filter columns, if there are any.
     conditions: Option<Arc<Conditions>>,
+    /// A node that searches pass over as if the index did not have it.
+    without: Option<NodeRef>,
 }
 
 /// Conditions on filter columns, as tests of values and of signatures.
@@ -144,6 +146,20 @@ struct Conditions {
 }
 
 impl Query {
+    /// The query, for searches of an index as it would be without a node.
+    pub(in crate::hnsw) fn without(self, node: NodeRef) -> Query {
+        Query {
+            without: Some(node),
+            ..self
+        }
+    }
+
+    /// Whether a record is one of the node that searches pass over.
+    #[inline]
+    pub(in crate::hnsw) fn passes_over(&self, record: &Record<'_>) -> bool {
+        self.without.is_some_and(|node| node == record.owner())
+    }
+
     /// Whether there are conditions on filter columns.
     #[inline]
     pub fn is_filtered(&self) -> bool {

@@ -1,0 +1,176 @@
+//! Exact neighbors of many queries, by one pass over the pages.
+//!
+//! Scans have found most neighbors before. The pass looks for nearer nodes that they missed, so it
+//! keeps few. A pass over a share of the pages finds that share of them, and each node then counts
+//! for several.
+
+use std::time::Instant;
+
+use super::Asked;
+use crate::error::Result;
+use crate::fallible::TryPush;
+use crate::hnsw::Graph;
+use crate::hnsw::overflow_vectors::{self, Owner};
+use crate::storage::node_page::NodePage;
+use crate::storage::page::Page;
+use crate::storage::record::State;
+use crate::storage::{BlockNumber, NodeRef, PageStore};
+
+/// Pages of the trial that tells the cost of a pass.
+const TRIAL: u32 = 8;
+
+/// Records between looks for interrupts.
+const LOOKS: usize = 4;
+
+/// The fractional part of the golden ratio, in units of 2^-32: its multiples spread evenly.
+const GOLDEN: u32 = 0x9E37_79B9;
+
+/// Whether a pass over this share of the pages reads a page.
+fn is_read(block: BlockNumber, share: f64) -> bool {
+    f64::from(block.wrapping_mul(GOLDEN)) < share * (f64::from(u32::MAX) + 1.0)
+}
+
+/// Seconds that a pass takes for a page and a query, by a trial.
+pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Result<f64> {
+    let blocks = graph.node_blocks()?;
+    let count = TRIAL.min(blocks.len() as u32).max(1);
+    let mut pass = Pass::new(queries, vec![Vec::new(); queries.len()], &[1]);
+    let start = Instant::now();
+    for i in 0..count {
+        let at = u64::from(i) * blocks.len() as u64 / u64::from(count);
+        pass.read(graph, blocks.start + at as u32)?;
+    }
+    Ok(start.elapsed().as_secs_f64() / f64::from(count) / queries.len().max(1) as f64)
+}
+
+/// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`, by a
+/// pass over this share of the pages. `known` are nodes near each query, nearest first.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub(super) fn farthest<S: PageStore>(
+    graph: &Graph<'_, S>,
+    queries: &[Asked],
+    known: Vec<Vec<(f32, NodeRef)>>,
+    ks: &[usize],
+    share: f64,
+) -> Result<Vec<Vec<f32>>> {
+    let mut pass = Pass::new(queries, known, ks);
+    graph.store.in_passing(|store| {
+        let graph = Graph::with(store, graph.space.clone());
+        for block in graph.node_blocks()? {
+            graph.store.check_interrupts();
+            if is_read(block, share) {
+                pass.read(&graph, block)?;
+            }
+        }
+        Ok(())
+    })?;
+    let weight = 1.0 / share.clamp(f64::MIN_POSITIVE, 1.0);
+    Ok(pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect())
+}
+
+/// A pass under way.
+struct Pass<'q> {
+    queries: &'q [Asked],
+    near: Vec<Near>,
+}
+
+/// The nodes near a query.
+struct Near {
+    /// Nodes that scans found, nearest first, and their addresses in order.
+    known: Vec<(f32, NodeRef)>,
+    addresses: Vec<NodeRef>,
+    /// Distances of nodes that they missed.
+    missed: Vec<f32>,
+    /// Number of nodes that are looked for, and a distance beyond which there are so many.
+    most: usize,
+    bound: f32,
+}
+
+impl<'q> Pass<'q> {
+    fn new(queries: &'q [Asked], known: Vec<Vec<(f32, NodeRef)>>, ks: &[usize]) -> Pass<'q> {
+        let near = queries.iter().zip(known);
+        let near = near.map(|(asked, known)| Near::new(known, asked.most_of(ks))).collect();
+        Pass { queries, near }
+    }
+
+    fn read<S: PageStore>(&mut self, graph: &Graph<'_, S>, block: BlockNumber) -> Result<()> {
+        // The distances of a page take longer than a lock of it should be held.
+        let page: Page = graph.store.read_in_passing(block, |page| Ok(*page))?;
+        let layout = &graph.space.layout;
+        let mut stored = Vec::new();
+        for (i, record) in NodePage::new(&page, block, layout)?.records().enumerate() {
+            let (node, record) = record?;
+            if i % LOOKS == 0 {
+                graph.store.check_interrupts();
+            }
+            if record.state() != State::Node || record.level() != 0 || !record.is_complete() {
+                continue;
+            }
+            let mut bytes = record.vector();
+            if layout.overflows > 0 {
+                stored.clear();
+                stored.extend_from_slice(bytes);
+                if !overflow_vectors::append(graph, &Owner::of(&record, layout), &mut stored)? {
+                    continue;
+                }
+                bytes = &stored;
+            }
+            for (asked, near) in self.queries.iter().zip(&mut self.near) {
+                let distance = graph.space.whole_distance(&asked.query, bytes);
+                if distance < near.bound && node != asked.own {
+                    near.add(distance, node)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Near {
+    fn new(known: Vec<(f32, NodeRef)>, most: usize) -> Near {
+        let mut addresses: Vec<_> = known.iter().map(|(_, node)| *node).collect();
+        addresses.sort_unstable();
+        Near {
+            bound: match known.get(most.saturating_sub(1)) {
+                Some((distance, _)) => *distance,
+                None => f32::INFINITY,
+            },
+            known,
+            addresses,
+            missed: Vec::new(),
+            most: most.max(1),
+        }
+    }
+
+    fn add(&mut self, distance: f32, node: NodeRef) -> Result<()> {
+        if self.addresses.binary_search(&node).is_ok() {
+            return Ok(());
+        }
+        self.missed.try_push(distance)?;
+        if self.missed.len() >= 4 * self.most {
+            let (_, last, _) = self.missed.select_nth_unstable_by(self.most - 1, f32::total_cmp);
+            self.bound = self.bound.min(*last);
+            self.missed.truncate(self.most);
+        }
+        Ok(())
+    }
+
+    /// The distance of the farthest of the nearest `k` nodes, if each of the missed ones stands for
+    /// `weight` nodes.
+    fn farthest(self, ks: &[usize], weight: f64) -> Vec<f32> {
+        let known = self.known.iter().map(|(distance, _)| (*distance, 1.0));
+        let missed = self.missed.iter().map(|distance| (*distance, weight));
+        let mut all: Vec<_> = known.chain(missed).collect();
+        all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let of = |k: usize| {
+            let mut count = 0.0;
+            let end = all.iter().position(|(_, weight)| {
+                count += weight;
+                count >= k as f64
+            });
+            end.map_or(f32::INFINITY, |end| all[end].0)
+        };
+        ks.iter().map(|&k| of(k)).collect()
+    }
+}

@@ -1,0 +1,315 @@
+//! Calibration: recall and visits of searches over their width, measured on an index, from which
+//! the width follows that a recall takes.
+//!
+//! The queries are rows of the index ([`sample`]). A row as a query finds itself, and the links
+//! that were chosen for it lead to its neighbors, so searches for a row pass over its node, as if
+//! the index did not have it ([`Query::without`]). Its neighbors kept the links that its insertion
+//! left them, which costs such a search a little (docs/measurements.md, *Calibration*).
+//!
+//! One pass over the pages, or over a share of them, finds the exact neighbors of all queries
+//! ([`exact`]). Scans then run as a session's do, from the least width on, until recall leaves
+//! nothing to gain or the time is up.
+
+mod exact;
+mod sample;
+
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::fallible::{self, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::scan::{Limits, Rounds, Scan};
+use crate::hnsw::search::Counts;
+use crate::hnsw::space::Query;
+use crate::storage::calibration::{self, Calibration, KS, MOST_WIDTH, Measured, Source, USUAL};
+use crate::storage::{NodeRef, PageStore};
+
+/// Widths that are measured, each about 1.6 times the one before.
+pub const WIDTHS: [u16; 11] = [10, 16, 25, 40, 64, 100, 160, 250, 400, 640, MOST_WIDTH];
+
+/// Width of the scans whose rows bound the distances of the exact neighbors.
+const BOUNDING_WIDTH: usize = 100;
+
+/// Most queries from rows.
+const MOST_QUERIES: usize = 400;
+
+/// One of so many queries from rows asks for the greatest number of rows, which takes most of the
+/// time and is wanted least.
+const ALL_ROWS_PART: usize = 8;
+
+/// Fewest queries from rows: recall of fewer errs too much (docs/measurements.md, *Calibration*).
+const FEWEST_QUERIES: usize = 100;
+
+/// Fewest queries where the time runs short.
+const FEWEST_LATE: usize = 50;
+
+/// Fewest nodes of an index that is calibrated: a pass over fewer costs little.
+pub const FEWEST_NODES: usize = 1000;
+
+/// Recall beyond which a greater width has nothing to gain.
+const ENOUGH: f64 = 0.998;
+
+/// Least share of the pages that a pass reads: fewer nodes say too little about the rest.
+const LEAST_SHARE: f64 = 0.05;
+
+/// Time in which nothing can be measured.
+const LEAST_TIME: Duration = Duration::from_millis(20);
+
+/// Time of all scans of a query, in those of a scan of [`BOUNDING_WIDTH`]: the widths up to that
+/// one, which most targets of recall take.
+const SCANS: f64 = 5.0;
+
+/// Queries of the trial that tells the time of a scan.
+const TRIAL: usize = 8;
+
+/// Rows of a scan, per node that it is to return: nodes may have many rows each.
+const ROWS_PER_NODE: usize = 4;
+
+/// Memory of a scan.
+const SCAN_MEMORY: usize = 4 << 20;
+
+/// A query of a calibration.
+struct Asked {
+    query: Query,
+    /// The node that searches pass over; none if the query is no row.
+    own: NodeRef,
+    /// Most rows that are asked for.
+    most: usize,
+}
+
+impl Asked {
+    /// Whether so many rows are asked for.
+    fn wants(&self, rows: usize) -> bool {
+        rows <= self.most
+    }
+
+    /// The greatest of these numbers of rows that is asked for.
+    fn most_of(&self, ks: &[usize]) -> usize {
+        ks.iter().copied().filter(|&k| self.wants(k)).max().unwrap_or(0)
+    }
+}
+
+/// The least width with this recall for the `place`th number of rows.
+pub fn width_for(rows: &[Row], place: usize, recall: f64) -> u16 {
+    let points: Vec<_> = rows.iter().map(|row| (row.width, row.of[place].recall)).collect();
+    calibration::width_for(&points, recall)
+}
+
+/// The outcome of one width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Width of the search: `ef_search`.
+    pub width: u16,
+    /// For each number of rows asked for, in their order.
+    pub of: Vec<Outcome>,
+}
+
+/// The outcome of scans for one number of rows, on average.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Outcome {
+    /// Share of the nearest rows that the scans return.
+    pub recall: f64,
+    /// Records visited.
+    pub visits: f64,
+    /// Pages read.
+    pub pages: f64,
+    /// Seconds of a scan.
+    pub time: f64,
+    /// Number of queries.
+    pub queries: usize,
+}
+
+/// Measures an index with rows of its own as queries, in about this time. None if the index is too
+/// small, or the time too short.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Option<Calibration>> {
+    let start = Instant::now();
+    if time < LEAST_TIME {
+        return Ok(None);
+    }
+    let nodes = sample::nodes(graph, MOST_QUERIES)?;
+    if nodes.queries.len() < FEWEST_QUERIES || nodes.live < FEWEST_NODES as f64 {
+        return Ok(None);
+    }
+    let mut queries = nodes.queries;
+    let exact = exact::cost(graph, &queries)? * graph.node_blocks()?.len() as f64;
+    let left = time.saturating_sub(start.elapsed()).as_secs_f64();
+    let scans = SCANS * cost_of_scan(graph, &queries)?;
+    let affordable = left / (exact + scans);
+    queries.truncate((affordable as usize).max(FEWEST_QUERIES));
+    let share = ((left / queries.len() as f64 - scans) / exact).min(1.0);
+    if share < LEAST_SHARE {
+        return Ok(None);
+    }
+    let count = queries.len() as u16;
+    let measurement = Measurement::of(graph, queries, &KS, share)?;
+    let mut measured = Vec::new();
+    let mut part = measurement.asked.len();
+    for width in WIDTHS {
+        let began = Instant::now();
+        let row = measurement.of_part(graph, width, part)?;
+        measured.try_push(row.measured())?;
+        let left = time.saturating_sub(start.elapsed());
+        if row.of[USUAL].recall >= ENOUGH || left.is_zero() {
+            break;
+        }
+        // The next width takes longer than this one, and others follow.
+        if began.elapsed() * 4 > left {
+            part = (part / 2).max(FEWEST_LATE);
+        }
+    }
+    Ok(Some(Calibration {
+        finished: 0,
+        nodes: nodes.live as u64,
+        removed: 0,
+        blocks: graph.store.blocks()?,
+        queries: count,
+        source: Source::Rows,
+        measured,
+    }))
+}
+
+/// Seconds of a scan of [`BOUNDING_WIDTH`], by a trial.
+fn cost_of_scan<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Result<f64> {
+    let start = Instant::now();
+    let count = TRIAL.min(queries.len()).max(1);
+    for asked in &queries[..count] {
+        scan(graph, asked, BOUNDING_WIDTH, &KS)?;
+    }
+    Ok(start.elapsed().as_secs_f64() / count as f64)
+}
+
+impl Row {
+    /// The outcomes for [`KS`], which are the first ones, as they are kept.
+    pub fn measured(&self) -> Measured {
+        let mut measured = Measured {
+            width: u32::from(self.width),
+            ..Measured::default()
+        };
+        for (i, outcome) in self.of.iter().take(KS.len()).enumerate() {
+            measured.recall[i] = outcome.recall as f32;
+            measured.visits[i] = outcome.visits as f32;
+        }
+        measured
+    }
+}
+
+/// About the number of live nodes of an index, by a sample of its slots.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub fn live_nodes<S: PageStore>(graph: &Graph<'_, S>) -> Result<u64> {
+    Ok(sample::nodes(graph, MOST_QUERIES)?.live as u64)
+}
+
+/// Queries with the distances of their exact neighbors.
+pub struct Measurement {
+    asked: Vec<Asked>,
+    ks: Vec<usize>,
+    /// For each query and number of rows, the distance of the farthest of them.
+    farthest: Vec<Vec<f32>>,
+}
+
+impl Measurement {
+    /// Prepares to measure recall of the first rows, for each of these numbers of them. Reads the
+    /// whole index.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
+    pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
+        let (own, most) = (NodeRef::NONE, usize::MAX);
+        let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own, most }))?;
+        Measurement::of(graph, asked, ks, 1.0)
+    }
+
+    fn of<S: PageStore>(graph: &Graph<'_, S>, asked: Vec<Asked>, ks: &[usize], share: f64) -> Result<Measurement> {
+        let mut known = Vec::new();
+        for asked in &asked {
+            known.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?.found)?;
+        }
+        Ok(Measurement {
+            farthest: exact::farthest(graph, &asked, known, ks, share)?,
+            asked,
+            ks: ks.to_vec(),
+        })
+    }
+
+    /// The outcome of searches of a width.
+    ///
+    /// Locks: one page at a time, shared; on return: none.
+    pub fn at<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16) -> Result<Row> {
+        self.of_part(graph, width, self.asked.len())
+    }
+
+    /// As [`Measurement::at`], for the first queries alone.
+    fn of_part<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16, part: usize) -> Result<Row> {
+        let mut sums = vec![Outcome::default(); self.ks.len()];
+        for (asked, farthest) in self.asked.iter().zip(&self.farthest).take(part) {
+            let scanned = scan(graph, asked, usize::from(width), &self.ks)?;
+            let outcomes = sums.iter_mut().zip(&self.ks).zip(farthest).zip(&scanned.at);
+            for (((sum, &k), &farthest), (counts, time)) in outcomes.filter(|(((_, k), _), _)| asked.wants(**k)) {
+                sum.queries += 1;
+                let first = scanned.found.iter().take(k);
+                let hits = first.filter(|(distance, _)| *distance <= farthest).count();
+                sum.recall += hits as f64 / k as f64;
+                sum.visits += counts.visited as f64;
+                sum.pages += counts.pages as f64;
+                sum.time += time.as_secs_f64();
+            }
+        }
+        let of = sums.into_iter().map(Outcome::mean).collect();
+        Ok(Row { width, of })
+    }
+}
+
+impl Outcome {
+    /// The mean of sums over queries.
+    fn mean(self) -> Outcome {
+        let count = self.queries.max(1) as f64;
+        Outcome {
+            recall: self.recall / count,
+            visits: self.visits / count,
+            pages: self.pages / count,
+            time: self.time / count,
+            queries: self.queries,
+        }
+    }
+}
+
+/// The nodes that a scan returned, with their distances, and its counters and time when it had
+/// returned so many of them.
+struct Scanned {
+    found: Vec<(f32, NodeRef)>,
+    at: Vec<(Counts, Duration)>,
+}
+
+fn scan<S: PageStore>(graph: &Graph<'_, S>, asked: &Asked, width: usize, ks: &[usize]) -> Result<Scanned> {
+    let start = Instant::now();
+    let limits = Limits {
+        rounds: Rounds::Cheaper,
+        memory: SCAN_MEMORY,
+        ..Limits::none(width)
+    };
+    let mut scan = Scan::new(asked.query.clone(), limits);
+    let most = asked.most_of(ks);
+    let mut found: Vec<(f32, NodeRef)> = Vec::new();
+    let mut at = vec![None; ks.len()];
+    let mut left = ROWS_PER_NODE * most;
+    while found.len() < most && left > 0 && scan.next(graph)?.is_some() {
+        left -= 1;
+        let Some((distance, _)) = scan.returned() else { break };
+        let node = scan.node();
+        if found.last().is_some_and(|(_, last)| *last == node) {
+            continue;
+        }
+        found.try_push((distance, node))?;
+        for (at, _) in at.iter_mut().zip(ks).filter(|(_, k)| **k == found.len()) {
+            *at = Some((scan.counts(), start.elapsed()));
+        }
+    }
+    let end = (scan.counts(), start.elapsed());
+    let at = at.into_iter().map(|at| at.unwrap_or(end)).collect();
+    Ok(Scanned { found, at })
+}
+
+#[cfg(test)]
+mod tests;

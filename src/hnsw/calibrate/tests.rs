@@ -1,0 +1,200 @@
+use super::*;
+use crate::distance::Metric;
+use crate::hnsw::insert::{self, Inserter};
+use crate::storage::memory_store::MemoryStore;
+use crate::storage::parameters::{Element, Parameters};
+use crate::storage::{HeapTid, Layout};
+use crate::test_data::words;
+
+/// Time that no measurement of these tests takes.
+const TIME: Duration = Duration::from_secs(600);
+
+fn store() -> MemoryStore {
+    MemoryStore::new(256 << 20).unwrap()
+}
+
+fn tid(row: usize) -> HeapTid {
+    HeapTid {
+        block: row as u32 / 100,
+        offset: (row % 100 + 1) as u16,
+    }
+}
+
+fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
+    let parameters = Parameters {
+        shape: Layout::plan(vectors[0].len(), 16, metric, 0).unwrap().shape,
+        element: Element::Vector,
+        metric,
+        ef_construction: 64,
+        seed: 42,
+        centroid: 0,
+        filters: [None; crate::filter::values::MOST_COLUMNS],
+        borders: 0,
+    };
+    let graph = Graph::create(store, parameters, Vec::new()).unwrap();
+    let mut inserter = Inserter::default();
+    for (i, vector) in vectors.iter().enumerate() {
+        insert::insert(&graph, &mut inserter, vector, tid(i)).unwrap();
+    }
+    graph
+}
+
+/// Rows in order of their distance from a query, by passes alone.
+fn exact<'g>(graph: &'g Graph<'_, MemoryStore>, query: &Query) -> impl Iterator<Item = (NodeRef, f32)> + 'g {
+    let limits = Limits {
+        rounds: Rounds::None,
+        ..Limits::none(10)
+    };
+    let mut scan = Scan::new(query.clone(), limits);
+    std::iter::from_fn(move || {
+        scan.next(graph).unwrap()?;
+        Some((scan.node(), scan.returned().unwrap().0))
+    })
+}
+
+fn asked(query: &Query) -> Asked {
+    Asked {
+        query: query.clone(),
+        own: NodeRef::NONE,
+        most: usize::MAX,
+    }
+}
+
+fn by_queries(graph: &Graph<'_, MemoryStore>, queries: Vec<Query>, ks: &[usize]) -> Vec<Row> {
+    let measurement = Measurement::new(graph, queries, ks).unwrap();
+    WIDTHS
+        .iter()
+        .map(|&width| measurement.at(graph, width).unwrap())
+        .collect()
+}
+
+/// Every 20th word is a query, and no row.
+fn split() -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let words = words(6_000);
+    let rows = words.iter().enumerate().filter(|(i, _)| i % 20 > 0);
+    let rows = rows.map(|(_, word)| word.clone()).collect();
+    (rows, words.into_iter().step_by(20).collect())
+}
+
+#[test]
+fn recall_of_queries_is_what_counting_by_hand_gives() {
+    let (rows, queries) = split();
+    for metric in [Metric::L2, Metric::L1] {
+        let store = store();
+        let graph = build(&store, metric, &rows);
+        let queries: Vec<_> = queries
+            .iter()
+            .take(40)
+            .map(|query| graph.space().query(query))
+            .collect();
+        let ks = [1, 10, 100, 7];
+        let measured = by_queries(&graph, queries.clone(), &ks);
+        assert_eq!(measured.len(), WIDTHS.len());
+        for row in &measured {
+            for (&k, outcome) in ks.iter().zip(&row.of) {
+                let mut hits = 0;
+                for query in &queries {
+                    let nearest: Vec<_> = exact(&graph, query).take(k).map(|(node, _)| node).collect();
+                    let found = scan(&graph, &asked(query), usize::from(row.width), &[k]).unwrap().found;
+                    hits += found.iter().filter(|(_, node)| nearest.contains(node)).count();
+                }
+                let by_hand = hits as f64 / (k * queries.len()) as f64;
+                // Rows as near as the kth count, of which by hand only one does.
+                let more = outcome.recall - by_hand;
+                assert!((-1e-9..0.002).contains(&more), "{metric:?}, {row:?}, {k}: {by_hand}");
+            }
+        }
+        let last = &measured[measured.len() - 1].of;
+        assert!(last.iter().all(|outcome| outcome.recall > 0.99), "{last:?}");
+        // More rows and wider searches take more visits.
+        assert!(last[0].visits <= last[1].visits && last[1].visits <= last[2].visits);
+        assert!(measured.is_sorted_by(|a, b| a.of[1].visits < b.of[1].visits));
+    }
+}
+
+#[test]
+fn rows_as_queries_foretell_the_recall_of_other_queries() {
+    let (rows, queries) = split();
+    for metric in [Metric::L2, Metric::L1] {
+        let store = store();
+        let graph = build(&store, metric, &rows);
+        let by_rows = by_rows(&graph, TIME).unwrap().unwrap();
+        assert_eq!((by_rows.source, by_rows.queries), (Source::Rows, MOST_QUERIES as u16));
+        let nodes = by_rows.nodes as f64 / rows.len() as f64;
+        assert!((0.8..1.25).contains(&nodes), "{nodes}");
+        let queries = queries.iter().map(|query| graph.space().query(query)).collect();
+        let by_queries = by_queries(&graph, queries, &KS);
+        for (row, measured) in by_queries.iter().zip(&by_rows.measured) {
+            let (by_rows, recall) = (f64::from(measured.recall[USUAL]), row.of[USUAL].recall);
+            let apart = by_rows - recall;
+            assert!(
+                apart.abs() < 0.05,
+                "{metric:?} at {}: {by_rows} and {recall}",
+                row.width
+            );
+        }
+        let width = by_rows.width(USUAL, 0.95);
+        let at = by_queries.iter().find(|row| row.width >= width).unwrap();
+        assert!(at.of[USUAL].recall > 0.93, "{metric:?} at {width}: {at:?}");
+    }
+}
+
+#[test]
+fn a_search_without_a_node_finds_all_others() {
+    let (rows, _) = split();
+    for metric in [Metric::L2, Metric::L1] {
+        let store = store();
+        let graph = build(&store, metric, &rows[..1500]);
+        let sampled = sample::nodes(&graph, 60).unwrap();
+        assert_eq!(sampled.queries.len(), 60);
+        for asked in &sampled.queries {
+            let all = scan(&graph, &self::asked(&asked.query), 1500, &[2000]).unwrap().found;
+            assert_eq!(all.len(), 1499);
+            assert!(all.iter().all(|(_, node)| *node != asked.own));
+            assert!(exact(&graph, &asked.query).all(|(node, _)| node != asked.own));
+            // The own vector is a query like any other, and finds the node.
+            let query = asked.query.clone().without(NodeRef::NONE);
+            let own = exact(&graph, &query).next();
+            assert_eq!(own.map(|(node, _)| node), Some(asked.own));
+        }
+    }
+}
+
+#[test]
+fn a_share_of_the_pages_tells_about_the_rest() {
+    let (rows, _) = split();
+    let store = store();
+    let graph = build(&store, Metric::L2, &rows);
+    let mut sampled = sample::nodes(&graph, 300).unwrap();
+    sampled.queries.iter_mut().for_each(|asked| asked.most = usize::MAX);
+    // Nothing is known, so the pass finds everything.
+    let nothing = || vec![Vec::new(); sampled.queries.len()];
+    let whole = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0).unwrap();
+    let part = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5).unwrap();
+    for (asked, farthest) in sampled.queries.iter().zip(&whole).take(20) {
+        let by_scan = exact(&graph, &asked.query).nth(99).unwrap().1;
+        assert_eq!(farthest[0], by_scan);
+    }
+    let ratios = whole
+        .iter()
+        .zip(&part)
+        .map(|(whole, part)| f64::from(part[0] / whole[0]));
+    let mean = ratios.sum::<f64>() / whole.len() as f64;
+    assert!((0.97..1.03).contains(&mean), "{mean}");
+}
+
+#[test]
+fn few_rows_or_little_time_give_no_calibration() {
+    let (rows, _) = split();
+    let store = store();
+    let graph = build(&store, Metric::L2, &rows[..FEWEST_NODES / 2]);
+    assert_eq!(by_rows(&graph, TIME).unwrap(), None);
+    for row in &rows[FEWEST_NODES / 2..2 * FEWEST_NODES] {
+        insert::insert(&graph, &mut Inserter::default(), row, tid(0)).unwrap();
+    }
+    assert_eq!(by_rows(&graph, Duration::from_millis(1)).unwrap(), None);
+    assert!(by_rows(&graph, TIME).unwrap().is_some());
+    let empty = MemoryStore::new(1 << 24).unwrap();
+    let graph = build(&empty, Metric::L2, &rows[..1]);
+    assert_eq!(by_rows(&graph, TIME).unwrap(), None);
+}
