@@ -26,9 +26,11 @@ CREATE FUNCTION hnsw_last_search(
     OUT tails_read bigint,
     OUT rows_skipped bigint,
     OUT search_time_us double precision,
-    OUT passes bigint
+    OUT passes bigint,
+    OUT width integer,
+    OUT target_recall double precision
 ) RETURNS SETOF record
-    AS 'MODULE_PATHNAME', 'hnsw_last_search_with_passes_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+    AS 'MODULE_PATHNAME', 'hnsw_last_search_with_width_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION hnsw_last_search() IS 'what the last scan of an hnsw index in this session did';
 
 -- The size of an index with filter columns.
@@ -53,6 +55,89 @@ COMMENT ON FUNCTION alopex_version() IS 'version of the loaded library, and the 
 -- It was of PL/pgSQL, with settings of its own.
 CREATE OR REPLACE FUNCTION hnsw_recall(index regclass, queries anyarray, k integer DEFAULT 10) RETURNS double precision
     AS 'MODULE_PATHNAME', 'hnsw_recall_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+CREATE FUNCTION hnsw_tune(
+    index regclass,
+    queries anyarray,
+    target double precision DEFAULT 0.95,
+    k integer DEFAULT 10,
+    apply boolean DEFAULT false,
+    OUT width integer,
+    OUT recall double precision,
+    OUT microseconds double precision,
+    OUT pages double precision,
+    OUT chosen boolean
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_tune_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION hnsw_tune(regclass, anyarray, double precision, integer, boolean) IS
+    'recall, time and pages of searches by an hnsw index over their width, for an array of queries, and the width that a recall takes; with apply the index keeps it';
+
+CREATE FUNCTION hnsw_health(
+    index regclass,
+    OUT format_version integer,
+    OUT is_readable boolean,
+    OUT target_recall double precision,
+    OUT width integer,
+    OUT recall double precision,
+    OUT calibrated_at timestamptz,
+    OUT calibrated_by text,
+    OUT has_changed boolean,
+    OUT unreachable_share double precision,
+    OUT vacuumed_at timestamptz
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_health_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+
+COMMENT ON FUNCTION hnsw_health(regclass) IS
+    'state of an hnsw index as its meta page has it; no row for a caller who may not look into it';
+
+CREATE VIEW hnsw_index_health AS
+    SELECT *, CASE
+            WHEN NOT is_valid THEN 'REINDEX: the build of the index did not end.'
+            WHEN NOT is_readable THEN 'REINDEX: the index is damaged, or of another format than the library reads.'
+            WHEN dead_share > 0.2 THEN 'VACUUM: a fifth of the table''s rows or more are dead.'
+            WHEN unreachable_share > 0.01 THEN 'REINDEX: the last VACUUM could not reach a hundredth of the nodes or more, and linked them anew.'
+            WHEN target_recall IS NOT NULL AND recall IS NULL AND rows >= 1000
+                THEN 'ANALYZE: the index has a target of recall and was never measured.'
+            WHEN has_changed AND calibrated_by OPERATOR(pg_catalog.=) 'queries' THEN 'hnsw_tune(): the index has changed much since queries measured it.'
+            WHEN has_changed THEN 'ANALYZE: the index has changed much since it was measured.'
+            WHEN recall < target_recall - 0.02 THEN 'REINDEX with a greater m or ef_construction: no width reaches the target of recall.'
+            WHEN target_recall IS NULL AND recall < 0.9 THEN 'Set target_recall, or raise it: searches find less than nine of ten of the nearest rows.'
+            ELSE 'Nothing is to be done.'
+        END AS advice
+    FROM (SELECT i.oid::regclass AS index, t.oid::regclass AS "table", i.reltuples::bigint AS rows, pg_relation_size(i.oid) AS bytes,
+            s.n_dead_tup::double precision / nullif(s.n_live_tup + s.n_dead_tup, 0) AS dead_share,
+            greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum,
+            x.indisvalid AS is_valid, h.*
+        FROM pg_am a
+        JOIN pg_class i ON i.relam = a.oid AND i.relkind = 'i'
+        JOIN pg_index x ON x.indexrelid = i.oid
+        JOIN pg_class t ON t.oid = x.indrelid
+        LEFT JOIN pg_stat_all_tables s ON s.relid = t.oid
+        CROSS JOIN LATERAL hnsw_health(i.oid) h
+        WHERE a.amname = 'hnsw') indexes;
+
+COMMENT ON VIEW hnsw_index_health IS 'state of all hnsw indexes that the caller may look into, with advice in one sentence';
+
+GRANT SELECT ON hnsw_index_health TO PUBLIC;
+
+-- Lists of vectors.
+
+CREATE FUNCTION maxsim(document vector[], query vector[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vector_maxsim' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_negative_maxsim(vector[], vector[]) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR @# (LEFTARG = vector[], RIGHTARG = vector[], FUNCTION = vector_negative_maxsim);
+
+CREATE FUNCTION maxsim(document halfvec[], query halfvec[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'halfvec_maxsim' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION halfvec_negative_maxsim(halfvec[], halfvec[]) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR @# (LEFTARG = halfvec[], RIGHTARG = halfvec[], FUNCTION = halfvec_negative_maxsim);
 
 -- Operator classes of filter columns, which an index of the access method hnsw has behind its vector. They are the defaults of
 -- their types. Strategies of comparisons have btree's numbers, those of arrays have gin's.

@@ -206,3 +206,13 @@ CREATE OPERATOR CLASS vector_ops DEFAULT FOR TYPE vector USING btree AS
     OPERATOR 4 >=,
     OPERATOR 5 >,
     FUNCTION 1 vector_cmp(vector, vector);
+
+-- Lists of vectors
+
+CREATE FUNCTION maxsim(document vector[], query vector[]) RETURNS double precision
+    AS 'MODULE_PATHNAME', 'vector_maxsim' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION vector_negative_maxsim(vector[], vector[]) RETURNS double precision
+    AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR @# (LEFTARG = vector[], RIGHTARG = vector[], FUNCTION = vector_negative_maxsim);

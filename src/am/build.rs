@@ -8,6 +8,7 @@
 
 use std::ffi::c_char;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pgrx::{PgBox, pg_guard, pg_sys};
 
@@ -18,7 +19,7 @@ use super::ivfflat;
 use super::method::Method;
 use super::opclass::Opclass;
 use super::options::Options;
-use super::{datum, heap_scan, or_raise, relation_name};
+use super::{calibration, datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
 use crate::filter::signature::Column;
@@ -50,7 +51,8 @@ const INIT: pg_sys::ForkNumber::Type = pg_sys::ForkNumber::INIT_FORKNUM;
 /// Phases in pg_stat_progress_create_index, after PostgreSQL's own `initializing`.
 const PHASE_LOAD: i64 = 2;
 const PHASE_CONNECT: i64 = 3;
-const PHASE_WRITE: i64 = 4;
+const PHASE_CALIBRATE: i64 = 4;
+const PHASE_WRITE: i64 = 5;
 
 /// Rows from which the centroid is computed: the median of so many errs by a twenty-fifth of their
 /// spread.
@@ -62,6 +64,9 @@ const BLOCKS: pg_sys::BlockNumber = 128;
 /// Rows of a sample that yields a centroid or borders. Fewer rows say nothing of later rows, as in
 /// a build of a table that is about to be filled.
 const MIN_SAMPLED: usize = 64;
+
+/// Share of a build's time that its calibration may take.
+const CALIBRATION_SHARE: u32 = 20;
 
 /// A build under way.
 struct Build {
@@ -107,6 +112,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         if Method::of(index) == Method::Ivfflat {
             ivfflat::tell(index);
         }
+        let started = Instant::now();
         let mut build = or_raise(index, Build::start(heap, index));
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
@@ -120,6 +126,8 @@ pub unsafe extern "C-unwind" fn ambuild(
         or_raise(index, growing.finish_inserts());
         begin_phase(PHASE_CONNECT, 0);
         or_raise(index, growing.reconnect(build.indexed));
+        begin_phase(PHASE_CALIBRATE, 0);
+        or_raise(index, growing.calibrate(started.elapsed() / CALIBRATION_SHARE));
         begin_phase(PHASE_WRITE, growing.memory.store().pages());
         or_raise(index, growing.write_out());
         if buffer_store::needs_wal(index) {
@@ -154,6 +162,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut c_char {
         1 => c"initializing",
         PHASE_LOAD => c"loading tuples",
         PHASE_CONNECT => c"connecting nodes",
+        PHASE_CALIBRATE => c"measuring recall",
         PHASE_WRITE => c"writing pages",
         _ => return std::ptr::null_mut(),
     };
@@ -396,6 +405,16 @@ impl Growing {
         let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
         reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;
         Ok(())
+    }
+
+    /// Measures recall over the width of searches, in about this time, or longer if the index is to
+    /// have a recall.
+    fn calibrate(&mut self, time: Duration) -> Result<()> {
+        // SAFETY: the index is open.
+        let asks = unsafe { Options::of(self.index) }.asks_for_recall();
+        let time = if asks { time.max(calibration::TIME) } else { time };
+        let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
+        calibration::measure(&graph, time)
     }
 
     /// Writes the pages to the index, unlogged, and frees their memory.

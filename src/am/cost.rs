@@ -2,11 +2,11 @@
 //!
 //! A plain search of width `ef` over `n` nodes reads about `m` new nodes for each of the `ef` nodes
 //! that it expands, and as many on each level on the way down. A coded search reads only the nodes
-//! that it visits, about one and a half times `ef`, and few on the way. This is the start-up cost:
-//! it grows with the logarithm of `n`, so a partition costs little to start. Each row beyond `ef`
-//! has the cost of a further round. Pages that stay in the cache cost only processor time, as the
-//! upper pages of a btree do: input is counted for the share of the index that effective_cache_size
-//! does not hold.
+//! that it visits, about one and a half times `ef`, and few on the way; an index with a target of
+//! recall has measured numbers ([`calibration`]). This is the start-up cost: it grows with the
+//! logarithm of `n`, so a partition costs little to start. Each row beyond `ef` has the cost of a
+//! further round. Pages that stay in the cache cost only processor time, as the upper pages of a
+//! btree do: input is counted for the share of the index that effective_cache_size does not hold.
 //!
 //! A scan for which further rounds would cost more than a pass over the index goes on with passes,
 //! and a scan of all rows begins with them. Rows of a pass are sorted as PostgreSQL sorts, and each
@@ -36,6 +36,10 @@ use super::{heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
 use crate::rebuild;
+use crate::storage::PageStore;
+use crate::storage::buffer_store::{BufferStore, Mode};
+use crate::storage::calibration::{self, Calibration, USUAL};
+use crate::storage::format::META_BLOCK;
 use crate::storage::layout_plan::Storage;
 
 /// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
@@ -257,6 +261,9 @@ struct Opened {
     options: Options,
     opclass: Opclass,
     columns: Columns,
+    /// Width of a search, and the calibration of the index if a target gives the width.
+    width: usize,
+    calibration: Option<Calibration>,
     /// Numbers of a vector.
     numbers: f64,
     /// Whether a scan ends after its first round.
@@ -275,9 +282,18 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         let numbers = f64::from(opclass.numbers(u32::try_from(heap_scan::base_type(index, 0).1).unwrap_or(0)));
         // With enable_indexscan off its pages are not read: queries go on if they cannot be.
         let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
+        // Plans of an index without a target do not depend on the time that its build had left to
+        // measure it. A damaged meta page is left to the scan that meets the damage.
+        let effort = options.effort();
+        let calibration = effort.target().and_then(|_| {
+            let store = BufferStore::new(index, Mode::Normal);
+            store.read(META_BLOCK, calibration::read).unwrap_or(None)
+        });
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         Opened {
             is_first_round: options::iteration(&options) == Iteration::Off,
+            width: effort.width(calibration.as_ref()),
+            calibration,
             options,
             opclass,
             columns,
@@ -294,7 +310,7 @@ impl Opened {
     /// `root` is the planner's state, and `info` its description of the index.
     unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, shares: Shares) -> Costs {
         // SAFETY: as the caller promises.
-        unsafe { costs(root, info, &self.options, self.opclass, self.numbers, shares) }
+        unsafe { costs(root, info, self, shares) }
     }
 }
 
@@ -325,15 +341,8 @@ unsafe fn passing(
 
 /// # Safety
 /// `root` is the planner's state, and `info` its description of the index.
-unsafe fn costs(
-    root: *mut pg_sys::PlannerInfo,
-    info: &pg_sys::IndexOptInfo,
-    options: &Options,
-    opclass: Opclass,
-    numbers: f64,
-    shares: Shares,
-) -> Costs {
-    let passing = shares.passing;
+unsafe fn costs(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, opened: &Opened, shares: Shares) -> Costs {
+    let (passing, numbers) = (shares.passing, opened.numbers);
     // SAFETY: as the caller promises; settings are read in a backend's only thread.
     unsafe {
         let (mut random_page_cost, mut seq_page_cost) = (0.0, 0.0);
@@ -343,18 +352,23 @@ unsafe fn costs(
         let read = pg_sys::cpu_index_tuple_cost
             + (OPERATORS_PER_VISIT + numbers / NUMBERS_PER_OPERATOR) * pg_sys::cpu_operator_cost;
         let visit = read + (1.0 - cached) * random_page_cost;
-        let (m, width) = (f64::from(options.m), options.ef_search() as f64);
-        let is_coded = opclass.is_coded();
+        let (m, width) = (f64::from(opened.options.m), opened.width as f64);
+        let is_coded = opened.opclass.is_coded();
         let returned = nodes * passing;
         let passes = (returned * BYTES_PER_ROW / (f64::from(pg_sys::work_mem) * 1024.0))
             .ceil()
             .max(1.0);
         let all = passes * (pages * seq_page_cost + nodes * read) + sort(root, &*info.rel, returned.max(1.0));
-        let times = match options.storage() {
+        let times = match opened.options.storage() {
             Storage::Compact if is_coded => COMPACT_VISITS,
             _ => 1.0,
         };
-        let first = (times * visits(nodes, m, width, is_coded, passing)).min(nodes) * visit;
+        let visited = match &opened.calibration {
+            // Searches under conditions and their alternatives are compared by one model.
+            Some(calibration) if passing >= 1.0 => calibration.visits(USUAL, opened.width),
+            _ => times * visits(nodes, m, width, is_coded),
+        };
+        let first = (visited + times * filtered_visits(m, width, is_coded, passing)).min(nodes) * visit;
         let each = times * (VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing));
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Few nodes are read from value lists, and all of their rows are in order then.
@@ -373,15 +387,14 @@ unsafe fn costs(
     }
 }
 
-/// Estimate of the records that a search of width `ef` reads among `nodes`, of which this share
-/// pass its conditions.
-fn visits(nodes: f64, m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
-    let visits = if coded {
+/// Estimate of the records that a search of width `ef` reads among `nodes`, of an index without a
+/// calibration.
+fn visits(nodes: f64, m: f64, ef: f64, coded: bool) -> f64 {
+    if coded {
         CODED_VISITS_PER_LEVEL * nodes.ln().max(0.0) / (2.0 * m).ln() + CODED_VISITS * ef
     } else {
         m * nodes.ln().max(0.0) / m.ln() + PLAIN_VISITS * m * ef
-    };
-    (visits + filtered_visits(m, ef, coded, passing)).min(nodes)
+    }
 }
 
 /// Records that a search reads besides because only a share of the rows pass its conditions. A

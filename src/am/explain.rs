@@ -55,6 +55,13 @@ pub unsafe fn lines(descriptor: pg_sys::IndexScanDesc, output: *mut pg_sys::Expl
         let line = |label: &CStr, value: u64| {
             pg_sys::ExplainPropertyInteger(label.as_ptr(), std::ptr::null(), value as i64, output);
         };
+        let aim = scan::aim_of(descriptor);
+        if aim.width > 0 {
+            line(c"Search Width", aim.width as u64);
+        }
+        if let Some(target) = aim.target {
+            pg_sys::ExplainPropertyFloat(c"Target Recall".as_ptr(), std::ptr::null(), target, 4, output);
+        }
         line(c"Nodes Visited", counts.visited);
         if counts.estimates > 0 {
             line(c"Distances Estimated", counts.estimates);

@@ -1,5 +1,6 @@
-//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = .., storage = ..)`) and
-//! settings of a session (`hnsw.*`). Those of `ivfflat` are in `am::ivfflat`.
+//! Options of an index (`WITH (m = .., ef_construction = .., ef_search = .., storage = ..,
+//! target_recall = ..)`) and settings of a session (`hnsw.*`). Those of `ivfflat` are in
+//! `am::ivfflat`.
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -16,6 +17,7 @@ use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::scan::{Iteration, Limits, Rounds};
+use crate::storage::calibration::{Calibration, USUAL};
 use crate::storage::layout_plan::Storage;
 
 /// Links of a node on an upper level: default and bounds.
@@ -30,6 +32,9 @@ const LISTS: (i32, i32, i32) = (100, 1, 32_768);
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
+/// The recall that an index is to have: bounds.
+pub const TARGET_RECALL: (f64, f64) = (0.5, 0.9999);
+
 /// Options of an index without explicit ones.
 const DEFAULT: Options = Options {
     varlena: 0,
@@ -38,6 +43,7 @@ const DEFAULT: Options = Options {
     ef_search: 0,
     lists: 0,
     storage: Storage::Full as i32,
+    target_recall: 0.0,
 };
 
 /// The options of an index, as PostgreSQL stores them.
@@ -56,6 +62,37 @@ pub struct Options {
     pub lists: i32,
     /// The form of records, a [`Storage`].
     storage: i32,
+    /// Recall that gives the width of a search where nothing sets one; 0 if none is asked for.
+    target_recall: f64,
+}
+
+/// The measure of a search.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Effort {
+    /// A width.
+    Width(usize),
+    /// A recall, from which the width follows.
+    Recall(f64),
+}
+
+impl Effort {
+    /// The width of a search of an index with this calibration. Without one a recall gives no
+    /// width, and the default applies.
+    pub fn width(self, calibration: Option<&Calibration>) -> usize {
+        match (self, calibration) {
+            (Effort::Width(width), _) => width,
+            (Effort::Recall(recall), Some(calibration)) => calibration.width(USUAL, recall).into(),
+            (Effort::Recall(_), None) => EF_SEARCH.get() as usize,
+        }
+    }
+
+    /// The recall, if one is the measure.
+    pub fn target(self) -> Option<f64> {
+        match self {
+            Effort::Recall(recall) => Some(recall),
+            Effort::Width(_) => None,
+        }
+    }
 }
 
 impl Options {
@@ -90,6 +127,10 @@ impl Options {
             ef_construction: ef_construction.max(2 * m),
             ef_search: self.ef_search.clamp(0, EF_SEARCH_RANGE.2),
             lists: 0,
+            target_recall: match self.target_recall {
+                recall if recall > 0.0 => recall.clamp(TARGET_RECALL.0, TARGET_RECALL.1),
+                _ => 0.0,
+            },
             ..self
         }
     }
@@ -107,16 +148,30 @@ impl Options {
         }
     }
 
-    /// Width of a search: the setting if it is set, else the index's option.
-    pub fn ef_search(&self) -> usize {
+    /// The measure of a search: the session's before the index's, and of each a width before a
+    /// recall.
+    pub fn effort(&self) -> Effort {
         if self.lists > 0 {
-            return ivfflat::width(self.lists);
+            return Effort::Width(ivfflat::width(self.lists));
         }
-        let width = match self.ef_search {
-            1.. if !EF_SEARCH_IS_SET.load(Ordering::Relaxed) => self.ef_search,
-            _ => EF_SEARCH.get(),
-        };
-        width as usize
+        let default = Effort::Width(EF_SEARCH.get() as usize);
+        match self.ef_search {
+            _ if EF_SEARCH_IS_SET.load(Ordering::Relaxed) => default,
+            _ if SESSION_RECALL.get() > 0.0 => Effort::Recall(SESSION_RECALL.get()),
+            width @ 1.. => Effort::Width(width as usize),
+            _ if self.asks_for_recall() => Effort::Recall(self.target_recall),
+            _ => default,
+        }
+    }
+
+    /// Whether the index is to have a recall.
+    pub fn asks_for_recall(&self) -> bool {
+        self.target_recall > 0.0
+    }
+
+    /// The recall that the index is to have.
+    pub fn target_recall(&self) -> Option<f64> {
+        self.asks_for_recall().then_some(self.target_recall)
     }
 }
 
@@ -147,6 +202,9 @@ fn hnsw_kind() -> pg_sys::relopt_kind::Type {
             let lock = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
             pg_sys::add_int_reloption(kind, c"ef_search".as_ptr(), text.as_ptr(), 0, least, most, lock);
             add_storage(kind);
+            let (least, most) = TARGET_RECALL;
+            let text = c"Recall of index searches, which gives their width where neither setting nor ef_search does";
+            pg_sys::add_real_reloption(kind, c"target_recall".as_ptr(), text.as_ptr(), 0.0, least, most, lock);
             kind
         }
     })
@@ -201,12 +259,14 @@ unsafe fn add_storage(kind: pg_sys::relopt_kind::Type) {
 /// Called by PostgreSQL as `amoptions` of the access method.
 pub unsafe fn parse(method: Method, reloptions: pg_sys::Datum, validate: bool) -> *mut pg_sys::bytea {
     let integer = |name, offset| compat::reloption(name, pg_sys::relopt_type::RELOPT_TYPE_INT, offset);
+    let number = |name, offset| compat::reloption(name, pg_sys::relopt_type::RELOPT_TYPE_REAL, offset);
     let choice = |name, offset| compat::reloption(name, pg_sys::relopt_type::RELOPT_TYPE_ENUM, offset);
     let of_hnsw = [
         integer(c"m", offset_of!(Options, m)),
         integer(c"ef_construction", offset_of!(Options, ef_construction)),
         integer(c"ef_search", offset_of!(Options, ef_search)),
         choice(c"storage", offset_of!(Options, storage)),
+        number(c"target_recall", offset_of!(Options, target_recall)),
     ];
     let of_ivfflat = [integer(c"lists", offset_of!(Options, lists))];
     let (kind, elements) = match method {
@@ -249,6 +309,7 @@ pub enum IterativeScan {
 }
 
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(EF_SEARCH_RANGE.0);
+static SESSION_RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 /// Whether a setting was set explicitly: in the session, for the role or database, or in the
 /// server's configuration.
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
@@ -307,6 +368,16 @@ pub fn register() {
             None,
         );
     }
+    GucRegistry::define_float_guc(
+        c"hnsw.target_recall",
+        c"Sets the recall of index searches, from which their width follows.",
+        c"Zero leaves it to the options of the index. hnsw.ef_search takes precedence if it is set.",
+        &SESSION_RECALL,
+        0.0,
+        TARGET_RECALL.1,
+        GucContext::Userset,
+        GucFlags::EXPLAIN,
+    );
     GucRegistry::define_enum_guc(
         c"hnsw.iterative_scan",
         c"Controls whether an index scan continues when its first round returns too few rows.",
@@ -374,10 +445,10 @@ pub fn iteration(options: &Options) -> Iteration {
     }
 }
 
-/// Bounds of a scan of an index with these options and about so many rows, as set. A bound that
-/// nobody has set does not end a scan, although its default is a number: `SHOW` then gives the
-/// default that users of pgvector expect.
-pub fn limits(options: &Options, rows: f64) -> Limits {
+/// Bounds of a scan of this width of an index with these options and about so many rows, as set. A
+/// bound that nobody has set does not end a scan, although its default is a number: `SHOW` then
+/// gives the default that users of pgvector expect.
+pub fn limits(options: &Options, width: usize, rows: f64) -> Limits {
     // SAFETY: a setting, read in a backend's only thread.
     let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
     let memory = (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize;
@@ -389,7 +460,7 @@ pub fn limits(options: &Options, rows: f64) -> Limits {
         }
     };
     Limits {
-        width: options.ef_search(),
+        width,
         iteration: iteration(options),
         nodes: match options.lists {
             0 => if_set(&MAX_SCAN_TUPLES_IS_SET, MAX_SCAN_TUPLES.get() as usize),

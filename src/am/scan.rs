@@ -26,9 +26,11 @@ use crate::hnsw::scan::staged_merge::MergedScan;
 use crate::hnsw::scan::{Limits, Scan};
 use crate::hnsw::search::Counts;
 use crate::hnsw::space::Space;
-use crate::storage::HeapTid;
 use crate::storage::buffer_store::{BufferStore, Mode, buffer_hints};
+use crate::storage::calibration;
+use crate::storage::format::META_BLOCK;
 use crate::storage::parameters::Parameters;
+use crate::storage::{HeapTid, PageStore};
 use crate::txn;
 
 /// Dead rows that are collected before they are marked.
@@ -54,6 +56,8 @@ struct State {
     /// Time of the scan under way, and counters of the scans before it.
     spent: Duration,
     before: Counts,
+    /// Width of the scan.
+    aim: Aim,
     /// Whether the executor sorts the rows by distances that it computes; and the lower bound of
     /// the last row's distance, to which the descriptor points.
     reorders: bool,
@@ -78,6 +82,7 @@ impl Default for State {
             rows_ahead: RowsAhead::new(),
             spent: Duration::ZERO,
             before: Counts::default(),
+            aim: Aim::default(),
             reorders: false,
             rechecks: false,
             distance: pg_sys::Datum::null(),
@@ -95,6 +100,17 @@ pub struct LastSearch {
     pub counts: Counts,
     /// Time of the search.
     pub spent: Duration,
+    /// Its width, and the recall that gave it.
+    pub aim: Aim,
+}
+
+/// The width of a scan, and the recall that gave it, if one did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aim {
+    /// Width of the search.
+    pub width: usize,
+    /// Target of recall.
+    pub target: Option<f64>,
 }
 
 thread_local! {
@@ -118,6 +134,15 @@ pub unsafe fn counts(descriptor: pg_sys::IndexScanDesc) -> Counts {
         counts += scan.counts();
     }
     counts
+}
+
+/// The width of a scan, or of the last of its rescans; zero before the first row.
+///
+/// # Safety
+/// `descriptor` is one of ours.
+pub unsafe fn aim_of(descriptor: pg_sys::IndexScanDesc) -> Aim {
+    // SAFETY: as the caller promises.
+    unsafe { (*(*descriptor).opaque.cast::<State>()).aim }
 }
 
 /// Has a scan, with its rescans, return only these rows.
@@ -206,6 +231,7 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
     LAST.set(Some(LastSearch {
         counts,
         spent: std::mem::take(&mut state.spent),
+        aim: state.aim,
     }));
     kill(&store, &space, &mut state.dead)
 }
@@ -257,12 +283,15 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
+        // SAFETY: the index is open.
+        state.aim = aim(&store, &unsafe { Options::of(index) })?;
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
         if conditions.exclude_all() {
             LAST.set(Some(LastSearch {
                 counts: Counts::default(),
                 spent: Duration::ZERO,
+                aim: state.aim,
             }));
             return Ok(false);
         }
@@ -278,7 +307,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
                 .map_or(f32::INFINITY, |radius| space.max_key_within(&query, radius)),
             unplaced: wanted.nan,
             killed,
-            ..options::limits(&options, rows)
+            ..options::limits(&options, state.aim.width, rows)
         };
         let mode = match options.is_exact() {
             true => radius_key::Mode::Exact,
@@ -349,6 +378,23 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The width of a scan of an index with these options. Only a target of recall takes a look at the
+/// meta page.
+///
+/// Locks: the meta page, shared; on return: none.
+fn aim(store: &BufferStore, options: &Options) -> Result<Aim> {
+    let effort = options.effort();
+    let target = effort.target();
+    let calibration = match target {
+        Some(_) => store.read(META_BLOCK, calibration::read)?,
+        None => None,
+    };
+    Ok(Aim {
+        width: effort.width(calibration.as_ref()),
+        target,
+    })
 }
 
 /// The next row of a scan that returns all rows, or `only` these.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
-use super::{item_pointer, or_raise, relation_name, truncate, vacuum_stats};
+use super::{calibration, item_pointer, or_raise, relation_name, truncate, vacuum_stats};
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::{self, BulkDelete};
 use crate::rebuild;
@@ -56,13 +56,15 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
 ) -> *mut pg_sys::IndexBulkDeleteResult {
     // SAFETY: PostgreSQL passes the open index.
     unsafe {
+        let index = (*info).index;
         if (*info).analyze_only {
+            rebuild::or_pass_by(index, calibration::renew(info));
             return stats;
         }
-        let index = (*info).index;
         let Some(pages) = rebuild::or_pass_by(index, truncate::truncate(index)) else {
             return stats;
         };
+        or_raise(index, calibration::renew(info));
         let stats = if stats.is_null() {
             // Nothing was deleted: the index has the rows of the table, except the rows that a
             // partial index leaves out.

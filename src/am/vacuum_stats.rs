@@ -1,4 +1,5 @@
-//! Results of VACUUM, kept on the meta page of an index and shown by `hnsw_compaction()`.
+//! Results of VACUUM, kept on the meta page of an index and shown by `hnsw_compaction()` and
+//! `hnsw_index_health`.
 
 use std::time::Instant;
 
@@ -7,8 +8,10 @@ use pgrx::pg_sys;
 use crate::error::Result;
 use crate::hnsw::vacuum::bulk_delete::BulkDelete;
 use crate::storage::buffer_store::BufferStore;
+use crate::storage::calibration;
 use crate::storage::format::META_BLOCK;
 use crate::storage::meta::{self, Compaction};
+use crate::storage::walk::{self, Walk};
 use crate::storage::{Edit, PageStore};
 
 /// Adds a bulk delete that began at `start` to the results; the first one of a VACUUM begins new
@@ -16,6 +19,15 @@ use crate::storage::{Edit, PageStore};
 pub fn add_bulk_delete(store: &BufferStore, removal: &BulkDelete, is_first: bool, start: Instant) -> Result<()> {
     if removal.tids_removed == 0 && removal.slots_freed == 0 {
         return Ok(());
+    }
+    if removal.nodes_removed > 0 {
+        store.write(META_BLOCK, |page| {
+            calibration::add_removed(page, removal.nodes_removed)?;
+            if removal.was_walked {
+                walk::set(page, &walk_of(removal));
+            }
+            Ok(Edit::Changed(()))
+        })?;
     }
     update(store, |before| {
         let before = if is_first { Compaction::default() } else { before };
@@ -27,6 +39,16 @@ pub fn add_bulk_delete(store: &BufferStore, removal: &BulkDelete, is_first: bool
             ..before
         }
     })
+}
+
+fn walk_of(removal: &BulkDelete) -> Walk {
+    Walk {
+        // SAFETY: it reads the clock.
+        finished: unsafe { pg_sys::GetCurrentTimestamp() },
+        // A node has at least one row.
+        nodes: removal.tids_left.max(removal.reconnected),
+        unreachable: removal.reconnected,
+    }
 }
 
 /// Adds pages that were cut off the end of the index.

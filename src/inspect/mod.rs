@@ -3,10 +3,12 @@
 //! - `check`: `hnsw_check()`;
 //! - `compaction`: `hnsw_compaction()`;
 //! - `estimate`: `hnsw_estimate()`, for an index that is still to be built;
+//! - `health`: `hnsw_health()`;
 //! - `session_counters`: `hnsw_last_search()` and `hnsw_last_insert()`, for everyone;
 //! - `recall`: `hnsw_recall()`, for users who may read the table;
 //! - `rebuild`: `alopex_rebuild()`, for owners of indexes;
 //! - `stats`: `hnsw_stats()`;
+//! - `tune`: `hnsw_tune()`;
 //! - `version`: `alopex_version()`, for everyone.
 //!
 //! An index's own code, its expressions and its condition, runs as its owner: `run_as`.
@@ -14,11 +16,13 @@
 mod check;
 mod compaction;
 mod estimate;
+mod health;
 mod rebuild;
 mod recall;
 mod run_as;
 mod session_counters;
 mod stats;
+mod tune;
 mod version;
 
 use pgrx::pg_sys;

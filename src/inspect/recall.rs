@@ -122,7 +122,7 @@ unsafe fn may_read_all(heap: pg_sys::Relation) -> Result<()> {
 ///
 /// # Safety
 /// `array` is an array of the type that it names.
-unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
+pub(super) unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
     // SAFETY: as the caller promises; deconstruct_array allocates in the call's memory context.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.datum().cast_mut_ptr()).cast::<pg_sys::ArrayType>();

@@ -33,11 +33,11 @@ fn hnsw_last_search() -> TableIterator<
     TableIterator::new(rows)
 }
 
-/// Counters of the session's last index scan, with its passes; `hnsw_last_search()` since version
-/// 0.2.0.
+/// Counters of the session's last index scan, with its passes and its width; `hnsw_last_search()`
+/// since version 0.2.0.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the columns of the result")]
-fn hnsw_last_search_with_passes() -> TableIterator<
+fn hnsw_last_search_with_width() -> TableIterator<
     'static,
     (
         name!(nodes_visited, i64),
@@ -47,9 +47,17 @@ fn hnsw_last_search_with_passes() -> TableIterator<
         name!(rows_skipped, i64),
         name!(search_time_us, f64),
         name!(passes, i64),
+        name!(width, i32),
+        name!(target_recall, Option<f64>),
     ),
 > {
-    TableIterator::new(last_search().map(|last| columns(&last)))
+    TableIterator::new(last_search().map(|last| {
+        let (visited, estimates, pages, overflows, dead_rows, spent, passes) = columns(&last);
+        let (width, target) = (last.aim.width as i32, last.aim.target);
+        (
+            visited, estimates, pages, overflows, dead_rows, spent, passes, width, target,
+        )
+    }))
 }
 
 fn columns(last: &LastSearch) -> (i64, i64, i64, i64, i64, f64, i64) {

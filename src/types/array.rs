@@ -63,12 +63,12 @@ impl ArrayDatum {
     }
 
     /// PostgreSQL's own form.
-    fn as_ptr(&self) -> *mut pg_sys::ArrayType {
+    pub fn as_ptr(&self) -> *mut pg_sys::ArrayType {
         self.array.as_ptr()
     }
 
     /// Checks that this is a list without NULLs (or empty) and gives its length.
-    fn list_len(&self) -> Result<usize> {
+    pub fn list_len(&self) -> Result<usize> {
         // SAFETY: a detoasted array with a valid header; without an offset there is no NULL bitmap
         // to look at.
         let (dimensions, len, nulls) = unsafe {

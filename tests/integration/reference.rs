@@ -14,11 +14,11 @@ const OPTIONS: &str = include_str!("../../src/am/options.rs");
 
 /// For each section of the page, a query for the names of its objects and the text of the second
 /// column.
-const CATALOGS: [(&str, &str); 7] = [
+const CATALOGS: [(&str, &str); 8] = [
     (
         "Types",
         "SELECT format_type(oid, NULL), format_type(typarray, NULL)
-            FROM members JOIN pg_type USING (oid) WHERE catalog = 'pg_type' AND typcategory <> 'A'",
+            FROM members JOIN pg_type USING (oid) WHERE catalog = 'pg_type' AND typcategory NOT IN ('A', 'C')",
     ),
     (
         "Functions",
@@ -42,6 +42,11 @@ const CATALOGS: [(&str, &str); 7] = [
             FROM members JOIN pg_cast USING (oid) WHERE catalog = 'pg_cast'",
     ),
     (
+        "Views",
+        "SELECT relname::text, (SELECT count(*) || ' columns' FROM pg_attribute WHERE attrelid = c.oid)
+            FROM members JOIN pg_class c USING (oid) WHERE catalog = 'pg_class'",
+    ),
+    (
         "Access method",
         "SELECT amname::text, amhandler::text FROM members JOIN pg_am USING (oid) WHERE catalog = 'pg_am'",
     ),
@@ -54,7 +59,7 @@ const CATALOGS: [(&str, &str); 7] = [
 
 /// Members that no section is about. Families go with their classes.
 const OTHERS: &str = "SELECT catalog, oid::text FROM members
-    WHERE catalog NOT IN ('pg_type', 'pg_proc', 'pg_operator', 'pg_cast', 'pg_am', 'pg_opclass')
+    WHERE catalog NOT IN ('pg_type', 'pg_class', 'pg_proc', 'pg_operator', 'pg_cast', 'pg_am', 'pg_opclass')
         AND NOT (catalog = 'pg_opfamily' AND EXISTS (SELECT FROM pg_opfamily f JOIN pg_opclass ON opcfamily = f.oid
             WHERE f.oid = members.oid))";
 
@@ -139,8 +144,8 @@ fn options(client: &mut Client) -> BTreeSet<Entry> {
     client
         .batch_execute("CREATE TABLE items (embedding vector(3))")
         .expect("a table");
-    let (_, elements) = OPTIONS.split_once("let elements = [").expect("the options");
-    let (elements, _) = elements.split_once("];").expect("the last option");
+    let (_, elements) = OPTIONS.split_once("let of_hnsw = [").expect("the options");
+    let (elements, _) = elements.split_once("let (kind, elements)").expect("the last option");
     let names = elements.split("(c\"").skip(1);
     names
         .map(|rest| {

@@ -27,9 +27,10 @@ CREATE FUNCTION objects() RETURNS TABLE (object text, what text) LANGUAGE sql AS
         FROM parts JOIN pg_proc p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
     UNION ALL SELECT object, to_jsonb(a) - 'aggtranstype' - 'aggfnoid' || jsonb_build_object('state', aggtranstype::regtype) #>> '{}'
         FROM parts JOIN pg_aggregate a ON a.aggfnoid = objid WHERE classid = 'pg_proc'::regclass
-    UNION ALL SELECT object, to_jsonb(t) - '{oid,typarray,typelem}'::text[]
+    UNION ALL SELECT object, to_jsonb(t) - '{oid,typarray,typelem,typrelid}'::text[]
             || jsonb_build_object('array', typarray::regtype, 'element', typelem::regtype) #>> '{}'
         FROM parts JOIN pg_type t ON t.oid = objid WHERE classid = 'pg_type'::regclass
+    UNION ALL SELECT object, pg_get_viewdef(objid) FROM parts WHERE classid = 'pg_class'::regclass
     UNION ALL SELECT object, to_jsonb(o) - '{oid,oprcom,oprnegate,oprleft,oprright,oprresult}'::text[] || jsonb_build_object(
             'result', oprresult::regtype, 'commutator', oprcom::regoperator, 'negator', oprnegate::regoperator) #>> '{}'
         FROM parts JOIN pg_operator o ON o.oid = objid WHERE classid = 'pg_operator'::regclass

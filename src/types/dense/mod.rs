@@ -14,6 +14,7 @@ pub mod cast;
 pub mod compare;
 pub mod functions;
 pub mod io;
+pub mod maxsim;
 pub mod operators;
 pub mod text;
 
