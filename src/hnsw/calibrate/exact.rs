@@ -19,15 +19,18 @@ use crate::storage::{BlockNumber, NodeRef, PageStore};
 /// Pages of the trial that tells the cost of a pass.
 const TRIAL: u32 = 8;
 
+/// Parts of a pass within a time, after each of which it may end.
+const PARTS: u32 = 8;
+
 /// Records between looks for interrupts.
 const LOOKS: usize = 4;
 
 /// The fractional part of the golden ratio, in units of 2^-32: its multiples spread evenly.
 const GOLDEN: u32 = 0x9E37_79B9;
 
-/// Whether a pass over this share of the pages reads a page.
-fn is_read(block: BlockNumber, share: f64) -> bool {
-    f64::from(block.wrapping_mul(GOLDEN)) < share * (f64::from(u32::MAX) + 1.0)
+/// The place of a page in an order in which any part of the order is spread over the file: 0 to 1.
+fn place(block: BlockNumber) -> f64 {
+    f64::from(block.wrapping_mul(GOLDEN)) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Seconds that a pass takes for a page and a query, by a trial.
@@ -44,7 +47,8 @@ pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Res
 }
 
 /// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`, by a
-/// pass over this share of the pages. `known` are nodes near each query, nearest first.
+/// pass over this share of the pages, or less if the time is up before. `known` are nodes near each
+/// query, nearest first.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(super) fn farthest<S: PageStore>(
@@ -53,19 +57,30 @@ pub(super) fn farthest<S: PageStore>(
     known: Vec<Vec<(f32, NodeRef)>>,
     ks: &[usize],
     share: f64,
+    until: Option<Instant>,
 ) -> Result<Vec<Vec<f32>>> {
     let mut pass = Pass::new(queries, known, ks);
+    // A trial in a short slice of time knows nothing of other work that the processor has.
+    let parts = if until.is_some() { PARTS } else { 1 };
+    let mut read = 0.0;
     graph.store.in_passing(|store| {
         let graph = Graph::with(store, graph.space.clone());
-        for block in graph.node_blocks()? {
-            graph.store.check_interrupts();
-            if is_read(block, share) {
-                pass.read(&graph, block)?;
+        for part in 1..=parts {
+            let end = share * part as f64 / parts as f64;
+            for block in graph.node_blocks()? {
+                graph.store.check_interrupts();
+                if (read..end).contains(&place(block)) {
+                    pass.read(&graph, block)?;
+                }
+            }
+            read = end;
+            if until.is_some_and(|until| Instant::now() > until) {
+                break;
             }
         }
         Ok(())
     })?;
-    let weight = 1.0 / share.clamp(f64::MIN_POSITIVE, 1.0);
+    let weight = 1.0 / read.clamp(f64::MIN_POSITIVE, 1.0);
     Ok(pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect())
 }
 

@@ -59,6 +59,9 @@ const LEAST_TIME: Duration = Duration::from_millis(20);
 /// one, which most targets of recall take.
 const SCANS: f64 = 5.0;
 
+/// Share of the time after which the pass for exact neighbors ends.
+const EXACT_SHARE: f64 = 0.5;
+
 /// Queries of the trial that tells the time of a scan.
 const TRIAL: usize = 8;
 
@@ -143,7 +146,8 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
         return Ok(None);
     }
     let count = queries.len() as u16;
-    let measurement = Measurement::of(graph, queries, &KS, share)?;
+    let until = start.checked_add(time.mul_f64(EXACT_SHARE));
+    let measurement = Measurement::of(graph, queries, &KS, share, until)?;
     let mut measured = Vec::new();
     let mut part = measurement.asked.len();
     for width in WIDTHS {
@@ -218,16 +222,22 @@ impl Measurement {
     pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
         let (own, most) = (NodeRef::NONE, usize::MAX);
         let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own, most }))?;
-        Measurement::of(graph, asked, ks, 1.0)
+        Measurement::of(graph, asked, ks, 1.0, None)
     }
 
-    fn of<S: PageStore>(graph: &Graph<'_, S>, asked: Vec<Asked>, ks: &[usize], share: f64) -> Result<Measurement> {
+    fn of<S: PageStore>(
+        graph: &Graph<'_, S>,
+        asked: Vec<Asked>,
+        ks: &[usize],
+        share: f64,
+        until: Option<Instant>,
+    ) -> Result<Measurement> {
         let mut known = Vec::new();
         for asked in &asked {
             known.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?.found)?;
         }
         Ok(Measurement {
-            farthest: exact::farthest(graph, &asked, known, ks, share)?,
+            farthest: exact::farthest(graph, &asked, known, ks, share, until)?,
             asked,
             ks: ks.to_vec(),
         })

@@ -169,12 +169,22 @@ fn a_share_of_the_pages_tells_about_the_rest() {
     sampled.queries.iter_mut().for_each(|asked| asked.most = usize::MAX);
     // Nothing is known, so the pass finds everything.
     let nothing = || vec![Vec::new(); sampled.queries.len()];
-    let whole = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0).unwrap();
-    let part = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5).unwrap();
+    let whole = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, None).unwrap();
+    let part = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5, None).unwrap();
     for (asked, farthest) in sampled.queries.iter().zip(&whole).take(20) {
         let by_scan = exact(&graph, &asked.query).nth(99).unwrap().1;
         assert_eq!(farthest[0], by_scan);
     }
+    // A pass whose time is up has read a part.
+    let now = Some(Instant::now());
+    let short = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, now).unwrap();
+    assert_ne!(short, whole);
+    let ratios = short
+        .iter()
+        .zip(&whole)
+        .map(|(short, whole)| f64::from(short[0] / whole[0]));
+    let mean = ratios.sum::<f64>() / whole.len() as f64;
+    assert!((0.9..1.1).contains(&mean), "{mean}");
     let ratios = whole
         .iter()
         .zip(&part)
