@@ -4,11 +4,19 @@
 
 BEGIN {
     print "-- From the objects of pgvector, or earlier ones of pg_alopex, to those of pg_alopex.\n"
+    begin_safe()
     print "-- The pages of pgvector's indexes are read by pgvector alone. Until REINDEX queries do without these indexes, and rows are not"
     print "-- inserted into them."
     print "UPDATE pg_index SET indisvalid = false, indisready = false FROM pg_class c, pg_am a, pg_proc h"
     print "    WHERE c.oid = indexrelid AND a.oid = c.relam AND h.oid = a.amhandler AND c.relkind = 'i'"
     print "        AND h.prosrc IN ('hnswhandler', 'ivfflathandler') AND h.probin <> 'MODULE_PATHNAME';\n"
+    print "SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting('alopex.search_path'), true);\n"
+}
+
+# Objects of users are not to be taken for PostgreSQL's where catalogs are changed.
+function begin_safe() {
+    print "SELECT pg_catalog.set_config('alopex.search_path', pg_catalog.current_setting('search_path'), true);"
+    print "SET LOCAL search_path = pg_catalog, pg_temp;\n"
 }
 
 # Comments of pgrx, and ours.
@@ -59,10 +67,11 @@ function note_class(    words, i, name, method, support) {
 
 END {
     end_of_list()
+    begin_safe()
     print "-- Support function 1 of a class is ours, and there are no others. ALTER OPERATOR FAMILY removes no function that a class"
     print "-- requires, and without the class its indexes would go."
     print "DO $update$\nDECLARE\n    class record;\nBEGIN"
-    print "    FOR class IN\n        SELECT opcfamily, opcintype, support::regprocedure FROM (VALUES\n" classes
+    print "    FOR class IN\n        SELECT opcfamily, opcintype, (extnamespace::regnamespace::text || '.' || support)::regprocedure AS support FROM (VALUES\n" classes
     print "        ) ours (method, name, support)"
     print "        JOIN pg_am ON amname = method JOIN pg_opclass c ON opcmethod = pg_am.oid AND opcname = name"
     print "        JOIN pg_depend d ON (classid, objid, deptype) = ('pg_opclass'::regclass, c.oid, 'e')"
@@ -83,8 +92,10 @@ END {
     print "                    AND refclassid = 'pg_type'::regclass);"
     print "    END LOOP;\nEND $update$;\n"
     print "-- Estimators of operators, and merge joins."
-    print "UPDATE pg_operator SET oprrest = 'neqsel', oprjoin = 'neqjoinsel' WHERE oid IN ('<>(vector,vector)'::regoperator,"
-    print "    '<>(halfvec,halfvec)'::regoperator, '<>(sparsevec,sparsevec)'::regoperator);"
-    print "UPDATE pg_operator SET oprcanmerge = true WHERE oid IN ('=(vector,vector)'::regoperator,"
-    print "    '=(halfvec,halfvec)'::regoperator, '=(sparsevec,sparsevec)'::regoperator);"
+    print "UPDATE pg_operator SET oprrest = 'neqsel', oprjoin = 'neqjoinsel'"
+    print "    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname IN ('vector', 'pg_alopex')"
+    print "    WHERE deptype = 'e' AND (classid, objid) = ('pg_operator'::regclass, pg_operator.oid) AND oprname = '<>';"
+    print "UPDATE pg_operator SET oprcanmerge = true"
+    print "    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname IN ('vector', 'pg_alopex')"
+    print "    WHERE deptype = 'e' AND (classid, objid) = ('pg_operator'::regclass, pg_operator.oid) AND oprname = '=';"
 }

@@ -43,4 +43,8 @@ install_extension "$major" "$PGRX_PG_CONFIG_PATH" --release || die "the extensio
 say "Installed for $version. In a database: CREATE EXTENSION pg_alopex;"
 [ "${1-}" = vector-name ] || exit 0
 "$repo/pgrx-config/vector-name.sh" "${name_options[@]}" "$pg_config"
+if [ -n "${REPLACE:-}" ]; then
+    say "Restart the server; then, in each database that has pgvector: ALTER EXTENSION vector UPDATE; CALL alopex_rebuild();"
+    exit
+fi
 say "In a database without pg_alopex also: CREATE EXTENSION vector;"

@@ -1,6 +1,9 @@
 -- From the objects of pg_alopex to those of pgvector 0.8, whose library and scripts are in place again. An index with filter
 -- columns has to be dropped before: pgvector has no operator classes for these.
 
+-- Objects of users are not to be taken for PostgreSQL's.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- The pages of the indexes are read by pg_alopex alone. Until REINDEX queries do without these indexes.
 UPDATE pg_index SET indisvalid = false, indisready = false FROM pg_class c, pg_am a, pg_proc h
     WHERE c.oid = indexrelid AND a.oid = c.relam AND h.oid = a.amhandler AND c.relkind = 'i'
@@ -9,7 +12,7 @@ UPDATE pg_index SET indisvalid = false, indisready = false FROM pg_class c, pg_a
 -- The handlers first: PostgreSQL 18 asks them about any operator that their classes have when it plans, and a session cannot load
 -- both libraries.
 UPDATE pg_proc SET probin = 'MODULE_PATHNAME'
-    WHERE oid IN ('hnswhandler(internal)'::regprocedure, 'ivfflathandler(internal)'::regprocedure);
+    WHERE oid IN (SELECT amhandler FROM pg_am WHERE amname IN ('hnsw', 'ivfflat'));
 
 -- Operator classes of filter columns.
 DO $update$
@@ -50,7 +53,8 @@ UPDATE pg_proc SET probin = 'MODULE_PATHNAME', prosrc = CASE
     WHERE deptype = 'e' AND (classid, objid) = ('pg_proc'::regclass, pg_proc.oid) AND prolang = 13
         AND probin <> 'MODULE_PATHNAME';
 
--- Operator classes get pgvector's support functions.
+-- Operator classes get pgvector's support functions: their names, and whether they take two values of the type of the class, one,
+-- or an internal value.
 DO $update$
 DECLARE
     class record;
@@ -59,38 +63,38 @@ DECLARE
     member oid;
 BEGIN
     FOR class IN
-        SELECT c.oid, opcfamily, opcintype, functions FROM (VALUES
-            ('hnsw', 'vector_l2_ops', '{vector_l2_squared_distance(vector;vector)}'),
-            ('hnsw', 'vector_ip_ops', '{vector_negative_inner_product(vector;vector)}'),
-            ('hnsw', 'vector_cosine_ops', '{vector_negative_inner_product(vector;vector),vector_norm(vector)}'),
-            ('hnsw', 'vector_l1_ops', '{l1_distance(vector;vector)}'),
-            ('hnsw', 'halfvec_l2_ops', '{halfvec_l2_squared_distance(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
-            ('hnsw', 'halfvec_ip_ops', '{halfvec_negative_inner_product(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
+        SELECT c.oid, opcfamily, opcintype, functions, extnamespace FROM (VALUES
+            ('hnsw', 'vector_l2_ops', '{vector_l2_squared_distance/2}'),
+            ('hnsw', 'vector_ip_ops', '{vector_negative_inner_product/2}'),
+            ('hnsw', 'vector_cosine_ops', '{vector_negative_inner_product/2,vector_norm/1}'),
+            ('hnsw', 'vector_l1_ops', '{l1_distance/2}'),
+            ('hnsw', 'halfvec_l2_ops', '{halfvec_l2_squared_distance/2,NULL,hnsw_halfvec_support/i}'),
+            ('hnsw', 'halfvec_ip_ops', '{halfvec_negative_inner_product/2,NULL,hnsw_halfvec_support/i}'),
             ('hnsw', 'halfvec_cosine_ops',
-                '{halfvec_negative_inner_product(halfvec;halfvec),l2_norm(halfvec),hnsw_halfvec_support(internal)}'),
-            ('hnsw', 'halfvec_l1_ops', '{l1_distance(halfvec;halfvec),NULL,hnsw_halfvec_support(internal)}'),
+                '{halfvec_negative_inner_product/2,l2_norm/1,hnsw_halfvec_support/i}'),
+            ('hnsw', 'halfvec_l1_ops', '{l1_distance/2,NULL,hnsw_halfvec_support/i}'),
             ('hnsw', 'sparsevec_l2_ops',
-                '{sparsevec_l2_squared_distance(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
+                '{sparsevec_l2_squared_distance/2,NULL,hnsw_sparsevec_support/i}'),
             ('hnsw', 'sparsevec_ip_ops',
-                '{sparsevec_negative_inner_product(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
+                '{sparsevec_negative_inner_product/2,NULL,hnsw_sparsevec_support/i}'),
             ('hnsw', 'sparsevec_cosine_ops',
-                '{sparsevec_negative_inner_product(sparsevec;sparsevec),l2_norm(sparsevec),hnsw_sparsevec_support(internal)}'),
-            ('hnsw', 'sparsevec_l1_ops', '{l1_distance(sparsevec;sparsevec),NULL,hnsw_sparsevec_support(internal)}'),
-            ('hnsw', 'bit_hamming_ops', '{hamming_distance(bit;bit),NULL,hnsw_bit_support(internal)}'),
-            ('hnsw', 'bit_jaccard_ops', '{jaccard_distance(bit;bit),NULL,hnsw_bit_support(internal)}'),
-            ('ivfflat', 'vector_l2_ops', '{vector_l2_squared_distance(vector;vector),NULL,l2_distance(vector;vector)}'),
+                '{sparsevec_negative_inner_product/2,l2_norm/1,hnsw_sparsevec_support/i}'),
+            ('hnsw', 'sparsevec_l1_ops', '{l1_distance/2,NULL,hnsw_sparsevec_support/i}'),
+            ('hnsw', 'bit_hamming_ops', '{hamming_distance/2,NULL,hnsw_bit_support/i}'),
+            ('hnsw', 'bit_jaccard_ops', '{jaccard_distance/2,NULL,hnsw_bit_support/i}'),
+            ('ivfflat', 'vector_l2_ops', '{vector_l2_squared_distance/2,NULL,l2_distance/2}'),
             ('ivfflat', 'vector_ip_ops',
-                '{vector_negative_inner_product(vector;vector),NULL,vector_spherical_distance(vector;vector),vector_norm(vector)}'),
+                '{vector_negative_inner_product/2,NULL,vector_spherical_distance/2,vector_norm/1}'),
             ('ivfflat', 'vector_cosine_ops',
-                '{vector_negative_inner_product(vector;vector),vector_norm(vector),vector_spherical_distance(vector;vector),vector_norm(vector)}'),
+                '{vector_negative_inner_product/2,vector_norm/1,vector_spherical_distance/2,vector_norm/1}'),
             ('ivfflat', 'halfvec_l2_ops',
-                '{halfvec_l2_squared_distance(halfvec;halfvec),NULL,l2_distance(halfvec;halfvec),NULL,ivfflat_halfvec_support(internal)}'),
+                '{halfvec_l2_squared_distance/2,NULL,l2_distance/2,NULL,ivfflat_halfvec_support/i}'),
             ('ivfflat', 'halfvec_ip_ops',
-                '{halfvec_negative_inner_product(halfvec;halfvec),NULL,halfvec_spherical_distance(halfvec;halfvec),l2_norm(halfvec),ivfflat_halfvec_support(internal)}'),
+                '{halfvec_negative_inner_product/2,NULL,halfvec_spherical_distance/2,l2_norm/1,ivfflat_halfvec_support/i}'),
             ('ivfflat', 'halfvec_cosine_ops',
-                '{halfvec_negative_inner_product(halfvec;halfvec),l2_norm(halfvec),halfvec_spherical_distance(halfvec;halfvec),l2_norm(halfvec),ivfflat_halfvec_support(internal)}'),
+                '{halfvec_negative_inner_product/2,l2_norm/1,halfvec_spherical_distance/2,l2_norm/1,ivfflat_halfvec_support/i}'),
             ('ivfflat', 'bit_hamming_ops',
-                '{hamming_distance(bit;bit),NULL,hamming_distance(bit;bit),NULL,ivfflat_bit_support(internal)}')
+                '{hamming_distance/2,NULL,hamming_distance/2,NULL,ivfflat_bit_support/i}')
         ) theirs (method, name, functions)
         JOIN pg_am ON amname = method JOIN pg_opclass c ON opcmethod = pg_am.oid AND opcname = name
         JOIN pg_depend d ON (classid, objid, deptype) = ('pg_opclass'::regclass, c.oid, 'e')
@@ -99,7 +103,11 @@ BEGIN
         DELETE FROM pg_depend WHERE (classid, refclassid) = ('pg_amproc'::regclass, 'pg_type'::regclass) AND objid IN
             (SELECT oid FROM pg_amproc WHERE (amprocfamily, amproclefttype) = (class.opcfamily, class.opcintype));
         FOR number, support IN
-            SELECT i, replace(f, ';', ',')::regprocedure FROM unnest(class.functions::text[]) WITH ORDINALITY u (f, i) WHERE f IS NOT NULL
+            SELECT i, p.oid FROM unnest(class.functions::text[]) WITH ORDINALITY u (f, i) JOIN pg_proc p
+                ON proname = split_part(f, '/', 1) AND pronamespace = class.extnamespace
+                AND pronargs = CASE split_part(f, '/', 2) WHEN '2' THEN 2 ELSE 1 END
+                AND proargtypes[0] = CASE split_part(f, '/', 2) WHEN 'i' THEN 'internal'::regtype ELSE class.opcintype END
+            ORDER BY i
         LOOP
             SELECT oid INTO member FROM pg_amproc
                 WHERE (amprocfamily, amproclefttype, amprocnum) = (class.opcfamily, class.opcintype, number);
@@ -139,14 +147,15 @@ BEGIN
 END $update$;
 
 -- Properties of functions and operators that differ.
-UPDATE pg_proc SET provolatile = 'v', proisstrict = false, proparallel = 'u' WHERE oid IN (
-    'hnsw_halfvec_support(internal)'::regprocedure, 'hnsw_bit_support(internal)'::regprocedure,
-    'hnsw_sparsevec_support(internal)'::regprocedure, 'ivfflat_halfvec_support(internal)'::regprocedure,
-    'ivfflat_bit_support(internal)'::regprocedure);
-UPDATE pg_operator SET oprrest = 'eqsel', oprjoin = 'eqjoinsel' WHERE oid IN ('<>(vector,vector)'::regoperator,
-    '<>(halfvec,halfvec)'::regoperator, '<>(sparsevec,sparsevec)'::regoperator);
-UPDATE pg_operator SET oprcanmerge = false WHERE oid IN ('=(vector,vector)'::regoperator,
-    '=(halfvec,halfvec)'::regoperator, '=(sparsevec,sparsevec)'::regoperator);
+UPDATE pg_proc SET provolatile = 'v', proisstrict = false, proparallel = 'u'
+    FROM pg_extension e WHERE extname = 'vector' AND pronamespace = extnamespace AND proname IN ('hnsw_halfvec_support',
+        'hnsw_bit_support', 'hnsw_sparsevec_support', 'ivfflat_halfvec_support', 'ivfflat_bit_support');
+UPDATE pg_operator SET oprrest = 'eqsel', oprjoin = 'eqjoinsel'
+    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+    WHERE deptype = 'e' AND (classid, objid) = ('pg_operator'::regclass, pg_operator.oid) AND oprname = '<>';
+UPDATE pg_operator SET oprcanmerge = false
+    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+    WHERE deptype = 'e' AND (classid, objid) = ('pg_operator'::regclass, pg_operator.oid) AND oprname = '=';
 
 COMMENT ON ACCESS METHOD hnsw IS 'hnsw index access method';
 COMMENT ON ACCESS METHOD ivfflat IS 'ivfflat index access method';

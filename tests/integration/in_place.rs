@@ -48,6 +48,11 @@ const SCHEMA: &str = "
     REVOKE EXECUTE ON FUNCTION l2_distance(vector, vector) FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION l2_distance(vector, vector) TO reader;
     GRANT EXECUTE ON FUNCTION hnsw_bit_support(internal), ivfflathandler(internal) TO reader;
+    -- Operators that scripts of an extension are not to take for PostgreSQL's.
+    CREATE FUNCTION trap(name, name) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'trapped'; END$$;
+    CREATE FUNCTION trap(oid, int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'trapped'; END$$;
+    CREATE OPERATOR !~ (LEFTARG = name, RIGHTARG = name, FUNCTION = trap);
+    CREATE OPERATOR >= (LEFTARG = oid, RIGHTARG = int, FUNCTION = trap);
     -- A class as pgvector's users write them.
     CREATE OPERATOR CLASS own_ops FOR TYPE vector USING hnsw AS
         OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 vector_l2_squared_distance(vector, vector);
