@@ -382,6 +382,15 @@ fn an_index_that_missed_rows_is_refused_by_pgvector_until_it_is_rebuilt() {
     cluster.start();
     let mut client = cluster.client();
     run(&mut client, "INSERT INTO t VALUES ('[0,0,0]')");
+    // Statements about indexes work with the objects of pgvector, too.
+    run(
+        &mut client,
+        "BEGIN; REINDEX INDEX h; REINDEX INDEX i; CREATE INDEX ON t USING ivfflat (v); CREATE INDEX ON t USING hnsw (v vector_cosine_ops);
+        SET LOCAL enable_seqscan = off; SELECT v FROM t ORDER BY v <-> '[0,0,0]' LIMIT 1;
+        DROP INDEX h; DROP INDEX i; ROLLBACK",
+    );
+    run(&mut client, "DELETE FROM t WHERE v = '[7,1,1]'");
+    run(&mut client, "VACUUM t");
     let named = client.batch_execute(
         "CREATE FUNCTION pg_temp.recall(regclass, anyarray, int) RETURNS float8 AS '$libdir/vector', 'hnsw_recall_wrapper' LANGUAGE C STRICT;
         SELECT pg_temp.recall('h', ARRAY['[1,1,1]'::vector], 1)",
