@@ -141,6 +141,8 @@ for file in "$both/$lib"/* "$both/$share/extension"/*; do
     mv "$file" "$directory/"
 done
 library=$stage/$name/$lib/pg_alopex.so
+# The script that leads databases back to pgvector, whose files are PostgreSQL's again then: docs/migration.md.
+install -D -m 644 pgrx-config/to-pgvector.sql "$stage/$name/$share/pg_alopex/to-pgvector.sql"
 
 # The debug symbols, where debuggers look for them.
 build_id=$(readelf -n "$library" | sed -n 's/^ *Build ID: //p')
@@ -195,7 +197,12 @@ Description: pg_alopex under the name vector for PostgreSQL $pg_major
  The control file and the scripts of the extension "vector", by which
  applications of pgvector create pg_alopex: CREATE EXTENSION vector.
  .
- It takes the place of pgvector. To go back, install postgresql-$pg_major-pgvector.
+ It takes the place of pgvector. To go back, install postgresql-$pg_major-pgvector
+ and, for databases that were moved, copy
+ /$share/pg_alopex/to-pgvector.sql to
+ /$share/extension/vector--0.8.500--0.8.5.sql
+ (for the version of pgvector that is installed), and in each of them run ALTER
+ EXTENSION vector UPDATE TO '0.8.5'.
 CONTROL
 
 mkdir -p "$stage/$name-dbgsym/usr/share/doc"
