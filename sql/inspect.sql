@@ -161,7 +161,7 @@ CREATE VIEW hnsw_index_health AS
         JOIN pg_class t ON t.oid = x.indrelid
         LEFT JOIN pg_stat_all_tables s ON s.relid = t.oid
         CROSS JOIN LATERAL hnsw_health(i.oid) h
-        WHERE a.amname = 'hnsw') indexes;
+        WHERE a.amname IN ('hnsw', 'ivfflat')) indexes;
 
 COMMENT ON VIEW hnsw_index_health IS 'state of all hnsw indexes that the caller may look into, with advice in one sentence';
 

@@ -12,6 +12,10 @@ SELECT index, "table", rows, bytes = pg_relation_size(index) AS bytes, dead_shar
        calibrated_by, has_changed, unreachable_share, vacuumed_at, advice
     FROM hnsw_index_health ORDER BY index::text;
 SELECT index, width FROM hnsw_index_health WHERE index = 'e_wide'::regclass;
+CREATE TABLE of_lists (val vector(3));
+CREATE INDEX of_lists_val ON of_lists USING ivfflat (val);
+SELECT index, is_readable, advice FROM hnsw_index_health WHERE index = 'of_lists_val'::regclass;
+DROP TABLE of_lists;
 SET hnsw.ef_search = 17;
 SELECT DISTINCT width, target_recall FROM hnsw_index_health;
 RESET hnsw.ef_search;
