@@ -21,7 +21,7 @@ mod handler;
 pub mod heap_scan;
 mod insert;
 mod ivfflat;
-mod method;
+pub mod method;
 mod opclass;
 pub mod options;
 mod planner;

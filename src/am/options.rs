@@ -168,11 +168,6 @@ impl Options {
     pub fn asks_for_recall(&self) -> bool {
         self.target_recall > 0.0
     }
-
-    /// The recall that the index is to have.
-    pub fn target_recall(&self) -> Option<f64> {
-        self.asks_for_recall().then_some(self.target_recall)
-    }
 }
 
 static HNSW: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();

@@ -284,7 +284,8 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         // SAFETY: the index is open.
-        state.aim = aim(&store, &unsafe { Options::of(index) })?;
+        let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
+        state.aim = aim(&store, &options)?;
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
         if conditions.exclude_all() {
@@ -299,8 +300,6 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let query = space.filtered(space.query(query.view()), conditions.filter)?;
         // SAFETY: the descriptor is ours.
         let killed = !unsafe { (*descriptor).ignore_killed_tuples };
-        // SAFETY: the index is open.
-        let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
         let limits = Limits {
             beyond: wanted
                 .radius

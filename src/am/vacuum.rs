@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use std::ffi::c_void;
 use std::time::Instant;
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::{calibration, item_pointer, or_raise, relation_name, truncate, vacuum_stats};
+use crate::error::Error;
 use crate::hnsw::Graph;
 use crate::hnsw::vacuum::bulk_delete::{self, BulkDelete};
+use crate::pg_error;
 use crate::rebuild;
 use crate::storage::buffer_store::{self, BufferStore, Mode};
 use crate::storage::{BlockNumber, HeapTid};
@@ -58,7 +61,11 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     unsafe {
         let index = (*info).index;
         if (*info).analyze_only {
-            rebuild::or_pass_by(index, calibration::renew(info));
+            match calibration::renew(info) {
+                // ANALYZE of the table is not to fail by an index that it need not read.
+                Err(error @ Error::Corrupted { .. }) => warn(index, error),
+                renewed => _ = rebuild::or_pass_by(index, renewed),
+            }
             return stats;
         }
         let Some(pages) = rebuild::or_pass_by(index, truncate::truncate(index)) else {
@@ -81,6 +88,20 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
         stats
     }
+}
+
+/// Tells of damage that a statement can do without.
+///
+/// # Safety
+/// The index is open.
+unsafe fn warn(index: pg_sys::Relation, error: Error) {
+    // SAFETY: as the caller promises.
+    let error = unsafe { pg_error::in_relation(index, error) };
+    let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "");
+    if let Some(hint) = error.hint() {
+        report = report.set_hint(hint);
+    }
+    report.report(PgLogLevel::WARNING);
 }
 
 /// Reports the result of a bulk delete, at VACUUM's message level.

@@ -23,7 +23,8 @@ pub fn add_bulk_delete(store: &BufferStore, removal: &BulkDelete, is_first: bool
     if removal.nodes_removed > 0 {
         store.write(META_BLOCK, |page| {
             calibration::add_removed(page, removal.nodes_removed)?;
-            if removal.was_walked {
+            // A VACUUM after few removals does not follow all links.
+            if removal.was_walked && meta::read_unwalked(page)? == 0 {
                 walk::set(page, &walk_of(removal));
             }
             Ok(Edit::Changed(()))

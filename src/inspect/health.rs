@@ -61,17 +61,22 @@ fn hnsw_health(
     // SAFETY: called in a transaction; the lock is held while the index is open.
     unsafe {
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        if !(is_owner(index) || may_scan_all()) || !pg_sys::ConditionalLockRelationOid(index, lock) {
+        // An index may be dropped until it is locked.
+        let is_index = || pg_sys::get_rel_relkind(index) as u8 == pg_sys::RELKIND_INDEX;
+        let is_allowed = is_index() && (is_owner(index) || may_scan_all());
+        if !is_allowed || !pg_sys::ConditionalLockRelationOid(index, lock) {
             return TableIterator::new(None);
         }
-        if pg_sys::get_rel_relkind(index) as u8 != pg_sys::RELKIND_INDEX {
+        if !is_index() {
             pg_sys::UnlockRelationOid(index, lock);
             return TableIterator::new(None);
         }
         let relation = pg_sys::index_open(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-        let foreign =
-            (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP && !(*relation).rd_islocaltemp;
-        let row = (am::is_ours(relation) && !foreign).then(|| row(relation));
+        let persistence = (*(*relation).rd_rel).relpersistence as u8;
+        let is_foreign = persistence == pg_sys::RELPERSISTENCE_TEMP && !(*relation).rd_islocaltemp;
+        // A standby has no pages of an unlogged one.
+        let is_absent = persistence == pg_sys::RELPERSISTENCE_UNLOGGED && pg_sys::RecoveryInProgress();
+        let row = (am::is_ours(relation) && !is_foreign && !is_absent).then(|| row(relation));
         pg_sys::index_close(relation, lock);
         TableIterator::new(row)
     }

@@ -9,6 +9,7 @@ use pgrx::{AnyArray, pg_sys};
 
 use super::recall::elements;
 use super::{Audience, Concurrent, Inspected};
+use crate::am::method::Method;
 use crate::am::options::TARGET_RECALL;
 use crate::am::{calibration, datum};
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::calibrate::{self, Measurement, Row, WIDTHS, width_for};
 use crate::hnsw::indexed_value::RowValue;
-use crate::pg_error::or_raise;
+use crate::pg_error::{or_raise, relation_name};
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::calibration::{Calibration, KS, Source};
@@ -90,6 +91,12 @@ fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool)
             let (owner, index) = (pg_sys::AclResult::ACLCHECK_NOT_OWNER, pg_sys::ObjectType::OBJECT_INDEX);
             pg_sys::aclcheck_error(owner, index, (*(*opened.index).rd_rel).relname.data.as_ptr());
         }
+    }
+    // SAFETY: the index is open.
+    if apply && unsafe { Method::of(opened.index) } != Method::Hnsw {
+        // SAFETY: the same; an option of the other method says nothing of a recall.
+        let relation = unsafe { relation_name(opened.index) };
+        return Err(Error::NotHnswIndex { relation });
     }
     // SAFETY: PostgreSQL passes an array of this type; the index is open, and its first column is
     // the vector.

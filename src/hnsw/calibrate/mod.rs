@@ -212,6 +212,8 @@ pub struct Measurement {
     ks: Vec<usize>,
     /// For each query and number of rows, the distance of the farthest of them.
     farthest: Vec<Vec<f32>>,
+    /// The most nodes that there are.
+    most: usize,
 }
 
 impl Measurement {
@@ -222,7 +224,11 @@ impl Measurement {
     pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
         let (own, most) = (NodeRef::NONE, usize::MAX);
         let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own, most }))?;
-        Measurement::of(graph, asked, ks, 1.0, None)
+        let most = graph.live_count()?;
+        Ok(Measurement {
+            most,
+            ..Measurement::of(graph, asked, ks, 1.0, None)?
+        })
     }
 
     fn of<S: PageStore>(
@@ -240,6 +246,7 @@ impl Measurement {
             farthest: exact::farthest(graph, &asked, known, ks, share, until)?,
             asked,
             ks: ks.to_vec(),
+            most: usize::MAX,
         })
     }
 
@@ -260,7 +267,7 @@ impl Measurement {
                 sum.queries += 1;
                 let first = scanned.found.iter().take(k);
                 let hits = first.filter(|(distance, _)| *distance <= farthest).count();
-                sum.recall += hits as f64 / k as f64;
+                sum.recall += hits as f64 / k.min(self.most).max(1) as f64;
                 sum.visits += counts.visited as f64;
                 sum.pages += counts.pages as f64;
                 sum.time += time.as_secs_f64();

@@ -472,6 +472,7 @@ impl Scan {
                 };
                 // Nodes with many incoming links may have crowded out nodes with few.
                 while self.round.live < fewest
+                    && !self.search.was_cut()
                     && self.search.met().len() < self.limits.nodes
                     && !self.is_pass_cheaper(graph)?
                     && search::resume(graph, &mut self.search, &self.query, width)?

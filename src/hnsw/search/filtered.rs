@@ -534,6 +534,8 @@ pub(super) fn visit_on<S: PageStore>(
     query: &Query,
     width: usize,
 ) -> Result<bool> {
+    // The results of the last round are taken over, also if this one has no room to begin.
+    search.start(width);
     search.filtered.is_checked = true;
     if search.filtered.is_lost() {
         search.filtered.place = match seeds::go_on(graph, search, query)? {
@@ -544,7 +546,6 @@ pub(super) fn visit_on<S: PageStore>(
         return Ok(true);
     }
     let before = search.filtered.visited;
-    search.start(width);
     visit_all(graph, search, query)?;
     Ok(search.filtered.visited > before)
 }

@@ -229,6 +229,44 @@ fn further_rounds_find_the_next_rows() {
     }
 }
 
+/// A scan returns no row twice, whatever memory and bounds end its rounds.
+#[test]
+fn a_scan_with_little_memory_returns_each_row_once() {
+    let vectors = words(6000);
+    let all: Vec<Values> = (0..vectors.len()).map(values).collect();
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all[..1000]);
+    insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+    let ways = [
+        (Iteration::Strict, usize::MAX),
+        (Iteration::Relaxed, usize::MAX),
+        (Iteration::Strict, 3000),
+        (Iteration::Off, usize::MAX),
+    ];
+    for test in [range(0, 500), range(100, 200)] {
+        let filter = Filter::new(vec![Condition { column: 0, test }]);
+        let matching = (0..vectors.len())
+            .filter(|&row| test_of(&all, graph.space.columns(), &filter, row) > Match::No)
+            .count();
+        for memory in [8, 16, 24, 32, 48, 64, 96, 128, 192, 256] {
+            for (iteration, nodes) in ways {
+                let limits = Limits {
+                    rounds: Rounds::Cheaper,
+                    memory: memory << 10,
+                    iteration,
+                    nodes,
+                    ..limits(40)
+                };
+                let found = filtered(&graph, &vectors[17], &filter, limits);
+                let rows: HashSet<usize> = found.iter().map(|&(row, _)| row).collect();
+                assert_eq!(rows.len(), found.len(), "{limits:?}");
+                let is_whole = iteration != Iteration::Off && nodes == usize::MAX;
+                assert!(!is_whole || rows.len() == matching, "{limits:?}: {} rows", rows.len());
+            }
+        }
+    }
+}
+
 /// Few matching rows that no list names come in order, all of them, although a search would settle
 /// with some.
 #[test]

@@ -131,7 +131,7 @@ pub(super) fn reconnect_and_select<S: PageStore>(
 pub(super) fn link_unlinked<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, seen: &Seen) -> Result<u64> {
     let Some(start) = start(graph)? else { return Ok(0) };
     let mut connected = 0;
-    let is_linked = |node| node != start.node && (node >= seen.linked.end() || seen.linked.contains(node));
+    let is_linked = |node| node == start.node || node >= seen.linked.end() || seen.linked.contains(node);
     for node in fallible::collect(seen.live.without(&seen.linked))? {
         graph.store.check_interrupts();
         let Some(node) = live_node(graph, node)?.filter(|node| *node != start) else {
