@@ -1,6 +1,6 @@
 # Makes of the script of the extension one that brings any catalog state of pgvector from 0.5.0 on, or of ours, to the objects of
-# that script: functions are replaced, other objects made where they are missing, and operator classes get their support
-# functions. Reads statements that end with a line's end.
+# that script: functions and views are replaced, other objects made where they are missing, and operator classes get their
+# support functions. Reads statements that end with a line's end.
 
 BEGIN {
     print "-- From the objects of pgvector, or earlier ones of pg_alopex, to those of pg_alopex.\n"
@@ -27,7 +27,7 @@ statement == "" && (/^--/ || /^ *$/) { next }
 { statement = statement (statement == "" ? "" : "\n") $0 }
 
 /;$/ {
-    if (statement ~ /^CREATE (FUNCTION|PROCEDURE|AGGREGATE) /) {
+    if (statement ~ /^CREATE (FUNCTION|PROCEDURE|AGGREGATE|VIEW) /) {
         end_of_list()
         sub(/^CREATE /, "CREATE OR REPLACE ", statement)
         print statement "\n"

@@ -47,6 +47,14 @@ fn versions_that_applications_ask_for_are_accepted() {
         );
         assert_eq!(installed(&mut client), version);
         assert_eq!(one(&mut client, "SELECT ('[1,2]'::vector <-> '[1,4]')::text"), "2");
+        for (update, number) in [("UPDATE", "0.8.5"), ("UPDATE TO '0.8.500'", "0.8.500")] {
+            run(&mut client, &format!("ALTER EXTENSION vector {update}"));
+            assert_eq!(installed(&mut client), number);
+        }
+        run(
+            &mut client,
+            "SELECT FROM hnsw_index_health; DROP EXTENSION vector; CREATE EXTENSION vector",
+        );
     }
     // From the first version of ours, too.
     run(
