@@ -131,18 +131,24 @@ BEGIN
     END LOOP;
 END $update$;
 
--- Functions that pgvector does not have.
+-- The view, operators and functions that pgvector does not have, each before the functions that it calls.
 DO $update$
 DECLARE
-    routine regprocedure;
+    member record;
 BEGIN
-    FOR routine IN
-        SELECT p.oid FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
-        JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
-        WHERE deptype = 'e' AND proname ~ '^(alopex|hnsw)_'
-            AND proname NOT IN ('hnsw_halfvec_support', 'hnsw_bit_support', 'hnsw_sparsevec_support')
+    FOR member IN
+        SELECT CASE classid WHEN 'pg_class'::regclass THEN format('VIEW %s', objid::regclass)
+                WHEN 'pg_operator'::regclass THEN format('OPERATOR %s', objid::regoperator)
+                ELSE format('ROUTINE %s', objid::regprocedure) END AS name
+        FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+        LEFT JOIN pg_class c ON (classid, objid) = ('pg_class'::regclass, c.oid)
+        LEFT JOIN pg_operator o ON (classid, objid) = ('pg_operator'::regclass, o.oid)
+        LEFT JOIN pg_proc p ON (classid, objid) = ('pg_proc'::regclass, p.oid)
+        WHERE deptype = 'e' AND (relname = 'hnsw_index_health' OR oprname = '@#' OR proname ~ '^(alopex|hnsw)_|maxsim$'
+            AND proname NOT IN ('hnsw_halfvec_support', 'hnsw_bit_support', 'hnsw_sparsevec_support'))
+        ORDER BY c.oid IS NULL, o.oid IS NULL
     LOOP
-        EXECUTE format('DROP ROUTINE %s', routine);
+        EXECUTE 'DROP ' || member.name;
     END LOOP;
 END $update$;
 

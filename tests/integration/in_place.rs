@@ -280,6 +280,13 @@ fn a_database_of_pgvector_is_switched_and_goes_back() {
     assert_served_by_indexes(&mut client, Some(&expected));
     drop(client);
 
+    // One that was made under pg_alopex.
+    run(&mut cluster.client(), "CREATE DATABASE own");
+    run(
+        &mut cluster.client_of("own"),
+        "CREATE EXTENSION vector VERSION '0.8.5'; CREATE TABLE t (v vector(2)); CREATE INDEX ON t USING hnsw (v vector_l2_ops)",
+    );
+
     // Back: first the files, then the objects.
     cluster.stop();
     installation
@@ -310,6 +317,15 @@ fn a_database_of_pgvector_is_switched_and_goes_back() {
     assert_same_as_new(&cluster, &mut client);
     let ours = "SELECT count(*)::text FROM pg_proc WHERE probin ~ 'alopex'";
     assert_eq!(one(&mut client, ours), "0");
+    drop(client);
+    run(
+        &mut cluster.client_of("own"),
+        "ALTER EXTENSION vector UPDATE TO '0.8.500'; ALTER EXTENSION vector UPDATE TO '0.8.5'",
+    );
+    let mut client = cluster.client_of("own");
+    assert_same_as_new(&cluster, &mut client);
+    assert_eq!(one(&mut client, ours), "0");
+    run(&mut client, "REINDEX TABLE t");
     drop(client);
 
     // And once more to pg_alopex.
