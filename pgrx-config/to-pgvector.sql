@@ -63,7 +63,7 @@ DECLARE
     member oid;
 BEGIN
     FOR class IN
-        SELECT c.oid, opcfamily, opcintype, functions, extnamespace FROM (VALUES
+        SELECT c.oid, opcfamily, opcintype, functions, e.oid AS extension FROM (VALUES
             ('hnsw', 'vector_l2_ops', '{vector_l2_squared_distance/2}'),
             ('hnsw', 'vector_ip_ops', '{vector_negative_inner_product/2}'),
             ('hnsw', 'vector_cosine_ops', '{vector_negative_inner_product/2,vector_norm/1}'),
@@ -104,9 +104,11 @@ BEGIN
             (SELECT oid FROM pg_amproc WHERE (amprocfamily, amproclefttype) = (class.opcfamily, class.opcintype));
         FOR number, support IN
             SELECT i, p.oid FROM unnest(class.functions::text[]) WITH ORDINALITY u (f, i) JOIN pg_proc p
-                ON proname = split_part(f, '/', 1) AND pronamespace = class.extnamespace
-                AND pronargs = CASE split_part(f, '/', 2) WHEN '2' THEN 2 ELSE 1 END
+                ON proname = split_part(f, '/', 1) AND pronargs = CASE split_part(f, '/', 2) WHEN '2' THEN 2 ELSE 1 END
                 AND proargtypes[0] = CASE split_part(f, '/', 2) WHEN 'i' THEN 'internal'::regtype ELSE class.opcintype END
+                AND (pronargs = 1 OR proargtypes[1] = class.opcintype)
+            JOIN pg_depend ON (classid, objid, deptype) = ('pg_proc'::regclass, p.oid, 'e')
+                AND (refclassid, refobjid) = ('pg_extension'::regclass, class.extension)
             ORDER BY i
         LOOP
             SELECT oid INTO member FROM pg_amproc
@@ -154,7 +156,8 @@ END $update$;
 
 -- Properties of functions and operators that differ.
 UPDATE pg_proc SET provolatile = 'v', proisstrict = false, proparallel = 'u'
-    FROM pg_extension e WHERE extname = 'vector' AND pronamespace = extnamespace AND proname IN ('hnsw_halfvec_support',
+    FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
+    WHERE deptype = 'e' AND (classid, objid) = ('pg_proc'::regclass, pg_proc.oid) AND proname IN ('hnsw_halfvec_support',
         'hnsw_bit_support', 'hnsw_sparsevec_support', 'ivfflat_halfvec_support', 'ivfflat_bit_support');
 UPDATE pg_operator SET oprrest = 'eqsel', oprjoin = 'eqjoinsel'
     FROM pg_depend JOIN pg_extension e ON (refclassid, refobjid) = ('pg_extension'::regclass, e.oid) AND extname = 'vector'
