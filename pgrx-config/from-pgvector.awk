@@ -36,6 +36,7 @@ statement == "" && (/^--/ || /^ *$/) { next }
         print statement "\n"
     } else {
         note_class()
+        note_object()
         sub(/;$/, "", statement)
         list = list (list == "" ? "" : ",\n") "        $statement$" statement "$statement$"
     }
@@ -65,9 +66,51 @@ function note_class(    words, i, name, method, support) {
     classes = classes (classes == "" ? "" : ",\n") "            ('" method "', '" name "', '" support "')"
 }
 
+# A type or an operator that the script makes, as the input of regtype or regoperator.
+function note_object(    words, object) {
+    split(statement, words, /[ \n,;()]+/)
+    if (statement ~ /^CREATE TYPE /) {
+        types[words[3]]
+        object = "('pg_type', '" qualified(words[3]) "')"
+    } else if (statement ~ /^CREATE OPERATOR [^A-Z ]+ \(/) {
+        object = "('pg_operator', '@schema@." words[3] "(" qualified(operand("LEFTARG")) "," qualified(operand("RIGHTARG")) ")')"
+    }
+    if (object == "" || object in noted) return
+    noted[object]
+    objects = objects (objects == "" ? "" : ",\n") "            " object
+}
+
+function operand(side,    rest) {
+    rest = substr(statement, index(statement, side " = ") + length(side) + 3)
+    return substr(rest, 1, match(rest, /[,)]/) - 1)
+}
+
+function qualified(type,    element) {
+    element = type
+    sub(/\[\]$/, "", element)
+    return (element in types ? "@schema@." : "") type
+}
+
 END {
     end_of_list()
     begin_safe()
+    print "-- Objects that were there already have to be the extension's. PostgreSQL itself says so of functions and views."
+    print "DO $update$\nDECLARE\n    extension record;\n    catalog regclass;\n    object text;\nBEGIN"
+    print "    SELECT e.oid, extname, quote_ident(nspname) AS schema INTO extension FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace"
+    print "        WHERE extname IN ('vector', 'pg_alopex');"
+    print "    FOR catalog, object IN SELECT name, replace(input, '@schema@', extension.schema) FROM (VALUES\n" objects
+    print "        ) made (name, input)"
+    print "    LOOP"
+    print "        IF NOT EXISTS (SELECT FROM pg_depend WHERE (classid, deptype) = (catalog, 'e')"
+    print "            AND objid = CASE catalog WHEN 'pg_type'::regclass THEN object::regtype::oid ELSE object::regoperator::oid END"
+    print "            AND (refclassid, refobjid) = ('pg_extension'::regclass, extension.oid))"
+    print "        THEN"
+    print "            RAISE object_not_in_prerequisite_state USING"
+    print "                MESSAGE = format('%s %s is not a member of extension \"%s\"',"
+    print "                    CASE catalog WHEN 'pg_type'::regclass THEN 'type' ELSE 'operator' END, object, extension.extname),"
+    print "                DETAIL = 'An extension is not allowed to replace an object that it does not own.';"
+    print "        END IF;"
+    print "    END LOOP;\nEND $update$;\n"
     print "-- Support function 1 of a class is ours, and there are no others. ALTER OPERATOR FAMILY removes no function that a class"
     print "-- requires, and without the class its indexes would go."
     print "DO $update$\nDECLARE\n    class record;\nBEGIN"

@@ -53,6 +53,9 @@ const SCHEMA: &str = "
     CREATE FUNCTION trap(oid, int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'trapped'; END$$;
     CREATE OPERATOR !~ (LEFTARG = name, RIGHTARG = name, FUNCTION = trap);
     CREATE OPERATOR >= (LEFTARG = oid, RIGHTARG = int, FUNCTION = trap);
+    -- Functions of the names of support functions.
+    CREATE FUNCTION l1_distance(vector, int) RETURNS float8 LANGUAGE sql IMMUTABLE STRICT AS 'SELECT 1::float8';
+    CREATE FUNCTION hnsw_bit_support(int) RETURNS float8 LANGUAGE sql IMMUTABLE STRICT AS 'SELECT 1::float8';
     -- A class as pgvector's users write them.
     CREATE OPERATOR CLASS own_ops FOR TYPE vector USING hnsw AS
         OPERATOR 1 <-> (vector, vector) FOR ORDER BY float_ops, FUNCTION 1 vector_l2_squared_distance(vector, vector);
@@ -317,6 +320,8 @@ fn a_database_of_pgvector_is_switched_and_goes_back() {
     assert_same_as_new(&cluster, &mut client);
     let ours = "SELECT count(*)::text FROM pg_proc WHERE probin ~ 'alopex'";
     assert_eq!(one(&mut client, ours), "0");
+    let users = "SELECT provolatile::text FROM pg_proc WHERE oid = 'hnsw_bit_support(int)'::regprocedure";
+    assert_eq!(one(&mut client, users), "i");
     drop(client);
     run(
         &mut cluster.client_of("own"),
@@ -504,6 +509,31 @@ fn the_commands_of_the_page_switch_a_database_and_lead_back() {
     assert_eq!(version(&mut cluster.client_of("app")), "0.8.5");
 }
 
+/// Makes a database as one of 0.6.2 was: without the types and distances that came with 0.7.0.
+const OLDER: &str = r"CREATE EXTENSION vector;
+    DELETE FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+        AND pg_describe_object(classid, objid, 0) ~ 'halfvec|sparsevec|\mbit\M|bit_|_l1_ops|l1_distance|binary_quantize|<\+>';
+    SET client_min_messages = warning;
+    DROP TYPE halfvec, sparsevec CASCADE;
+    DO $$ DECLARE f regprocedure; BEGIN
+        FOR f IN SELECT oid FROM pg_proc WHERE probin = '$libdir/vector' AND proname ~ '^(halfvec|sparsevec)_' LOOP
+            EXECUTE format('DROP FUNCTION %s', f);
+        END LOOP;
+    END $$;
+    DO $$ DECLARE f record; BEGIN
+        FOR f IN SELECT opfname, amname FROM pg_opfamily JOIN pg_am a ON a.oid = opfmethod WHERE opfname ~ '^(half|sparse|bit).*_ops|vector_l1_ops'
+            AND opfnamespace = 'public'::regnamespace LOOP
+            EXECUTE format('DROP OPERATOR FAMILY %I USING %I CASCADE', f.opfname, f.amname);
+        END LOOP;
+    END $$;
+    DROP FUNCTION hamming_distance(bit, bit), jaccard_distance(bit, bit), l1_distance(vector, vector), binary_quantize(vector),
+        hnsw_halfvec_support(internal), hnsw_bit_support(internal), hnsw_sparsevec_support(internal),
+        ivfflat_halfvec_support(internal), ivfflat_bit_support(internal) CASCADE;
+    UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector';
+    CREATE TABLE t (v vector(3));
+    INSERT INTO t SELECT ARRAY[i, 1, 1] FROM generate_series(1, 100) i;
+    CREATE INDEX h ON t USING hnsw (v vector_l2_ops); CREATE INDEX i ON t USING ivfflat (v) WITH (lists = 2)";
+
 #[test]
 fn a_database_of_an_older_pgvector_gets_all_objects() {
     let Some(installation) = Installation::with_pgvector() else {
@@ -513,33 +543,7 @@ fn a_database_of_an_older_pgvector_gets_all_objects() {
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
     cluster.start();
     let mut client = cluster.client();
-    // As 0.6.2 was: without the types and distances that came with 0.7.0.
-    run(
-        &mut client,
-        r"CREATE EXTENSION vector;
-        DELETE FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-            AND pg_describe_object(classid, objid, 0) ~ 'halfvec|sparsevec|\mbit\M|bit_|_l1_ops|l1_distance|binary_quantize|<\+>';
-        SET client_min_messages = warning;
-        DROP TYPE halfvec, sparsevec CASCADE;
-        DO $$ DECLARE f regprocedure; BEGIN
-            FOR f IN SELECT oid FROM pg_proc WHERE probin = '$libdir/vector' AND proname ~ '^(halfvec|sparsevec)_' LOOP
-                EXECUTE format('DROP FUNCTION %s', f);
-            END LOOP;
-        END $$;
-        DO $$ DECLARE f record; BEGIN
-            FOR f IN SELECT opfname, amname FROM pg_opfamily JOIN pg_am a ON a.oid = opfmethod WHERE opfname ~ '^(half|sparse|bit).*_ops|vector_l1_ops'
-                AND opfnamespace = 'public'::regnamespace LOOP
-                EXECUTE format('DROP OPERATOR FAMILY %I USING %I CASCADE', f.opfname, f.amname);
-            END LOOP;
-        END $$;
-        DROP FUNCTION hamming_distance(bit, bit), jaccard_distance(bit, bit), l1_distance(vector, vector), binary_quantize(vector),
-            hnsw_halfvec_support(internal), hnsw_bit_support(internal), hnsw_sparsevec_support(internal),
-            ivfflat_halfvec_support(internal), ivfflat_bit_support(internal) CASCADE;
-        UPDATE pg_extension SET extversion = '0.6.2' WHERE extname = 'vector';
-        CREATE TABLE t (v vector(3));
-        INSERT INTO t SELECT ARRAY[i, 1, 1] FROM generate_series(1, 100) i;
-        CREATE INDEX h ON t USING hnsw (v vector_l2_ops); CREATE INDEX i ON t USING ivfflat (v) WITH (lists = 2)",
-    );
+    run(&mut client, OLDER);
     drop(client);
     cluster.stop();
     installation.take_name(&["--replace"]).expect("the name is taken");
@@ -553,6 +557,63 @@ fn a_database_of_an_older_pgvector_gets_all_objects() {
         one(&mut client, "SELECT v::text FROM t ORDER BY v <-> '[0,1,1]' LIMIT 1"),
         "[1,1,1]"
     );
+}
+
+#[test]
+fn an_update_adopts_no_objects_of_users() {
+    let Some(installation) = Installation::with_pgvector() else {
+        println!("skipped: there is no pgvector for this PostgreSQL");
+        return;
+    };
+    let cluster = Cluster::empty(&installation.pg_config(), &[]);
+    cluster.start();
+    let mut client = cluster.client();
+    run(&mut client, OLDER);
+    drop(client);
+    cluster.stop();
+    installation.take_name(&["--replace"]).expect("the name is taken");
+    cluster.start();
+    let mut client = cluster.client();
+    let functions = "CREATE SCHEMA s;
+        CREATE FUNCTION s.of_vector(vector, vector) RETURNS float8 LANGUAGE sql AS 'SELECT 1::float8';
+        CREATE FUNCTION s.of_bit(bit, bit) RETURNS float8 LANGUAGE sql AS 'SELECT 1::float8'";
+    run(&mut client, functions);
+    for (made, named) in [
+        ("DOMAIN halfvec AS real[]", "type halfvec"),
+        ("DOMAIN halfvec AS vector", "type halfvec"),
+        ("TYPE sparsevec AS (i int)", "type sparsevec"),
+        ("TYPE sparsevec AS ENUM ('a')", "type sparsevec"),
+        ("TYPE halfvec", "type halfvec"),
+        (
+            "OPERATOR <+> (LEFTARG = vector, RIGHTARG = vector, FUNCTION = s.of_vector)",
+            "operator <+>(vector,vector)",
+        ),
+        (
+            "OPERATOR <%> (LEFTARG = bit, RIGHTARG = bit, FUNCTION = s.of_bit)",
+            "operator <%>(bit,bit)",
+        ),
+        (
+            "FUNCTION l1_distance(vector, vector) RETURNS float8 LANGUAGE sql AS 'SELECT 1::float8'",
+            "function l1_distance(vector,vector)",
+        ),
+    ] {
+        run(&mut client, &format!("CREATE {made}"));
+        let error = client
+            .batch_execute("ALTER EXTENSION vector UPDATE")
+            .expect_err("it is a user's");
+        let error = error.as_db_error().expect("an error of the server");
+        assert_eq!(
+            error.message().replace("public.", ""),
+            format!("{named} is not a member of extension \"vector\""),
+            "{made}"
+        );
+        assert_eq!(error.code().code(), "55000");
+        assert_eq!(version(&mut client), "0.6.2");
+        assert_eq!(indexes(&mut client), (2, 2));
+        run(&mut client, &format!("DROP {named}"));
+    }
+    run(&mut client, "ALTER EXTENSION vector UPDATE");
+    assert_same_as_new(&cluster, &mut client);
 }
 
 #[test]
