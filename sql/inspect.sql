@@ -137,32 +137,40 @@ CREATE FUNCTION hnsw_health(
 COMMENT ON FUNCTION hnsw_health(regclass) IS
     'state of an hnsw index as its meta page has it; no row for a caller who may not look into it';
 
+-- Each function and operator has an exact match in pg_catalog, or here: a user's that fits as well is none of these.
 CREATE VIEW hnsw_index_health AS
-    SELECT *, CASE
+    SELECT index, "table", rows, bytes, dead_share, last_vacuum, is_valid, format_version, is_readable, target_recall, width, recall,
+        calibrated_at, calibrated_by, has_changed, unreachable_share, vacuumed_at, CASE
             WHEN NOT is_valid THEN 'REINDEX: the build of the index did not end.'
             WHEN NOT is_readable THEN 'REINDEX: the index is damaged, or of another format than the library reads.'
-            WHEN dead_share > 0.2 THEN 'VACUUM: a fifth of the table''s rows or more are dead.'
-            WHEN unreachable_share > 0.01 THEN 'REINDEX: the last VACUUM could not reach a hundredth of the nodes or more, and linked them anew.'
-            WHEN target_recall IS NOT NULL AND recall IS NULL AND rows >= 1000
+            WHEN dead_share > 0.2::double precision THEN 'VACUUM: a fifth of the table''s rows or more are dead.'
+            WHEN unreachable_share > 0.01::double precision THEN 'REINDEX: the last VACUUM could not reach a hundredth of the nodes or more, and linked them anew.'
+            WHEN has_lists AND recall < 0.9::double precision
+                THEN 'Raise ivfflat.probes: searches find less than nine of ten of the nearest rows.'
+            WHEN has_lists THEN 'Nothing is to be done.'
+            WHEN target_recall IS NOT NULL AND recall IS NULL AND rows >= 1000::bigint
                 THEN 'ANALYZE: the index has a target of recall and was never measured.'
             WHEN has_changed AND calibrated_by OPERATOR(pg_catalog.=) 'queries' THEN 'hnsw_tune(): the index has changed much since queries measured it.'
             WHEN has_changed THEN 'ANALYZE: the index has changed much since it was measured.'
-            WHEN recall < target_recall - 0.02 THEN 'REINDEX with a greater m or ef_construction: no width reaches the target of recall.'
-            WHEN target_recall IS NULL AND recall < 0.9 THEN 'Set target_recall, or raise it: searches find less than nine of ten of the nearest rows.'
+            WHEN recall < target_recall - 0.02::double precision
+                THEN 'REINDEX with a greater m or ef_construction: no width reaches the target of recall.'
+            WHEN target_recall IS NULL AND recall < 0.9::double precision
+                THEN 'Set target_recall, or raise it: searches find less than nine of ten of the nearest rows.'
             ELSE 'Nothing is to be done.'
         END AS advice
-    FROM (SELECT i.oid::regclass AS index, t.oid::regclass AS "table", i.reltuples::bigint AS rows, pg_relation_size(i.oid) AS bytes,
-            s.n_dead_tup::double precision / nullif(s.n_live_tup + s.n_dead_tup, 0) AS dead_share,
+    FROM (SELECT i.oid::regclass AS index, t.oid::regclass AS "table", i.reltuples::bigint AS rows,
+            pg_catalog.pg_relation_size(i.oid::regclass) AS bytes,
+            s.n_dead_tup::double precision / nullif(s.n_live_tup + s.n_dead_tup, 0::bigint)::double precision AS dead_share,
             greatest(s.last_vacuum, s.last_autovacuum) AS last_vacuum,
-            x.indisvalid AS is_valid, h.*
+            x.indisvalid AS is_valid, a.amname = 'ivfflat'::name AS has_lists, h.*
         FROM pg_am a
-        JOIN pg_class i ON i.relam = a.oid AND i.relkind = 'i'
+        JOIN pg_class i ON i.relam = a.oid AND i.relkind = 'i'::"char"
         JOIN pg_index x ON x.indexrelid = i.oid
         JOIN pg_class t ON t.oid = x.indrelid
         LEFT JOIN pg_stat_all_tables s ON s.relid = t.oid
-        CROSS JOIN LATERAL hnsw_health(i.oid) h
-        WHERE a.amname IN ('hnsw', 'ivfflat')) indexes;
+        CROSS JOIN LATERAL hnsw_health(i.oid::regclass) h
+        WHERE a.amname IN ('hnsw'::name, 'ivfflat'::name)) indexes;
 
-COMMENT ON VIEW hnsw_index_health IS 'state of all hnsw indexes that the caller may look into, with advice in one sentence';
+COMMENT ON VIEW hnsw_index_health IS 'state of all hnsw and ivfflat indexes that the caller may look into, with advice in one sentence';
 
 GRANT SELECT ON hnsw_index_health TO PUBLIC;

@@ -16,6 +16,19 @@ CREATE TABLE of_lists (val vector(3));
 CREATE INDEX of_lists_val ON of_lists USING ivfflat (val);
 SELECT index, is_readable, advice FROM hnsw_index_health WHERE index = 'of_lists_val'::regclass;
 DROP TABLE of_lists;
+-- A measured one: it has the graph of hnsw.
+CREATE TABLE far (val vector(100));
+SELECT setseed(0.5);
+INSERT INTO far SELECT ARRAY(SELECT random() FROM generate_series(1, 100) WHERE n > 0)::vector FROM generate_series(1, 6000) n;
+CREATE INDEX far_val ON far USING hnsw (val vector_l2_ops) WITH (m = 6, ef_construction = 12);
+SELECT count(*) > 10 AS rows FROM hnsw_tune('far_val', (SELECT array_agg(ARRAY(SELECT random() FROM generate_series(1, 100) WHERE n > 0)::vector) FROM generate_series(1, 50) n), apply => true);
+BEGIN;
+UPDATE pg_class SET relam = (SELECT oid FROM pg_am WHERE amname = 'ivfflat'), reloptions = '{lists=1000}' WHERE oid = 'far_val'::regclass;
+SELECT width, recall < 0.88 AS recall, calibrated_by, target_recall, advice FROM hnsw_index_health WHERE index = 'far_val'::regclass;
+SET LOCAL ivfflat.probes = 900;
+SELECT width, recall > 0.9 AS recall, advice FROM hnsw_index_health WHERE index = 'far_val'::regclass;
+ROLLBACK;
+DROP TABLE far;
 SET hnsw.ef_search = 17;
 SELECT DISTINCT width, target_recall FROM hnsw_index_health;
 RESET hnsw.ef_search;
@@ -50,3 +63,35 @@ SELECT count(*) FROM hnsw_index_health;
 RESET ROLE;
 DROP TABLE own;
 DROP ROLE regress_alopex_health;
+
+-- Functions and operators of users in the extension's schema, before it is there.
+SET client_min_messages = warning;
+DROP EXTENSION pg_alopex CASCADE;
+RESET client_min_messages;
+CREATE SCHEMA s;
+SET search_path = s, public;
+CREATE FUNCTION trapped() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'trapped'; END$$;
+CREATE FUNCTION pg_relation_size(oid) RETURNS bigint LANGUAGE sql AS 'SELECT s.trapped()::int::bigint';
+CREATE FUNCTION hnsw_health(oid, OUT format_version int, OUT is_readable boolean, OUT target_recall float8, OUT width int, OUT recall float8,
+    OUT calibrated_at timestamptz, OUT calibrated_by text, OUT has_changed boolean, OUT unreachable_share float8, OUT vacuumed_at timestamptz)
+    RETURNS SETOF record LANGUAGE sql AS 'SELECT 1, s.trapped(), 1.0::float8, 1, 1.0::float8, now(), ''rows''::text, true, 0.0::float8, now()';
+DO $$
+DECLARE
+    operand text[];
+    operator text;
+BEGIN
+    FOREACH operand SLICE 1 IN ARRAY '{{float8,numeric},{float8,bigint},{float8,int},{bigint,numeric},{name,text},{text,name},{oid,int}}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION trap(%s, %s) RETURNS boolean LANGUAGE sql AS ''SELECT s.trapped()''', operand[1], operand[2]);
+        EXECUTE format('CREATE FUNCTION number(%s, %s) RETURNS float8 LANGUAGE sql AS ''SELECT s.trapped()::int::float8''', operand[1], operand[2]);
+        FOREACH operator IN ARRAY '{<,>,<=,>=,=,+,-,/}'::text[] LOOP
+            EXECUTE format('CREATE OPERATOR s.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = s.%s)', operator, operand[1], operand[2],
+                CASE WHEN operator IN ('+', '-', '/') THEN 'number' ELSE 'trap' END);
+        END LOOP;
+    END LOOP;
+END $$;
+CREATE EXTENSION pg_alopex SCHEMA s;
+CREATE TABLE public.u (val vector(3));
+CREATE INDEX u_val ON u USING hnsw (val vector_l2_ops);
+SELECT "table", bytes > 0 AS bytes, advice FROM hnsw_index_health;
+SELECT pg_describe_object(d.refclassid, d.refobjid, 0) AS function FROM pg_depend d JOIN pg_rewrite r ON (d.classid, d.objid) = ('pg_rewrite'::regclass, r.oid)
+    WHERE ev_class = 'hnsw_index_health'::regclass AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass);
