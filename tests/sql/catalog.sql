@@ -1,8 +1,9 @@
--- Everything the extension brings: what clients find in the catalog. From PostgreSQL 18 on arrays of its types are members, too.
+-- Everything the extension brings: what clients find in the catalog. From PostgreSQL 18 on arrays of its types and row types are
+-- members, too.
 CREATE TEMP TABLE members AS
 SELECT classid, objid FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 WHERE deptype = 'e' AND extname = 'pg_alopex'
-    AND NOT (classid = 'pg_type'::regclass AND objid IN (SELECT oid FROM pg_type WHERE typcategory = 'A'));
+    AND NOT (classid = 'pg_type'::regclass AND objid IN (SELECT oid FROM pg_type WHERE typcategory IN ('A', 'C')));
 
 SELECT classid::regclass AS catalog, count(*) FROM members GROUP BY classid ORDER BY classid::regclass::text COLLATE "C";
 
