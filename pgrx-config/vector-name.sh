@@ -43,7 +43,8 @@ on() {
 }
 write() { on "$directory" tee "$directory/$1" >/dev/null; }
 link() { on "$directory" ln -sf "$1" "$directory/$2"; }
-relabel() { echo '-- Nothing changes but the number.' | write "$1"; }
+unchanged='-- Nothing changes but the number.'
+relabel() { echo "$unchanged" | write "$1"; }
 of_control() { sed -n "s/^$1 = '\(.*\)'/\1/p" "$2"; }
 
 refuse() {
@@ -54,9 +55,17 @@ refuse_pgvector() {
     if [ -e "$directory/vector.control" ] && ! is_ours; then refuse "$directory/vector.control"; fi
 }
 
+# Scripts of ours away, which may lie beside pgvector's where a package has put its files over ours. Our links are relative to the
+# directory, and a package's script may be a link, too.
+remove_our_scripts() {
+    on "$directory" find "$directory" -name 'vector--*.sql' -type l -lname 'vector--*' -delete
+    on "$directory" find "$directory" -name 'vector--*.sql' -exec grep -qE "alopex|hnsw_stats|^$unchanged\$" {} \; -exec rm -f {} +
+}
+
 # pgvector's files out of the way, if they are there.
 put_aside() {
     if [ -e "$directory/vector.control" ] && ! is_ours; then
+        remove_our_scripts
         on "$share" mkdir -p "$aside"
         on "$directory" mv -f "$directory"/vector.control "$directory"/vector--*.sql "$aside/"
     fi
@@ -72,6 +81,8 @@ restore() {
     if [ -e "$directory/vector.control" ] && is_ours; then
         [ -e "$aside/vector.control" ] || die "there are no files of pgvector in $aside: install pgvector"
         on "$directory" rm -f "$directory"/vector.control "$directory"/vector--*.sql
+    else
+        remove_our_scripts
     fi
     if is_our_library; then on "$(dirname "$library")" rm -f "$library"; fi
     if [ -e "$aside/vector.control" ]; then
@@ -79,8 +90,6 @@ restore() {
     fi
     if [ -e "$aside/vector.so" ]; then on "$(dirname "$library")" mv -f "$aside/vector.so" "$library"; fi
     if [ -d "$aside" ]; then on "$share" rmdir "$aside"; fi
-    # Links of ours, where a package has put its files over ours.
-    on "$directory" find "$directory" -name 'vector--*.sql' -type l -delete
     [ -e "$library" ] || die "there is no $library: install pgvector"
     number=$(of_control default_version "$directory/vector.control")
     [[ $number == 0.8.* ]] || die "$directory/vector.control is of pgvector $number: the way back leads to 0.8"
@@ -96,7 +105,7 @@ case $mode in
         exit
         ;;
 esac
-[ $mode != check ] || exit 0
+[ "$mode" != check ] || exit 0
 
 [ -f "$directory/pg_alopex.control" ] || die "there is no $directory/pg_alopex.control: the extension is not installed"
 version=$(of_control default_version "$directory/pg_alopex.control")

@@ -1,5 +1,8 @@
 //! A database of pgvector becomes one of pg_alopex in place, and goes back.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use postgres::Client;
@@ -614,6 +617,72 @@ fn an_update_adopts_no_objects_of_users() {
     }
     run(&mut client, "ALTER EXTENSION vector UPDATE");
     assert_same_as_new(&cluster, &mut client);
+}
+
+/// Control file and scripts of the name `vector` in a directory, and their contents.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(directory).expect("the directory").flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let is_of_vector = name == "vector.control" || name.starts_with("vector--");
+            is_of_vector.then(|| (name, fs::read(entry.path()).expect("a file")))
+        })
+        .collect()
+}
+
+#[test]
+fn files_that_a_package_puts_over_ours_are_put_aside_and_come_back() {
+    let Some(installation) = Installation::with_pgvector() else {
+        println!("skipped: there is no pgvector for this PostgreSQL");
+        return;
+    };
+    let scripts = installation.scripts();
+    let aside = scripts.with_file_name("pgvector");
+    let library = installation.library("vector");
+    // A package may have links, too.
+    let (link, target) = ("vector--0.7.4--0.8.0.sql", "../linked.sql");
+    fs::rename(scripts.join(link), scripts.join(target)).expect("a script of pgvector");
+    symlink(target, scripts.join(link)).expect("a link");
+    let theirs = files(&scripts);
+    let update = || {
+        for (name, contents) in &theirs {
+            let file = scripts.join(name);
+            fs::remove_file(&file).ok();
+            match name == link {
+                true => symlink(target, &file).expect("a link"),
+                false => fs::write(&file, contents).expect("a file"),
+            }
+        }
+    };
+    let assert_back = || {
+        let mut back = files(&scripts);
+        for name in ["vector--0.8.500--0.8.5.sql", "vector--0.8.5--0.8.500.sql"] {
+            assert!(back.remove(name).is_some(), "{name}");
+        }
+        assert!(back.keys().eq(theirs.keys()), "{:?}", back.keys());
+        assert_eq!(back, theirs);
+    };
+    let take_name = |option| installation.take_name(&[option]).expect("there are files of pgvector");
+
+    take_name("--replace");
+    let ours = files(&scripts);
+    update();
+    take_name("--replace");
+    assert!(files(&aside).keys().eq(theirs.keys()), "{:?}", files(&aside).keys());
+    assert!(files(&scripts).keys().eq(ours.keys()));
+    take_name("--restore");
+    assert_back();
+    take_name("--restore");
+    assert_back();
+
+    // Nothing is put aside, and all is in place.
+    take_name("--replace");
+    update();
+    fs::rename(aside.join("vector.so"), &library).expect("the library");
+    fs::remove_dir_all(&aside).expect("the directory");
+    take_name("--restore");
+    assert_back();
 }
 
 #[test]
