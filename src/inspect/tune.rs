@@ -152,7 +152,7 @@ fn measure(store: &BufferStore, queries: &[pg_sys::Datum], target: f64, k: i32, 
         rows: Vec::new(),
         chosen: 0,
     };
-    if asked.is_empty() {
+    if asked.is_empty() || calibrate::live_nodes(&graph)? == 0 {
         return Ok(tuned);
     }
     let count = asked.len();

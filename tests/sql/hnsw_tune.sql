@@ -114,3 +114,14 @@ CREATE INDEX o_b ON o USING hnsw (b bit_hamming_ops) WITH (target_recall = 0.9);
 SELECT max(recall) > 0.9 AS half FROM hnsw_tune('o_h', (SELECT array_agg(val::halfvec) FROM q));
 SELECT max(recall) > 0.9 AS sparse FROM hnsw_tune('o_s', (SELECT array_agg(val::sparsevec(16)) FROM q));
 SELECT max(recall) > 0.9 AS bits FROM hnsw_tune('o_b', (SELECT array_agg(b) FROM o WHERE id <= 50), k => 1);
+
+-- An index without nodes keeps no measurement, and one of ivfflat no target.
+CREATE TABLE nothing (val vector(3));
+CREATE INDEX nothing_val ON nothing USING hnsw (val vector_l2_ops);
+CREATE INDEX nothing_lists ON nothing USING ivfflat (val);
+SELECT count(*) FROM hnsw_tune('nothing_val', ARRAY['[1,2,3]']::vector[], apply => true);
+SELECT recall, target_recall FROM hnsw_health('nothing_val');
+SELECT count(*) FROM hnsw_tune('nothing_lists', ARRAY['[1,2,3]']::vector[], apply => true);
+INSERT INTO nothing SELECT ARRAY[n, n % 3, 1]::vector FROM generate_series(1, 20) n;
+SELECT bool_and(recall = 1) FROM hnsw_tune('nothing_val', ARRAY['[1,2,3]', '[9,0,1]']::vector[], k => 50);
+DROP TABLE nothing;
