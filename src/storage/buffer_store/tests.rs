@@ -7,7 +7,7 @@ mod tests {
     use pgrx::prelude::*;
     use pgrx::{PgRelation, pg_sys};
 
-    use super::super::{BufferStore, Mode, Pin, blocks_read, buffer_hints, evict};
+    use super::super::{BufferStore, Mode, Pin, blocks_read, buffer_hints, evict, io_concurrency};
     use crate::compat;
     use crate::error::Error;
     use crate::storage::page::{self, Page};
@@ -27,6 +27,9 @@ mod tests {
         // SAFETY: the index stays open and locked through the test.
         let store = unsafe { BufferStore::new(index.as_ptr(), mode) };
         assert!(store.blocks().unwrap() > 3);
+        // PostgreSQL looks up the tablespace once in a session, in pages that it counts too.
+        // SAFETY: the index is open.
+        unsafe { io_concurrency(index.as_ptr(), mode) };
         store
     }
 
