@@ -37,20 +37,8 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
         });
     }
     let opened = Inspected::open(index, Concurrent::Everything, Audience::Anyone)?;
-    // SAFETY: PostgreSQL passes an array of this type; the index is open, and its first column is
-    // the vector.
-    let (element, queries, value) = unsafe {
-        let (element, queries) = elements(queries);
-        (element, queries, *(*opened.index).rd_opcintype)
-    };
-    // A cast from another type would be the caller's code, and run as the owner.
-    // SAFETY: called in a transaction.
-    if unsafe { pg_sys::getBaseType(element) } != value {
-        return Err(Error::ArgumentOutOfRange {
-            name: "queries",
-            allowed: "an array of the type that the index is for",
-        });
-    }
+    // SAFETY: PostgreSQL passes an array of this type, and the index is open.
+    let (value, queries) = unsafe { queries_for(opened.index, queries)? };
     // SAFETY: both are open and locked.
     let run_as = unsafe {
         match may_read_all(opened.heap) {
@@ -122,7 +110,7 @@ unsafe fn may_read_all(heap: pg_sys::Relation) -> Result<()> {
 ///
 /// # Safety
 /// `array` is an array of the type that it names.
-pub(super) unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
+unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datum>) {
     // SAFETY: as the caller promises; deconstruct_array allocates in the call's memory context.
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.datum().cast_mut_ptr()).cast::<pg_sys::ArrayType>();
@@ -142,6 +130,29 @@ pub(super) unsafe fn elements(array: AnyArray) -> (pg_sys::Oid, Vec<pg_sys::Datu
         );
         let queries = (0..count as usize).filter(|&i| !*nulls.add(i)).map(|i| *values.add(i));
         (element, queries.collect())
+    }
+}
+
+/// The type that an index is for, and the elements of an array, without NULLs. They have to be of
+/// that type or of a domain over it: a cast from another type would be the caller's code, and run
+/// as the owner.
+///
+/// # Safety
+/// `array` is an array, and `index` is open; its first column is the vector.
+pub(super) unsafe fn queries_for(
+    index: pg_sys::Relation,
+    array: AnyArray,
+) -> Result<(pg_sys::Oid, Vec<pg_sys::Datum>)> {
+    // SAFETY: as the caller promises; called in a transaction.
+    unsafe {
+        let ((element, queries), value) = (elements(array), *(*index).rd_opcintype);
+        match pg_sys::getBaseType(element) == value {
+            true => Ok((value, queries)),
+            false => Err(Error::ArgumentOutOfRange {
+                name: "queries",
+                allowed: "an array of the type that the index is for",
+            }),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use pgrx::prelude::*;
 use pgrx::{AnyArray, pg_sys};
 
-use super::recall::elements;
+use super::recall::queries_for;
 use super::{Audience, Concurrent, Inspected};
 use crate::am::method::Method;
 use crate::am::options::TARGET_RECALL;
@@ -15,7 +15,7 @@ use crate::am::{calibration, datum};
 use crate::error::{Error, Result};
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
-use crate::hnsw::calibrate::{self, Measurement, Row, WIDTHS, width_for};
+use crate::hnsw::calibrate::{Measurement, Row, WIDTHS, width_for};
 use crate::hnsw::indexed_value::RowValue;
 use crate::pg_error::{or_raise, relation_name};
 use crate::storage::PageStore;
@@ -98,19 +98,8 @@ fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool)
         let relation = unsafe { relation_name(opened.index) };
         return Err(Error::NotHnswIndex { relation });
     }
-    // SAFETY: PostgreSQL passes an array of this type; the index is open, and its first column is
-    // the vector.
-    let (element, queries, value) = unsafe {
-        let (element, queries) = elements(queries);
-        (element, queries, *(*opened.index).rd_opcintype)
-    };
-    // SAFETY: called in a transaction.
-    if unsafe { pg_sys::getBaseType(element) } != value {
-        return Err(Error::ArgumentOutOfRange {
-            name: "queries",
-            allowed: "an array of the type that the index is for",
-        });
-    }
+    // SAFETY: PostgreSQL passes an array of this type, and the index is open.
+    let (_, queries) = unsafe { queries_for(opened.index, queries)? };
     // SAFETY: the index is open and locked as long as the store lives.
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal) };
     // SAFETY: the index is open.
@@ -152,13 +141,16 @@ fn measure(store: &BufferStore, queries: &[pg_sys::Datum], target: f64, k: i32, 
         rows: Vec::new(),
         chosen: 0,
     };
-    if asked.is_empty() || calibrate::live_nodes(&graph)? == 0 {
+    if asked.is_empty() {
         return Ok(tuned);
     }
     let count = asked.len();
     let mut ks = KS.to_vec();
     ks.push(k as usize);
     let measurement = Measurement::new(&graph, asked, &ks)?;
+    if measurement.nodes() == 0 {
+        return Ok(tuned);
+    }
     for width in WIDTHS {
         tuned.rows.push(measurement.at(&graph, width)?);
     }
@@ -171,7 +163,7 @@ fn measure(store: &BufferStore, queries: &[pg_sys::Datum], target: f64, k: i32, 
         let blocks = store.blocks()?;
         let calibration = Calibration {
             finished: 0,
-            nodes: calibrate::live_nodes(&graph)?,
+            nodes: measurement.nodes() as u64,
             removed: 0,
             blocks,
             queries: u16::try_from(count).unwrap_or(u16::MAX),

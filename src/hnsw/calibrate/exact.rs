@@ -48,7 +48,8 @@ pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Res
 
 /// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`, by a
 /// pass over this share of the pages, or less if the time is up before. `known` are nodes near each
-/// query, nearest first.
+/// query, nearest first. Also returns the number of live nodes, about that if not all pages were
+/// read.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(super) fn farthest<S: PageStore>(
@@ -58,7 +59,7 @@ pub(super) fn farthest<S: PageStore>(
     ks: &[usize],
     share: f64,
     until: Option<Instant>,
-) -> Result<Vec<Vec<f32>>> {
+) -> Result<(Vec<Vec<f32>>, usize)> {
     let mut pass = Pass::new(queries, known, ks);
     // A trial in a short slice of time knows nothing of other work that the processor has.
     let parts = if until.is_some() { PARTS } else { 1 };
@@ -81,13 +82,16 @@ pub(super) fn farthest<S: PageStore>(
         Ok(())
     })?;
     let weight = 1.0 / read.clamp(f64::MIN_POSITIVE, 1.0);
-    Ok(pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect())
+    let farthest = pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect();
+    Ok((farthest, (pass.live as f64 * weight) as usize))
 }
 
 /// A pass under way.
 struct Pass<'q> {
     queries: &'q [Asked],
     near: Vec<Near>,
+    /// Live nodes that were read.
+    live: usize,
 }
 
 /// The nodes near a query.
@@ -106,7 +110,8 @@ impl<'q> Pass<'q> {
     fn new(queries: &'q [Asked], known: Vec<Vec<(f32, NodeRef)>>, ks: &[usize]) -> Pass<'q> {
         let near = queries.iter().zip(known);
         let near = near.map(|(asked, known)| Near::new(known, asked.most_of(ks))).collect();
-        Pass { queries, near }
+        let live = 0;
+        Pass { queries, near, live }
     }
 
     fn read<S: PageStore>(&mut self, graph: &Graph<'_, S>, block: BlockNumber) -> Result<()> {
@@ -122,6 +127,7 @@ impl<'q> Pass<'q> {
             if record.state() != State::Node || record.level() != 0 || !record.is_complete() {
                 continue;
             }
+            self.live += 1;
             let mut bytes = record.vector();
             if layout.overflows > 0 {
                 stored.clear();

@@ -199,21 +199,14 @@ impl Row {
     }
 }
 
-/// About the number of live nodes of an index, by a sample of its slots.
-///
-/// Locks: one page at a time, shared; on return: none.
-pub fn live_nodes<S: PageStore>(graph: &Graph<'_, S>) -> Result<u64> {
-    Ok(sample::nodes(graph, MOST_QUERIES)?.live as u64)
-}
-
 /// Queries with the distances of their exact neighbors.
 pub struct Measurement {
     asked: Vec<Asked>,
     ks: Vec<usize>,
     /// For each query and number of rows, the distance of the farthest of them.
     farthest: Vec<Vec<f32>>,
-    /// The most nodes that there are.
-    most: usize,
+    /// Live nodes of the index.
+    nodes: usize,
 }
 
 impl Measurement {
@@ -224,11 +217,12 @@ impl Measurement {
     pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
         let (own, most) = (NodeRef::NONE, usize::MAX);
         let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own, most }))?;
-        let most = graph.live_count()?;
-        Ok(Measurement {
-            most,
-            ..Measurement::of(graph, asked, ks, 1.0, None)?
-        })
+        Measurement::of(graph, asked, ks, 1.0, None)
+    }
+
+    /// Number of live nodes of the index.
+    pub fn nodes(&self) -> usize {
+        self.nodes
     }
 
     fn of<S: PageStore>(
@@ -242,11 +236,12 @@ impl Measurement {
         for asked in &asked {
             known.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?.found)?;
         }
+        let (farthest, nodes) = exact::farthest(graph, &asked, known, ks, share, until)?;
         Ok(Measurement {
-            farthest: exact::farthest(graph, &asked, known, ks, share, until)?,
             asked,
             ks: ks.to_vec(),
-            most: usize::MAX,
+            farthest,
+            nodes,
         })
     }
 
@@ -267,7 +262,7 @@ impl Measurement {
                 sum.queries += 1;
                 let first = scanned.found.iter().take(k);
                 let hits = first.filter(|(distance, _)| *distance <= farthest).count();
-                sum.recall += hits as f64 / k.min(self.most).max(1) as f64;
+                sum.recall += hits as f64 / k.min(self.nodes).max(1) as f64;
                 sum.visits += counts.visited as f64;
                 sum.pages += counts.pages as f64;
                 sum.time += time.as_secs_f64();

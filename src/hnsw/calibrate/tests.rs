@@ -169,15 +169,17 @@ fn a_share_of_the_pages_tells_about_the_rest() {
     sampled.queries.iter_mut().for_each(|asked| asked.most = usize::MAX);
     // Nothing is known, so the pass finds everything.
     let nothing = || vec![Vec::new(); sampled.queries.len()];
-    let whole = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, None).unwrap();
-    let part = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5, None).unwrap();
+    let (whole, nodes) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, None).unwrap();
+    let (part, about) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5, None).unwrap();
+    assert_eq!(nodes, rows.len());
+    assert!(about.abs_diff(nodes) < nodes / 10, "{about} of {nodes}");
     for (asked, farthest) in sampled.queries.iter().zip(&whole).take(20) {
         let by_scan = exact(&graph, &asked.query).nth(99).unwrap().1;
         assert_eq!(farthest[0], by_scan);
     }
     // A pass whose time is up has read a part.
     let now = Some(Instant::now());
-    let short = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, now).unwrap();
+    let (short, _) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, now).unwrap();
     assert_ne!(short, whole);
     let ratios = short
         .iter()
