@@ -67,6 +67,37 @@ impl ArrayDatum {
         self.array.as_ptr()
     }
 
+    /// What `f` makes of each element of a list of varlenas, of int alignment. Datums point into
+    /// the array.
+    ///
+    /// # Errors
+    /// As [`ArrayDatum::list_len`].
+    ///
+    /// # Safety
+    /// The elements are varlenas of int alignment.
+    pub unsafe fn collect_varlenas<T>(&self, f: impl Fn(pg_sys::Datum) -> T) -> Result<Vec<T>> {
+        self.list_len()?;
+        let (mut elements, mut nulls, mut len) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: a detoasted array, and as the caller promises.
+        unsafe {
+            pg_sys::deconstruct_array(
+                self.as_ptr(),
+                (*self.as_ptr()).elemtype,
+                -1,
+                false,
+                pg_sys::TYPALIGN_INT as std::ffi::c_char,
+                &mut elements,
+                &mut nulls,
+                &mut len,
+            );
+            let datums = std::slice::from_raw_parts(elements, len as usize);
+            let collected = fallible::collect(datums.iter().map(|&datum| f(datum)));
+            pg_sys::pfree(elements.cast());
+            pg_sys::pfree(nulls.cast());
+            collected
+        }
+    }
+
     /// Checks that this is a list without NULLs (or empty) and gives its length.
     pub fn list_len(&self) -> Result<usize> {
         // SAFETY: a detoasted array with a valid header; without an offset there is no NULL bitmap
@@ -164,29 +195,11 @@ impl NumericArray {
     /// More than one array dimension, or a NULL. A number beyond f32 is raised by PostgreSQL itself
     /// (22003).
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        self.0.list_len()?;
-        let (mut elements, mut nulls, mut len) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: a detoasted array of numeric (varlena, int alignment); its datums point into it.
+        // SAFETY: an array of numeric. The result is None only for NULL, which there is not.
         unsafe {
-            pg_sys::deconstruct_array(
-                self.0.as_ptr(),
-                pg_sys::NUMERICOID,
-                -1,
-                false,
-                pg_sys::TYPALIGN_INT as std::ffi::c_char,
-                &mut elements,
-                &mut nulls,
-                &mut len,
-            );
-            let numbers = std::slice::from_raw_parts(elements, len as usize);
-            // None only for NULL, which there is not.
-            let to_f32 = |&number: &pg_sys::Datum| {
+            self.0.collect_varlenas(|number| {
                 pgrx::fcinfo::direct_function_call::<f32>(pg_sys::numeric_float4, &[Some(number)]).unwrap_or_default()
-            };
-            let values = fallible::collect(numbers.iter().map(to_f32));
-            pg_sys::pfree(elements.cast());
-            pg_sys::pfree(nulls.cast());
-            values
+            })
         }
     }
 }

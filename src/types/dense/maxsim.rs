@@ -3,12 +3,9 @@
 
 use std::marker::PhantomData;
 
-use pgrx::pg_sys;
-
 use super::{DenseDatum, Element, check_same_dimensions, dense_functions};
 use crate::distance::wide;
 use crate::error::Result;
-use crate::fallible;
 use crate::types::array::ArrayDatum;
 use crate::types::call::{Argument, Arguments};
 
@@ -31,27 +28,8 @@ impl<T: Element> DenseArray<T> {
     /// # Errors
     /// More than one array dimension, or a NULL.
     pub fn vectors(&self) -> Result<Vec<DenseDatum<T>>> {
-        self.0.list_len()?;
-        let (mut elements, mut nulls, mut len) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: a detoasted array of vectors (varlena, int alignment); its datums point into it,
-        // and it outlives the result.
-        unsafe {
-            pg_sys::deconstruct_array(
-                self.0.as_ptr(),
-                (*self.0.as_ptr()).elemtype,
-                -1,
-                false,
-                pg_sys::TYPALIGN_INT as std::ffi::c_char,
-                &mut elements,
-                &mut nulls,
-                &mut len,
-            );
-            let datums = std::slice::from_raw_parts(elements, len as usize);
-            let vectors = fallible::collect(datums.iter().map(|&datum| DenseDatum::from_datum(datum)));
-            pg_sys::pfree(elements.cast());
-            pg_sys::pfree(nulls.cast());
-            vectors
-        }
+        // SAFETY: an array of vectors, which outlives the result.
+        unsafe { self.0.collect_varlenas(|datum| DenseDatum::from_datum(datum)) }
     }
 }
 
