@@ -546,15 +546,24 @@ impl Error {
 
     /// Raises this error in PostgreSQL: the statement ends here.
     pub fn raise(self) -> ! {
+        self.report(PgLogLevel::ERROR, self.detail());
+        unreachable!("an ERROR report does not return")
+    }
+
+    /// Warns of this error, with a detail: the statement goes on.
+    pub fn warn(&self, detail: Option<&str>) {
+        self.report(PgLogLevel::WARNING, detail.map(str::to_owned));
+    }
+
+    fn report(&self, level: PgLogLevel, detail: Option<String>) {
         let mut report = ErrorReport::new(self.sqlstate(), self.to_string(), "");
-        if let Some(detail) = self.detail() {
+        if let Some(detail) = detail {
             report = report.set_detail(detail);
         }
         if let Some(hint) = self.hint() {
             report = report.set_hint(hint);
         }
-        report.report(PgLogLevel::ERROR);
-        unreachable!("an ERROR report does not return")
+        report.report(level);
     }
 }
 

@@ -6,9 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use pgrx::PgLogLevel;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::error::{self, Error, Result};
 use crate::fallible::Room;
@@ -104,9 +102,5 @@ unsafe fn warn(index: pg_sys::Relation, error: Error) {
         error::warn_client(error.sqlstate(), &error.to_string(), DETAIL);
         return;
     }
-    let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "").set_detail(DETAIL);
-    if let Some(hint) = error.hint() {
-        report = report.set_hint(hint);
-    }
-    report.report(PgLogLevel::WARNING);
+    error.warn(Some(DETAIL));
 }

@@ -83,6 +83,7 @@ unsafe fn check(index: pg_sys::Relation) -> Result<()> {
         let (base, typmod) = heap_scan::base_type(index, 0);
         check_columns(index, base)?;
         if base == pg_sys::VARBITOID {
+            // No Method: the index has no routine yet.
             let name = pg_sys::get_am_name((*(*index).rd_rel).relam);
             let access_method = std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned();
             return Err(Error::TypeNotSupported { access_method });

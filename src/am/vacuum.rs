@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::ffi::c_void;
 use std::time::Instant;
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgBox, PgLogLevel, PgSqlErrorCode, ereport, pg_guard, pg_sys};
 
 use super::{calibration, item_pointer, or_raise, relation_name, truncate, vacuum_stats};
@@ -63,7 +62,7 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         if (*info).analyze_only {
             match calibration::renew(info) {
                 // ANALYZE of the table is not to fail by an index that it need not read.
-                Err(error @ Error::Corrupted { .. }) => warn(index, error),
+                Err(error @ Error::Corrupted { .. }) => pg_error::in_relation(index, error).warn(None),
                 renewed => _ = rebuild::or_pass_by(index, renewed),
             }
             return stats;
@@ -88,20 +87,6 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(index, pg_sys::ForkNumber::MAIN_FORKNUM);
         stats
     }
-}
-
-/// Tells of damage that a statement can do without.
-///
-/// # Safety
-/// The index is open.
-unsafe fn warn(index: pg_sys::Relation, error: Error) {
-    // SAFETY: as the caller promises.
-    let error = unsafe { pg_error::in_relation(index, error) };
-    let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "");
-    if let Some(hint) = error.hint() {
-        report = report.set_hint(hint);
-    }
-    report.report(PgLogLevel::WARNING);
 }
 
 /// Reports the result of a bulk delete, at VACUUM's message level.
