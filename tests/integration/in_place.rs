@@ -216,7 +216,6 @@ fn write(client: &mut Client) {
 #[test]
 fn a_database_of_pgvector_is_switched_and_goes_back() {
     let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
         return;
     };
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
@@ -388,7 +387,6 @@ fn assert_same_as_new(cluster: &Cluster, client: &mut Client) {
 #[test]
 fn an_index_that_missed_rows_is_refused_by_pgvector_until_it_is_rebuilt() {
     let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
         return;
     };
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
@@ -467,7 +465,6 @@ fn commands() -> Vec<String> {
 #[test]
 fn the_commands_of_the_page_switch_a_database_and_lead_back() {
     let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
         return;
     };
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
@@ -537,20 +534,23 @@ const OLDER: &str = r"CREATE EXTENSION vector;
     INSERT INTO t SELECT ARRAY[i, 1, 1] FROM generate_series(1, 100) i;
     CREATE INDEX h ON t USING hnsw (v vector_l2_ops); CREATE INDEX i ON t USING ivfflat (v) WITH (lists = 2)";
 
-#[test]
-fn a_database_of_an_older_pgvector_gets_all_objects() {
-    let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
-        return;
-    };
+/// A server of our library whose database has the objects of [`OLDER`]; none without pgvector.
+fn older_under_our_library() -> Option<(Installation, Cluster)> {
+    let installation = Installation::with_pgvector()?;
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
     cluster.start();
-    let mut client = cluster.client();
-    run(&mut client, OLDER);
-    drop(client);
+    run(&mut cluster.client(), OLDER);
     cluster.stop();
     installation.take_name(&["--replace"]).expect("the name is taken");
     cluster.start();
+    Some((installation, cluster))
+}
+
+#[test]
+fn a_database_of_an_older_pgvector_gets_all_objects() {
+    let Some((_installation, cluster)) = older_under_our_library() else {
+        return;
+    };
     let mut client = cluster.client();
     run(&mut client, "ALTER EXTENSION vector UPDATE");
     assert_same_as_new(&cluster, &mut client);
@@ -564,18 +564,9 @@ fn a_database_of_an_older_pgvector_gets_all_objects() {
 
 #[test]
 fn an_update_adopts_no_objects_of_users() {
-    let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
+    let Some((_installation, cluster)) = older_under_our_library() else {
         return;
     };
-    let cluster = Cluster::empty(&installation.pg_config(), &[]);
-    cluster.start();
-    let mut client = cluster.client();
-    run(&mut client, OLDER);
-    drop(client);
-    cluster.stop();
-    installation.take_name(&["--replace"]).expect("the name is taken");
-    cluster.start();
     let mut client = cluster.client();
     let functions = "CREATE SCHEMA s;
         CREATE FUNCTION s.of_vector(vector, vector) RETURNS float8 LANGUAGE sql AS 'SELECT 1::float8';
@@ -634,7 +625,6 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn files_that_a_package_puts_over_ours_are_put_aside_and_come_back() {
     let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
         return;
     };
     let scripts = installation.scripts();
@@ -692,7 +682,6 @@ fn a_cluster_of_pgvector_is_upgraded_to_a_later_postgresql() {
         return;
     };
     let Some(installation) = Installation::with_pgvector() else {
-        println!("skipped: there is no pgvector for this PostgreSQL");
         return;
     };
     let old = Cluster::empty(&installation.pg_config(), &["--data-checksums"]);

@@ -34,6 +34,7 @@ impl Installation {
         let original = PathBuf::from(std::env::var_os("PG_ALOPEX_PGVECTOR_PG_CONFIG")?);
         let original = Installation::directories_of(&original);
         if !original.1.join("vector.so").exists() {
+            println!("skipped: there is no pgvector for this PostgreSQL");
             return None;
         }
         let installation = Self::without_vector();

@@ -71,21 +71,7 @@ fn many_small_removals_keep_recall_and_reachability() {
         }
         // Each is a hundredth of the nodes; the walk follows when more than a sixteenth is gone.
         assert_eq!(units[..7], [11, 22, 33, 44, 55, 0, 11], "{metric:?}: {units:?}");
-        let fresh_store = self::store();
-        let fresh = Graph::create(&fresh_store, parameters(metric), Vec::new()).unwrap();
-        for &row in &rows {
-            insert::insert(&fresh, &mut Inserter::default(), &base[row], tid(row)).unwrap();
-        }
-        let (repaired, built) = (
-            recall(&graph, base, &rows, queries, 40),
-            recall(&fresh, base, &rows, queries, 40),
-        );
-        assert!(
-            repaired >= built - 0.01,
-            "{metric:?}: {repaired} after removals, {built} freshly built"
-        );
-        let all: HashSet<_> = first(&graph, &queries[0], usize::MAX, limits(40)).into_iter().collect();
-        assert_eq!(all, rows);
+        assert_as_good_as_new(&graph, metric, (base, queries), &rows, 0.01);
         assert_eq!(checker::faults(&graph), []);
     }
 }
