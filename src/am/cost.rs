@@ -371,12 +371,12 @@ unsafe fn costs(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, ope
         let first = (visited + times * filtered_visits(m, width, is_coded, passing)).min(nodes) * visit;
         let each = times * (VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing));
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
-        // Few nodes are read from value lists, and all of their rows are in order then.
-        let is_listed = lists::are_read(nodes * shares.listed, nodes, first / visit);
+        // Value lists name few nodes, and all of their rows are in order.
+        let is_listed = lists::are_read(nodes * shares.listed, nodes, first / visit, is_coded);
         Costs {
             // A search that visits too many records ends as a pass.
             startup: match is_listed {
-                true => lists::cost(info, numbers, shares, random_page_cost, cached),
+                true => lists::cost(info, (numbers, is_coded), shares, random_page_cost, cached),
                 false if passing < 1.0 => first.min(all),
                 false => first,
             },

@@ -1,7 +1,7 @@
 //! Tests of signatures: the lanes of a record that may match a scan's conditions.
 
 use super::condition::{Bound, Filter, Test};
-use super::signature::{Column, fold};
+use super::signature::{self, Column, PLACES, fold};
 use super::values::Kind;
 use crate::error::Result;
 use crate::fallible::{self, Room};
@@ -26,7 +26,7 @@ enum Signatures {
 #[derive(Debug, Default)]
 pub struct LaneFilter {
     tests: Vec<(usize, Signatures)>,
-    /// Columns with a range, and the share of border intervals that it has a part of.
+    /// Columns with a range, and the share of places of border intervals that it has a part of.
     ranges: Vec<(usize, f64)>,
 }
 
@@ -45,8 +45,8 @@ impl LaneFilter {
                 && !column.borders.is_empty()
             {
                 let (least, most) = keys(least.as_ref(), most.as_ref(), column);
-                let intervals = (column.interval(most) + 1).saturating_sub(column.interval(least));
-                ranges.push((condition.column, intervals as f64 / (column.borders.len() + 1) as f64));
+                let all = (column.borders.len() + 1) * usize::from(PLACES);
+                ranges.push((condition.column, column.places(least, most).len() as f64 / all as f64));
             }
             if let Some(signatures) = of(&condition.test, column)? {
                 tests.push((condition.column, signatures));
@@ -145,12 +145,11 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
             if column.borders.is_empty() {
                 return Ok(None);
             }
-            let (first, last) = (column.interval(least), column.interval(most));
+            let places = column.places(least, most);
             Some(Signatures::OneOf(ones(|set| {
-                for interval in first..=last {
-                    let words =
-                        usize::from(column.first_of(interval)) / 64..=usize::from(column.last_of(interval)) / 64;
-                    set[words].fill(u64::MAX);
+                for place in places {
+                    let (first, hashes) = signature::of_place(place);
+                    set[usize::from(first / 64)] |= hashes << (first % 64);
                 }
             })?))
         }

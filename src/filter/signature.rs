@@ -2,23 +2,31 @@
 //!
 //! | kind | signature |
 //! |---|---|
-//! | exact, rounded | the number of the border interval of the key (7 bits), then a hash of the key (9 bits) |
+//! | exact, rounded | the number of the border interval of the key (7 bits), its place there (4 bits), then a hash of the key (5 bits) |
 //! | hashed | a hash of the key |
 //! | set | the key folded to 16 bits; 0 for NULL |
 //!
 //! All bits set are NULL but for sets; no hash is.
 //!
 //! Borders divide the keys of the build's sample into intervals of about as many rows. They never
-//! change. Without borders all keys are in one interval, so that a range excludes no neighbor and
-//! an equality still excludes most.
+//! change. The place is the sixteenth of the interval's width; the first and the last interval are
+//! taken to be as wide as their neighbors. Interval and place order as keys do. Without borders all
+//! keys are in one interval, and a hash is in the stead of the place, so that a range excludes no
+//! neighbor and an equality still excludes most.
+
+use std::ops::RangeInclusive;
 
 use super::values::{Kind, MOST_COLUMNS, Values, mix};
 
 /// The most borders of a column.
 pub const MOST_BORDERS: usize = 127;
 
-/// Bits of a hash below the number of the interval.
-const HASH_BITS: u32 = 9;
+/// Bits of a hash below the place, and of the place in the interval.
+const HASH_BITS: u32 = 5;
+const PLACE_BITS: u32 = 4;
+
+/// Places of an interval.
+pub const PLACES: u16 = 1 << PLACE_BITS;
 
 /// The signature of NULL.
 const NULL: u16 = u16::MAX;
@@ -70,26 +78,60 @@ impl Column {
             (Kind::Set, key) => fold(key.unwrap_or(0)),
             (_, None) => NULL,
             (Kind::Hashed, Some(key)) => hash(key, u16::BITS),
-            (Kind::Exact | Kind::Rounded, Some(key)) => self.first_of(self.interval(key)) | hash(key, HASH_BITS),
+            (Kind::Exact | Kind::Rounded, Some(key)) => {
+                let interval = self.interval(key);
+                match self.place(key, interval) {
+                    Some(place) => first_of(interval as u16 * PLACES + place) | hash(key, HASH_BITS),
+                    None => first_of(interval as u16 * PLACES) | hash(key, PLACE_BITS + HASH_BITS),
+                }
+            }
         }
     }
 
-    /// The first signature of an interval.
-    #[inline]
-    pub fn first_of(&self, interval: usize) -> u16 {
-        (interval as u16) << HASH_BITS
+    /// The place of a key in its interval; none where the interval's width is not known.
+    fn place(&self, key: u64, interval: usize) -> Option<u16> {
+        let border = |i: usize| self.borders.get(i).copied();
+        let before = interval.checked_sub(1).and_then(border);
+        let (least, next) = match (before, border(interval)) {
+            (Some(least), Some(next)) => (least, next),
+            (Some(least), None) => (least, least.saturating_add(least - border(interval.checked_sub(2)?)?)),
+            (None, Some(next)) => (next.saturating_sub(border(1)? - next), next),
+            (None, None) => return None,
+        };
+        let width = next.saturating_sub(least).max(1);
+        let place = match width <= u64::from(PLACES) {
+            true => key.saturating_sub(least),
+            false => (u128::from(key.saturating_sub(least)) * u128::from(PLACES) / u128::from(width)) as u64,
+        };
+        Some(place.min(u64::from(PLACES) - 1) as u16)
     }
 
-    /// The last signature of an interval.
-    #[inline]
-    pub fn last_of(&self, interval: usize) -> u16 {
-        self.first_of(interval) | ((1 << HASH_BITS) - 1)
+    /// The places of the keys of a range, numbered from the first interval on.
+    pub fn places(&self, least: u64, most: u64) -> RangeInclusive<u16> {
+        let place = |key, unknown| {
+            let interval = self.interval(key);
+            interval as u16 * PLACES + self.place(key, interval).unwrap_or(unknown)
+        };
+        place(least, 0)..=place(most, PLACES - 1)
     }
 
     /// Whether a signature may be NULL's.
     pub fn is_null(&self, signature: u16) -> bool {
         signature == if self.kind == Kind::Set { 0 } else { NULL }
     }
+}
+
+/// The first signature of a place.
+#[inline]
+fn first_of(place: u16) -> u16 {
+    place << HASH_BITS
+}
+
+/// The signatures of a place: the first one, and one bit for each from it on, all in one word of 64
+/// signatures.
+#[inline]
+pub fn of_place(place: u16) -> (u16, u64) {
+    (first_of(place), u64::MAX >> (64 - (1 << HASH_BITS)))
 }
 
 /// The signatures of values.

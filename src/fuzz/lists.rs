@@ -21,8 +21,9 @@ use crate::hnsw::scan::{Limits, Scan};
 use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::bulk_delete;
 use crate::hnsw::value_lists;
+use crate::quantize::rabitq::Factors;
 use crate::storage::format::META_BLOCK;
-use crate::storage::list_page::{self, LISTS, ListEntry, ListId};
+use crate::storage::list_page::{self, Block, Code, LISTS, ListEntry, ListId, ListLayout};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, SPECIAL};
 use crate::storage::parameters::{Element, Parameters};
@@ -166,24 +167,43 @@ fn add(graph: &Graph<'_, MemoryStore>, inserter: &mut Inserter, vector: &[f32], 
     insert::insert(graph, inserter, vector, new)
 }
 
+/// The entries of a page, with their codes.
+fn coded_entries(page: &Page, layout: &ListLayout) -> Vec<(ListEntry, Vec<u32>, Factors)> {
+    let of_block = |block: Block<'_>| {
+        let read = |lane| {
+            let mut words = vec![0; layout.words()];
+            let factors = block.read_code(lane, &mut words);
+            (block.entry(lane), words, factors)
+        };
+        block.lanes().map(read).collect::<Vec<_>>()
+    };
+    list_page::blocks(page, layout).flat_map(of_block).collect()
+}
+
 /// Moves entries of a list to pages of their own until no page has more than [`ENTRIES`].
 fn split(store: &MemoryStore, layout: &Layout, id: ListId) {
+    let lists = ListLayout::of(layout);
     loop {
         let first = store
             .read(META_BLOCK, |page| meta::read_list(page, id))
             .expect("a block");
-        let entries: Vec<ListEntry> = store
-            .read(first, |page| Ok(list_page::entries(page).collect()))
-            .expect("entries");
-        if first == 0 || entries.len() <= ENTRIES {
+        if first == 0 {
+            return;
+        }
+        let read = |page: &Page| Ok(coded_entries(page, &lists));
+        let entries = store.read(first, read).expect("entries");
+        if entries.len() <= ENTRIES {
             return;
         }
         let moved = &entries[..entries.len() - ENTRIES];
         let block = store.extend().expect("room for a page");
         let split = |old: &mut Page, new: &mut Page| {
-            list_page::retain(old, |entry| !moved.contains(entry));
-            list_page::init(new, id, layout.stride, first);
-            assert!(moved.iter().all(|entry| list_page::push(new, entry)));
+            list_page::retain(old, &lists, |entry| moved.iter().all(|(moved, ..)| moved != entry));
+            list_page::init(new, id, &lists, first);
+            for (entry, words, factors) in moved {
+                let (words, factors) = (&words[..], *factors);
+                assert!(list_page::push(new, &lists, entry, &Code { words, factors }));
+            }
             Ok(Edit::Changed(()))
         };
         store.write_two(first, block, split).expect("two pages");
@@ -275,7 +295,7 @@ pub fn damaged_lists(input: &[u8]) {
     for (row, vector) in sample.vectors.iter().enumerate().skip(ROWS) {
         tolerate(add(&graph, &mut inserter, vector, row));
     }
-    tolerate(value_lists::complete(&graph, MEMORY));
+    tolerate(value_lists::upkeep::complete(&graph, MEMORY));
     vacuum(&graph, &mut inserter);
     let mut faults = 0;
     let checked = tolerate(check::check(&graph, &mut |_| faults += 1)).is_some();

@@ -4,10 +4,11 @@ use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::values::MOST_COLUMNS;
+use crate::quantize::rabitq::Factors;
 use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
 use crate::storage::layout_plan::Storage;
-use crate::storage::list_page::{self, ListEntry, ListId};
+use crate::storage::list_page::{self, Code, ListEntry, ListId, ListLayout};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
 use crate::storage::record::{Record, State};
@@ -39,14 +40,15 @@ pub fn any_page(input: &[u8]) {
     };
     let layout = layout.expect("a layout");
     let (kind, is_sound, used) = (input.u8() % 6, !input.u8().is_multiple_of(4), u32::from(input.u8()));
+    let lists = ListLayout::of(&layout);
     let mut page = page::NEW;
     match kind {
         0 => page::init(&mut page, PageKind::Meta, 0),
-        1 => list_page::init(&mut page, LIST, layout.stride, 0),
+        1 => list_page::init(&mut page, LIST, &lists, 0),
         _ => node_page::init(&mut page, &layout, 0),
     }
     match (is_sound, kind) {
-        (true, 1) => page::set_upper(&mut page, HEADER_SIZE + 32 * used as usize),
+        (true, 1) => page::set_upper(&mut page, lists.start_of(used as usize)),
         (true, _) => page::set_lower(&mut page, layout.offset(used % (layout.slots + 1))),
         (false, _) => {}
     }
@@ -69,25 +71,38 @@ pub fn any_page(input: &[u8]) {
     tolerate(read_all(&page, &layout));
     tolerate(change_all(&mut page, &layout));
     tolerate(read_all(&page, &layout));
-    if tolerate(list_page::is_of(&page, BLOCK, list_page::id(&page), layout.stride)) == Some(true) {
-        change_list(&mut page);
+    if tolerate(list_page::is_of(&page, BLOCK, list_page::id(&page), &lists)) == Some(true) {
+        change_list(&mut page, &lists);
     }
 }
 
 /// Takes entries from a page of a list and adds others.
-fn change_list(page: &mut Page) {
-    let count = |page: &Page| list_page::entries(page).len();
+fn change_list(page: &mut Page, layout: &ListLayout) {
+    let count = |page: &Page| list_page::entries(page, layout).count();
     let before = count(page);
-    assert!(before <= list_page::MOST_ENTRIES);
-    let gone = list_page::retain(page, |entry| entry.signature % 2 == 0);
+    assert!(before <= layout.most_entries());
+    let gone = list_page::retain(page, layout, |entry| entry.signatures[0] % 2 == 0);
     assert_eq!(count(page) + gone, before);
-    assert!(list_page::entries(page).all(|entry| entry.signature % 2 == 0));
+    assert!(list_page::entries(page, layout).all(|entry| entry.signatures[0] % 2 == 0));
     let link = Link {
         node: NodeRef::NONE,
         generation: 255,
     };
-    while list_page::push(page, &ListEntry { link, signature: 1 }) {}
-    assert_eq!(count(page), list_page::MOST_ENTRIES);
+    let entry = ListEntry {
+        link,
+        signatures: [1; MOST_COLUMNS],
+    };
+    let words = vec![0x5555_5555; layout.words()];
+    let code = Code {
+        words: &words,
+        factors: Factors::default(),
+    };
+    while list_page::push(page, layout, &entry, &code) {}
+    assert_eq!(count(page), layout.most_entries());
+    let mut read = vec![0; layout.words()];
+    for block in list_page::blocks(page, layout) {
+        block.lanes().for_each(|lane| _ = block.read_code(lane, &mut read));
+    }
 }
 
 fn read_all(page: &Page, layout: &Layout) -> Result<()> {

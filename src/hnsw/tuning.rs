@@ -147,15 +147,30 @@ pub mod scan {
     /// *Filtered searches*).
     pub const VISITS_PER_LISTED: f64 = 0.15;
 
-    /// Most nodes of value lists, in widths of the search, that are read before a search has found
-    /// how many match around the query: they cost two widths of visits (docs/measurements.md,
-    /// *Conditions far from the query*).
-    pub const LISTED_AT_ONCE: usize = 14;
+    /// Cost of an entry of a value list whose code is estimated, in visits of a search
+    /// (docs/measurements.md, *Codes in value lists*).
+    pub const VISITS_PER_ESTIMATE: f64 = 0.005;
 
-    /// Most nodes of value lists, in widths of the search, that are read where matching nodes are
-    /// far from the query: a search finds fewer of them in about the same time
-    /// (docs/measurements.md, *Conditions far from the query*).
-    pub const LISTED_FAR: usize = 100;
+    /// Cost of the nodes that are read of value lists with codes, in visits of a search
+    /// (docs/measurements.md, *Codes in value lists*).
+    pub const VISITS_OF_LISTED: f64 = 25.0;
+
+    /// Deviations of the error of an estimate by which a node of a value list may be nearer, where
+    /// `ef_search` is at most [`USUAL_WIDTH`]; they grow with the fourth root of that setting (docs/measurements.md, *Codes in value lists*).
+    pub const DEVIATIONS: f64 = 1.5;
+
+    /// See [`DEVIATIONS`].
+    pub const USUAL_WIDTH: f64 = 40.0;
+
+    /// Most visits that lists may cost, in widths of the search, that are read before a search has
+    /// found how many nodes match around the query (docs/measurements.md, *Conditions far from the
+    /// query*).
+    pub const LISTED_AT_ONCE: f64 = 2.0;
+
+    /// Most visits that lists may cost, in widths of the search, where matching nodes are far from
+    /// the query: a search finds fewer of them in about the same time (docs/measurements.md,
+    /// *Conditions far from the query*).
+    pub const LISTED_FAR: f64 = 15.0;
 
     /// Visits of a filtered search per unit of its width, and the power of the share of matching
     /// nodes that they grow with (docs/measurements.md, *Filtered searches*).

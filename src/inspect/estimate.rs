@@ -5,9 +5,10 @@ use pgrx::prelude::*;
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::filter::values::MOST_COLUMNS;
+use crate::storage::Layout;
 use crate::storage::layout_plan::Storage;
+use crate::storage::list_page::ListLayout;
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::{Layout, list_page};
 
 /// The function of version 0.1.0, which knows no filter columns; a server has its SQL until ALTER
 /// EXTENSION UPDATE.
@@ -56,7 +57,7 @@ fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32, storage: &str) -> 
     let records = rows as f64 * (1.0 + 1.0 / (layout.level_ratio() as f64 - 1.0));
     let slots = records + rows as f64 * layout.overflows as f64;
     let node_pages = (slots / f64::from(layout.slots)).ceil();
-    let list_pages = (filters * list_page::pages(rows)) as f64;
+    let list_pages = (filters * ListLayout::of(&layout).pages(rows)) as f64;
     let pages = node_pages + list_pages + f64::from(layout.first_block);
     Ok((pages * PAGE_SIZE as f64) as i64)
 }

@@ -251,7 +251,7 @@ impl Staged {
             HashSet::new()
         } else {
             // Links make nodes known to other sessions, whose rows may join them.
-            value_lists::complete(&graph, buffer_store::maintenance_memory())?;
+            value_lists::upkeep::complete(&graph, buffer_store::maintenance_memory())?;
             reachability::reconnect(&graph, &mut inserter, buffer_store::maintenance_memory())?;
             heap_tids::find_rows(&graph, doubtful)?
         };

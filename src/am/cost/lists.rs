@@ -1,5 +1,5 @@
-//! The cost of an exact answer from value lists: the scan reads the nodes that they name, and no
-//! others.
+//! The cost of an answer from value lists: the scan reads the nearest of the nodes that they name, by
+//! their codes; in a plain index all of these nodes.
 //!
 //! The other way to the same rows is an index of the column: it reads all of them from the table,
 //! and sorts them. PostgreSQL prices a row of that way by its page of the table, cached or not. A
@@ -11,8 +11,9 @@ use pgrx::pg_sys;
 
 use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
-use crate::hnsw::scan::VISITS_PER_LISTED;
-use crate::storage::list_page::{self, LISTS};
+use crate::hnsw::scan::cost_of_listed;
+use crate::storage::list_page::LISTS;
+use crate::storage::page::PAGE_SIZE;
 
 /// Time of reading a node that a list names, in the unit in which [`operators_per_read`] has that
 /// of a row: a constant part, and a part for each 256 numbers of a vector (docs/measurements.md,
@@ -35,31 +36,60 @@ pub(super) fn share(passing: f64, ends: usize) -> f64 {
     }
 }
 
+/// Most nodes that a scan reads of lists with codes (docs/measurements.md, *Codes in value lists*).
+const MOST_READ: f64 = 200.0;
+
+/// Cost of an entry with a code, in cpu_operator_cost (docs/measurements.md, *Codes in value
+/// lists*).
+const OPERATORS_PER_ENTRY: f64 = 0.25;
+
+/// Bytes of an entry besides its code, and of the longest code.
+const ENTRY_BYTES: f64 = 13.0;
+const MOST_CODE_BYTES: f64 = 64.0;
+
 /// Whether a scan among `nodes` nodes reads these `listed` ones: in place of a search of so many
 /// visits.
-pub(super) fn are_read(listed: f64, nodes: f64, visits: f64) -> bool {
-    listed < nodes && listed * VISITS_PER_LISTED < visits
+pub(super) fn are_read(listed: f64, nodes: f64, visits: f64, is_coded: bool) -> bool {
+    listed < nodes && cost_of_listed(listed, is_coded) < visits
 }
 
 /// Cost of the answer; `page_cost` is that of a page of the index, of which caches hold the share
 /// `cached`.
-pub(super) fn cost(info: &pg_sys::IndexOptInfo, numbers: f64, shares: Shares, page_cost: f64, cached: f64) -> f64 {
+pub(super) fn cost(
+    info: &pg_sys::IndexOptInfo,
+    (numbers, is_coded): (f64, bool),
+    shares: Shares,
+    page_cost: f64,
+    cached: f64,
+) -> f64 {
     // SAFETY: the planner's index has its table; settings are read in a backend's only thread.
     let (table, entry, operator) = unsafe { (&*info.rel, pg_sys::cpu_index_tuple_cost, pg_sys::cpu_operator_cost) };
     let (mut random_page_cost, mut seq_page_cost) = (0.0, 0.0);
     // SAFETY: called in a transaction, with places for the results.
     unsafe { pg_sys::get_tablespace_page_costs(table.reltablespace, &mut random_page_cost, &mut seq_page_cost) };
     let listed = (info.tuples * shares.listed).max(1.0);
+    let (code_bytes, of_entry, read) = match is_coded {
+        true => (
+            (numbers / 8.0).min(MOST_CODE_BYTES),
+            OPERATORS_PER_ENTRY * operator,
+            listed.min(MOST_READ),
+        ),
+        false => (0.0, 0.0, listed),
+    };
     // A list is read as a whole, whatever part of its entries matches.
-    let list_pages = (list_page::pages(info.tuples as usize) as f64 * shares.listed.max(1.0 / LISTS as f64)).max(1.0);
+    let entries = info.tuples * shares.listed.max(1.0 / LISTS as f64);
+    let list_pages = (entries * (ENTRY_BYTES + code_bytes) / PAGE_SIZE as f64)
+        .ceil()
+        .max(1.0);
     let in_memory = (OPERATORS_PER_LISTED + numbers / NUMBERS_PER_LISTED_OPERATOR) / operators_per_read(numbers);
     let of_row = cached * in_memory + (1.0 - cached);
     SETUP_OPERATORS * operator
         + list_pages * page_cost
-        + listed * (entry + operator)
+        + listed * of_entry
+        + read * (entry + operator)
         + of_row
             * rows(
-                listed,
+                read,
                 f64::from(table.pages),
                 shares.loops,
                 random_page_cost,

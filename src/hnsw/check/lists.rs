@@ -13,7 +13,7 @@ use crate::storage::format::META_BLOCK;
 pub(super) fn check<S: PageStore>(graph: &Graph<'_, S>, memory: usize, report: &mut Report<'_>) -> Result<()> {
     let layout = &graph.space.layout;
     for column in value_lists::listed(graph) {
-        let checked = value_lists::missing(graph, column, memory, |link| {
+        let checked = value_lists::upkeep::missing(graph, column, memory, |link| {
             let (block, slot) = (layout.block(link.node), layout.slot(link.node));
             let what = format!(
                 "the node is not in the list of its value of filter column {}",

@@ -212,7 +212,7 @@ fn insert_point<S: PageStore>(
         if level == 0 {
             overflows = overflow_vectors::place(graph, record, &point.stored)?;
             if is_listed_first {
-                value_lists::add(graph, record, &point.values)?;
+                value_lists::add(graph, record, point)?;
                 write_links(graph, record, &inserter.scratch.neighbors)?;
             }
             inserter.last = Some(Inserted {

@@ -16,10 +16,12 @@
 //!
 //! [`pass`]: crate::hnsw::scan::pass
 
-mod exact;
+mod listed;
 mod node_rows;
 mod pass;
 pub mod staged_merge;
+
+pub use listed::cost as cost_of_listed;
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
@@ -27,19 +29,19 @@ use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::heap_tids::Returned;
 use crate::hnsw::heap_tids::unplaced::ChainScan;
+use crate::hnsw::scan::listed::Listed;
 use crate::hnsw::scan::node_rows::{NodeRows, Rows};
 use crate::hnsw::scan::pass::Passes;
 use crate::hnsw::search::filtered::Bounds;
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
-pub use crate::hnsw::tuning::scan::VISITS_PER_LISTED;
 use crate::hnsw::tuning::scan::{
     CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
     VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
-use crate::hnsw::value_lists;
+use crate::hnsw::value_lists::matching;
 use crate::storage::format::Unplaced;
 use crate::storage::meta::EntryPoint;
 use crate::storage::{BlockNumber, HeapTid, Link, NodeRef, PageStore};
@@ -199,6 +201,8 @@ impl Found {
 enum Phase {
     /// No round was made.
     Start,
+    /// Nodes that value lists name are read and returned.
+    Listed,
     /// Rounds return nodes of the graph.
     Rounds,
     /// Passes return the nodes that rounds did not.
@@ -241,6 +245,8 @@ pub struct Scan {
     bounded: bool,
     /// Nodes met by the current round.
     round: Round,
+    /// The nodes that value lists name, if the answer comes from these.
+    listed: Option<Listed>,
     /// The complete passes, once they have begun.
     passes: Option<Passes>,
     /// Number of nodes of a pass that are made ready next.
@@ -283,6 +289,7 @@ impl Scan {
             certain: true,
             bounded: false,
             round: Round::default(),
+            listed: None,
             passes: None,
             chunk: limits.width,
             chain: None,
@@ -366,7 +373,7 @@ impl Scan {
             }
             if let Some(found) = self.ready.pop() {
                 // Passes keep the order by themselves.
-                let by_graph = matches!(self.phase, Phase::Rounds | Phase::Late);
+                let by_graph = matches!(self.phase, Phase::Listed | Phase::Rounds | Phase::Late);
                 if by_graph && found.distance < self.last && self.limits.iteration == Iteration::Strict {
                     self.late.try_push(found)?;
                     continue;
@@ -423,8 +430,7 @@ impl Scan {
     fn advance<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         match self.phase {
             Phase::Start => {
-                if self.answer_exactly(graph)? {
-                    self.phase = Phase::Passes;
+                if self.list_at_once(graph)? {
                     return Ok(());
                 }
                 if self.limits.rounds == Rounds::None {
@@ -441,20 +447,18 @@ impl Scan {
                         met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
                         bytes: self.limits.memory.min(self.limits.bytes),
                         pass: pass.filter(|_| allows_pass),
-                        pauses: value_lists::are_named(graph, &self.query),
+                        pauses: matching::are_named(graph, &self.query),
                     });
                 }
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 if let Some(share) = self.search.paused_at() {
-                    if self.answer_few(graph, share)? {
-                        self.phase = Phase::Passes;
+                    if self.list_few(graph, share)? {
                         return Ok(());
                     }
                     search::go_on(graph, &mut self.search, &self.query)?;
                 }
                 if self.search.is_lost() {
-                    if self.answer_far(graph)? {
-                        self.phase = Phase::Passes;
+                    if self.list_far(graph)? {
                         return Ok(());
                     }
                     self.collect()?;
@@ -490,6 +494,7 @@ impl Scan {
                     Phase::Rounds
                 };
             }
+            Phase::Listed => self.read_listed(graph)?,
             Phase::Rounds if self.is_at_radius() => {
                 let within = std::mem::take(&mut self.farther);
                 self.make_ready(within);
@@ -648,6 +653,7 @@ impl Scan {
 
     fn bytes(&self) -> usize {
         self.search.bytes()
+            + self.listed.as_ref().map_or(0, Listed::bytes)
             + self.passes.as_ref().map_or(0, Passes::bytes)
             + (self.late.capacity() + self.ready.capacity() + self.farther.capacity()) * size_of::<Found>()
     }

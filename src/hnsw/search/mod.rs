@@ -7,7 +7,7 @@ mod candidate_queue;
 mod coded;
 pub(in crate::hnsw) mod crowd;
 pub(in crate::hnsw) mod deferred_links;
-mod estimate;
+pub(super) mod estimate;
 mod estimate_tiers;
 pub(in crate::hnsw) mod filtered;
 pub(in crate::hnsw) mod kept_vectors;

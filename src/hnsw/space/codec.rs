@@ -11,11 +11,14 @@ use crate::distance::{self, Metric};
 use crate::error::{Error, Result};
 use crate::hnsw::indexed_value::{self, Value};
 use crate::hnsw::space::{Point, Space};
-use crate::quantize::rabitq::{self, Estimated, Factors};
+use crate::quantize::rabitq::{self, Estimated, Factors, MAX_BITS};
 use crate::quantize::scalar::{Scalar, Width};
 use crate::storage::layout::Encoding;
 use crate::storage::parameters::Parameters;
 use crate::storage::sparse;
+
+/// The coordinates of the centroid, as many as any vector has.
+static CENTROID: [f32; MAX_BITS] = [0.0; MAX_BITS];
 
 thread_local! {
     /// Memory to balance vectors in.
@@ -141,6 +144,15 @@ impl Space {
             return Factors::default();
         }
         self.as_stored(rabitq::encode(&x.coordinates, &y.coordinates, self.estimated(), words))
+    }
+
+    /// The code of `x` relative to the centroid, as [`Space::encode`] makes it.
+    pub(in crate::hnsw) fn encode_alone(&self, x: &Point, words: &mut [u32]) -> Factors {
+        if !self.layout.is_coded() {
+            return Factors::default();
+        }
+        let centroid = &CENTROID[..x.coordinates.len()];
+        rabitq::encode(&x.coordinates, centroid, self.estimated(), words)
     }
 
     /// As [`Space::encode`], with the factors of the code of `y` as a neighbor of `x`, which has

@@ -10,6 +10,7 @@
 //! which changes no distance. A search compares a [`Query`] with stored bytes.
 
 mod cache;
+pub(super) mod centroid_bounds;
 pub(super) mod codec;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::quantize::query_table::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
+use crate::storage::list_page::{Block, ListLayout};
 use crate::storage::meta::Borders;
 use crate::storage::parameters::Parameters;
 use crate::storage::record::Record;
@@ -56,6 +58,8 @@ impl From<Vec<f32>> for Learned {
 pub struct Space {
     pub(in crate::hnsw) parameters: Parameters,
     pub(in crate::hnsw) layout: Layout,
+    /// The layout of value lists.
+    pub(in crate::hnsw) lists: ListLayout,
     measure: Measure,
     rotation: Option<Rotation>,
     /// The vector that is subtracted before the rotation; empty if there is none.
@@ -180,9 +184,19 @@ impl Query {
     /// The lanes of a block of a record whose signatures may match.
     #[inline]
     pub(in crate::hnsw) fn matching_lanes(&self, record: &Record<'_>, block: usize) -> u32 {
-        self.conditions.as_ref().map_or(u32::MAX, |conditions| {
-            conditions.lanes.matching(|column| record.signatures_of(column, block))
-        })
+        self.matching(|column| record.signatures_of(column, block))
+    }
+
+    /// The entries of a block of a list whose signatures may match.
+    #[inline]
+    pub(in crate::hnsw) fn matching_entries(&self, block: &Block<'_>) -> u32 {
+        block.used() & self.matching(|column| block.signatures(column))
+    }
+
+    #[inline]
+    fn matching<'s>(&self, signatures: impl Fn(usize) -> &'s [u8]) -> u32 {
+        let conditions = self.conditions.as_ref();
+        conditions.map_or(u32::MAX, |conditions| conditions.lanes.matching(signatures))
     }
 }
 
@@ -204,6 +218,7 @@ impl Space {
         Ok(Space {
             parameters,
             layout,
+            lists: ListLayout::of(&layout),
             measure: Measure::of(&parameters),
             rotation: layout.is_coded().then(rotation),
             centroid_norm: distance::norm(&centroid),

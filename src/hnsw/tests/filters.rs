@@ -305,7 +305,7 @@ fn few_matching_rows_come_in_order() {
 }
 
 /// Under a condition on a cluster far from the query, the search does not go on among the nodes
-/// near the query: it reads the matching ones if they are not many, and goes on among them
+/// near the query: it takes the matching ones from lists if they are not many, and goes on among them
 /// otherwise.
 #[test]
 fn a_cluster_far_from_the_query_is_found() {
@@ -325,7 +325,7 @@ fn a_cluster_far_from_the_query_is_found() {
     let store = store();
     let graph = create(&store, Metric::L2, vectors[0].len(), &sample);
     insert_rows(&graph, &vectors, 0..vectors.len(), &all);
-    // Three eighths of the far cluster are read, the whole cluster is for the greater width alone.
+    // Lists name three eighths of the far cluster, and the whole cluster for the greater width alone.
     for (least, most, width) in [(1, 2, 40), (1, 2, 10), (1, 4, 40), (1, 4, 10)] {
         let filter = Filter::new(vec![Condition {
             column: 0,
@@ -354,7 +354,7 @@ fn a_cluster_far_from_the_query_is_found() {
         let recall = hits as f64 / (10 * queries) as f64;
         let case = format!("{} rows, width {width}: recall {recall}, {visited} visits", rows.len());
         match rows.len() <= 400 * width {
-            true => assert!(recall == 1.0 && visited / queries <= rows.len() + 400, "{case}"),
+            true => assert!(recall >= 0.98 && visited / queries <= 400, "{case}"),
             false => assert!(recall >= 0.9 && visited / queries <= 1000, "{case}"),
         }
     }
@@ -487,7 +487,7 @@ fn pages_of_a_long_list_are_freed() {
     let vectors = words(3);
     let store = store();
     let graph = create(&store, Metric::L2, vectors[0].len(), &[]);
-    let rows = 3 * list_page::MOST_ENTRIES;
+    let rows = 3 * graph.space.lists.most_entries();
     let mut all = vec![Values::NONE; rows];
     for (row, values) in all.iter_mut().enumerate() {
         values.set(0, Some(key_of_int(row as i64)));
@@ -528,7 +528,7 @@ fn a_missing_entry_is_found_and_added() {
         store
             .write(block, |page| {
                 if pages::is_list(page) {
-                    gone += list_page::retain(page, |entry| entry.link.node.0 % 7 != 0);
+                    gone += list_page::retain(page, &graph.space.lists, |entry| entry.link.node.0 % 7 != 0);
                 }
                 Ok(Edit::Changed(()))
             })
@@ -542,7 +542,7 @@ fn a_missing_entry_is_found_and_added() {
     .unwrap();
     assert_eq!(faults, gone);
     assert!(gone > 0);
-    value_lists::complete(&graph, 1 << 12).unwrap();
+    value_lists::upkeep::complete(&graph, 1 << 12).unwrap();
     check::check(&graph, &mut |fault| panic!("{fault:?}")).unwrap();
     assert_complete(&graph, &vectors[3], &(0..vectors.len()).collect(), &all);
 }
@@ -591,7 +591,7 @@ fn a_lasting_entry_point_is_in_its_lists_once() {
     for block in graph.node_blocks().unwrap() {
         let of_page = |page: &Page| {
             Ok(match pages::is_list(page) {
-                true => list_page::entries(page).len(),
+                true => list_page::entries(page, &graph.space.lists).count(),
                 false => 0,
             })
         };

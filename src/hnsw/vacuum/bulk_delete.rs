@@ -358,7 +358,7 @@ fn remove_nodes<S: PageStore>(
     for nodes in upper.dead.values().rev().chain([&dead]) {
         free(graph, nodes, &mut pass.removal)?;
     }
-    value_lists::clean(graph, &dead)?;
+    value_lists::upkeep::clean(graph, &dead)?;
     Ok(seen)
 }
 

@@ -1,0 +1,289 @@
+//! Answers from value lists: a scan under conditions that few nodes match reads the nearest of
+//! them.
+//!
+//! The value lists ([`value_lists`]) name the nodes, and have their codes, from which a scan has a
+//! lower bound of each distance. It reads the nodes in the order of these bounds, and returns a node
+//! once its distance is at most all bounds of the others: so it reads as many as the rows that are
+//! wanted take, and a scan of everything reads all. A bound is an estimate less a number of
+//! deviations of its error, so that a node comes too late with a small probability; the order of
+//! such nodes is that of a later round. Without codes all nodes are read first.
+//!
+//! A filtered search visits the more ways, the fewer nodes match around the query: the scan compares
+//! the costs of both. Lists that cost no more than to find out that share are read at once.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{Found, Limits, Phase, Scan};
+use crate::error::Result;
+use crate::fallible::Room;
+use crate::filter::condition::Match;
+use crate::hnsw::Graph;
+use crate::hnsw::distance_bounds::Keys;
+use crate::hnsw::search::estimate::{self, Estimate};
+use crate::hnsw::search::visited_set::VisitedSet;
+use crate::hnsw::search::{self, Counts};
+use crate::hnsw::space::Query;
+use crate::hnsw::tuning::scan::{
+    DEVIATIONS, FILTERED_VISITS, LISTED_AT_ONCE, LISTED_FAR, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED,
+    VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
+};
+use crate::hnsw::value_lists::matching;
+use crate::storage::record::{Record, State};
+use crate::storage::{Link, PageStore};
+
+/// Nodes that are read at once, each hinted ahead of its turn.
+const AT_ONCE: usize = 16;
+
+/// Nodes of value lists that are to be read, in the order of lower bounds of their distances.
+pub(super) struct Listed {
+    unread: BinaryHeap<Reverse<Estimate>>,
+    /// The nodes read, because lists may name one twice.
+    read: VisitedSet,
+}
+
+impl Listed {
+    fn new(nodes: Vec<Estimate>) -> Result<Listed> {
+        let mut unread = Vec::new();
+        unread.room(nodes.len())?;
+        unread.extend(nodes.into_iter().map(Reverse));
+        Ok(Listed {
+            unread: BinaryHeap::from(unread),
+            read: VisitedSet::new(),
+        })
+    }
+
+    /// The distance up to which nodes that were read come before all others.
+    fn bound(&self) -> f32 {
+        self.unread.peek().map_or(f32::INFINITY, |next| {
+            let bound = estimate::distance(next.0.key());
+            if bound.is_nan() { f32::NEG_INFINITY } else { bound }
+        })
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.unread.capacity() * size_of::<Estimate>() + self.read.bytes()
+    }
+}
+
+/// Cost of an answer from so many nodes of lists, in visits of a search.
+pub fn cost(listed: f64, is_estimated: bool) -> f64 {
+    let all = listed * VISITS_PER_LISTED;
+    match is_estimated {
+        true => all.min(listed * VISITS_PER_ESTIMATE + VISITS_OF_LISTED),
+        false => all,
+    }
+}
+
+/// Visits of a filtered search of this width where this share of the nodes matches.
+fn visits(width: f64, share: f64) -> f64 {
+    let (visits, power) = FILTERED_VISITS;
+    width * (visits * share.powf(power)).max(VISITS_OF_FEW / share)
+}
+
+/// The most nodes up to this number that lists may name where `is_cheap` of their cost and them.
+fn most_where(nodes: f64, is_estimated: bool, is_cheap: impl Fn(f64, f64) -> bool) -> usize {
+    let (mut least, mut most) = (0.0, nodes);
+    while most - least > 1.0 + 0.01 * least {
+        let middle = (least + most) / 2.0;
+        match is_cheap(cost(middle, is_estimated), middle) {
+            true => least = middle,
+            false => most = middle,
+        }
+    }
+    least as usize
+}
+
+/// The most nodes that the index may have.
+fn most_nodes<S: PageStore>(graph: &Graph<'_, S>) -> Result<f64> {
+    Ok(graph.node_blocks()?.len() as f64 * f64::from(graph.space.layout.slots))
+}
+
+impl Scan {
+    /// Takes all matching nodes from value lists where these tell that the nodes are so few that no
+    /// search is needed to know that it costs more, and says whether it did.
+    pub(super) fn list_at_once<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
+        if !self.query.is_filtered() {
+            return Ok(false);
+        }
+        let nodes = most_nodes(graph)?;
+        let width = super::beam_width(graph, self.limits.width) as f64;
+        self.list_where(graph, nodes, |cost, listed| {
+            cost <= (LISTED_AT_ONCE * width).min(visits(width, listed / nodes))
+        })
+    }
+
+    /// As [`Scan::list_at_once`], after a search has found the share of the nodes that match around
+    /// the query: where going on with it costs more.
+    pub(super) fn list_few<S: PageStore>(&mut self, graph: &Graph<'_, S>, share: f64) -> Result<bool> {
+        let width = super::beam_width(graph, self.limits.width) as f64;
+        let most = visits(width, share).min(LISTED_FAR * width);
+        self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)
+    }
+
+    /// As [`Scan::list_at_once`], where the matching nodes are far from the query and a search would
+    /// visit more records. If it does not, the search gets a sample of the matching nodes.
+    pub(super) fn list_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
+        let most = LISTED_FAR * super::beam_width(graph, self.limits.width) as f64;
+        if self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)? {
+            return Ok(true);
+        }
+        self.search.add_to_sample(matching::sample(graph, &self.query)?)?;
+        Ok(false)
+    }
+
+    /// Takes the matching nodes from lists if these name no more than `is_cheap` of their cost and
+    /// number allows, and the bounds set by the user have room for them; says whether it did.
+    fn list_where<S: PageStore>(
+        &mut self,
+        graph: &Graph<'_, S>,
+        nodes: f64,
+        is_cheap: impl Fn(f64, f64) -> bool,
+    ) -> Result<bool> {
+        // Distances in another form have other bounds, and no node within a radius is missed.
+        let has_bounds = self.limits.keys == Keys::Stored && self.limits.beyond == f32::INFINITY;
+        let deviations = DEVIATIONS * (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
+        let bounds = match has_bounds {
+            true => graph.space.centroid_bounds(&self.query, deviations),
+            false => None,
+        };
+        let most = most_where(nodes, bounds.is_some(), is_cheap);
+        let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
+        let Some(listed) = matching::matching(graph, &self.query, bounds.as_ref(), nodes, most)? else {
+            return Ok(false);
+        };
+        if !self.limits.have_room(listed.len()) {
+            return Ok(false);
+        }
+        self.listed = Some(Listed::new(listed)?);
+        self.phase = Phase::Listed;
+        Ok(true)
+    }
+
+    /// Reads nodes until some are nearer than all others may be, and makes these ready; ends the
+    /// phase if there are none.
+    pub(super) fn read_listed<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
+        let Some(mut listed) = self.listed.take() else {
+            self.phase = Phase::Late;
+            return Ok(());
+        };
+        loop {
+            let bound = listed.bound();
+            let (mut near, mut far) = (Vec::new(), Vec::new());
+            (near.room(self.farther.len())?, far.room(self.farther.len())?);
+            for found in self.farther.drain(..) {
+                let of = if found.distance <= bound { &mut near } else { &mut far };
+                of.push(found);
+            }
+            self.farther = far;
+            if !near.is_empty() {
+                self.make_ready(near);
+                self.listed = Some(listed);
+                return Ok(());
+            }
+            if listed.unread.is_empty() {
+                self.phase = Phase::Late;
+                return Ok(());
+            }
+            self.read_next(graph, &mut listed)?;
+        }
+    }
+
+    /// Reads the next nodes of lists, and keeps the matching ones.
+    fn read_next<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &mut Listed) -> Result<()> {
+        let mut next = Vec::new();
+        next.room(AT_ONCE)?;
+        while next.len() < AT_ONCE
+            && let Some(Reverse(estimate)) = listed.unread.pop()
+        {
+            let link = estimate.link();
+            if listed.read.insert(link.node)? {
+                graph.prefetch_vector(link.node);
+                next.push(link);
+            }
+        }
+        self.farther.room(next.len())?;
+        for (i, &link) in next.iter().enumerate() {
+            self.search
+                .requests
+                .request_list(graph, next[i + 1..].iter().map(|soon| soon.node))?;
+            if let Some(found) = self.read_named(graph, link)? {
+                self.farther.push(found);
+            }
+        }
+        graph.store.check_interrupts();
+        Ok(())
+    }
+
+    /// Reads a node that a list names; none if it does not match, or the scan does not return it.
+    fn read_named<S: PageStore>(&mut self, graph: &Graph<'_, S>, link: Link) -> Result<Option<Found>> {
+        let (query, limits, counts) = (&self.query, &self.limits, &mut self.counts);
+        if graph.space.layout.overflows == 0 {
+            return graph.read(link.node, |record| {
+                counts.add_record(&record, false);
+                Ok(match judged(graph, query, link, &record, counts) {
+                    Match::No => None,
+                    matches => {
+                        let distance = graph.distance(query, &record);
+                        found(graph, query, limits, (link, distance, matches), &record, counts)
+                    }
+                })
+            });
+        }
+        counts.pages += 1;
+        match graph.read(link.node, |record| Ok(judged(graph, query, link, &record, counts)))? {
+            Match::No => Ok(None),
+            matches => graph.read_distance(query, link.node, |record, distance| {
+                counts.add_record(&record, true);
+                Ok(found(graph, query, limits, (link, distance, matches), &record, counts))
+            }),
+        }
+    }
+}
+
+/// Tests the filter values of a record that an entry of a list names, before its vector is looked
+/// at: many entries of a range's first and last interval are beyond the range. No record but the
+/// live and complete one of the entry passes.
+fn judged<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    link: Link,
+    record: &Record<'_>,
+    counts: &mut Counts,
+) -> Match {
+    if !is_live(link, record) || !record.is_complete() {
+        return Match::No;
+    }
+    counts.visited += 1;
+    graph.space.test(query, &record.values())
+}
+
+/// The node of a record at this distance, with the outcome of the test, if the scan returns it.
+fn found<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    limits: &Limits,
+    (link, distance, matches): (Link, f32, Match),
+    record: &Record<'_>,
+    counts: &mut Counts,
+) -> Option<Found> {
+    if !is_live(link, record) || distance > limits.beyond {
+        return None;
+    }
+    let row = record.only_entry();
+    if !limits.killed && row.is_some_and(|row| row.killed) {
+        counts.dead_rows += 1;
+        return None;
+    }
+    Some(Found {
+        distance: search::key_of(graph, limits.keys, query, record, distance),
+        link,
+        row: row.map(|row| row.tid),
+        lsn: record.lsn(),
+        certain: matches == Match::Yes,
+    })
+}
+
+fn is_live(link: Link, record: &Record<'_>) -> bool {
+    record.is(link.generation, 0) && record.state() == State::Node
+}

@@ -1,0 +1,149 @@
+//! Nodes that match the conditions of a query by the entries of value lists.
+
+use super::{listed, walk};
+use crate::error::Result;
+use crate::fallible::{Room, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::search::estimate::Estimate;
+use crate::hnsw::space::Query;
+use crate::hnsw::space::centroid_bounds::CentroidBounds;
+use crate::quantize::rabitq::LANES;
+use crate::storage::list_page::{self, Block, LISTS, ListId};
+use crate::storage::{Link, PageStore};
+
+/// Nodes of a sample of those that match, and lists that they are from.
+const SAMPLE: usize = 64;
+const SAMPLED_LISTS: usize = 32;
+
+/// Number of nodes in a range, by its borders, in those that may be read, from which on no entry is
+/// read: borders may be older than most rows.
+const MANY: f64 = 4.0;
+
+/// Most pages of lists that a scan reads before it knows whether few nodes match.
+const MOST_PAGES: usize = 512;
+
+/// Whether lists name the nodes that match a query's conditions on any column.
+pub(in crate::hnsw) fn are_named<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> bool {
+    listed(graph).any(|column| query.signature_set(usize::from(column)).is_some())
+}
+
+/// The nodes whose entries match a query's conditions, by the lists of one column, each with a
+/// lower bound of its distance, which is not a number where `bounds` are none or tell nothing; no
+/// nodes where no column's lists name at most `most` of about `nodes` nodes after a few pages. A
+/// node may be there twice.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub(in crate::hnsw) fn matching<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    bounds: Option<&CentroidBounds<'_>>,
+    nodes: f64,
+    most: usize,
+) -> Result<Option<Vec<Estimate>>> {
+    for (column, set) in sets(graph, query) {
+        // Reading entries in vain costs as much as a part of a search.
+        let share = query.range_share(usize::from(column));
+        if share.is_some_and(|share| share * nodes > MANY * most as f64) {
+            continue;
+        }
+        if let Some(all) = entries_in(graph, query, bounds, column, set, most)? {
+            return Ok(Some(all));
+        }
+    }
+    Ok(None)
+}
+
+/// Some nodes whose entries match a query's conditions on the column with the fewest signatures,
+/// from lists all over these.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> Result<Vec<Link>> {
+    let mut sample = Vec::new();
+    let Some((column, set)) = sets(graph, query).into_iter().next() else {
+        return Ok(sample);
+    };
+    let lists: Vec<u8> = (0..LISTS as u8).filter(|&list| has_any(set, list)).collect();
+    let step = lists.len().div_ceil(SAMPLED_LISTS).max(1);
+    let each = SAMPLE.div_ceil(lists.len().div_ceil(step).max(1));
+    for &list in lists.iter().step_by(step) {
+        let before = sample.len();
+        let again = |sample: &mut Vec<Link>| sample.truncate(before);
+        walk(graph, ListId { column, list }, &mut sample, again, |sample, _, page| {
+            let entries = || list_page::blocks(page, &graph.space.lists).flat_map(|block| links(query, block));
+            let step = entries().count().div_ceil(each).max(1);
+            sample.try_extend(entries().step_by(step))?;
+            Ok(false)
+        })?;
+    }
+    let first = graph.space.layout.first_block;
+    sample.retain(|link| graph.space.layout.block(link.node) >= first);
+    Ok(sample)
+}
+
+/// The columns that have lists and conditions on their signatures, with the signatures that match:
+/// the fewest first.
+fn sets<'q, S: PageStore>(graph: &Graph<'_, S>, query: &'q Query) -> Vec<(u8, &'q [u64])> {
+    let mut sets: Vec<(u8, &[u64])> = listed(graph)
+        .filter_map(|column| query.signature_set(usize::from(column)).map(|set| (column, set)))
+        .collect();
+    sets.sort_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
+    sets
+}
+
+/// Whether a set has any signature of a list.
+fn has_any(set: &[u64], list: u8) -> bool {
+    let words = set.len() / LISTS;
+    set[usize::from(list) * words..][..words].iter().any(|&word| word != 0)
+}
+
+/// The nodes of a block whose entries match.
+fn links<'a>(query: &Query, block: Block<'a>) -> impl Iterator<Item = Link> + use<'a> {
+    let lanes = query.matching_entries(&block);
+    (0..LANES)
+        .filter(move |lane| lanes >> lane & 1 == 1)
+        .map(move |lane| block.link(lane))
+}
+
+/// The nodes of a column's lists with signatures of a set; none where they are more than `most`, or
+/// more pages have to be read.
+fn entries_in<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    bounds: Option<&CentroidBounds<'_>>,
+    column: u8,
+    set: &[u64],
+    most: usize,
+) -> Result<Option<Vec<Estimate>>> {
+    let layout = &graph.space.lists;
+    let first = graph.space.layout.first_block;
+    let (mut all, mut pages): (Vec<Estimate>, usize) = (Vec::new(), 0);
+    for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
+        let (before, mut is_whole) = (all.len(), true);
+        let again = |all: &mut Vec<Estimate>| all.truncate(before);
+        walk(graph, ListId { column, list }, &mut all, again, |all, _, page| {
+            pages += 1;
+            all.room(layout.most_entries())?;
+            for block in list_page::blocks(page, layout) {
+                let mut lanes = query.matching_entries(&block);
+                if lanes == 0 {
+                    continue;
+                }
+                let bounds = bounds.map_or([f32::NAN; LANES], |bounds| bounds.of_block(&block));
+                while lanes != 0 {
+                    let lane = lanes.trailing_zeros() as usize;
+                    lanes &= lanes - 1;
+                    let link = block.link(lane);
+                    if graph.space.layout.block(link.node) >= first {
+                        all.push(Estimate::new(bounds[lane], link));
+                    }
+                }
+            }
+            is_whole = all.len() <= most && pages <= MOST_PAGES;
+            Ok(is_whole)
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
+    }
+    Ok(Some(all))
+}

@@ -1,0 +1,191 @@
+//! Upkeep of value lists: entries of freed nodes go, and missing ones come.
+
+use super::{add_where, listed, walk};
+use crate::error::Result;
+use crate::fallible::{Room, TryPush};
+use crate::hnsw::Graph;
+use crate::hnsw::node_set::NodeSet;
+use crate::hnsw::space::Point;
+use crate::storage::format::META_BLOCK;
+use crate::storage::list_page::{self, LISTS, ListEntry, ListId};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, meta, node_page};
+
+/// Takes the entries of freed nodes out of all lists, and frees pages without entries. `freed` has
+/// the level-0 records that were freed; a slot may have another node again.
+///
+/// Locks: one page at a time, exclusive, or two of a list; on return: none.
+pub(in crate::hnsw) fn clean<S: PageStore>(graph: &Graph<'_, S>, freed: &NodeSet) -> Result<()> {
+    if freed.is_empty() {
+        return Ok(());
+    }
+    for column in listed(graph) {
+        for list in 0..LISTS as u8 {
+            clean_list(graph, ListId { column, list }, freed)?;
+        }
+    }
+    Ok(())
+}
+
+fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -> Result<()> {
+    let layout = &graph.space.lists;
+    let mut before: Option<BlockNumber> = None;
+    let mut block = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+    let mut pages = 0;
+    while block != 0 {
+        graph.store.check_interrupts();
+        pages += 1;
+        if pages > graph.store.blocks()? {
+            return corrupted(block, "a list of a filter column has no end");
+        }
+        let (next, is_empty, found) = graph.store.read_in_passing(block, |page| {
+            if !list_page::is_of(page, block, id, layout)? {
+                return corrupted(block, "a list of a filter column leads to a page that is not its own");
+            }
+            let mut found = Vec::new();
+            for entry in list_page::entries(page, layout).filter(|entry| freed.contains(entry.link.node)) {
+                found.try_push(entry.link)?;
+            }
+            Ok((list_page::next(page), list_page::is_empty(page, layout), found))
+        })?;
+        let mut stale = Vec::new();
+        for link in found {
+            graph.store.check_interrupts();
+            if !graph.read(link.node, |record| Ok(record.is(link.generation, 0)))? {
+                stale.try_push((link.node, link.generation))?;
+            }
+        }
+        stale.sort_unstable();
+        let is_empty = match stale.is_empty() {
+            true => is_empty,
+            false => graph.store.write(block, |page| {
+                let is_stale = |entry: &ListEntry| {
+                    let link = (entry.link.node, entry.link.generation);
+                    stale.binary_search(&link).is_ok()
+                };
+                let gone = list_page::retain(page, layout, |entry| !is_stale(entry));
+                let is_empty = list_page::is_empty(page, layout);
+                Ok(match gone {
+                    0 => Edit::Unchanged(is_empty),
+                    _ => Edit::Changed(is_empty),
+                })
+            })?,
+        };
+        if !is_empty || !unlink(graph, id, before, block)? {
+            before = Some(block);
+        }
+        block = next;
+    }
+    Ok(())
+}
+
+/// Takes a page out of its list, and makes a node page of it, if it is still empty, and still comes
+/// after `before`, or first: backends add entries to first pages, and new pages before them. Says
+/// whether it did.
+///
+/// Locks: the page and the one before it or the meta page, exclusive; on return: none.
+fn unlink<S: PageStore>(
+    graph: &Graph<'_, S>,
+    id: ListId,
+    before: Option<BlockNumber>,
+    block: BlockNumber,
+) -> Result<bool> {
+    if before == Some(block) {
+        return corrupted(block, "a page of a list of a filter column leads to itself");
+    }
+    let generation = graph.store.read(META_BLOCK, meta::read_first_generation)?;
+    let is_unlinked = graph
+        .store
+        .write_two(before.unwrap_or(META_BLOCK), block, |other, page| {
+            let next = match before {
+                Some(_) => list_page::next(other),
+                None => meta::read_list(other, id)?,
+            };
+            if !list_page::is_empty(page, &graph.space.lists) || next != block {
+                return Ok(Edit::Unchanged(false));
+            }
+            match before {
+                Some(_) => list_page::set_next(other, list_page::next(page)),
+                None => meta::set_list(other, id, list_page::next(page)),
+            }
+            node_page::init(page, &graph.space.layout, generation);
+            Ok(Edit::Changed(true))
+        })?;
+    if is_unlinked {
+        graph.store.note_free(block);
+    }
+    Ok(is_unlinked)
+}
+
+/// Passes `f` the live nodes that a column's lists do not have under their present generation.
+/// About `memory` bytes are used at a time.
+///
+/// Locks: one page at a time, shared; while `f` runs: none.
+pub(in crate::hnsw) fn missing<S: PageStore>(
+    graph: &Graph<'_, S>,
+    column: u8,
+    memory: usize,
+    mut f: impl FnMut(Link) -> Result<()>,
+) -> Result<()> {
+    type Place = (NodeRef, u8, u16);
+    let slots = graph.space.layout.slots;
+    let each = u32::try_from(memory / (2 * size_of::<Place>()) / slots as usize).unwrap_or(u32::MAX);
+    let blocks = graph.node_blocks()?;
+    let mut start = blocks.start;
+    while start < blocks.end {
+        let part = start..start.saturating_add(each.max(1)).min(blocks.end);
+        start = part.end;
+        // Nodes first: a node that comes meanwhile is in its list and not here.
+        let mut nodes: Vec<Place> = Vec::new();
+        for block in part.clone() {
+            graph.store.check_interrupts();
+            let mut here = Vec::new();
+            graph.live_on(block, |link, record| here.push((link, record.values())))?;
+            nodes.room(here.len())?;
+            nodes.extend(here.into_iter().map(|(link, values)| {
+                let signature = graph.space.signatures(&values)[usize::from(column)];
+                (link.node, link.generation, signature)
+            }));
+        }
+        let mut listed: Vec<Place> = Vec::new();
+        for list in 0..LISTS as u8 {
+            let before = listed.len();
+            let again = |listed: &mut Vec<Place>| listed.truncate(before);
+            walk(graph, ListId { column, list }, &mut listed, again, |listed, _, page| {
+                for ListEntry { link, signatures } in list_page::entries(page, &graph.space.lists) {
+                    let signature = signatures[usize::from(column)];
+                    let block = graph.space.layout.block(link.node);
+                    if part.contains(&block) && ListId::of(0, signature).list == list {
+                        listed.try_push((link.node, link.generation, signature))?;
+                    }
+                }
+                Ok(true)
+            })?;
+        }
+        listed.sort_unstable();
+        nodes.retain(|node| listed.binary_search(node).is_err());
+        for (node, generation, _) in nodes {
+            // VACUUM may have removed it.
+            if graph.read(node, |record| Ok(record.is(generation, 0)))? {
+                f(Link { node, generation })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the nodes that an interrupted insertion has left out of their lists. About `memory` bytes
+/// are used at a time.
+///
+/// Locks: one page at a time, or the meta page and a new page; on return: none.
+pub fn complete<S: PageStore>(graph: &Graph<'_, S>, memory: usize) -> Result<()> {
+    let mut point = Point::default();
+    for column in listed(graph) {
+        missing(graph, column, memory, |link| {
+            match graph.read_point(link, 0, &mut point)? {
+                Some(_) => add_where(graph, link, &point, |wanted| wanted == column),
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
+}
