@@ -33,7 +33,7 @@ use crate::hnsw::vacuum::reachability;
 use crate::reserve;
 use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
-use crate::storage::layout::{Encoding, Layout};
+use crate::storage::layout::{Encoding, FilterColumns, Layout};
 use crate::storage::layout_plan::Storage;
 use crate::storage::list_page::LISTS;
 use crate::storage::meta;
@@ -181,7 +181,8 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         (opclass, Options::of(index), columns, heap_scan::base_type(index, 0))
     };
     let dimensions = heap_scan::dimensions(typmod, || opclass.element.type_name().to_owned())?;
-    let (length, m, filters) = (dimensions as usize, options.m as usize, columns.count());
+    let (length, m) = (dimensions as usize, options.m as usize);
+    let filters = FilterColumns::of(columns.kinds().into_iter().flatten());
     let storage = options.storage();
     if storage == Storage::Compact && !opclass.is_coded() {
         return Err(Error::NoCompactStorage);

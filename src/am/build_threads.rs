@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::distance::Metric;
     use crate::hnsw::scan::{Limits, Scan};
-    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::mapping::tests::of_unlinked_file;
     use crate::storage::memory_store::SEGMENT_BYTES;
     use crate::storage::page::PAGE_SIZE;
@@ -169,7 +169,7 @@ mod tests {
             m: 8,
             encoding: Encoding::Float32,
             code_bits: 128,
-            filters: 0,
+            filters: FilterColumns::NONE,
         },
         element: Element::Vector,
         metric: Metric::L2,

@@ -22,10 +22,19 @@ enum Signatures {
     AnyOf(Vec<u16>),
 }
 
+/// The test of a column.
+#[derive(Debug)]
+struct ColumnTest {
+    column: usize,
+    signatures: Signatures,
+    /// One bit for each of their forms in lanes, unless the column is one of sets.
+    in_lanes: Option<[u64; 4]>,
+}
+
 /// The conditions of a scan as tests of signatures.
 #[derive(Debug, Default)]
 pub struct LaneFilter {
-    tests: Vec<(usize, Signatures)>,
+    tests: Vec<ColumnTest>,
     /// Columns with a range, and the share of places of border intervals that it has a part of.
     ranges: Vec<(usize, f64)>,
 }
@@ -49,7 +58,11 @@ impl LaneFilter {
                 ranges.push((condition.column, column.places(least, most).len() as f64 / all as f64));
             }
             if let Some(signatures) = of(&condition.test, column)? {
-                tests.push((condition.column, signatures));
+                tests.push(ColumnTest {
+                    column: condition.column,
+                    in_lanes: (column.kind != Kind::Set).then(|| in_lanes(&signatures)),
+                    signatures,
+                });
             }
         }
         Ok(LaneFilter { tests, ranges })
@@ -63,8 +76,8 @@ impl LaneFilter {
     /// The set of signatures of a column that may match, one bit each; none if the column has no
     /// test, or one of sets.
     pub fn set_of(&self, column: usize) -> Option<&[u64]> {
-        self.tests.iter().find_map(|(of, test)| match test {
-            Signatures::OneOf(set) if *of == column => Some(&set[..]),
+        self.tests.iter().find_map(|test| match &test.signatures {
+            Signatures::OneOf(set) if test.column == column => Some(&set[..]),
             _ => None,
         })
     }
@@ -79,33 +92,69 @@ impl LaneFilter {
             .reduce(f64::min)
     }
 
-    /// The lanes that may match, one bit for each of up to 32; `signatures` gives those of a
-    /// column, two bytes for each lane.
+    /// The entries of a list that may match, one bit for each of up to 32; `signatures` gives those
+    /// of a column, two bytes for each entry.
     #[inline]
     pub fn matching<'s>(&self, signatures: impl Fn(usize) -> &'s [u8]) -> u32 {
-        let mut lanes = u32::MAX;
-        for (column, test) in &self.tests {
-            let signatures = signatures(*column).as_chunks::<2>().0.iter();
-            let signatures = signatures.map(|bytes| u16::from_le_bytes(*bytes)).take(32);
-            let mut matching = 0;
-            match test {
-                Signatures::OneOf(set) => {
-                    for (lane, signature) in signatures.enumerate() {
-                        let word = set[usize::from(signature / 64)];
-                        matching |= ((word >> (signature % 64)) as u32 & 1) << lane;
-                    }
-                }
-                Signatures::AnyOf(elements) => {
-                    for (lane, signature) in signatures.enumerate() {
-                        let matches = elements.iter().any(|&element| element & !signature == 0);
-                        matching |= u32::from(matches) << lane;
-                    }
-                }
-            }
-            lanes &= matching;
-        }
-        lanes
+        let matching = |test: &ColumnTest| test.signatures.matching(signatures(test.column));
+        self.tests.iter().fold(u32::MAX, |lanes, test| lanes & matching(test))
     }
+
+    /// The lanes of a record that may match, one bit for each of up to 32; `signatures` gives those
+    /// of a column, in the form of lanes.
+    #[inline]
+    pub fn matching_lanes<'s>(&self, signatures: impl Fn(usize) -> &'s [u8]) -> u32 {
+        self.tests.iter().fold(u32::MAX, |lanes, test| {
+            let signatures = signatures(test.column);
+            lanes
+                & match &test.in_lanes {
+                    Some(set) => ones_of(signatures.iter().map(|&signature| has(set, signature.into()))),
+                    None => test.signatures.matching(signatures),
+                }
+        })
+    }
+}
+
+impl Signatures {
+    /// Which of up to 32 signatures may match, one bit for each.
+    #[inline]
+    fn matching(&self, signatures: &[u8]) -> u32 {
+        let signatures = signatures.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+        match self {
+            Signatures::OneOf(set) => ones_of(signatures.map(|signature| has(set, signature))),
+            Signatures::AnyOf(elements) => {
+                ones_of(signatures.map(|signature| elements.iter().any(|&element| element & !signature == 0)))
+            }
+        }
+    }
+}
+
+/// One bit for each of up to 32 answers.
+#[inline]
+fn ones_of(answers: impl Iterator<Item = bool>) -> u32 {
+    let lanes = answers.take(32).enumerate();
+    lanes.fold(0, |lanes, (lane, answer)| lanes | u32::from(answer) << lane)
+}
+
+/// Whether a set of one bit for each value has a value.
+#[inline]
+fn has(set: &[u64], value: u16) -> bool {
+    set[usize::from(value / 64)] >> (value % 64) & 1 == 1
+}
+
+/// The forms in lanes of signatures of a column that is none of sets.
+fn in_lanes(signatures: &Signatures) -> [u64; 4] {
+    let set = match signatures {
+        Signatures::OneOf(set) => set,
+        Signatures::AnyOf(elements) if elements.is_empty() => return [0; 4],
+        // A test of sets, which other columns do not have.
+        Signatures::AnyOf(_) => return [u64::MAX; 4],
+    };
+    let mut lanes = [0; 4];
+    for (value, words) in set.chunks_exact(WORDS / 256).enumerate() {
+        lanes[value / 64] |= u64::from(words.iter().any(|&word| word != 0)) << (value % 64);
+    }
+    lanes
 }
 
 /// The test of the signatures of a column; none if it excludes none.
@@ -188,6 +237,10 @@ mod tests {
     use crate::filter::condition::{Condition, Match};
     use crate::filter::values::{Values, bloom};
 
+    fn in_lane_of(column: &Column, key: Option<u64>) -> u16 {
+        signature::in_lane(column.signature(key), column.kind == Kind::Set)
+    }
+
     /// A value that passes a filter is never excluded by its signature, and most that do not pass
     /// are, where signatures tell.
     #[test]
@@ -239,7 +292,7 @@ mod tests {
                         test: test.clone(),
                     }]);
                     let lanes = LaneFilter::new(&filter, &columns).unwrap();
-                    let (mut passed, mut matched) = (0, 0);
+                    let (mut passed, mut passed_in_lanes, mut matched) = (0, 0, 0);
                     for key in keys.iter().map(|&key| Some(key)).chain([None]) {
                         let mut values = Values::NONE;
                         values.set(0, key);
@@ -247,6 +300,15 @@ mod tests {
                         let may_match = lanes.matching(|_| &signature) & 1 == 1;
                         let passes = filter.test(&columns, &values) > Match::No;
                         assert!(may_match || !passes, "{kind:?} {test:?} {key:?}");
+                        let in_lane = if kind == Kind::Set {
+                            &signature[..]
+                        } else {
+                            &signature[1..]
+                        };
+                        assert_eq!(in_lane[0], in_lane_of(&columns[0], key).to_le_bytes()[0]);
+                        let may_match_in_lane = lanes.matching_lanes(|_| in_lane) & 1 == 1;
+                        assert!(may_match_in_lane || !may_match, "{kind:?} {test:?} {key:?}");
+                        passed_in_lanes += usize::from(may_match_in_lane);
                         passed += usize::from(may_match);
                         matched += usize::from(passes);
                     }
@@ -254,7 +316,11 @@ mod tests {
                         assert!(passed <= matched + 60, "{kind:?} {test:?}: {passed} for {matched}");
                     }
                     if learned && kind == Kind::Exact && matches!(test, Test::Range { .. }) {
-                        assert!(passed <= matched + 60, "{kind:?} {test:?}: {passed} for {matched}");
+                        assert!(passed <= matched + 10, "{kind:?} {test:?}: {passed} for {matched}");
+                        assert!(
+                            passed_in_lanes <= matched + 60,
+                            "{kind:?} {test:?}: {passed_in_lanes} for {matched}"
+                        );
                     }
                 }
             }

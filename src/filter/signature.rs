@@ -1,4 +1,5 @@
-//! Signatures: 16 bits of a neighbor's value in a lane of a record.
+//! Signatures: 16 bits of a value in an entry of a value list. A neighbor's lane in a record has the
+//! upper 8 of them, and all 16 of a set: conditions that need more are answered from lists.
 //!
 //! | kind | signature |
 //! |---|---|
@@ -142,6 +143,12 @@ pub fn signatures(columns: &[Column], values: &Values) -> Signatures {
         *signature = column.signature(values.get(i));
     }
     signatures
+}
+
+/// The form of a signature in a lane of a record.
+#[inline]
+pub fn in_lane(signature: u16, is_set: bool) -> u16 {
+    if is_set { signature } else { signature >> 8 }
 }
 
 /// A Bloom filter of 64 bits in 16.

@@ -23,6 +23,7 @@ use crate::hnsw::vacuum::bulk_delete;
 use crate::hnsw::value_lists;
 use crate::quantize::rabitq::Factors;
 use crate::storage::format::META_BLOCK;
+use crate::storage::layout::FilterColumns;
 use crate::storage::list_page::{self, Block, Code, LISTS, ListEntry, ListId, ListLayout};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, SPECIAL};
@@ -106,7 +107,7 @@ impl Sample {
         let mut random = SmallRng::seed_from_u64(1);
         let mut vector = || (0..DIMENSIONS).map(|_| random.random()).collect();
         let vectors: Vec<Vec<f32>> = (0..ROWS + NEW_ROWS).map(|_| vector()).collect();
-        let layout = Layout::plan(DIMENSIONS, 8, metric, KINDS.len()).expect("a layout");
+        let layout = Layout::plan(DIMENSIONS, 8, metric, FilterColumns::of(KINDS.into_iter())).expect("a layout");
         let parameters = Parameters {
             shape: layout.shape,
             element: Element::Vector,

@@ -130,7 +130,7 @@ fn read(record: &Record<'_>, layout: &Layout) {
         if layout.is_coded() {
             record.read_code(i, &mut words);
             record.codes(i / 32);
-            (0..layout.filters()).for_each(|column| assert_eq!(record.signatures_of(column, i / 32).len(), 64));
+            (0..layout.filters()).for_each(|column| assert!(record.signatures_of(column, i / 32).len() >= 32));
         }
     }
     assert!((layout.filters()..MOST_COLUMNS).all(|column| record.values().get(column).is_none()));

@@ -153,11 +153,11 @@ pub mod scan {
 
     /// Cost of the nodes that are read of value lists with codes, in visits of a search
     /// (docs/measurements.md, *Codes in value lists*).
-    pub const VISITS_OF_LISTED: f64 = 25.0;
+    pub const VISITS_OF_LISTED: f64 = 40.0;
 
     /// Deviations of the error of an estimate by which a node of a value list may be nearer, where
     /// `ef_search` is at most [`USUAL_WIDTH`]; they grow with the fourth root of that setting (docs/measurements.md, *Codes in value lists*).
-    pub const DEVIATIONS: f64 = 1.5;
+    pub const DEVIATIONS: f64 = 2.0;
 
     /// See [`DEVIATIONS`].
     pub const USUAL_WIDTH: f64 = 40.0;

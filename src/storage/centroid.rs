@@ -117,7 +117,7 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
 mod tests {
     use super::*;
     use crate::distance::Metric;
-    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::memory_store::MemoryStore;
     use crate::storage::page::put_u32;
     use crate::storage::parameters::{self, Element};
@@ -129,7 +129,7 @@ mod tests {
                 m: 16,
                 encoding: Encoding::Scalar12,
                 code_bits: 128,
-                filters: 0,
+                filters: FilterColumns::NONE,
             },
             element: Element::Vector,
             metric: Metric::L2,

@@ -10,7 +10,7 @@ use super::format::{META_BLOCK, Unplaced};
 use super::page::{HEADER_SIZE, SPECIAL};
 use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
-use crate::filter::values::Values;
+use crate::filter::values::{Kind, Values};
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Codes, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
@@ -29,9 +29,6 @@ const FEWEST_TIDS: usize = 4;
 
 /// The most coordinates to which the rotation spreads a shorter vector.
 pub(super) const MOST_SPREAD: usize = 128;
-
-/// Bytes of a signature of a neighbor's value in a filter column.
-pub(super) const SIGNATURE_LEN: usize = 2;
 
 /// Bytes of a record before its first field of variable size.
 pub(super) const BODY: usize = 16;
@@ -109,7 +106,57 @@ pub struct Shape {
     /// Bits of a neighbor's code, a multiple of 32; 0 in the plain layout, which has no codes.
     pub code_bits: u16,
     /// Filter columns.
-    pub filters: u8,
+    pub filters: FilterColumns,
+}
+
+/// The filter columns of an index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterColumns {
+    /// Number of columns.
+    pub count: u8,
+    /// One bit for each column of sets.
+    pub sets: u8,
+}
+
+impl From<usize> for FilterColumns {
+    /// So many columns, none of sets.
+    fn from(count: usize) -> FilterColumns {
+        FilterColumns {
+            count: count as u8,
+            sets: 0,
+        }
+    }
+}
+
+impl FilterColumns {
+    /// No columns.
+    pub const NONE: FilterColumns = FilterColumns { count: 0, sets: 0 };
+
+    /// Columns of these kinds.
+    pub fn of(kinds: impl Iterator<Item = Kind>) -> FilterColumns {
+        kinds.fold(FilterColumns::NONE, |columns, kind| FilterColumns {
+            count: columns.count + 1,
+            sets: columns.sets | u8::from(kind == Kind::Set) << columns.count,
+        })
+    }
+
+    /// Whether a column is one of sets.
+    #[inline]
+    pub fn is_set(self, column: usize) -> bool {
+        self.sets >> column & 1 == 1
+    }
+
+    /// Bytes of a neighbor's signature in a column ([`crate::filter::signature::in_lane`]).
+    #[inline]
+    pub(super) fn signature_len(self, column: usize) -> usize {
+        1 + usize::from(self.is_set(column))
+    }
+
+    /// Bytes of a neighbor's signatures in the columns before this one.
+    #[inline]
+    pub(super) fn signatures_before(self, column: usize) -> usize {
+        column + (self.sets & ((1 << column) - 1)).count_ones() as usize
+    }
 }
 
 impl Shape {
@@ -194,6 +241,7 @@ pub struct Layout {
     pub(super) tids_at: usize,
     pub(super) tids: usize,
     pub(super) lengths_at: usize,
+    pub(super) has_lengths: bool,
 }
 
 impl Layout {
@@ -205,12 +253,28 @@ impl Layout {
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] when a record without its vector would not fit a page.
     pub fn of(shape: Shape) -> Result<Layout> {
+        let is_coded = shape.code_bits > 0;
+        let layout = Layout::with_lengths(shape, is_coded && !shape.is_compact())?;
+        // Signatures take the place of lengths where a page has room for a record more that way
+        // (docs/measurements.md, *Signatures of 8 bits*).
+        if shape.filters.count > 0
+            && layout.has_lengths
+            && layout.overflows == 0
+            && let Ok(without) = Layout::with_lengths(shape, false)
+            && without.slots > layout.slots
+        {
+            return Ok(without);
+        }
+        Ok(layout)
+    }
+
+    fn with_lengths(shape: Shape, has_lengths: bool) -> Result<Layout> {
         let m = usize::from(shape.m);
         let bits = usize::from(shape.code_bits);
         let coded = bits > 0;
         let lanes = if coded { shape.coded_lanes() } else { 2 * m };
         let of_lanes = |bytes: usize| if coded { lanes * bytes } else { 0 };
-        let lengths = if shape.is_compact() { 0 } else { of_lanes(2) };
+        let lengths = if has_lengths { of_lanes(2) } else { 0 };
         let links_at = BODY;
         let generations_at = links_at + 4 * lanes;
         let fills_at = generations_at + lanes;
@@ -218,8 +282,8 @@ impl Layout {
         let scales_at = offsets_at + of_lanes(2);
         let codes_at = scales_at + of_lanes(2);
         let signatures_at = codes_at + rabitq::codes_len(bits, lanes);
-        let columns = usize::from(shape.filters);
-        let values_at = signatures_at + of_lanes(SIGNATURE_LEN * columns);
+        let columns = usize::from(shape.filters.count);
+        let values_at = signatures_at + of_lanes(shape.filters.signatures_before(columns));
         let vector_at = values_at + Values::len(columns);
 
         let encoding = shape.encoding;
@@ -285,6 +349,7 @@ impl Layout {
             tids_at,
             tids,
             lengths_at,
+            has_lengths,
         })
     }
 
@@ -350,7 +415,7 @@ impl Layout {
     /// scale ([`Layout::length_of`]).
     #[inline]
     pub fn has_lengths(&self) -> bool {
-        !self.shape.is_compact()
+        self.has_lengths
     }
 
     /// About the length of a code with this scale, under L2: of a vector of n coordinates that is
@@ -415,7 +480,14 @@ impl Layout {
     /// Number of filter columns.
     #[inline]
     pub fn filters(&self) -> usize {
-        usize::from(self.shape.filters)
+        usize::from(self.shape.filters.count)
+    }
+
+    /// Place of a column's signatures in a record, from a lane on.
+    #[inline]
+    pub(super) fn signature_at(&self, column: usize, lane: usize) -> usize {
+        let filters = self.shape.filters;
+        self.signatures_at + filters.signatures_before(column) * self.lanes + filters.signature_len(column) * lane
     }
 
     /// Bytes of a record that a visit reads: up to its first TID.

@@ -14,7 +14,7 @@
 
 use std::ffi::CStr;
 
-use super::layout::{Encoding, Layout, MOST_SPREAD, Shape};
+use super::layout::{Encoding, FilterColumns, Layout, MOST_SPREAD, Shape};
 use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::quantize::rabitq::{self, WORD_BITS};
@@ -90,7 +90,7 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] beyond what the encoding allows.
-    pub fn plain(dimensions: usize, m: usize, encoding: Encoding, filters: usize) -> Result<Layout> {
+    pub fn plain(dimensions: usize, m: usize, encoding: Encoding, filters: impl Into<FilterColumns>) -> Result<Layout> {
         let maximum = encoding.most_dimensions();
         if dimensions > maximum {
             return Err(Error::too_many_dimensions(maximum));
@@ -100,14 +100,14 @@ impl Layout {
             m: m as u16,
             encoding,
             code_bits: 0,
-            filters: filters as u8,
+            filters: filters.into(),
         })
     }
 
     /// Whether a new index over vectors of `dimensions` f32 has codes, with so many filter columns.
-    fn plans_codes(dimensions: usize, metric: Metric, filters: usize) -> bool {
+    fn plans_codes(dimensions: usize, metric: Metric, filters: FilterColumns) -> bool {
         match metric {
-            Metric::L2 | Metric::Cosine => dimensions > FEW || filters > 0,
+            Metric::L2 | Metric::Cosine => dimensions > FEW || filters.count > 0,
             Metric::InnerProduct => true,
             Metric::L1 | Metric::Hamming | Metric::Jaccard => false,
         }
@@ -118,7 +118,8 @@ impl Layout {
     ///
     /// # Errors
     /// As [`Layout::plain`].
-    pub fn plan(dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
+    pub fn plan(dimensions: usize, m: usize, metric: Metric, filters: impl Into<FilterColumns>) -> Result<Layout> {
+        let filters = filters.into();
         let plain = Layout::plain(dimensions, m, Encoding::Float32, filters)?;
         if !Layout::plans_codes(dimensions, metric, filters) {
             return Ok(plain);
@@ -128,7 +129,7 @@ impl Layout {
             m: m as u16,
             encoding,
             code_bits: code_bits as u16,
-            filters: filters as u8,
+            filters,
         };
         let of_short = FEWEST_OF_SHORT.iter().find(|(most, _)| dimensions <= *most);
         let fewest = match metric {
@@ -153,15 +154,21 @@ impl Layout {
     ///
     /// # Errors
     /// As [`Layout::plain`].
-    pub fn plan_as(storage: Storage, dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
+    pub fn plan_as(
+        storage: Storage,
+        dimensions: usize,
+        m: usize,
+        metric: Metric,
+        filters: impl Into<FilterColumns>,
+    ) -> Result<Layout> {
         match storage {
             Storage::Full => Layout::plan(dimensions, m, metric, filters),
-            Storage::Compact => Layout::compact(dimensions, m, metric, filters),
+            Storage::Compact => Layout::compact(dimensions, m, metric, filters.into()),
         }
     }
 
     /// The compact layout; the layout of [`Layout::plan`] if that has no codes.
-    fn compact(dimensions: usize, m: usize, metric: Metric, filters: usize) -> Result<Layout> {
+    fn compact(dimensions: usize, m: usize, metric: Metric, filters: FilterColumns) -> Result<Layout> {
         let full = Layout::plan(dimensions, m, metric, filters)?;
         if !full.is_coded() {
             return Ok(full);

@@ -17,7 +17,7 @@
 //! reference 0 is free. The special space has the column (u8) and the list (u8), and the next
 //! page's block (u32, 0 for none), from its byte 8 on.
 
-use super::layout::{Layout, SIGNATURE_LEN};
+use super::layout::Layout;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL, get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, Link, NodeRef, corrupted};
 use crate::distance::fastscan::FACTOR_BYTES;
@@ -28,6 +28,9 @@ use crate::quantize::rabitq::{self, Codes, Factors, LANES, WORD_BITS};
 
 /// Lists of a column.
 pub const LISTS: usize = 128;
+
+/// Bytes of a signature.
+const SIGNATURE_LEN: usize = size_of::<u16>();
 
 /// Bytes of a factor of one lane.
 const FACTOR_LEN: usize = FACTOR_BYTES / LANES;

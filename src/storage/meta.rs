@@ -20,7 +20,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
-use super::layout::Shape;
+use super::layout::{FilterColumns, Shape};
 use super::list_page::{LISTS, ListId};
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
@@ -265,8 +265,8 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
     set_borders(page, &Borders::default());
-    if parameters.shape.filters > 0 {
-        set_lists(page, usize::from(parameters.shape.filters));
+    if parameters.shape.filters.count > 0 {
+        set_lists(page, usize::from(parameters.shape.filters.count));
     }
     Ok(())
 }
@@ -372,8 +372,10 @@ pub fn read(page: &Page) -> Result<Meta> {
         || (parameters.centroid != 0 && !parameters.allow_centroid())
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.most_bits()
-        || usize::from(filters) != parameters.filter_kinds().count()
-        || parameters.filters[usize::from(filters)..].iter().any(Option::is_some)
+        || filters != FilterColumns::of(parameters.filter_kinds())
+        || parameters.filters[usize::from(filters.count)..]
+            .iter()
+            .any(Option::is_some)
         || Layout::of(parameters.shape).is_err()
     {
         return corrupted(META_BLOCK, "parameters on the meta page out of range");
@@ -416,7 +418,7 @@ mod tests {
             m: 16,
             encoding: Encoding::Scalar12,
             code_bits: 256,
-            filters: 2,
+            filters: FilterColumns { count: 2, sets: 2 },
         },
         element: Element::Vector,
         metric: Metric::Cosine,
@@ -510,7 +512,7 @@ mod tests {
         expected.extend(16u16.to_le_bytes());
         expected.extend(1u32.to_le_bytes()); // Encoding::Scalar12
         expected.extend(256u16.to_le_bytes());
-        expected.push(2); // filter columns
+        expected.extend([2, 2]); // filter columns, and the second is one of sets
         expected.extend(0u32.to_le_bytes()); // Element::Vector
         expected.extend(2u32.to_le_bytes()); // Metric::Cosine
         expected.extend(64u16.to_le_bytes());
@@ -520,7 +522,7 @@ mod tests {
         expected.extend([1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0]);
         expected.extend(PARAMETERS.borders.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
-        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 666_534_737);
+        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 916_049_983);
         assert_eq!(page::lower(&page), 5408);
         assert_eq!(page[304..312], [0xFF; 8]);
         set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));

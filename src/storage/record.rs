@@ -16,7 +16,7 @@
 //! | .. | n/8 | coded: one bit for each lane, set if it is a fill |
 //! | .. | 2 x 2 n | coded: the offsets and the scales of the lanes' codes, bfloat16 |
 //! | .. | n b/8 | coded: the codes of b bits, up to 32 lanes side by side (`quantize::rabitq`) |
-//! | .. | 2 n c | coded: the signatures of the lanes' values in c filter columns, column by column |
+//! | .. | n c | coded: the signatures of the lanes' values in c filter columns, column by column; 2 n of sets |
 //! | .. | 1 + 8 c | the values of the filter columns (`filter::values`); nothing if there are none |
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
 //! | .. | 4 t | the node's overflow records |
@@ -33,7 +33,7 @@
 //! would otherwise be empty. Fills are replaced first.
 
 use super::format::MAX_LEVEL;
-use super::layout::{BODY, SIGNATURE_LEN};
+use super::layout::BODY;
 use super::page::{get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, HeapTid, Layout, Link, NodeRef, corrupted};
 use crate::error::Result;
@@ -105,7 +105,7 @@ pub struct Code<'a> {
     pub words: &'a [u32],
     /// The factors.
     pub factors: Factors,
-    /// The signatures.
+    /// The signatures in the form of lanes.
     pub signatures: Signatures,
 }
 
@@ -330,27 +330,27 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The signatures in lane `i`.
+    /// The signatures in lane `i` ([`crate::filter::signature::in_lane`]).
     pub fn signatures(&self, i: usize) -> Signatures {
         let mut signatures = Signatures::default();
         if self.layout.is_coded() {
             for (column, signature) in signatures.iter_mut().enumerate().take(self.layout.filters()) {
-                *signature = get_u16(self.bytes, self.signature_at(column, i));
+                let at = self.layout.signature_at(column, i);
+                *signature = match self.layout.shape.filters.is_set(column) {
+                    true => get_u16(self.bytes, at),
+                    false => self.bytes[at].into(),
+                };
             }
         }
         signatures
     }
 
-    /// The signatures of a filter column in a block of 32 lanes, two bytes each.
+    /// The signatures of a filter column in a block of 32 lanes, two bytes each of sets, and one of
+    /// others.
     #[inline]
     pub fn signatures_of(&self, column: usize, block: usize) -> &'a [u8] {
-        let at = self.signature_at(column, block * LANES);
-        &self.bytes[at..at + SIGNATURE_LEN * LANES]
-    }
-
-    #[inline]
-    fn signature_at(&self, column: usize, lane: usize) -> usize {
-        self.layout.signatures_at + SIGNATURE_LEN * (column * self.layout.lanes + lane)
+        let at = self.layout.signature_at(column, block * LANES);
+        &self.bytes[at..at + self.layout.shape.filters.signature_len(column) * LANES]
     }
 
     /// Codes of a block of 32 lanes, with their offsets and scales, as `distance::estimate` takes
@@ -555,8 +555,11 @@ impl<'a> RecordMut<'a> {
             rabitq::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);
             for (column, signature) in code.signatures.into_iter().enumerate().take(self.layout.filters()) {
-                let at = self.view().signature_at(column, i);
-                put_u16(self.bytes, at, signature);
+                let at = self.layout.signature_at(column, i);
+                match self.layout.shape.filters.is_set(column) {
+                    true => put_u16(self.bytes, at, signature),
+                    false => self.bytes[at] = signature as u8,
+                }
             }
         }
     }

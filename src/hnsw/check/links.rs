@@ -93,7 +93,7 @@ fn check_code<S: PageStore>(
         );
     } else if !are_alike(graph, stored, factors, words, x, y) {
         found(Severity::Corruption, "the factors of a code do not match its vectors");
-    } else if record.signatures(i) != graph.space.signatures(&other.values) {
+    } else if record.signatures(i) != graph.space.lane_signatures(&other.values) {
         found(
             Severity::Corruption,
             "the signatures of a link do not match the filter values of its record",

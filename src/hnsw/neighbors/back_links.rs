@@ -71,7 +71,7 @@ impl Neighbors {
         self.links.clear();
         self.words.clear();
         self.each = space.layout.code_words();
-        let own = space.signatures(&at.values);
+        let own = space.lane_signatures(&at.values);
         for (other, fill) in others {
             let start = self.words.len();
             self.words.resize(start + self.each, 0);
@@ -81,7 +81,7 @@ impl Neighbors {
                 fill,
                 factors,
                 back,
-                signatures: [space.signatures(&other.at.values), own],
+                signatures: [space.lane_signatures(&other.at.values), own],
             });
         }
     }
@@ -294,7 +294,7 @@ pub(in crate::hnsw) fn add_if_room<S: PageStore>(
     let code = Code {
         words: &words,
         factors,
-        signatures: graph.space.signatures(&new.at.values),
+        signatures: graph.space.lane_signatures(&new.at.values),
     };
     graph.write(at.node, |nodes, slot| {
         let mut record = nodes.record(slot)?;
@@ -335,7 +335,7 @@ pub(in crate::hnsw) fn force<S: PageStore>(
             let code = Code {
                 words: &words,
                 factors,
-                signatures: graph.space.signatures(&other.values),
+                signatures: graph.space.lane_signatures(&other.values),
             };
             graph.write(new.link.node, |nodes, slot| {
                 let mut record = nodes.record(slot)?;
@@ -351,7 +351,7 @@ pub(in crate::hnsw) fn force<S: PageStore>(
         let code = Code {
             words: &words,
             factors,
-            signatures: graph.space.signatures(&new.at.values),
+            signatures: graph.space.lane_signatures(&new.at.values),
         };
         let replaced = graph.write(at.node, |nodes, slot| {
             let mut record = nodes.record(slot)?;

@@ -6,7 +6,7 @@
 //! once its distance is at most all bounds of the others: so it reads as many as the rows that are
 //! wanted take, and a scan of everything reads all. A bound is an estimate less a number of
 //! deviations of its error, so that a node comes too late with a small probability; the order of
-//! such nodes is that of a later round. Without codes all nodes are read first.
+//! such nodes is that of a later round. Nodes without codes, and few nodes, are all read first.
 //!
 //! A filtered search visits the more ways, the fewer nodes match around the query: the scan compares
 //! the costs of both. Lists that cost no more than to find out that share are read at once.
@@ -40,16 +40,20 @@ pub(super) struct Listed {
     unread: BinaryHeap<Reverse<Estimate>>,
     /// The nodes read, because lists may name one twice.
     read: VisitedSet,
+    /// Whether all are read before any is returned: few nodes cost no more that way.
+    is_few: bool,
 }
 
 impl Listed {
     fn new(nodes: Vec<Estimate>) -> Result<Listed> {
+        let is_few = nodes.len() as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
         let mut unread = Vec::new();
         unread.room(nodes.len())?;
         unread.extend(nodes.into_iter().map(Reverse));
         Ok(Listed {
             unread: BinaryHeap::from(unread),
             read: VisitedSet::new(),
+            is_few,
         })
     }
 
@@ -57,7 +61,10 @@ impl Listed {
     fn bound(&self) -> f32 {
         self.unread.peek().map_or(f32::INFINITY, |next| {
             let bound = estimate::distance(next.0.key());
-            if bound.is_nan() { f32::NEG_INFINITY } else { bound }
+            match self.is_few || bound.is_nan() {
+                true => f32::NEG_INFINITY,
+                false => bound,
+            }
         })
     }
 

@@ -184,19 +184,17 @@ impl Query {
     /// The lanes of a block of a record whose signatures may match.
     #[inline]
     pub(in crate::hnsw) fn matching_lanes(&self, record: &Record<'_>, block: usize) -> u32 {
-        self.matching(|column| record.signatures_of(column, block))
+        let conditions = self.conditions.as_ref();
+        let of_column = |column| record.signatures_of(column, block);
+        conditions.map_or(u32::MAX, |conditions| conditions.lanes.matching_lanes(of_column))
     }
 
     /// The entries of a block of a list whose signatures may match.
     #[inline]
     pub(in crate::hnsw) fn matching_entries(&self, block: &Block<'_>) -> u32 {
-        block.used() & self.matching(|column| block.signatures(column))
-    }
-
-    #[inline]
-    fn matching<'s>(&self, signatures: impl Fn(usize) -> &'s [u8]) -> u32 {
         let conditions = self.conditions.as_ref();
-        conditions.map_or(u32::MAX, |conditions| conditions.lanes.matching(signatures))
+        let of_column = |column| block.signatures(column);
+        block.used() & conditions.map_or(u32::MAX, |conditions| conditions.lanes.matching(of_column))
     }
 }
 
@@ -274,6 +272,16 @@ impl Space {
     #[inline]
     pub(in crate::hnsw) fn signatures(&self, values: &Values) -> Signatures {
         signature::signatures(&self.columns, values)
+    }
+
+    /// The signatures of filter values in the form of lanes.
+    #[inline]
+    pub(in crate::hnsw) fn lane_signatures(&self, values: &Values) -> Signatures {
+        let mut signatures = self.signatures(values);
+        for (column, signature) in signatures.iter_mut().enumerate() {
+            *signature = signature::in_lane(*signature, self.parameters.shape.filters.is_set(column));
+        }
+        signatures
     }
 
     /// The layout of records.
@@ -468,7 +476,7 @@ impl Space {
 mod tests {
     use super::*;
     use crate::storage::centroid;
-    use crate::storage::layout::{Encoding, Shape};
+    use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::parameters::Element;
     use crate::test_data::phrases;
 
@@ -499,7 +507,7 @@ mod tests {
                     m: 16,
                     encoding,
                     code_bits: 128,
-                    filters: 0,
+                    filters: FilterColumns::NONE,
                 };
                 let [first, second, third] = phrases(3, dimensions as usize).try_into().unwrap();
                 for centroid in [Vec::new(), third] {

@@ -9,6 +9,7 @@ use crate::hnsw::insert::NewRow;
 use crate::hnsw::scan::Rounds;
 use crate::hnsw::space::Learned;
 use crate::hnsw::value_lists;
+use crate::storage::layout::FilterColumns;
 use crate::storage::list_page;
 use crate::storage::page as pages;
 
@@ -39,7 +40,9 @@ pub(super) fn create<'s>(
     sample: &[Values],
 ) -> Graph<'s, MemoryStore> {
     let mut parameters = parameters_of(metric, dimensions);
-    parameters.shape = Layout::plan(dimensions, 16, metric, KINDS.len()).unwrap().shape;
+    parameters.shape = Layout::plan(dimensions, 16, metric, FilterColumns::of(KINDS.into_iter()))
+        .unwrap()
+        .shape;
     parameters.filters = KINDS.map(Some);
     let borders = |column: usize| {
         let keys = sample.iter().filter_map(|values| values.get(column)).collect();
@@ -360,10 +363,10 @@ fn a_cluster_far_from_the_query_is_found() {
     }
 }
 
-/// Matching rows around the query are searched, although there are so few of them that reading all
-/// would cost less than a search for as many rows at random.
+/// Of matching rows around the query some are read, although reading all would cost less than a
+/// search for as many rows at random.
 #[test]
-fn a_cluster_around_the_query_is_searched() {
+fn a_cluster_around_the_query_is_read_in_part() {
     let vectors = words(16_000);
     let query = &vectors[17];
     let (width, count) = (10, 700);
@@ -389,7 +392,7 @@ fn a_cluster_around_the_query_is_searched() {
         .filter(|&&row| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[9].0);
     assert!(hits.count() >= 9, "{found:?}");
     assert!(
-        scan.counts().visited < count as u64 / 2,
+        scan.counts().visited < count as u64 * 3 / 4,
         "{} visits",
         scan.counts().visited
     );

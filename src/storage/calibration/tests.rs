@@ -1,7 +1,7 @@
 use super::*;
 use crate::distance::Metric;
 use crate::error::Error;
-use crate::storage::layout::{Encoding, Shape};
+use crate::storage::layout::{Encoding, FilterColumns, Shape};
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::parameters::{Element, Parameters};
 
@@ -12,7 +12,7 @@ pub fn meta_page() -> Page {
             m: 16,
             encoding: Encoding::Float32,
             code_bits: 0,
-            filters: 0,
+            filters: FilterColumns::NONE,
         },
         element: Element::Vector,
         metric: Metric::L2,

@@ -152,3 +152,13 @@ fn references_name_blocks_and_slots_and_do_not_wrap() {
         assert_eq!(layout.node(block, 0), Err(Error::IndexFull));
     }
 }
+
+#[test]
+fn two_filter_columns_take_no_record_of_a_page() {
+    for dimensions in [128, 384] {
+        let plan = |filters| Layout::plan(dimensions, 16, Metric::L2, filters).unwrap();
+        assert_eq!(plan(2).slots, plan(0).slots, "{dimensions}");
+        assert_eq!(plan(2).shape.code_bits, plan(0).shape.code_bits, "{dimensions}");
+        assert!(plan(0).has_lengths());
+    }
+}

@@ -1,5 +1,7 @@
 use super::*;
 use crate::distance::Metric;
+use crate::filter::signature;
+use crate::storage::layout::FilterColumns;
 use crate::storage::layout_plan::Storage;
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::PAGE_SIZE;
@@ -13,8 +15,18 @@ fn tid(n: u32) -> HeapTid {
 
 #[test]
 fn a_record_gives_back_what_was_put_in() {
-    for (coded, filters) in [(false, 0), (true, 0), (false, 2), (true, 4)] {
-        let layout = Layout::plan(5, 2, if coded { Metric::L2 } else { Metric::L1 }, filters).unwrap();
+    for (coded, filters, sets) in [
+        (false, 0, 0),
+        (true, 0, 0),
+        (false, 2, 0),
+        (true, 4, 0),
+        (true, 4, 0b0110),
+    ] {
+        let columns = FilterColumns {
+            count: filters as u8,
+            sets,
+        };
+        let layout = Layout::plan(5, 2, if coded { Metric::L2 } else { Metric::L1 }, columns).unwrap();
         let mut page = [0; PAGE_SIZE];
         node_page::init(&mut page, &layout, 0);
         let mut nodes = NodePageMut::new(&mut page, 3, &layout).unwrap();
@@ -32,14 +44,19 @@ fn a_record_gives_back_what_was_put_in() {
         record.set_values(&values);
         let signatures = |i: usize| {
             let mut signatures = Signatures::default();
-            signatures[..filters].fill(i as u16 * 2027 + 1);
+            for (column, signature) in signatures.iter_mut().enumerate().take(filters) {
+                *signature = signature::in_lane((i + column) as u16 % 30 * 2027 + 1, columns.is_set(column));
+            }
             signatures
         };
         let words = |i: usize| vec![0x0123_4567 << (i % 4); layout.code_words()];
         let factors = |i: usize| Factors {
             offset: Bf16::from_f32(i as f32),
             scale: Bf16::from_f32(-2.0 * i as f32),
-            length: Bf16::from_f32(0.25 * i as f32),
+            length: match layout.has_lengths() {
+                true => Bf16::from_f32(0.25 * i as f32),
+                false => layout.length_of(Bf16::from_f32(-2.0 * i as f32)),
+            },
         };
         let links: Vec<_> = (0..layout.lanes)
             .map(|i| Link {
@@ -78,9 +95,11 @@ fn a_record_gives_back_what_was_put_in() {
             assert_eq!(record.signatures(i), signatures(i));
             for (column, signature) in signatures(i).into_iter().enumerate().take(filters) {
                 let all = record.signatures_of(column, i / LANES);
-                assert_eq!(all[2 * (i % LANES)..][..2], signature.to_le_bytes());
+                let (bytes, len) = (signature.to_le_bytes(), 1 + usize::from(columns.is_set(column)));
+                assert_eq!(all[len * (i % LANES)..][..len], bytes[..len]);
             }
-            assert_eq!((record.is_fill(i), record.length(i)), (i % 3 == 0, 0.25 * i as f32));
+            let length = factors(i).length.to_f32();
+            assert_eq!((record.is_fill(i), record.length(i)), (i % 3 == 0, length));
         }
     }
 }
@@ -178,7 +197,8 @@ fn random_bytes_are_refused_or_read_within_bounds() {
                     assert_eq!(record.links_of(block).get(0), record.link(block * LANES));
                     assert!(record.lengths(block).count() <= LANES);
                     for column in 0..layout.filters() {
-                        assert_eq!(record.signatures_of(column, block).len(), 2 * LANES);
+                        let of_lane = 1 + usize::from(layout.shape.filters.is_set(column));
+                        assert_eq!(record.signatures_of(column, block).len(), of_lane * LANES);
                     }
                 }
                 assert!(record.links().count() <= layout.link_capacity(0));
