@@ -72,6 +72,10 @@ pub mod search {
     /// *Conditions far from the query*).
     pub const SETTLED_FAR: f64 = 4.0;
 
+    /// As [`SETTLED_FAR`], among nodes of value lists, the nearest of which by their codes were read
+    /// before (docs/measurements.md, *Codes in value lists*).
+    pub const SETTLED_LISTED: f64 = 1.5;
+
     /// Ratio of the query's distance from the centroid to its distance from a record, from which on
     /// neighbors are estimated from the difference of query and record: there the error of an
     /// estimate from the query's own table reaches that of the code itself (docs/measurements.md,
@@ -161,6 +165,10 @@ pub mod scan {
 
     /// See [`DEVIATIONS`].
     pub const USUAL_WIDTH: f64 = 40.0;
+
+    /// Nodes that are read of value lists with codes before a scan compares the cost of the others
+    /// with a search's (docs/measurements.md, *Codes in value lists*).
+    pub const READ_FIRST: usize = 64;
 
     /// Most visits that lists may cost, in widths of the search, that are read before a search has
     /// found how many nodes match around the query (docs/measurements.md, *Conditions far from the

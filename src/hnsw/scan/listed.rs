@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{Found, Limits, Phase, Scan};
+use super::{Found, Limits, Phase, Rounds, Scan};
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::filter::condition::Match;
@@ -25,10 +25,12 @@ use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{
-    DEVIATIONS, FILTERED_VISITS, LISTED_AT_ONCE, LISTED_FAR, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED,
+    DEVIATIONS, FILTERED_VISITS, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED,
     VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
 };
+use crate::hnsw::tuning::search::{SEEDS, SETTLED_LISTED};
 use crate::hnsw::value_lists::matching;
+use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
 
@@ -40,12 +42,13 @@ pub(super) struct Listed {
     unread: BinaryHeap<Reverse<Estimate>>,
     /// The nodes read, because lists may name one twice.
     read: VisitedSet,
-    /// Whether all are read before any is returned: few nodes cost no more that way.
-    is_few: bool,
+    /// Whether all are read before any is returned: without bounds, and because few nodes cost no
+    /// more that way.
+    reads_all: bool,
 }
 
 impl Listed {
-    fn new(nodes: Vec<Estimate>) -> Result<Listed> {
+    fn new(nodes: Vec<Estimate>, has_bounds: bool) -> Result<Listed> {
         let is_few = nodes.len() as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
         let mut unread = Vec::new();
         unread.room(nodes.len())?;
@@ -53,7 +56,7 @@ impl Listed {
         Ok(Listed {
             unread: BinaryHeap::from(unread),
             read: VisitedSet::new(),
-            is_few,
+            reads_all: is_few || !has_bounds,
         })
     }
 
@@ -61,7 +64,7 @@ impl Listed {
     fn bound(&self) -> f32 {
         self.unread.peek().map_or(f32::INFINITY, |next| {
             let bound = estimate::distance(next.0.key());
-            match self.is_few || bound.is_nan() {
+            match self.reads_all || bound.is_nan() {
                 true => f32::NEG_INFINITY,
                 false => bound,
             }
@@ -162,18 +165,27 @@ impl Scan {
         if !self.limits.have_room(listed.len()) {
             return Ok(false);
         }
-        self.listed = Some(Listed::new(listed)?);
+        self.listed = Some(Listed::new(listed, bounds.is_some())?);
         self.phase = Phase::Listed;
         Ok(true)
     }
 
     /// Reads nodes until some are nearer than all others may be, and makes these ready; ends the
-    /// phase if there are none.
+    /// phase if there are none. Goes on as a search among the nodes read if they are not the nearest
+    /// by far, and others match around them, as in a cluster that all have in common.
     pub(super) fn read_listed<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         let Some(mut listed) = self.listed.take() else {
             self.phase = Phase::Late;
             return Ok(());
         };
+        if !listed.reads_all && listed.read.len() == 0 {
+            for _ in 0..READ_FIRST / AT_ONCE {
+                self.read_next(graph, &mut listed)?;
+            }
+            if self.is_search_cheaper(graph, &listed)? {
+                return self.search_from_found(graph);
+            }
+        }
         loop {
             let bound = listed.bound();
             let (mut near, mut far) = (Vec::new(), Vec::new());
@@ -194,6 +206,59 @@ impl Scan {
             }
             self.read_next(graph, &mut listed)?;
         }
+    }
+
+    /// Whether a search from the nodes that were read first costs less than to read the others that
+    /// may be nearer.
+    fn is_search_cheaper<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &Listed) -> Result<bool> {
+        let wanted = self.limits.width.div_ceil(4);
+        self.farther.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
+        let Some(last) = self.farther.get(wanted - 1).map(|found| found.distance) else {
+            return Ok(false);
+        };
+        let last = estimate::key(last);
+        let nearer = listed.unread.iter().filter(|next| next.0.key() <= last).count();
+        let cost = nearer as f64 * VISITS_PER_LISTED;
+        let width = super::beam_width(graph, self.limits.width) as f64;
+        if self.limits.rounds == Rounds::None || cost <= visits(width, 1.0) {
+            return Ok(false);
+        }
+        let (mut matching, mut all) = (0, 1);
+        for found in self.farther.iter().take(SEEDS) {
+            graph.read(found.link.node, |record| {
+                let links = record.link_count();
+                for (block, start) in (0..links).step_by(LANES).enumerate() {
+                    let used = u32::MAX >> (LANES - (links - start).min(LANES));
+                    matching += (self.query.matching_lanes(&record, block) & used).count_ones();
+                }
+                all += links;
+                Ok(())
+            })?;
+        }
+        let share = f64::from(matching.max(1)) / all as f64;
+        Ok(cost > SETTLED_LISTED * visits(width, share))
+    }
+
+    /// Makes a search from the nearest of the nodes read the first round; the others that were read
+    /// are among its results.
+    fn search_from_found<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
+        let mut seeds = Vec::new();
+        seeds.room(SEEDS)?;
+        let nearest = self.farther.iter().take(SEEDS);
+        seeds.extend(nearest.map(|found| Estimate::new(found.distance, found.link)));
+        let read = std::mem::take(&mut self.farther);
+        self.bound_search(graph)?;
+        let width = super::beam_width(graph, self.limits.width);
+        search::from_seeds(graph, &mut self.search, &self.query, &seeds, width)?;
+        self.collect()?;
+        self.farther.room(read.len())?;
+        for found in read {
+            if self.search.add_met(found.link.node)? {
+                self.round.live += 1;
+                self.farther.push(found);
+            }
+        }
+        self.complete_round(graph)
     }
 
     /// Reads the next nodes of lists, and keeps the matching ones.

@@ -437,19 +437,7 @@ impl Scan {
                     return self.begin_passes();
                 }
                 let width = beam_width(graph, self.limits.width);
-                if self.query.is_filtered() {
-                    let allows_pass = self.limits.allow_pass(graph)?;
-                    let pass = match self.limits.rounds {
-                        Rounds::All => None,
-                        _ => Some(self.most_met(graph)?),
-                    };
-                    self.search.bound_filtered(Bounds {
-                        met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
-                        bytes: self.limits.memory.min(self.limits.bytes),
-                        pass: pass.filter(|_| allows_pass),
-                        pauses: matching::are_named(graph, &self.query),
-                    });
-                }
+                self.bound_search(graph)?;
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 if let Some(share) = self.search.paused_at() {
                     if self.list_few(graph, share)? {
@@ -465,34 +453,7 @@ impl Scan {
                     search::resume(graph, &mut self.search, &self.query, width)?;
                 }
                 self.collect()?;
-                // Further rounds of a filtered search follow if their rows are wanted.
-                let is_coded = graph.space.layout.is_coded();
-                let is_filtered = self.query.is_filtered() && is_coded;
-                let has_radius = self.limits.beyond < f32::INFINITY;
-                let goes_on = is_filtered && !has_radius && self.limits.iteration != Iteration::Off;
-                let fewest = match goes_on {
-                    true => FEWEST_SETTLED.min(self.limits.width),
-                    false => self.limits.width,
-                };
-                // Nodes with many incoming links may have crowded out nodes with few.
-                while self.round.live < fewest
-                    && !self.search.was_cut()
-                    && self.search.met().len() < self.limits.nodes
-                    && !self.is_pass_cheaper(graph)?
-                    && search::resume(graph, &mut self.search, &self.query, width)?
-                {
-                    self.collect()?;
-                }
-                if self.search.was_cut() && self.limits.allow_pass(graph)? {
-                    // What an unsettled round found is no answer yet.
-                    return self.begin_passes();
-                }
-                self.take_nearest(self.limits.width)?;
-                self.phase = if self.limits.iteration == Iteration::Off {
-                    Phase::End
-                } else {
-                    Phase::Rounds
-                };
+                self.complete_round(graph)?;
             }
             Phase::Listed => self.read_listed(graph)?,
             Phase::Rounds if self.is_at_radius() => {
@@ -559,6 +520,59 @@ impl Scan {
             }
             Phase::End => {}
         }
+        Ok(())
+    }
+
+    /// Sets the ends of the rounds of a filtered search.
+    fn bound_search<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
+        if !self.query.is_filtered() {
+            return Ok(());
+        }
+        let allows_pass = self.limits.allow_pass(graph)?;
+        let pass = match self.limits.rounds {
+            Rounds::All => None,
+            _ => Some(self.most_met(graph)?),
+        };
+        self.search.bound_filtered(Bounds {
+            met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
+            bytes: self.limits.memory.min(self.limits.bytes),
+            pass: pass.filter(|_| allows_pass),
+            pauses: matching::are_named(graph, &self.query),
+        });
+        Ok(())
+    }
+
+    /// Makes the nodes of the first round ready, after others if it found too few.
+    fn complete_round<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
+        let width = beam_width(graph, self.limits.width);
+        // Further rounds of a filtered search follow if their rows are wanted.
+        let is_coded = graph.space.layout.is_coded();
+        let is_filtered = self.query.is_filtered() && is_coded;
+        let has_radius = self.limits.beyond < f32::INFINITY;
+        let goes_on = is_filtered && !has_radius && self.limits.iteration != Iteration::Off;
+        let fewest = match goes_on {
+            true => FEWEST_SETTLED.min(self.limits.width),
+            false => self.limits.width,
+        };
+        // Nodes with many incoming links may have crowded out nodes with few.
+        while self.round.live < fewest
+            && !self.search.was_cut()
+            && self.search.met().len() < self.limits.nodes
+            && !self.is_pass_cheaper(graph)?
+            && search::resume(graph, &mut self.search, &self.query, width)?
+        {
+            self.collect()?;
+        }
+        if self.search.was_cut() && self.limits.allow_pass(graph)? {
+            // What an unsettled round found is no answer yet.
+            return self.begin_passes();
+        }
+        self.take_nearest(self.limits.width)?;
+        self.phase = if self.limits.iteration == Iteration::Off {
+            Phase::End
+        } else {
+            Phase::Rounds
+        };
         Ok(())
     }
 

@@ -48,7 +48,7 @@ pub fn ordered(number: f32) -> u32 {
 
 /// The key of a distance; keys order as distances do.
 #[inline]
-fn key(distance: f32) -> u32 {
+pub fn key(distance: f32) -> u32 {
     if distance.is_nan() { 0 } else { ordered(distance) & KEY }
 }
 

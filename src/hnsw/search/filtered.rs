@@ -34,7 +34,7 @@ use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{
-    FEW_SEEN, FEWEST_SETTLED, LEAST_SETTLED, SETTLED, SETTLED_FAR, SETTLED_LATER, SETTLED_POWER, WAYS,
+    FEW_SEEN, FEWEST_SETTLED, LEAST_SETTLED, SETTLED, SETTLED_FAR, SETTLED_LATER, SETTLED_LISTED, SETTLED_POWER, WAYS,
 };
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
@@ -54,6 +54,8 @@ enum Place {
     Lost,
     /// Among matching nodes that are far from the query.
     Seeded,
+    /// Among nodes that value lists name, the nearest of which were read.
+    Listed,
 }
 
 /// State of a filtered search besides its results.
@@ -257,9 +259,11 @@ impl Filtered {
         let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
         let share = confirmed * self.share();
         let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).clamp(LEAST_SETTLED, 1.0);
-        if self.place == Place::Seeded {
-            settled *= SETTLED_FAR;
-        }
+        settled *= match self.place {
+            Place::Near | Place::Lost => 1.0,
+            Place::Seeded => SETTLED_FAR,
+            Place::Listed => SETTLED_LISTED,
+        };
         if self.nearest.keeps_all {
             settled = (SETTLED_LATER * settled).min(width as f64);
         }
@@ -282,7 +286,7 @@ impl Filtered {
     /// Whether another way may be visited.
     fn has_ways(&self) -> bool {
         let most = match self.place {
-            Place::Seeded => self.most_ways.min(self.popped.len()),
+            Place::Seeded | Place::Listed => self.most_ways.min(self.popped.len()),
             Place::Near | Place::Lost => self.most_ways,
         };
         self.ways_visited < most
@@ -332,6 +336,20 @@ impl Filtered {
 pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
     search.filtered.start();
     go_on(graph, search, query)
+}
+
+/// Visits matching records and ways from these records on, which are near the nearest matching ones.
+pub(super) fn visit_from<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    seeds: &[Estimate],
+) -> Result<()> {
+    let filtered = &mut search.filtered;
+    (filtered.place, filtered.is_checked) = (Place::Listed, true);
+    filtered.room(seeds.len())?;
+    filtered.matching.extend(seeds.iter().copied().map(Reverse));
+    visit_all(graph, search, query)
 }
 
 /// Goes on with a round.

@@ -350,6 +350,11 @@ impl Search {
         &self.visited
     }
 
+    /// Adds a record of level 0 to those met, and says whether it was not among them.
+    pub(in crate::hnsw) fn add_met(&mut self, node: NodeRef) -> Result<bool> {
+        self.visited.insert(node)
+    }
+
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.visited.bytes()
@@ -541,6 +546,20 @@ pub(in crate::hnsw) fn from_node<S: PageStore>(
     search.start(width);
     meet(graph, search, query, start, None, 0)?;
     expand(graph, search, query, 0)
+}
+
+/// Searches level 0 under the query's conditions from some of its records, which are near the nearest
+/// matching ones; in a coded index.
+pub(in crate::hnsw) fn from_seeds<S: PageStore>(
+    graph: &Graph<'_, S>,
+    search: &mut Search,
+    query: &Query,
+    seeds: &[estimate::Estimate],
+    width: usize,
+) -> Result<()> {
+    search.reset();
+    search.start(width);
+    filtered::visit_from(graph, search, query, seeds)
 }
 
 /// Follows links of a level from the beam or the queue until no nearer record comes.
