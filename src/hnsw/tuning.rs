@@ -72,10 +72,6 @@ pub mod search {
     /// *Conditions far from the query*).
     pub const SETTLED_FAR: f64 = 4.0;
 
-    /// As [`SETTLED_FAR`], among nodes of value lists, the nearest of which by their codes were read
-    /// before (docs/measurements.md, *Codes in value lists*).
-    pub const SETTLED_LISTED: f64 = 1.5;
-
     /// Ratio of the query's distance from the centroid to its distance from a record, from which on
     /// neighbors are estimated from the difference of query and record: there the error of an
     /// estimate from the query's own table reaches that of the code itself (docs/measurements.md,
@@ -157,11 +153,11 @@ pub mod scan {
 
     /// Cost of the nodes that are read of value lists with codes, in visits of a search
     /// (docs/measurements.md, *Codes in value lists*).
-    pub const VISITS_OF_LISTED: f64 = 40.0;
+    pub const VISITS_OF_LISTED: f64 = 30.0;
 
     /// Deviations of the error of an estimate by which a node of a value list may be nearer, where
     /// `ef_search` is at most [`USUAL_WIDTH`]; they grow with the fourth root of that setting (docs/measurements.md, *Codes in value lists*).
-    pub const DEVIATIONS: f64 = 2.0;
+    pub const DEVIATIONS: f64 = 1.5;
 
     /// See [`DEVIATIONS`].
     pub const USUAL_WIDTH: f64 = 40.0;
@@ -169,6 +165,14 @@ pub mod scan {
     /// Nodes that are read of value lists with codes before a scan compares the cost of the others
     /// with a search's (docs/measurements.md, *Codes in value lists*).
     pub const READ_FIRST: usize = 64;
+
+    /// Share of matching nodes among the neighbors of the nearest of these from which on a search is
+    /// tried, and the divisor of its width that gives the ways after which it may end again
+    /// (docs/measurements.md, *Codes in value lists*).
+    pub const CLUSTERED: f64 = 0.25;
+
+    /// See [`CLUSTERED`].
+    pub const FIRST_LOOK: usize = 4;
 
     /// Most visits that lists may cost, in widths of the search, that are read before a search has
     /// found how many nodes match around the query (docs/measurements.md, *Conditions far from the

@@ -25,10 +25,10 @@ use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{
-    DEVIATIONS, FILTERED_VISITS, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED,
-    VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
+    CLUSTERED, DEVIATIONS, FILTERED_VISITS, FIRST_LOOK, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST, USUAL_WIDTH,
+    VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
 };
-use crate::hnsw::tuning::search::{SEEDS, SETTLED_LISTED};
+use crate::hnsw::tuning::search::SEEDS;
 use crate::hnsw::value_lists::matching;
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
@@ -171,8 +171,8 @@ impl Scan {
     }
 
     /// Reads nodes until some are nearer than all others may be, and makes these ready; ends the
-    /// phase if there are none. Goes on as a search among the nodes read if they are not the nearest
-    /// by far, and others match around them, as in a cluster that all have in common.
+    /// phase if there are none. Makes a search instead where the query is in a cluster whose nodes
+    /// match, because codes tell little of the order within a cluster.
     pub(super) fn read_listed<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
         let Some(mut listed) = self.listed.take() else {
             self.phase = Phase::Late;
@@ -182,8 +182,8 @@ impl Scan {
             for _ in 0..READ_FIRST / AT_ONCE {
                 self.read_next(graph, &mut listed)?;
             }
-            if self.is_search_cheaper(graph, &listed)? {
-                return self.search_from_found(graph);
+            if self.may_be_around(graph, &listed)? && self.search_around(graph)? {
+                return Ok(());
             }
         }
         loop {
@@ -208,19 +208,17 @@ impl Scan {
         }
     }
 
-    /// Whether a search from the nodes that were read first costs less than to read the others that
-    /// may be nearer.
-    fn is_search_cheaper<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &Listed) -> Result<bool> {
+    /// Whether a search may cost less than to read the other nodes that may be nearer: these are
+    /// many, and most nodes match around the nearest of those that were read.
+    fn may_be_around<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &Listed) -> Result<bool> {
         let wanted = self.limits.width.div_ceil(4);
         self.farther.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
-        let Some(last) = self.farther.get(wanted - 1).map(|found| found.distance) else {
+        let Some(last) = self.farther.get(wanted - 1).map(|found| estimate::key(found.distance)) else {
             return Ok(false);
         };
-        let last = estimate::key(last);
         let nearer = listed.unread.iter().filter(|next| next.0.key() <= last).count();
-        let cost = nearer as f64 * VISITS_PER_LISTED;
         let width = super::beam_width(graph, self.limits.width) as f64;
-        if self.limits.rounds == Rounds::None || cost <= visits(width, 1.0) {
+        if self.limits.rounds == Rounds::None || nearer as f64 * VISITS_PER_LISTED <= visits(width, 1.0) {
             return Ok(false);
         }
         let (mut matching, mut all) = (0, 1);
@@ -235,21 +233,19 @@ impl Scan {
                 Ok(())
             })?;
         }
-        let share = f64::from(matching.max(1)) / all as f64;
-        Ok(cost > SETTLED_LISTED * visits(width, share))
+        Ok(f64::from(matching) > CLUSTERED * all as f64)
     }
 
-    /// Makes a search from the nearest of the nodes read the first round; the others that were read
-    /// are among its results.
-    fn search_from_found<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
-        let mut seeds = Vec::new();
-        seeds.room(SEEDS)?;
-        let nearest = self.farther.iter().take(SEEDS);
-        seeds.extend(nearest.map(|found| Estimate::new(found.distance, found.link)));
-        let read = std::mem::take(&mut self.farther);
-        self.bound_search(graph)?;
+    /// Makes a search the first round if many nodes match around the query, and says whether it did.
+    /// The nodes that were read are among its results.
+    fn search_around<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let width = super::beam_width(graph, self.limits.width);
-        search::from_seeds(graph, &mut self.search, &self.query, &seeds, width)?;
+        self.bound_search(graph, width / FIRST_LOOK)?;
+        search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
+        if self.search.paused_at().is_some() || self.search.was_cut() {
+            return Ok(false);
+        }
+        let read = std::mem::take(&mut self.farther);
         self.collect()?;
         self.farther.room(read.len())?;
         for found in read {
@@ -258,7 +254,8 @@ impl Scan {
                 self.farther.push(found);
             }
         }
-        self.complete_round(graph)
+        self.complete_round(graph)?;
+        Ok(true)
     }
 
     /// Reads the next nodes of lists, and keeps the matching ones.

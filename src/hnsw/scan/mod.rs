@@ -437,7 +437,7 @@ impl Scan {
                     return self.begin_passes();
                 }
                 let width = beam_width(graph, self.limits.width);
-                self.bound_search(graph)?;
+                self.bound_search(graph, width)?;
                 search::search(graph, &mut self.search, &self.query, self.limits.width, width)?;
                 if let Some(share) = self.search.paused_at() {
                     if self.list_few(graph, share)? {
@@ -523,8 +523,9 @@ impl Scan {
         Ok(())
     }
 
-    /// Sets the ends of the rounds of a filtered search.
-    fn bound_search<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<()> {
+    /// Sets the ends of the rounds of a filtered search, and the ways after which it pauses where few
+    /// nodes match.
+    fn bound_search<S: PageStore>(&mut self, graph: &Graph<'_, S>, ways: usize) -> Result<()> {
         if !self.query.is_filtered() {
             return Ok(());
         }
@@ -537,7 +538,7 @@ impl Scan {
             met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
             bytes: self.limits.memory.min(self.limits.bytes),
             pass: pass.filter(|_| allows_pass),
-            pauses: matching::are_named(graph, &self.query),
+            pauses_after: matching::are_named(graph, &self.query).then_some(ways),
         });
         Ok(())
     }

@@ -34,7 +34,7 @@ use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::search::{
-    FEW_SEEN, FEWEST_SETTLED, LEAST_SETTLED, SETTLED, SETTLED_FAR, SETTLED_LATER, SETTLED_LISTED, SETTLED_POWER, WAYS,
+    FEW_SEEN, FEWEST_SETTLED, LEAST_SETTLED, SETTLED, SETTLED_FAR, SETTLED_LATER, SETTLED_POWER, WAYS,
 };
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
@@ -54,8 +54,6 @@ enum Place {
     Lost,
     /// Among matching nodes that are far from the query.
     Seeded,
-    /// Among nodes that value lists name, the nearest of which were read.
-    Listed,
 }
 
 /// State of a filtered search besides its results.
@@ -115,8 +113,9 @@ pub(in crate::hnsw) struct Bounds {
     /// Cost of a pass over all pages, in visits, where one may take over from a round that is
     /// expected to visit more records.
     pub pass: Option<usize>,
-    /// Whether the search pauses where few nodes match.
-    pub pauses: bool,
+    /// Number of ways, no more than the width of a round, after which the search pauses where few
+    /// nodes match; none if it does not.
+    pub pauses_after: Option<usize>,
 }
 
 impl Default for Bounds {
@@ -126,7 +125,7 @@ impl Default for Bounds {
             met: usize::MAX,
             bytes: usize::MAX,
             pass: None,
-            pauses: false,
+            pauses_after: None,
         }
     }
 }
@@ -259,11 +258,9 @@ impl Filtered {
         let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
         let share = confirmed * self.share();
         let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).clamp(LEAST_SETTLED, 1.0);
-        settled *= match self.place {
-            Place::Near | Place::Lost => 1.0,
-            Place::Seeded => SETTLED_FAR,
-            Place::Listed => SETTLED_LISTED,
-        };
+        if self.place == Place::Seeded {
+            settled *= SETTLED_FAR;
+        }
         if self.nearest.keeps_all {
             settled = (SETTLED_LATER * settled).min(width as f64);
         }
@@ -278,15 +275,19 @@ impl Filtered {
     }
 
     /// Whether matching nodes are so few here that they may be read, or may be elsewhere, after as
-    /// many ways as a round of this width would visit nodes without conditions.
+    /// many ways as a round of this width would visit nodes without conditions, or a pause wants.
     fn is_among_few(&self, width: usize) -> bool {
-        !self.is_checked && self.ways_visited >= width && self.share() < FEW_SEEN
+        let ways = match self.bounds.pauses_after {
+            Some(ways) if !self.has_paused => ways.min(width),
+            _ => width,
+        };
+        !self.is_checked && self.ways_visited >= ways && self.share() < FEW_SEEN
     }
 
     /// Whether another way may be visited.
     fn has_ways(&self) -> bool {
         let most = match self.place {
-            Place::Seeded | Place::Listed => self.most_ways.min(self.popped.len()),
+            Place::Seeded => self.most_ways.min(self.popped.len()),
             Place::Near | Place::Lost => self.most_ways,
         };
         self.ways_visited < most
@@ -338,27 +339,18 @@ pub(super) fn visit_all<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search,
     go_on(graph, search, query)
 }
 
-/// Visits matching records and ways from these records on, which are near the nearest matching ones.
-pub(super) fn visit_from<S: PageStore>(
-    graph: &Graph<'_, S>,
-    search: &mut Search,
-    query: &Query,
-    seeds: &[Estimate],
-) -> Result<()> {
-    let filtered = &mut search.filtered;
-    (filtered.place, filtered.is_checked) = (Place::Listed, true);
-    filtered.room(seeds.len())?;
-    filtered.matching.extend(seeds.iter().copied().map(Reverse));
-    visit_all(graph, search, query)
-}
-
 /// Goes on with a round.
 pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query) -> Result<()> {
     let mut ahead: VecDeque<(Link, bool, S::Pin<'_>)> = VecDeque::with_capacity(AHEAD);
     let mut hinted = Hinted::default();
     search.filtered.is_paused = false;
     loop {
-        let Bounds { met, bytes, pauses, .. } = search.filtered.bounds;
+        let Bounds {
+            met,
+            bytes,
+            pauses_after,
+            ..
+        } = search.filtered.bounds;
         if search.visited.len() >= met || search.bytes() >= bytes {
             search.filtered.was_cut = true;
             break;
@@ -366,7 +358,7 @@ pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, que
         // Visits that are prepared come before the pause and the sample, so that none is dropped.
         let mut is_among_few = search.filtered.is_among_few(search.width);
         if is_among_few && ahead.is_empty() {
-            if pauses && !search.filtered.has_paused {
+            if pauses_after.is_some() && !search.filtered.has_paused {
                 (search.filtered.is_paused, search.filtered.has_paused) = (true, true);
                 break;
             }

@@ -548,20 +548,6 @@ pub(in crate::hnsw) fn from_node<S: PageStore>(
     expand(graph, search, query, 0)
 }
 
-/// Searches level 0 under the query's conditions from some of its records, which are near the nearest
-/// matching ones; in a coded index.
-pub(in crate::hnsw) fn from_seeds<S: PageStore>(
-    graph: &Graph<'_, S>,
-    search: &mut Search,
-    query: &Query,
-    seeds: &[estimate::Estimate],
-    width: usize,
-) -> Result<()> {
-    search.reset();
-    search.start(width);
-    filtered::visit_from(graph, search, query, seeds)
-}
-
 /// Follows links of a level from the beam or the queue until no nearer record comes.
 fn expand<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, query: &Query, level: u8) -> Result<()> {
     if is_filtered(graph, query, level) {
