@@ -200,7 +200,7 @@ fn split(store: &MemoryStore, layout: &Layout, id: ListId) {
         let block = store.extend().expect("room for a page");
         let split = |old: &mut Page, new: &mut Page| {
             list_page::retain(old, &lists, |entry| moved.iter().all(|(moved, ..)| moved != entry));
-            list_page::init(new, id, &lists, first);
+            list_page::init(new, id, &lists, first, 1);
             for (entry, words, factors) in moved {
                 let (words, factors) = (&words[..], *factors);
                 assert!(list_page::push(new, &lists, entry, &Code { words, factors }));

@@ -44,7 +44,7 @@ pub fn any_page(input: &[u8]) {
     let mut page = page::NEW;
     match kind {
         0 => page::init(&mut page, PageKind::Meta, 0),
-        1 => list_page::init(&mut page, LIST, &lists, 0),
+        1 => list_page::init(&mut page, LIST, &lists, 0, 1),
         _ => node_page::init(&mut page, &layout, 0),
     }
     match (is_sound, kind) {

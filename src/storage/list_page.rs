@@ -10,8 +10,10 @@
 //! and no scan believes one that the record does not confirm.
 //!
 //! A list page has no slot in use (`pd_lower` is at the header's end), so that a stale link into it
-//! leads to a free slot. Blocks of as many entries as a block of a record has lanes grow down from
-//! the end of the page; `pd_upper` is the start of the newest. Fields of a block, each with one
+//! leads to a free slot. The last 8 bytes before the special space are the number of pages of the
+//! list from this one on when it was added (u32), of which VACUUM may have taken some, and zero.
+//! Blocks of as many entries as a block of a record has lanes grow down from there; `pd_upper` is
+//! the start of the newest. Fields of a block, each with one
 //! value for every lane: code words (u32, [`crate::quantize::rabitq`]), offset and scale (bfloat16
 //! each), the signatures of each column (u16), reference (u32), generation (u8). A lane with the
 //! reference 0 is free. The special space has the column (u8) and the list (u8), and the next
@@ -38,6 +40,7 @@ const FACTOR_LEN: usize = FACTOR_BYTES / LANES;
 const COLUMN_AT: usize = SPECIAL + 8;
 const LIST_AT: usize = SPECIAL + 9;
 const NEXT_AT: usize = SPECIAL + 10;
+const PAGES_AT: usize = SPECIAL - 8;
 
 /// The layout of the blocks of a list page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +97,12 @@ impl ListLayout {
 
     /// The start of the newest block of a page with so many, or as many as it has room for.
     pub fn start_of(&self, blocks: usize) -> usize {
-        SPECIAL - blocks.min((SPECIAL - HEADER_SIZE) / self.block_len()) * self.block_len()
+        PAGES_AT - blocks.min((PAGES_AT - HEADER_SIZE) / self.block_len()) * self.block_len()
     }
 
     /// Most entries of a page.
     pub const fn most_entries(&self) -> usize {
-        (SPECIAL - HEADER_SIZE) / self.block_len() * self.lanes
+        (PAGES_AT - HEADER_SIZE) / self.block_len() * self.lanes
     }
 
     /// Pages of a column's lists over so many nodes, if their values are spread evenly over the
@@ -151,12 +154,19 @@ pub struct Code<'a> {
     pub factors: Factors,
 }
 
-/// Makes a list page of a new page.
-pub fn init(page: &mut Page, id: ListId, layout: &ListLayout, next: BlockNumber) {
+/// Makes a list page of a new page; the list has so many pages with it.
+pub fn init(page: &mut Page, id: ListId, layout: &ListLayout, next: BlockNumber, pages: u32) {
     page::init(page, PageKind::List, layout.stride);
     page[COLUMN_AT] = id.column;
     page[LIST_AT] = id.list;
+    put_u32(page, PAGES_AT, pages);
+    page::set_upper(page, PAGES_AT);
     set_next(page, next);
+}
+
+/// About the number of pages of the list from this one on.
+pub fn pages(page: &Page) -> u32 {
+    get_u32(page, PAGES_AT)
 }
 
 /// Whether a page is one of this list; checks it in that case.
@@ -165,7 +175,8 @@ pub fn is_of(page: &Page, block: BlockNumber, id: ListId, layout: &ListLayout) -
         return Ok(false);
     }
     page::check(page, block, PageKind::List, layout.stride)?;
-    if !(SPECIAL - page::upper(page)).is_multiple_of(layout.block_len()) {
+    let blocks = PAGES_AT.checked_sub(page::upper(page));
+    if blocks.is_none_or(|len| !len.is_multiple_of(layout.block_len())) {
         return corrupted(block, "a part of a block of entries");
     }
     Ok((page[COLUMN_AT], page[LIST_AT]) == (id.column, id.list))
@@ -286,13 +297,20 @@ impl<'a> Block<'a> {
 /// The blocks of a page that [`is_of`] has checked.
 #[inline]
 pub fn blocks<'a>(page: &'a Page, layout: &'a ListLayout) -> impl Iterator<Item = Block<'a>> {
-    let starts = (page::upper(page)..SPECIAL).step_by(layout.block_len());
+    let starts = (page::upper(page)..PAGES_AT).step_by(layout.block_len());
     starts.map(move |at| Block { page, at, layout })
 }
 
 /// Whether such a page has no entries.
 pub fn is_empty(page: &Page, layout: &ListLayout) -> bool {
     blocks(page, layout).all(|block| block.used() == 0)
+}
+
+/// The number of entries of such a page.
+pub fn count(page: &Page, layout: &ListLayout) -> usize {
+    blocks(page, layout)
+        .map(|block| block.used().count_ones() as usize)
+        .sum()
 }
 
 /// The entries of such a page.
@@ -347,7 +365,7 @@ pub fn push(page: &mut Page, layout: &ListLayout, entry: &ListEntry, code: &Code
 /// are free for others; blocks without entries go with the newest one.
 pub fn retain(page: &mut Page, layout: &ListLayout, mut keep: impl FnMut(&ListEntry) -> bool) -> usize {
     let mut gone = 0;
-    for at in (page::upper(page)..SPECIAL).step_by(layout.block_len()) {
+    for at in (page::upper(page)..PAGES_AT).step_by(layout.block_len()) {
         for lane in 0..layout.lanes {
             let block = Block { page, at, layout };
             if block.used() >> lane & 1 == 1 && !keep(&block.entry(lane)) {
@@ -356,7 +374,7 @@ pub fn retain(page: &mut Page, layout: &ListLayout, mut keep: impl FnMut(&ListEn
             }
         }
     }
-    let is_unused = |page: &Page, at| at < SPECIAL && Block { page, at, layout }.used() == 0;
+    let is_unused = |page: &Page, at| at < PAGES_AT && Block { page, at, layout }.used() == 0;
     let start = page::upper(page);
     let mut end = start;
     while is_unused(page, end) {
@@ -411,7 +429,7 @@ mod tests {
     fn a_page_gives_its_entries_back_and_loses_those_that_are_refused() {
         for layout in layouts() {
             let mut page = [0; PAGE_SIZE];
-            init(&mut page, ID, &layout, 9);
+            init(&mut page, ID, &layout, 9, 3);
             let most = layout.most_entries();
             assert!(most > 0);
             for n in 0..most {
@@ -433,9 +451,9 @@ mod tests {
             // Lanes that became free are used again.
             (0..gone).for_each(|_| assert!(push_numbered(&mut page, 1, &layout)));
             assert!(!push_numbered(&mut page, 1, &layout));
-            assert_eq!((next(&page), super::id(&page)), (9, ID));
+            assert_eq!((next(&page), super::id(&page), pages(&page)), (9, ID, 3));
             assert_eq!(retain(&mut page, &layout, |_| false), most);
-            assert_eq!((entries(&page, &layout).count(), page::upper(&page)), (0, SPECIAL));
+            assert_eq!((entries(&page, &layout).count(), page::upper(&page)), (0, PAGES_AT));
             assert!(push_numbered(&mut page, 3, &layout));
         }
     }
@@ -444,7 +462,7 @@ mod tests {
     fn a_block_has_the_codes_of_its_entries() {
         for layout in layouts() {
             let mut page = [0; PAGE_SIZE];
-            init(&mut page, ID, &layout, 0);
+            init(&mut page, ID, &layout, 0, 1);
             let most = layout.most_entries();
             (0..most).for_each(|n| assert!(push_numbered(&mut page, n, &layout)));
             for block in blocks(&page, &layout) {
@@ -475,7 +493,7 @@ mod tests {
     fn damaged_pages_are_refused() {
         let [layout, plain, ..] = layouts();
         let mut page = [0; PAGE_SIZE];
-        init(&mut page, ID, &layout, 0);
+        init(&mut page, ID, &layout, 0, 1);
         assert!(push_numbered(&mut page, 1, &layout));
         assert_eq!(is_of(&page, 5, ID, &layout), Ok(true));
         assert!(is_of(&page, 5, ID, &plain).is_err());

@@ -113,7 +113,7 @@ mod tests {
                 link,
                 signatures: [0; 4],
             };
-            list_page::init(&mut page, id, &space.lists, 0);
+            list_page::init(&mut page, id, &space.lists, 0, 1);
             list_page::push(&mut page, &space.lists, &entry, &Code { words: &words, factors });
             let block = list_page::blocks(&page, &space.lists).next().unwrap();
             let bound = bounds.of_block(&block)[0];

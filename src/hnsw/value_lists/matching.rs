@@ -15,9 +15,9 @@ use crate::storage::{Link, PageStore};
 const SAMPLE: usize = 64;
 const SAMPLED_LISTS: usize = 32;
 
-/// Number of nodes in a range, by its borders, in those that may be read, from which on no entry is
-/// read: borders may be older than most rows.
-const MANY: f64 = 4.0;
+/// Number of nodes, by the borders of a range or by the first page of a list, in those that may be
+/// read, from which on no further entry is: both may mislead.
+const MANY: f64 = 1.5;
 
 /// Most pages of lists that a scan reads before it knows whether few nodes match.
 const MOST_PAGES: usize = 512;
@@ -118,10 +118,11 @@ fn entries_in<S: PageStore>(
     let first = graph.space.layout.first_block;
     let (mut all, mut pages): (Vec<Estimate>, usize) = (Vec::new(), 0);
     for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
-        let (before, mut is_whole) = (all.len(), true);
+        let (before, mut is_whole, mut is_first) = (all.len(), true, true);
         let again = |all: &mut Vec<Estimate>| all.truncate(before);
         walk(graph, ListId { column, list }, &mut all, again, |all, _, page| {
             pages += 1;
+            let before = all.len();
             all.room(layout.most_entries())?;
             for block in list_page::blocks(page, layout) {
                 let mut lanes = query.matching_entries(&block);
@@ -139,6 +140,12 @@ fn entries_in<S: PageStore>(
                 }
             }
             is_whole = all.len() <= most && pages <= MOST_PAGES;
+            if std::mem::take(&mut is_first) {
+                // The first page tells of the others.
+                let share = (all.len() - before) as f64 / list_page::count(page, layout).max(1) as f64;
+                let others = f64::from(list_page::pages(page)) * layout.most_entries() as f64;
+                is_whole &= all.len() as f64 + share * others <= MANY * most as f64;
+            }
             Ok(is_whole)
         })?;
         if !is_whole {

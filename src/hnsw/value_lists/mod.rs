@@ -87,11 +87,13 @@ fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, cod
     let layout = &graph.space.lists;
     for _ in 0..RETRIES {
         let first = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+        let mut pages = 0;
         if first != 0 {
             let added = graph.store.write(first, |page| {
                 if !list_page::is_of(page, first, id, layout)? {
                     return Ok(Edit::Unchanged(None)); // VACUUM has unlinked it: it is not the first any more.
                 }
+                pages = list_page::pages(page);
                 Ok(match list_page::push(page, layout, entry, code) {
                     true => Edit::Changed(Some(true)),
                     false => Edit::Unchanged(Some(false)),
@@ -114,7 +116,7 @@ fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, cod
             if !is_first || !page::is_new(new) {
                 return Ok(Edit::Unchanged(false));
             }
-            list_page::init(new, id, layout, first);
+            list_page::init(new, id, layout, first, pages.saturating_add(1));
             meta::set_list(meta, id, block);
             Ok(Edit::Changed(list_page::push(new, layout, entry, code)))
         })?;
