@@ -1,9 +1,11 @@
 //! `alopex_rebuild()`: builds the indexes of a database anew that queries do without.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::panic::AssertUnwindSafe;
+use std::ptr;
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
 use super::run_as::RunAs;
@@ -21,8 +23,10 @@ const INDEXES: &str = "SELECT c.oid FROM pg_class c JOIN pg_index ON indexrelid 
     ORDER BY pg_table_size(indrelid), c.oid";
 
 /// Builds each index anew that is not valid, or that another version or pgvector built: those of
-/// small tables first, and each in a transaction of its own. So a call after an error or a cancel
-/// goes on where the last one ended.
+/// small tables first, and each in a transaction of its own. An error keeps one index as it is, and
+/// the call goes on with the others; it fails at the end. A cancel ends it at once. A further call
+/// takes up the indexes that are left. In a transaction of the caller's the first error ends it,
+/// since nothing would be kept.
 #[pg_extern(sql = false)]
 fn alopex_rebuild(fcinfo: pg_sys::FunctionCallInfo) {
     let indexes = {
@@ -34,38 +38,125 @@ fn alopex_rebuild(fcinfo: pg_sys::FunctionCallInfo) {
         });
         indexes.unwrap_or_else(|error| error!("the catalogs cannot be read: {error}"))
     };
-    // SAFETY: the objects are there, or were.
-    let indexes: Vec<_> = indexes
-        .into_iter()
-        .filter(|&index| unsafe { name_if_needed(index) }.is_some())
-        .collect();
     // SAFETY: fcinfo is that of the call in progress. Everything that is kept over a commit is
-    // memory of Rust.
+    // memory of Rust. The objects are there, or were.
     unsafe {
         let is_atomic = is_atomic(fcinfo);
+        // An index that cannot be looked at is told of below.
+        let is_needed = |&index: &pg_sys::Oid| match is_atomic {
+            true => name_if_needed(index).is_some(),
+            false => in_subtransaction(|| name_if_needed(index).is_some()).unwrap_or(true),
+        };
+        let indexes: Vec<_> = indexes.into_iter().filter(is_needed).collect();
         let options = if is_atomic { 0 } else { pg_sys::SPI_OPT_NONATOMIC };
         pg_sys::SPI_connect_ext(options as i32);
+        let mut failures = 0;
         for (i, &index) in indexes.iter().enumerate() {
             check_for_interrupts!();
-            // Somebody else may have built it since.
-            let Some(name) = name_if_needed(index) else { continue };
-            let statement = CString::new(format!("REINDEX INDEX {name}")).unwrap_or_default();
-            let done = pg_sys::SPI_execute(statement.as_ptr(), false, 0);
-            if done != pg_sys::SPI_OK_UTILITY as i32 {
-                error!("REINDEX INDEX {name} failed with code {done}");
-            }
-            if !is_atomic {
+            let place = format!("({} of {})", i + 1, indexes.len());
+            let rebuilt = if is_atomic {
+                rebuild(index)
+            } else {
+                let result = in_subtransaction(|| rebuild(index));
                 pg_sys::SPI_commit();
+                result.unwrap_or_else(|error| {
+                    failures += usize::from(warn(index, &place, &error));
+                    None
+                })
+            };
+            if let Some(name) = rebuilt {
+                let message = format!("rebuilt index {name} {place}");
+                ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "").report(PgLogLevel::NOTICE);
             }
-            ErrorReport::new(
-                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                format!("rebuilt index {name} ({} of {})", i + 1, indexes.len()),
-                "",
-            )
-            .report(PgLogLevel::NOTICE);
         }
         pg_sys::SPI_finish();
+        if failures > 0 {
+            let message = format!("could not rebuild {failures} of {} indexes", indexes.len());
+            ErrorReport::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, "")
+                .set_hint(
+                    "A warning names each of them and its error. A further CALL alopex_rebuild() takes up only these.",
+                )
+                .report(PgLogLevel::ERROR);
+        }
     }
+}
+
+/// Builds an index anew if it is still needed, and returns its name.
+///
+/// # Safety
+/// SPI is connected.
+unsafe fn rebuild(index: pg_sys::Oid) -> Option<String> {
+    // Somebody else may have built it since.
+    // SAFETY: called in a transaction.
+    let name = unsafe { name_if_needed(index) }?;
+    let statement = CString::new(format!("REINDEX INDEX {name}")).unwrap_or_default();
+    // SAFETY: as the caller promises.
+    let done = unsafe { pg_sys::SPI_execute(statement.as_ptr(), false, 0) };
+    if done != pg_sys::SPI_OK_UTILITY as i32 {
+        error!("REINDEX INDEX {name} failed with code {done}");
+    }
+    Some(name)
+}
+
+/// Runs `action` in a subtransaction, which an error rolls back. A cancel is raised again.
+///
+/// # Safety
+/// Called in a transaction. What `action` shares with the caller is sound after an error.
+unsafe fn in_subtransaction<T>(action: impl FnOnce() -> T) -> Result<T, Box<ErrorReportWithLevel>> {
+    // SAFETY: as PL/pgSQL does for a block with exceptions: memory and resource owner are the
+    // caller's again at the end.
+    unsafe {
+        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(ptr::null());
+        pg_sys::MemoryContextSwitchTo(memory);
+        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(action())))
+            .catch_others(|error| Err(Box::new(error)))
+            .execute();
+        match result {
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::MemoryContextSwitchTo(memory);
+        pg_sys::CurrentResourceOwner = owner;
+        result.map_err(|error| match *error {
+            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
+                if report.sql_error_code() != PgSqlErrorCode::ERRCODE_QUERY_CANCELED =>
+            {
+                Box::new(report)
+            }
+            error => error.rethrow(),
+        })
+    }
+}
+
+/// Tells of an error that kept an index as it is; returns false if the index is gone meanwhile.
+///
+/// # Safety
+/// Called in a transaction.
+unsafe fn warn(index: pg_sys::Oid, place: &str, error: &ErrorReportWithLevel) -> bool {
+    // SAFETY: as the caller promises; the names are strings that PostgreSQL allocates.
+    let name = unsafe {
+        let name = pg_sys::get_rel_name(index);
+        if name.is_null() {
+            return false;
+        }
+        let schema = pg_sys::get_namespace_name_or_temp(pg_sys::get_rel_namespace(index));
+        CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, name)).to_string_lossy()
+    };
+    let code = error.sql_error_code();
+    // SAFETY: the text is in memory of PostgreSQL's own, and copied at once.
+    let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)).to_string_lossy() };
+    let message = error.message();
+    let message = format!("could not rebuild index {name} {place}: {message} (SQLSTATE {state})");
+    let mut report = ErrorReport::new(code, message, "");
+    if let Some(detail) = error.detail() {
+        report = report.set_detail(detail);
+    }
+    if let Some(hint) = error.hint() {
+        report = report.set_hint(hint);
+    }
+    report.report(PgLogLevel::WARNING);
+    true
 }
 
 /// Whether CALL runs within a transaction that is not its own to commit.

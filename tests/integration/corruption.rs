@@ -3,7 +3,7 @@
 //! rows of an answer are rows of the table, the checker notices, and REINDEX repairs.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -442,4 +442,42 @@ fn damage_and_use(kind: Kind, test: &str) {
                 .expect("settings");
         }
     }
+}
+
+#[test]
+fn a_rebuild_goes_on_past_an_index_that_cannot_be_read() {
+    let cluster = Cluster::new();
+    let mut client = cluster.client();
+    client
+        .batch_execute(
+            "CREATE TABLE t (v vector(3));
+             INSERT INTO t SELECT ARRAY[i, 1, 1] FROM generate_series(1, 100) i;
+             CREATE INDEX damaged ON t USING hnsw (v vector_l2_ops); CREATE INDEX needed ON t USING hnsw (v vector_ip_ops);
+             UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'needed'::regclass",
+        )
+        .expect("two indexes");
+    let path = cluster.relation_file(&mut client, "damaged");
+    drop(client);
+    cluster.stop();
+    fs::remove_file(path).expect("the file");
+    cluster.start();
+    let mut client = cluster.client();
+    let valid = "SELECT indisvalid AND indisready FROM pg_index WHERE indexrelid = 'needed'::regclass";
+    // In a transaction block the first error ends it.
+    for (call, code, is_built) in [
+        ("BEGIN; CALL alopex_rebuild()", "58P01", false),
+        ("CALL alopex_rebuild()", "55000", true),
+        ("CALL alopex_rebuild()", "55000", true),
+    ] {
+        let error = client.batch_execute(call).expect_err("an index has no file");
+        assert_eq!(error.code().map(|code| code.code()), Some(code), "{error:?}");
+        client.batch_execute("ROLLBACK").expect("a new transaction");
+        let is_valid: bool = client.query_one(valid, &[]).expect("the index").get(0);
+        assert_eq!(is_valid, is_built);
+    }
+    let error = "could not rebuild index public.damaged (1 of 1): could not open file";
+    assert!(cluster.log().contains(error));
+    client
+        .batch_execute("REINDEX INDEX damaged; CALL alopex_rebuild()")
+        .expect("all is well");
 }

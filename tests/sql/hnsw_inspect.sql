@@ -249,26 +249,3 @@ FROM missed JOIN many m ON position(m.ctid::text IN fault) > 0;
 SELECT count(*) FROM (SELECT * FROM hnsw_check('many_val', heapallindexed => true) EXCEPT SELECT * FROM missed) s;
 RESET maintenance_work_mem;
 DROP TABLE many, missed;
-
--- alopex_rebuild() builds anew what queries do without, as far as the caller owns it.
-CREATE TABLE rebuilt (v vector(3), w vector(3));
-INSERT INTO rebuilt SELECT ARRAY[i, 1, 1], ARRAY[1, i, 1] FROM generate_series(1, 100) i;
-SET client_min_messages = warning;
-CREATE INDEX rebuilt_v ON rebuilt USING hnsw (v vector_l2_ops);
-CREATE INDEX rebuilt_w ON rebuilt USING ivfflat (w);
-RESET client_min_messages;
-CALL alopex_rebuild();
-UPDATE pg_index SET indisvalid = false, indisready = false WHERE indrelid = 'rebuilt'::regclass;
-CREATE ROLE rebuilds_nothing;
-SET ROLE rebuilds_nothing;
-CALL alopex_rebuild();
-RESET ROLE;
-DROP ROLE rebuilds_nothing;
-BEGIN;
-CALL alopex_rebuild();
-ROLLBACK;
-SELECT count(*) FROM pg_index WHERE indrelid = 'rebuilt'::regclass AND indisvalid;
-CALL alopex_rebuild();
-SELECT count(*) FROM pg_index WHERE indrelid = 'rebuilt'::regclass AND indisvalid AND indisready;
-CALL alopex_rebuild();
-SELECT * FROM hnsw_check('rebuilt_w', true);
