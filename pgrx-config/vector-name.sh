@@ -75,9 +75,26 @@ put_aside() {
     fi
 }
 
+# A package may have put pgvector's files over ours since theirs were put aside, newer ones as a rule. Only equal ones are put back
+# over these.
+refuse_other_files() {
+    local name place
+    for name in vector.control vector.so; do
+        [ -e "$aside/$name" ] || continue
+        place=$directory/$name
+        if [ $name = vector.so ]; then place=$library; fi
+        if ! is_there "$place"; then continue; fi
+        if [ $name = vector.so ] && is_our_library; then continue; fi
+        if [ $name = vector.control ] && is_ours; then continue; fi
+        cmp -s "$aside/$name" "$place" || die "$place$(of_version "$place") is not the file that was put aside, $aside/$name$(of_version "$aside/$name"). Nothing is changed. To keep the one in place, remove $aside; for the one that was put aside, remove the package of the other. Then run this again"
+    done
+}
+of_version() { case $1 in *.control) echo " of pgvector $(of_control default_version "$1")" ;; esac }
+
 # Ours away and pgvector's back: those that were put aside, or that a package has put into the place since.
 restore() {
     local number
+    refuse_other_files
     if [ -e "$directory/vector.control" ] && is_ours; then
         [ -e "$aside/vector.control" ] || die "there are no files of pgvector in $aside: install pgvector"
         on "$directory" rm -f "$directory"/vector.control "$directory"/vector--*.sql
