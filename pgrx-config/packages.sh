@@ -141,8 +141,9 @@ for file in "$both/$lib"/* "$both/$share/extension"/*; do
     mv "$file" "$directory/"
 done
 library=$stage/$name/$lib/pg_alopex.so
-# The script that leads databases back to pgvector, whose files are PostgreSQL's again then: docs/migration.md.
-install -D -m 644 pgrx-config/to-pgvector.sql "$stage/$name/$share/pg_alopex/to-pgvector.sql"
+# Scripts that lead databases back to pgvector, for the time when its package is in place again: docs/migration.md.
+install -D -m 644 pgrx-config/to-pgvector.sql "$stage/$name/$share/pg_alopex/vector--0.8.500--0.8.5.sql"
+echo '-- Nothing changes but the number.' >"$stage/$name/$share/pg_alopex/vector--0.8.5--0.8.500.sql"
 
 # The debug symbols, where debuggers look for them.
 build_id=$(readelf -n "$library" | sed -n 's/^ *Build ID: //p')
@@ -197,12 +198,12 @@ Description: pg_alopex under the name vector for PostgreSQL $pg_major
  The control file and the scripts of the extension "vector", by which
  applications of pgvector create pg_alopex: CREATE EXTENSION vector.
  .
- It takes the place of pgvector. To go back, install postgresql-$pg_major-pgvector
- and, for databases that were moved, copy
- /$share/pg_alopex/to-pgvector.sql to
- /$share/extension/vector--0.8.500--0.8.5.sql
- (for the version of pgvector that is installed), and in each of them run ALTER
- EXTENSION vector UPDATE TO '0.8.5'.
+ It takes the place of pgvector. In databases of pgvector run ALTER EXTENSION
+ vector UPDATE TO '0.8.500' and CALL alopex_rebuild(). To go back, install
+ postgresql-$pg_major-pgvector, copy the scripts of
+ /$share/pg_alopex to
+ /$share/extension, and in each
+ database run ALTER EXTENSION vector UPDATE TO '0.8.5' and REINDEX.
 CONTROL
 
 mkdir -p "$stage/$name-dbgsym/usr/share/doc"
