@@ -3,7 +3,7 @@
 # database of its own.
 #
 #   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
-#                          vector: vector_name vecs llama_index langgraph mastra
+#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno drivers mastra
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -56,11 +56,14 @@ run_vector_name() {
     done
 }
 
-# A framework of Python, by the name vector.
-run_framework() {
+# The test NAME of Python by the name vector, with the packages of a DIRECTORY. Nothing tells anybody that it is used, or writes to
+# the home directory.
+run_by_vector_name() {
+    local directory=$1 name=$2
     take_vector_name
-    make_venv "$cache/clients/frameworks" "$clients/frameworks/requirements.txt"
-    run_pytest "clients_$1" "$cache/clients/frameworks" "$clients/frameworks/test_$1.py"
+    make_venv "$cache/clients/$directory" "$clients/$directory/requirements.txt"
+    HAYSTACK_TELEMETRY_ENABLED=False MEM0_TELEMETRY=False AGNO_TELEMETRY=false MEM0_DIR=$(cluster dir)/mem0 \
+        run_pytest "clients_$name" "$cache/clients/$directory" "$clients/$directory/test_$name.py"
 }
 
 # The program PROGRAM with the packages of the directory NAME. Node looks for packages beside the program, which is copied there.
@@ -105,12 +108,14 @@ logged=$(wc -l <"$log")
 
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
-    names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph mastra)
+    names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph)
+    names+=(haystack mem0 agno drivers mastra)
 fi
 for name in "${names[@]}"; do
     case $name in
         psycopg | asyncpg | sqlalchemy | django) run_python "$name" ;;
-        vecs | llama_index | langgraph) run_framework "$name" ;;
+        vecs | llama_index | langgraph) run_by_vector_name frameworks "$name" ;;
+        haystack | mem0 | agno | drivers) run_by_vector_name stores "$name" ;;
         node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
         mastra)
             take_vector_name
