@@ -3,7 +3,8 @@
 # database of its own.
 #
 #   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
-#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno drivers mastra
+#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno drivers
+#                          node_orms mastra
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -109,7 +110,7 @@ logged=$(wc -l <"$log")
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
     names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph)
-    names+=(haystack mem0 agno drivers mastra)
+    names+=(haystack mem0 agno drivers node_orms mastra)
 fi
 for name in "${names[@]}"; do
     case $name in
@@ -117,9 +118,9 @@ for name in "${names[@]}"; do
         vecs | llama_index | langgraph) run_by_vector_name frameworks "$name" ;;
         haystack | mem0 | agno | drivers) run_by_vector_name stores "$name" ;;
         node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
-        mastra)
+        node_orms | mastra)
             take_vector_name
-            run_node mastra "$clients/mastra/clients.mjs"
+            run_node "$name" "$clients/$name/clients.mjs"
             ;;
         vector_name | rust) "run_$name" ;;
         *) die "there is no client $name" ;;
