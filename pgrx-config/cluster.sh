@@ -25,6 +25,16 @@ if [ ${#sockets} -gt 85 ]; then sockets=$(outside_dir)/$name-$PG; fi
 
 is_running() { as_server "$prefix/pg_ctl" status -D "$data" >/dev/null 2>&1; }
 
+# Debian's has a link to the system's headers, among which nothing is to be installed: here each of them is a link.
+own_headers() {
+    local include=$home/postgresql/include/postgresql
+    [ -L "$include" ] || return 0
+    rm -rf "$include.part"
+    cp -as "$(realpath "$include")" "$include.part"
+    rm "$include"
+    mv "$include.part" "$include"
+}
+
 # PostgreSQL finds its files relative to its programs: a copy works, and its pg_config names the copy's directories.
 make_prefix() {
     [ "$build" = "$repo/build" ] || say "The user $server_user cannot enter $repo: the private cluster is in $build." >&2
@@ -79,6 +89,7 @@ stop() {
 case $action in
     prefix)
         make_prefix
+        own_headers
         say "$prefix/pg_config"
         ;;
     start) start ;;

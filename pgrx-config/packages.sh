@@ -57,15 +57,17 @@ mkdir -p "$stage"
 # Where Debian's and apt.postgresql.org's packages of PostgreSQL look for extensions.
 lib=usr/lib/postgresql/$pg_major/lib
 share=usr/share/postgresql/$pg_major
+include=usr/include/postgresql/$pg_major/server
 
 # A PostgreSQL that is installed below DIRECTORY, for scripts that ask its pg_config.
 stage_into() {
-    mkdir -p "$1/$lib" "$1/$share/extension"
+    mkdir -p "$1/$lib" "$1/$share/extension" "$1/$include"
     cat >"$stage/pg_config" <<SH
 #!/bin/sh
 case \$1 in
     --pkglibdir) echo '$1/$lib' ;;
     --sharedir) echo '$1/$share' ;;
+    --includedir-server) echo '$1/$include' ;;
     *) exec '${PG_CONFIG:-$postgresql/bin/pg_config}' "\$@" ;;
 esac
 SH
@@ -134,7 +136,7 @@ install_extension "$pg_major" "$stage/pg_config" --release >"$packages/build-$pg
 write_sbom
 
 # What vector-name.sh added goes into a package of its own.
-for file in "$both/$lib"/* "$both/$share/extension"/*; do
+for file in "$both/$lib"/* "$both/$share/extension"/* "$both/$include/extension/vector"/*; do
     case $(basename "$file") in pg_alopex*) package=$name ;; *) package=$name-vector ;; esac
     directory=$stage/$package/$(realpath --relative-to="$both" "$(dirname "$file")")
     mkdir -p "$directory"
@@ -197,6 +199,9 @@ Priority: optional
 Description: pg_alopex under the name vector for PostgreSQL $pg_major
  The control file and the scripts of the extension "vector", by which
  applications of pgvector create pg_alopex: CREATE EXTENSION vector.
+ .
+ The headers of pgvector for extensions in C are here too, as far as they tell
+ what values look like.
  .
  It takes the place of pgvector. In databases of pgvector run ALTER EXTENSION
  vector UPDATE TO '0.8.500' and CALL alopex_rebuild(). To go back, install

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gives the extension that is installed in the PostgreSQL of PG_CONFIG a second name there, `vector`: a control file and scripts
-# made from those of pg_alopex, and the library as vector.so. For applications that say CREATE EXTENSION vector.
+# made from those of pg_alopex, the library as vector.so, and headers for extensions in C. For applications that say CREATE
+# EXTENSION vector.
 #
 #   vector-name.sh PG_CONFIG             write them; refuse where any of pgvector's files is
 #   vector-name.sh --replace PG_CONFIG   write them in place of pgvector's files, which are put aside
@@ -22,6 +23,8 @@ share=$("$1" --sharedir)
 directory=$share/extension
 library=$("$1" --pkglibdir)/vector.so
 aside=$share/pgvector
+include=$("$1" --includedir-server)
+headers=$include/extension/vector
 
 # The version of pgvector that the SQL objects are those of, and the version of the same objects where databases of pgvector have
 # that number. Applications ask for the earlier ones, databases of pgvector have them and the later ones.
@@ -75,17 +78,52 @@ put_aside() {
     fi
 }
 
+# Headers, and those of pgvector out of their way: nothing tells what is left of an installation from what is in use.
+is_our_header() { grep -qs pg_alopex "$1"; }
+write_headers() {
+    local header place
+    [ -d "$include" ] || return 0
+    on "$include" mkdir -p "$headers"
+    for header in "$repo"/include/vector/*.h; do
+        place=$headers/$(basename "$header")
+        if is_there "$place" && ! is_our_header "$place"; then
+            on "$share" mkdir -p "$aside/include"
+            on "$headers" mv -f "$place" "$aside/include/"
+        fi
+        on "$headers" rm -f "$place"
+        on "$headers" install -m 644 "$header" "$place"
+    done
+}
+restore_headers() {
+    local header
+    for header in "$headers"/*.h; do
+        if is_our_header "$header"; then on "$headers" rm -f "$header"; fi
+    done
+    if [ -d "$aside/include" ]; then
+        on "$include" mkdir -p "$headers"
+        on "$headers" mv -f "$aside/include"/*.h "$headers/"
+        on "$aside" rmdir "$aside/include"
+    fi
+    if [ -d "$headers" ]; then on "$include" rmdir --ignore-fail-on-non-empty "$headers"; fi
+}
+
 # A package may have put pgvector's files over ours since theirs were put aside, newer ones as a rule. Only equal ones are put back
 # over these.
 refuse_other_files() {
     local name place
-    for name in vector.control vector.so; do
+    for name in vector.control vector.so include/{vector,halfvec,sparsevec}.h; do
         [ -e "$aside/$name" ] || continue
-        place=$directory/$name
-        if [ $name = vector.so ]; then place=$library; fi
+        case $name in
+            vector.control) place=$directory/$name ;;
+            vector.so) place=$library ;;
+            *) place=$headers/${name#include/} ;;
+        esac
         if ! is_there "$place"; then continue; fi
-        if [ $name = vector.so ] && is_our_library; then continue; fi
-        if [ $name = vector.control ] && is_ours; then continue; fi
+        case $name in
+            vector.control) ! is_ours ;;
+            vector.so) ! is_our_library ;;
+            *) ! is_our_header "$place" ;;
+        esac || continue
         cmp -s "$aside/$name" "$place" || die "$place$(of_version "$place") is not the file that was put aside, $aside/$name$(of_version "$aside/$name"). Nothing is changed. To keep the one in place, remove $aside; for the one that was put aside, remove the package of the other. Then run this again"
     done
 }
@@ -106,6 +144,7 @@ restore() {
         on "$directory" mv -f "$aside"/vector.control "$aside"/vector--*.sql "$directory/"
     fi
     if [ -e "$aside/vector.so" ]; then on "$(dirname "$library")" mv -f "$aside/vector.so" "$library"; fi
+    restore_headers
     if [ -d "$aside" ]; then on "$share" rmdir "$aside"; fi
     [ -e "$library" ] || die "there is no $library: install pgvector"
     number=$(of_control default_version "$directory/vector.control")
@@ -147,3 +186,4 @@ for number in "${earlier[@]}"; do
 done
 sed "s/^default_version = .*/default_version = '$default'/" "$directory/pg_alopex.control" | write vector.control
 if ! is_our_library; then on "$(dirname "$library")" ln -s pg_alopex.so "$library"; fi
+write_headers

@@ -80,6 +80,7 @@ if [ "$PG" = 15 ]; then
     expect app 'CREATE EXTENSION pg_alopex' ''
     expect app "$first_query" 1
     package -i "$(latest "$name-vector")" || die "$name-vector does not take pgvector's place (see $home/dpkg.log)"
+    [ -f "$root/usr/include/postgresql/15/server/extension/vector/vector.h" ] || die "the headers are not installed"
     if is_installed postgresql-15-pgvector; then die "both packages are installed"; fi
     fresh_database packages other
     expect other 'CREATE EXTENSION vector' ''

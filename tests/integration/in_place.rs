@@ -645,7 +645,13 @@ fn files_that_a_package_puts_over_ours_are_put_aside_and_come_back() {
             }
         }
     };
+    let headers = installation.headers().join("extension/vector");
+    let headers = || {
+        ["vector.h", "halfvec.h", "sparsevec.h"].map(|name| fs::read_to_string(headers.join(name)).expect("a header"))
+    };
+    let theirs_of_c = headers();
     let assert_back = || {
+        assert_eq!(headers(), theirs_of_c);
         let mut back = files(&scripts);
         for name in ["vector--0.8.500--0.8.5.sql", "vector--0.8.5--0.8.500.sql"] {
             assert!(back.remove(name).is_some(), "{name}");
@@ -656,6 +662,7 @@ fn files_that_a_package_puts_over_ours_are_put_aside_and_come_back() {
     let take_name = |option| installation.take_name(&[option]).expect("there are files of pgvector");
 
     take_name("--replace");
+    assert!(headers().iter().all(|header| header.contains("pg_alopex")));
     let ours = files(&scripts);
     update();
     take_name("--replace");
@@ -670,6 +677,9 @@ fn files_that_a_package_puts_over_ours_are_put_aside_and_come_back() {
     take_name("--replace");
     update();
     fs::rename(aside.join("vector.so"), &library).expect("the library");
+    for (name, contents) in ["vector.h", "halfvec.h", "sparsevec.h"].iter().zip(&theirs_of_c) {
+        fs::write(installation.headers().join("extension/vector").join(name), contents).expect("a header");
+    }
     fs::remove_dir_all(&aside).expect("the directory");
     take_name("--restore");
     assert_back();

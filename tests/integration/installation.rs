@@ -22,31 +22,37 @@ impl Installation {
     pub fn without_vector_of(original: &Path) -> Self {
         let installation = Self::copy_of(original);
         let (scripts, library) = (installation.scripts(), installation.library("vector"));
-        run(Command::new("sh")
-            .arg("-c")
-            .arg(r#"rm -f "$1"/vector.control "$1"/vector--*.sql "$2""#)
-            .args(["sh", text(&scripts), text(&library)]));
+        let remove =
+            r#"rm -f "$1"/vector.control "$1"/vector--*.sql "$2"; rm -rf "$1"/../pgvector "$3"/extension/vector"#;
+        run(Command::new("sh").arg("-c").arg(remove).args([
+            "sh",
+            text(&scripts),
+            text(&library),
+            text(&installation.headers()),
+        ]));
         installation
     }
 
     /// A copy with pgvector as it comes with PostgreSQL in the cache; none if that has no pgvector.
     pub fn with_pgvector() -> Option<Self> {
-        let original = PathBuf::from(std::env::var_os("PG_ALOPEX_PGVECTOR_PG_CONFIG")?);
-        let original = Installation::directories_of(&original);
+        let pg_config = PathBuf::from(std::env::var_os("PG_ALOPEX_PGVECTOR_PG_CONFIG")?);
+        let original = Installation::directories_of(&pg_config);
         if !original.1.join("vector.so").exists() {
             println!("skipped: there is no pgvector for this PostgreSQL");
             return None;
         }
         let installation = Self::without_vector();
         let (scripts, libraries) = Installation::directories_of(&installation.pg_config());
-        let copy =
-            r#"cp "$1"/extension/vector.control "$1"/extension/vector--*.sql "$3"/extension && cp "$2"/vector.so "$4""#;
+        let copy = r#"cp "$1"/extension/vector.control "$1"/extension/vector--*.sql "$4"/extension && cp "$2"/vector.so "$5" &&
+            mkdir -p "$6"/extension && cp -r "$3"/extension/vector "$6"/extension"#;
         run(Command::new("sh").arg("-c").arg(copy).args([
             "sh",
             text(&original.0),
             text(&original.1),
+            text(&headers_of(&pg_config)),
             text(&scripts),
             text(&libraries),
+            text(&installation.headers()),
         ]));
         Some(installation)
     }
@@ -88,6 +94,11 @@ impl Installation {
         Installation::directories_of(&self.pg_config()).0.join("extension")
     }
 
+    /// The directory of the server's headers.
+    pub fn headers(&self) -> PathBuf {
+        headers_of(&self.pg_config())
+    }
+
     /// The file of a library.
     pub fn library(&self, name: &str) -> PathBuf {
         let libraries = Installation::directories_of(&self.pg_config()).1;
@@ -109,6 +120,11 @@ impl Installation {
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
     }
+}
+
+fn headers_of(pg_config: &Path) -> PathBuf {
+    let output = run(Command::new(pg_config).arg("--includedir-server"));
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
 
 fn text(path: &Path) -> &str {

@@ -1,6 +1,8 @@
 //! The extension under the name `vector`: versions, library, names of C functions.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use postgres::Client;
 
@@ -190,4 +192,66 @@ fn the_name_is_not_taken_from_pgvector() {
     }
     installation.take_name(&[]).expect("the name is free");
     installation.take_name(&[]).expect("the name is ours");
+}
+
+#[test]
+fn an_extension_in_c_reads_and_makes_values() {
+    if Command::new("cc").arg("--version").output().is_err() {
+        println!("skipped: there is no C compiler");
+        return;
+    }
+    let installation = Installation::without_vector();
+    installation.take_name(&[]).expect("the name is free");
+    let library = installation.library("reverse");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/extension.c");
+    let output = Command::new("cc")
+        .args([
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-Wno-sign-compare",
+            "-Werror",
+            "-I",
+        ])
+        .args([&installation.headers(), Path::new(source), Path::new("-o"), &library])
+        .output()
+        .expect("the compiler starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let cluster = Cluster::empty(&installation.pg_config(), &[]);
+    cluster.start();
+    let mut client = cluster.client();
+    client.batch_execute("CREATE EXTENSION vector").expect("the extension");
+    for (type_name, value, reversed) in [
+        ("vector", "[1,-2.5,1e-30]", "[1e-30,-2.5,1]"),
+        ("vector", "[7]", "[7]"),
+        ("halfvec", "[1,-2.5,65504]", "[65504,-2.5,1]"),
+        ("sparsevec", "{1:1,3:-2,1000:4}/1000", "{1:4,998:-2,1000:1}/1000"),
+        ("sparsevec", "{}/5", "{}/5"),
+    ] {
+        let (function, table) = (format!("reverse_{type_name}"), format!("of_{type_name}"));
+        let mut run = |statement: &str| client.batch_execute(statement).expect("it runs");
+        run(&format!(
+            "CREATE OR REPLACE FUNCTION {function}({type_name}) RETURNS {type_name} AS '$libdir/reverse' LANGUAGE C IMMUTABLE STRICT;
+             DROP TABLE IF EXISTS {table}; CREATE TABLE {table} (v {type_name}); INSERT INTO {table} VALUES ('{value}')"
+        ));
+        // A constant, and a value of a row, which has a short header.
+        for from in [format!("(VALUES ('{value}'::{type_name})) r (v)"), table.clone()] {
+            assert_eq!(
+                one(&mut client, &format!("SELECT {function}(v)::text FROM {from}")),
+                reversed
+            );
+        }
+        // The results are values like others, also of one out of line.
+        let long =
+            format!("INSERT INTO {table} SELECT array_agg(i % 1000 + 1)::{type_name} FROM generate_series(1, 15000) i");
+        client.batch_execute(&long).expect("a row");
+        let sound = format!(
+            "SELECT bool_and({function}({function}(v)) = v AND {function}(v) <-> {function}(v) = 0)::text FROM {table}"
+        );
+        assert_eq!(one(&mut client, &sound), "true");
+    }
 }
