@@ -3,8 +3,8 @@
 # database of its own.
 #
 #   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
-#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno drivers
-#                          node_orms mastra
+#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno lightrag
+#                          drivers node_orms mastra
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -110,13 +110,13 @@ logged=$(wc -l <"$log")
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
     names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph)
-    names+=(haystack mem0 agno drivers node_orms mastra)
+    names+=(haystack mem0 agno lightrag drivers node_orms mastra)
 fi
 for name in "${names[@]}"; do
     case $name in
         psycopg | asyncpg | sqlalchemy | django) run_python "$name" ;;
         vecs | llama_index | langgraph) run_by_vector_name frameworks "$name" ;;
-        haystack | mem0 | agno | drivers) run_by_vector_name stores "$name" ;;
+        haystack | mem0 | agno | lightrag | drivers) run_by_vector_name stores "$name" ;;
         node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
         node_orms | mastra)
             take_vector_name

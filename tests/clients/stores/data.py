@@ -33,3 +33,11 @@ def method_of(index):
     with psycopg.connect() as connection:
         row = connection.execute("SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname = %s", [index]).fetchone()
     return row and row[0]
+
+
+def methods_of(table):
+    """The access methods of a table's indexes of vectors."""
+    with psycopg.connect() as connection:
+        rows = connection.execute("""SELECT amname FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+            WHERE indrelid = %s::regclass AND amname IN ('hnsw', 'ivfflat')""", [table])
+        return [name for name, in rows]
