@@ -166,6 +166,13 @@ pub mod scan {
     /// with a search's (docs/measurements.md, *Codes in value lists*).
     pub const READ_FIRST: usize = 64;
 
+    /// Nodes of value lists that are kept at first, in units of `ef_search`, and the least number: some
+    /// times as many as most scans read (docs/measurements.md, *Codes in value lists*).
+    pub const KEPT: usize = 25;
+
+    /// See [`KEPT`].
+    pub const FEWEST_KEPT: usize = 500;
+
     /// Share of matching nodes among the neighbors of the nearest of these from which on a search is
     /// tried, and the divisor of its width that gives the ways after which it may end again
     /// (docs/measurements.md, *Codes in value lists*).

@@ -24,12 +24,13 @@ use crate::hnsw::search::estimate::{self, Estimate};
 use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
+use crate::hnsw::space::centroid_bounds::CentroidBounds;
 use crate::hnsw::tuning::scan::{
-    CLUSTERED, DEVIATIONS, FILTERED_VISITS, FIRST_LOOK, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST, USUAL_WIDTH,
-    VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
+    CLUSTERED, DEVIATIONS, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST,
+    USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
-use crate::hnsw::value_lists::matching;
+use crate::hnsw::value_lists::matching::{self, Named};
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -40,33 +41,37 @@ const AT_ONCE: usize = 16;
 /// Nodes of value lists that are to be read, in the order of lower bounds of their distances.
 pub(super) struct Listed {
     unread: BinaryHeap<Reverse<Estimate>>,
+    /// The least bound of nodes that are not among these, if there are any.
+    others: Option<f32>,
     /// The nodes read, because lists may name one twice.
     read: VisitedSet,
+    /// The column whose lists name the nodes.
+    column: u8,
     /// Whether all are read before any is returned: without bounds, and because few nodes cost no
     /// more that way.
     reads_all: bool,
 }
 
 impl Listed {
-    fn new(nodes: Vec<Estimate>, has_bounds: bool) -> Result<Listed> {
-        let is_few = nodes.len() as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
-        let mut unread = Vec::new();
-        unread.room(nodes.len())?;
-        unread.extend(nodes.into_iter().map(Reverse));
-        Ok(Listed {
-            unread: BinaryHeap::from(unread),
+    fn new(named: Named, has_bounds: bool) -> Listed {
+        let is_few = named.count as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
+        Listed {
+            unread: BinaryHeap::from(named.nodes),
+            others: named.others,
             read: VisitedSet::new(),
+            column: named.column,
             reads_all: is_few || !has_bounds,
-        })
+        }
     }
 
     /// The distance up to which nodes that were read come before all others.
     fn bound(&self) -> f32 {
-        self.unread.peek().map_or(f32::INFINITY, |next| {
+        let others = self.others.unwrap_or(f32::INFINITY);
+        self.unread.peek().map_or(others, |next| {
             let bound = estimate::distance(next.0.key());
             match self.reads_all || bound.is_nan() {
                 true => f32::NEG_INFINITY,
-                false => bound,
+                false => bound.min(others),
             }
         })
     }
@@ -150,24 +155,39 @@ impl Scan {
         nodes: f64,
         is_cheap: impl Fn(f64, f64) -> bool,
     ) -> Result<bool> {
-        // Distances in another form have other bounds, and no node within a radius is missed.
-        let has_bounds = self.limits.keys == Keys::Stored && self.limits.beyond == f32::INFINITY;
-        let deviations = DEVIATIONS * (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
-        let bounds = match has_bounds {
-            true => graph.space.centroid_bounds(&self.query, deviations),
-            false => None,
-        };
+        let bounds = self.bounds(graph);
         let most = most_where(nodes, bounds.is_some(), is_cheap);
         let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
-        let Some(listed) = matching::matching(graph, &self.query, bounds.as_ref(), nodes, most)? else {
+        // Without bounds all are read.
+        let kept = match bounds.is_some() {
+            true => (KEPT * self.limits.width).max(FEWEST_KEPT),
+            false => usize::MAX,
+        };
+        let Some(named) = matching::matching(graph, &self.query, bounds.as_ref(), (nodes, most, kept))? else {
             return Ok(false);
         };
-        if !self.limits.have_room(listed.len()) {
+        if !self.limits.have_room(named.count) {
             return Ok(false);
         }
-        self.listed = Some(Listed::new(listed, bounds.is_some())?);
+        self.listed = Some(Listed::new(named, bounds.is_some()));
         self.phase = Phase::Listed;
         Ok(true)
+    }
+
+    /// Lower bounds of distances from the codes of lists, if there are any: distances in another form
+    /// have none, and no node within a radius may be missed.
+    fn bounds<S: PageStore>(&self, graph: &Graph<'_, S>) -> Option<CentroidBounds<'_>> {
+        let has_bounds = self.limits.keys == Keys::Stored && self.limits.beyond == f32::INFINITY;
+        let deviations = DEVIATIONS * (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
+        has_bounds.then(|| graph.space.centroid_bounds(&self.query, deviations))?
+    }
+
+    /// Takes the nodes that are not among the nearest from the lists once more.
+    fn list_others<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &mut Listed) -> Result<()> {
+        let bounds = self.bounds(graph);
+        let all = matching::all_of(graph, &self.query, bounds.as_ref(), listed.column)?;
+        (listed.unread, listed.others) = (BinaryHeap::from(all.nodes), None);
+        Ok(())
     }
 
     /// Reads nodes until some are nearer than all others may be, and makes these ready; ends the
@@ -199,6 +219,9 @@ impl Scan {
                 self.make_ready(near);
                 self.listed = Some(listed);
                 return Ok(());
+            }
+            if listed.unread.is_empty() && listed.others.is_some() {
+                self.list_others(graph, &mut listed)?;
             }
             if listed.unread.is_empty() {
                 self.phase = Phase::Late;

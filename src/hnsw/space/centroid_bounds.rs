@@ -48,14 +48,21 @@ impl Space {
     }
 }
 
+/// A bound less the rounding errors of its factors.
+#[inline]
+pub(in crate::hnsw) fn rounded_down(bound: f32) -> f32 {
+    bound - ROUNDING * bound.abs()
+}
+
 impl CentroidBounds<'_> {
-    /// The bound of each lane of a block; not a number where the code tells none.
+    /// The bound of each lane of a block, which is not a number where the code tells none, and one
+    /// bit for each that is not known to be at least `worst` before it is rounded.
     #[inline]
-    pub(in crate::hnsw) fn of_block(&self, block: &Block<'_>) -> [f32; LANES] {
+    pub(in crate::hnsw) fn of_block(&self, block: &Block<'_>, worst: f32) -> ([f32; LANES], u32) {
         let (codes, offsets, scales) = block.codes();
         let table = &self.query.table;
         let mut bounds = [0.0; LANES];
-        distance::estimate(
+        let wanted = distance::estimate(
             table.entries(),
             codes,
             offsets,
@@ -63,13 +70,14 @@ impl CentroidBounds<'_> {
             self.base,
             table.scale(),
             self.offset,
-            f32::NAN,
+            order_key::bound(worst),
             &mut bounds,
         );
-        bounds.map(|bound| match order_key::is_estimate(bound) {
-            true => bound - ROUNDING * bound.abs(),
+        let bounds = bounds.map(|bound| match order_key::is_estimate(bound) {
+            true => rounded_down(bound),
             false => f32::NAN,
-        })
+        });
+        (bounds, wanted)
     }
 }
 
@@ -116,7 +124,7 @@ mod tests {
             list_page::init(&mut page, id, &space.lists, 0, 1);
             list_page::push(&mut page, &space.lists, &entry, &Code { words: &words, factors });
             let block = list_page::blocks(&page, &space.lists).next().unwrap();
-            let bound = bounds.of_block(&block)[0];
+            let bound = bounds.of_block(&block, f32::NAN).0[0];
             let distance = space.whole_distance(&query, &point.stored);
             above += usize::from(bound > distance);
             ratio += f64::from(bound / distance);

@@ -1,12 +1,14 @@
 //! Nodes that match the conditions of a query by the entries of value lists.
 
+use std::cmp::Reverse;
+
 use super::{listed, walk};
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
-use crate::hnsw::search::estimate::Estimate;
+use crate::hnsw::search::estimate::{self, Estimate};
 use crate::hnsw::space::Query;
-use crate::hnsw::space::centroid_bounds::CentroidBounds;
+use crate::hnsw::space::centroid_bounds::{self, CentroidBounds};
 use crate::quantize::rabitq::LANES;
 use crate::storage::list_page::{self, Block, LISTS, ListId};
 use crate::storage::{Link, PageStore};
@@ -19,7 +21,8 @@ const SAMPLED_LISTS: usize = 32;
 /// read, from which on no further entry is: both may mislead.
 const MANY: f64 = 1.5;
 
-/// Most pages of lists that a scan reads before it knows whether few nodes match.
+/// Most pages of lists that a scan reads before it knows whether few nodes match, unless twice as many
+/// as may be named fill more.
 const MOST_PAGES: usize = 512;
 
 /// Whether lists name the nodes that match a query's conditions on any column.
@@ -27,30 +30,115 @@ pub(in crate::hnsw) fn are_named<S: PageStore>(graph: &Graph<'_, S>, query: &Que
     listed(graph).any(|column| query.signature_set(usize::from(column)).is_some())
 }
 
-/// The nodes whose entries match a query's conditions, by the lists of one column, each with a
-/// lower bound of its distance, which is not a number where `bounds` are none or tell nothing; no
-/// nodes where no column's lists name at most `most` of about `nodes` nodes after a few pages. A
-/// node may be there twice.
+/// Nodes that value lists name, each with a lower bound of its distance, which is not a number where
+/// bounds are none or tell nothing. A node may be there twice.
+pub(in crate::hnsw) struct Named {
+    /// The nodes, or the nearest by their bounds.
+    pub nodes: Vec<Reverse<Estimate>>,
+    /// Number of nodes.
+    pub count: usize,
+    /// The column whose lists name them.
+    pub column: u8,
+    /// The least bound that those may have that are not among the nodes, if any are not.
+    pub others: Option<f32>,
+    /// Number of nodes that are kept.
+    kept: usize,
+    /// Bound from which on nodes are not kept; not a number while all are.
+    worst: f32,
+}
+
+impl Named {
+    fn new(column: u8, kept: usize) -> Named {
+        Named {
+            nodes: Vec::new(),
+            count: 0,
+            column,
+            others: None,
+            kept,
+            worst: f32::NAN,
+        }
+    }
+
+    /// Adds the entries of a block, for which there is room, that match.
+    #[inline]
+    fn add<S: PageStore>(
+        &mut self,
+        graph: &Graph<'_, S>,
+        query: &Query,
+        bounds: Option<&CentroidBounds<'_>>,
+        block: &Block<'_>,
+    ) {
+        let mut lanes = query.matching_entries(block);
+        if lanes == 0 {
+            return;
+        }
+        self.count += lanes.count_ones() as usize;
+        let bounds = match bounds {
+            Some(bounds) => {
+                let (bounds, wanted) = bounds.of_block(block, self.worst);
+                lanes &= wanted;
+                bounds
+            }
+            None => [f32::NAN; LANES],
+        };
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros() as usize;
+            lanes &= lanes - 1;
+            let link = block.link(lane);
+            if graph.is_node_block(link.node) {
+                self.nodes.push(Reverse(Estimate::new(bounds[lane], link)));
+            }
+        }
+    }
+
+    /// Keeps the nearest nodes if there are many more.
+    fn shrink(&mut self) {
+        if self.nodes.len() < self.kept.saturating_mul(2) {
+            return;
+        }
+        let (_, &mut Reverse(last), _) = self.nodes.select_nth_unstable_by_key(self.kept - 1, |node| node.0);
+        self.nodes.truncate(self.kept);
+        self.worst = estimate::distance(last.key());
+        self.others = Some(centroid_bounds::rounded_down(self.worst));
+    }
+}
+
+/// The nodes whose entries match a query's conditions, by the lists of one column, and of these about
+/// the nearest `kept` by their bounds, or twice as many; none where no column's lists name at most
+/// `most` of about `nodes` nodes after a few pages.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn matching<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     bounds: Option<&CentroidBounds<'_>>,
-    nodes: f64,
-    most: usize,
-) -> Result<Option<Vec<Estimate>>> {
+    (nodes, most, kept): (f64, usize, usize),
+) -> Result<Option<Named>> {
     for (column, set) in sets(graph, query) {
         // Reading entries in vain costs as much as a part of a search.
         let share = query.range_share(usize::from(column));
         if share.is_some_and(|share| share * nodes > MANY * most as f64) {
             continue;
         }
-        if let Some(all) = entries_in(graph, query, bounds, column, set, most)? {
-            return Ok(Some(all));
+        if let Some(named) = entries_in(graph, query, bounds, (column, set), most, kept)? {
+            return Ok(Some(named));
         }
     }
     Ok(None)
+}
+
+/// As [`matching`], all nodes that the lists of one column name.
+pub(in crate::hnsw) fn all_of<S: PageStore>(
+    graph: &Graph<'_, S>,
+    query: &Query,
+    bounds: Option<&CentroidBounds<'_>>,
+    column: u8,
+) -> Result<Named> {
+    let listed = match query.signature_set(usize::from(column)) {
+        Some(set) => entries_in(graph, query, bounds, (column, set), usize::MAX, usize::MAX)?,
+        None => None,
+    };
+    Ok(listed.unwrap_or(Named::new(column, 0)))
 }
 
 /// Some nodes whose entries match a query's conditions on the column with the fewest signatures,
@@ -110,41 +198,29 @@ fn entries_in<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     bounds: Option<&CentroidBounds<'_>>,
-    column: u8,
-    set: &[u64],
+    (column, set): (u8, &[u64]),
     most: usize,
-) -> Result<Option<Vec<Estimate>>> {
+    kept: usize,
+) -> Result<Option<Named>> {
     let layout = &graph.space.lists;
-    let first = graph.space.layout.first_block;
-    let (mut all, mut pages): (Vec<Estimate>, usize) = (Vec::new(), 0);
+    let (mut named, mut pages) = (Named::new(column, kept), 0);
+    let most_pages = MOST_PAGES.max(most.saturating_mul(2) / layout.most_entries());
     for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
-        let (before, mut is_whole, mut is_first) = (all.len(), true, true);
-        let again = |all: &mut Vec<Estimate>| all.truncate(before);
-        walk(graph, ListId { column, list }, &mut all, again, |all, _, page| {
+        let (before, mut is_whole, mut is_first) = (named.count, true, true);
+        // Nodes of a walk that begins again are there twice, which does no harm.
+        let again = |named: &mut Named| named.count = before;
+        walk(graph, ListId { column, list }, &mut named, again, |named, _, page| {
             pages += 1;
-            let before = all.len();
-            all.room(layout.most_entries())?;
-            for block in list_page::blocks(page, layout) {
-                let mut lanes = query.matching_entries(&block);
-                if lanes == 0 {
-                    continue;
-                }
-                let bounds = bounds.map_or([f32::NAN; LANES], |bounds| bounds.of_block(&block));
-                while lanes != 0 {
-                    let lane = lanes.trailing_zeros() as usize;
-                    lanes &= lanes - 1;
-                    let link = block.link(lane);
-                    if graph.space.layout.block(link.node) >= first {
-                        all.push(Estimate::new(bounds[lane], link));
-                    }
-                }
-            }
-            is_whole = all.len() <= most && pages <= MOST_PAGES;
+            let before = named.count;
+            named.nodes.room(layout.most_entries())?;
+            list_page::blocks(page, layout).for_each(|block| named.add(graph, query, bounds, &block));
+            named.shrink();
+            is_whole = named.count <= most && pages <= most_pages;
             if std::mem::take(&mut is_first) {
                 // The first page tells of the others.
-                let share = (all.len() - before) as f64 / list_page::count(page, layout).max(1) as f64;
+                let share = (named.count - before) as f64 / list_page::count(page, layout).max(1) as f64;
                 let others = f64::from(list_page::pages(page)) * layout.most_entries() as f64;
-                is_whole &= all.len() as f64 + share * others <= MANY * most as f64;
+                is_whole &= named.count as f64 + share * others <= MANY * most as f64;
             }
             Ok(is_whole)
         })?;
@@ -152,5 +228,5 @@ fn entries_in<S: PageStore>(
             return Ok(None);
         }
     }
-    Ok(Some(all))
+    Ok(Some(named))
 }
