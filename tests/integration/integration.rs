@@ -9,6 +9,7 @@
 
 mod build_files;
 mod builds;
+mod calibration;
 mod cluster;
 mod commit;
 mod concurrency;

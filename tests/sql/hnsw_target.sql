@@ -1,0 +1,128 @@
+-- Targets of recall: EXPLAIN, costs, partitions, functions with settings.
+CREATE TABLE t (id int PRIMARY KEY, val vector(16));
+INSERT INTO t SELECT n, ARRAY(SELECT sin(n * i * 0.37) + cos(n * 0.11 + i) FROM generate_series(1, 16) i)::vector FROM generate_series(1, 4000) n;
+CREATE TABLE q AS SELECT n AS id, ARRAY(SELECT sin((n + 0.5) * i * 0.37) + cos((n + 0.5) * 0.11 + i) FROM generate_series(1, 16) i)::vector AS val
+    FROM generate_series(1, 4000, 40) n;
+CREATE INDEX t_val ON t USING hnsw (val vector_l2_ops) WITH (target_recall = 0.98);
+ANALYZE t;
+SET enable_seqscan = off;
+
+-- From PostgreSQL 18 on EXPLAIN (ANALYZE) names width and target of each scan.
+CREATE FUNCTION of_plan(query text, VARIADIC names text[]) RETURNS TABLE (name text, value jsonb) LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (ANALYZE, FORMAT json) ' || query INTO plan;
+    RETURN QUERY SELECT n, line FROM unnest(names) WITH ORDINALITY u(n, place),
+        LATERAL jsonb_path_query(plan, format('strict $.**.%I', n)::jsonpath) line ORDER BY place;
+END $$;
+CREATE FUNCTION lines(query text) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN current_setting('server_version_num')::int >= 180000 THEN
+        (SELECT coalesce(string_agg(name || ': ' || trim_scale(value::text::numeric), ', '), 'none') FROM of_plan(query, 'Search Width', 'Target Recall')) END $$;
+CREATE FUNCTION shows(query text, expected text) RETURNS boolean LANGUAGE sql AS $$ SELECT coalesce(lines(query) ~ ('^' || expected || '$'), true) $$;
+\set nearest 'SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 10'
+SELECT shows(:'nearest', 'Search Width: \d+, Target Recall: 0.98');
+SET hnsw.target_recall = 0.9;
+SELECT shows(:'nearest', 'Search Width: \d+, Target Recall: 0.9');
+SET hnsw.ef_search = 123;
+SELECT shows(:'nearest', 'Search Width: 123');
+RESET hnsw.ef_search;
+RESET hnsw.target_recall;
+-- The line is the width that hnsw_last_search() tells, and no line of a scan that never began.
+SELECT coalesce(substring(lines(:'nearest') FROM 'Search Width: (\d+),')::int = width, true) AS same
+    FROM (SELECT lines(:'nearest') OFFSET 0) l, LATERAL (SELECT width FROM hnsw_last_search() WHERE l IS NOT NULL) s;
+SELECT shows('SELECT q.id, n.id FROM (SELECT * FROM q WHERE id < 0) q CROSS JOIN LATERAL (SELECT id FROM t ORDER BY val <-> q.val LIMIT 3) n', 'none');
+
+-- The planner takes the measured visits, where a target gives the width. A visit costs so much in memory.
+CREATE FUNCTION cost(query text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+    RETURN jsonb_path_query_first(plan, '$.**."Plans"[*] ? (@."Node Type" == "Index Scan")."Startup Cost"');
+END $$;
+CREATE FUNCTION planned_visits() RETURNS float8 LANGUAGE sql AS $$
+    SELECT cost('SELECT id FROM t ORDER BY val <-> ''[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]'' LIMIT 10')
+        / (current_setting('cpu_index_tuple_cost')::float8 + (4 + 16 / 32.0) * current_setting('cpu_operator_cost')::float8) $$;
+CREATE FUNCTION search(query vector, OUT width int, OUT visits float8) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM id FROM t ORDER BY t.val <-> query LIMIT 10;
+    SELECT s.width, s.nodes_visited INTO search.width, search.visits FROM hnsw_last_search() s;
+END $$;
+CREATE TABLE seen (target float8, width int, visits float8, planned float8);
+DO $$
+DECLARE
+    t float8;
+BEGIN
+    FOREACH t IN ARRAY '{0.9,0.98,0.999}'::float8[] LOOP
+        PERFORM set_config('hnsw.target_recall', t::text, false);
+        INSERT INTO seen SELECT t, min(s.width), avg(s.visits), planned_visits() FROM q, search(q.val) s;
+    END LOOP;
+END $$;
+RESET hnsw.target_recall;
+SELECT target, planned / visits BETWEEN 0.7 AND 1.3 AS as_measured, width > coalesce(lag(width) OVER w, 0) AS wider,
+        planned > coalesce(lag(planned) OVER w, 0) AS dearer FROM seen WINDOW w AS (ORDER BY target) ORDER BY target;
+-- With a width of the session or of the index it takes its model.
+SET hnsw.ef_search = 40;
+SELECT planned_visits() AS by_model \gset
+RESET hnsw.ef_search;
+ALTER INDEX t_val SET (ef_search = 40);
+SELECT planned_visits() = :by_model AS same;
+SET hnsw.target_recall = 0.999;
+SELECT planned_visits() = (SELECT planned FROM seen WHERE target = 0.999) AS same;
+RESET hnsw.target_recall;
+ALTER INDEX t_val RESET (ef_search, target_recall);
+SELECT planned_visits() = :by_model AS same;
+ALTER INDEX t_val SET (target_recall = 0.98);
+SELECT planned_visits() = (SELECT planned FROM seen WHERE target = 0.98) AS same;
+-- Without a measurement a target has the default's width and costs.
+CREATE TABLE few (id int PRIMARY KEY, val vector(16));
+INSERT INTO few SELECT * FROM t WHERE id <= 500;
+CREATE INDEX few_val ON few USING hnsw (val vector_l2_ops);
+ANALYZE few;
+SELECT cost('SELECT id FROM few ORDER BY val <-> ''[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]'' LIMIT 10') AS unmeasured \gset
+ALTER INDEX few_val SET (target_recall = 0.98);
+SELECT cost('SELECT id FROM few ORDER BY val <-> ''[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]'' LIMIT 10') = :unmeasured AS same;
+
+-- Each partition is measured and has a width of its own; the target comes with the index of the whole.
+CREATE TABLE parted (id int, val vector(16)) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (2001);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (2001) TO (10000);
+INSERT INTO parted SELECT * FROM t;
+CREATE INDEX parted_val ON parted USING hnsw (val vector_l2_ops) WITH (target_recall = 0.97);
+CREATE TABLE parted_3 PARTITION OF parted FOR VALUES FROM (10000) TO (20000);
+ANALYZE parted;
+SELECT index, target_recall, recall IS NOT NULL AS measured FROM hnsw_index_health WHERE "table"::text LIKE 'parted%' ORDER BY 1;
+\set nearest 'SELECT id FROM parted ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 10'
+SELECT shows(:'nearest', '(Search Width: \d+, ){3}(Target Recall: 0.97(, )?){3}');
+SELECT error_of('ALTER INDEX parted_val SET (target_recall = 0.9)') LIKE '42809 %' AS refused;
+ALTER INDEX parted_2_val_idx SET (target_recall = 0.8);
+SELECT shows(:'nearest', '(Search Width: \d+, ){3}Target Recall: 0.97, Target Recall: 0.8, Target Recall: 0.97');
+ALTER INDEX parted_1_val_idx SET (ef_search = 33);
+SELECT shows(:'nearest', 'Search Width: 33, Search Width: \d+, Search Width: 40, Target Recall: 0.8, Target Recall: 0.97');
+BEGIN;
+SET LOCAL hnsw.target_recall = 0.6;
+SELECT shows(:'nearest', '(Search Width: \d+, ){3}(Target Recall: 0.6(, )?){3}');
+SAVEPOINT s;
+SET LOCAL hnsw.ef_search = 50;
+SELECT shows(:'nearest', 'Search Width: 50, Search Width: 50, Search Width: 50');
+ROLLBACK TO s;
+SELECT shows(:'nearest', '(Search Width: \d+, ){3}(Target Recall: 0.6(, )?){3}');
+COMMIT;
+SELECT shows(:'nearest', 'Search Width: 33, Search Width: \d+, Search Width: 40, Target Recall: 0.8, Target Recall: 0.97');
+
+-- A function's own target lasts as long as the function, and a plan kept for later takes the target of each execution.
+CREATE FUNCTION aims(OUT target float8) LANGUAGE plpgsql SET hnsw.target_recall = 0.75 AS $$
+BEGIN
+    PERFORM id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 10;
+    SELECT target_recall INTO target FROM hnsw_last_search();
+END $$;
+SELECT target FROM aims();
+SHOW hnsw.target_recall;
+SET plan_cache_mode = force_generic_plan;
+PREPARE nearest(vector) AS SELECT count(*) FROM (SELECT id FROM t ORDER BY val <-> $1 LIMIT 10) n;
+EXECUTE nearest('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]');
+SELECT target_recall FROM hnsw_last_search();
+SET hnsw.target_recall = 0.95;
+EXECUTE nearest('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]');
+SELECT target_recall FROM hnsw_last_search();
