@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::Asked;
+use super::{Asked, is_over};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
@@ -19,8 +19,11 @@ use crate::storage::{BlockNumber, NodeRef, PageStore};
 /// Pages of the trial that tells the cost of a pass.
 const TRIAL: u32 = 8;
 
-/// Parts of a pass within a time, after each of which it may end.
+/// Parts of a pass within a time, each of which is spread over the file.
 const PARTS: u32 = 8;
+
+/// Least share of the pages that counts as read.
+const LEAST_READ: f64 = 1e-6;
 
 /// Records between looks for interrupts.
 const LOOKS: usize = 4;
@@ -46,10 +49,18 @@ pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Res
     Ok(start.elapsed().as_secs_f64() / f64::from(count) / queries.len().max(1) as f64)
 }
 
-/// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`, by a
-/// pass over this share of the pages, or less if the time is up before. `known` are nodes near each
-/// query, nearest first. Also returns the number of live nodes, about that if not all pages were
-/// read.
+/// The outcome of a pass.
+pub(super) struct Exact {
+    /// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`.
+    pub farthest: Vec<Vec<f32>>,
+    /// The number of live nodes, about that if not all pages were read.
+    pub nodes: usize,
+    /// The share of the pages that was read.
+    pub share: f64,
+}
+
+/// Finds the exact neighbors of queries by a pass over this share of the pages, or less if the time
+/// is up before. `known` are nodes near each query, nearest first.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(super) fn farthest<S: PageStore>(
@@ -59,7 +70,7 @@ pub(super) fn farthest<S: PageStore>(
     ks: &[usize],
     share: f64,
     until: Option<Instant>,
-) -> Result<(Vec<Vec<f32>>, usize)> {
+) -> Result<Exact> {
     let mut pass = Pass::new(queries, known, ks);
     // A trial in a short slice of time knows nothing of other work that the processor has.
     let parts = if until.is_some() { PARTS } else { 1 };
@@ -68,22 +79,32 @@ pub(super) fn farthest<S: PageStore>(
         let graph = Graph::with(store, graph.space.clone());
         for part in 1..=parts {
             let end = share * part as f64 / parts as f64;
-            for block in graph.node_blocks()? {
+            let blocks = graph.node_blocks()?;
+            for block in blocks.clone() {
                 graph.store.check_interrupts();
-                if (read..end).contains(&place(block)) {
-                    pass.read(&graph, block)?;
+                if !(read..end).contains(&place(block)) {
+                    continue;
                 }
+                if is_over(until) {
+                    // The nodes near a query may be anywhere in the file.
+                    let part = f64::from(block - blocks.start) / blocks.len() as f64;
+                    read += part * (end - read);
+                    return Ok(());
+                }
+                pass.read(&graph, block)?;
             }
             read = end;
-            if until.is_some_and(|until| Instant::now() > until) {
-                break;
-            }
         }
         Ok(())
     })?;
-    let weight = 1.0 / read.clamp(f64::MIN_POSITIVE, 1.0);
+    let weight = 1.0 / read.clamp(LEAST_READ, 1.0);
     let farthest = pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect();
-    Ok((farthest, (pass.live as f64 * weight) as usize))
+    let nodes = (pass.live as f64 * weight) as usize;
+    Ok(Exact {
+        farthest,
+        nodes,
+        share: read,
+    })
 }
 
 /// A pass under way.

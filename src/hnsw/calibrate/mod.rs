@@ -8,12 +8,15 @@
 //!
 //! One pass over the pages, or over a share of them, finds the exact neighbors of all queries
 //! ([`exact`]). Scans then run as a session's do, from the least width on, until recall leaves
-//! nothing to gain or the time is up.
+//! nothing to gain or the time is up. Each step looks at the time: where pages have to be read from
+//! a slow disk, a measurement has fewer queries or widths, or there is none.
 
 mod exact;
 mod sample;
 
 use std::time::{Duration, Instant};
+
+use exact::Exact;
 
 use crate::error::Result;
 use crate::fallible::{self, TryPush};
@@ -59,7 +62,11 @@ const LEAST_TIME: Duration = Duration::from_millis(20);
 /// one, which most targets of recall take.
 const SCANS: f64 = 5.0;
 
-/// Share of the time after which the pass for exact neighbors ends.
+/// Share of the time after which the choice of queries and the trials end.
+const TRIALS_SHARE: f64 = 0.25;
+
+/// Share of the time after which the scans that bound distances and the pass for exact neighbors
+/// end.
 const EXACT_SHARE: f64 = 0.5;
 
 /// Queries of the trial that tells the time of a scan.
@@ -122,39 +129,44 @@ pub struct Outcome {
     pub queries: usize,
 }
 
-/// Measures an index with rows of its own as queries, in about this time. None if the index is too
-/// small, or the time too short.
+/// Measures an index with rows of its own as queries, in at most this time and that of one scan.
+/// None if the index is too small, or the time too short.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Option<Calibration>> {
-    let start = Instant::now();
     if time < LEAST_TIME {
         return Ok(None);
     }
-    let nodes = sample::nodes(graph, MOST_QUERIES)?;
+    let clock = Clock::starting(time);
+    let trials = clock.at(TRIALS_SHARE);
+    let nodes = sample::nodes(graph, MOST_QUERIES, trials)?;
     if nodes.queries.len() < FEWEST_QUERIES || nodes.live < FEWEST_NODES as f64 {
         return Ok(None);
     }
     let mut queries = nodes.queries;
     let exact = exact::cost(graph, &queries)? * graph.node_blocks()?.len() as f64;
-    let left = time.saturating_sub(start.elapsed()).as_secs_f64();
-    let scans = SCANS * cost_of_scan(graph, &queries)?;
+    let scans = SCANS * cost_of_scan(graph, &queries, trials)?;
+    let left = clock.left().as_secs_f64();
     let affordable = left / (exact + scans);
     queries.truncate((affordable as usize).max(FEWEST_QUERIES));
     let share = ((left / queries.len() as f64 - scans) / exact).min(1.0);
     if share < LEAST_SHARE {
         return Ok(None);
     }
-    let count = queries.len() as u16;
-    let until = start.checked_add(time.mul_f64(EXACT_SHARE));
-    let measurement = Measurement::of(graph, queries, &KS, share, until)?;
+    let measurement = Measurement::of(graph, queries, &KS, share, clock.at(EXACT_SHARE))?;
+    if measurement.asked.len() < FEWEST_QUERIES || measurement.share < LEAST_SHARE {
+        return Ok(None);
+    }
     let mut measured = Vec::new();
     let mut part = measurement.asked.len();
     for width in WIDTHS {
         let began = Instant::now();
-        let row = measurement.of_part(graph, width, part)?;
+        let row = measurement.of_part(graph, width, part, clock.at(1.0))?;
+        if row.of[USUAL].queries < FEWEST_LATE {
+            break;
+        }
         measured.try_push(row.measured())?;
-        let left = time.saturating_sub(start.elapsed());
+        let left = clock.left();
         if row.of[USUAL].recall >= ENOUGH || left.is_zero() {
             break;
         }
@@ -163,25 +175,59 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
             part = (part / 2).max(FEWEST_LATE);
         }
     }
+    if measured.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(Calibration {
         finished: 0,
         nodes: nodes.live as u64,
         removed: 0,
         blocks: graph.store.blocks()?,
-        queries: count,
+        queries: measurement.asked.len() as u16,
         source: Source::Rows,
         measured,
     }))
 }
 
-/// Seconds of a scan of [`BOUNDING_WIDTH`], by a trial.
-fn cost_of_scan<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Result<f64> {
-    let start = Instant::now();
-    let count = TRIAL.min(queries.len()).max(1);
-    for asked in &queries[..count] {
-        scan(graph, asked, BOUNDING_WIDTH, &KS)?;
+/// The time of a calibration.
+struct Clock {
+    start: Instant,
+    time: Duration,
+}
+
+impl Clock {
+    fn starting(time: Duration) -> Clock {
+        let start = Instant::now();
+        Clock { start, time }
     }
-    Ok(start.elapsed().as_secs_f64() / count as f64)
+
+    /// The moment at which a share of the time is over; none if it never comes.
+    fn at(&self, share: f64) -> Option<Instant> {
+        self.start.checked_add(self.time.mul_f64(share))
+    }
+
+    fn left(&self) -> Duration {
+        self.time.saturating_sub(self.start.elapsed())
+    }
+}
+
+/// Whether this moment is over.
+fn is_over(moment: Option<Instant>) -> bool {
+    moment.is_some_and(|moment| Instant::now() >= moment)
+}
+
+/// Seconds of a scan of [`BOUNDING_WIDTH`], by a trial.
+fn cost_of_scan<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked], until: Option<Instant>) -> Result<f64> {
+    let start = Instant::now();
+    let mut count = 0;
+    for asked in queries.iter().take(TRIAL) {
+        scan(graph, asked, BOUNDING_WIDTH, &KS)?;
+        count += 1;
+        if is_over(until) {
+            break;
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() / f64::from(count.max(1)))
 }
 
 impl Row {
@@ -207,6 +253,8 @@ pub struct Measurement {
     farthest: Vec<Vec<f32>>,
     /// Live nodes of the index.
     nodes: usize,
+    /// Share of the pages that were read for the exact neighbors.
+    share: f64,
 }
 
 impl Measurement {
@@ -225,23 +273,30 @@ impl Measurement {
         self.nodes
     }
 
+    /// As [`Measurement::new`], of a share of the pages, and of fewer queries and pages if the time
+    /// is up before.
     fn of<S: PageStore>(
         graph: &Graph<'_, S>,
-        asked: Vec<Asked>,
+        mut asked: Vec<Asked>,
         ks: &[usize],
         share: f64,
         until: Option<Instant>,
     ) -> Result<Measurement> {
         let mut known = Vec::new();
         for asked in &asked {
+            if is_over(until) {
+                break;
+            }
             known.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?.found)?;
         }
-        let (farthest, nodes) = exact::farthest(graph, &asked, known, ks, share, until)?;
+        asked.truncate(known.len());
+        let Exact { farthest, nodes, share } = exact::farthest(graph, &asked, known, ks, share, until)?;
         Ok(Measurement {
             asked,
             ks: ks.to_vec(),
             farthest,
             nodes,
+            share,
         })
     }
 
@@ -249,13 +304,22 @@ impl Measurement {
     ///
     /// Locks: one page at a time, shared; on return: none.
     pub fn at<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16) -> Result<Row> {
-        self.of_part(graph, width, self.asked.len())
+        self.of_part(graph, width, self.asked.len(), None)
     }
 
-    /// As [`Measurement::at`], for the first queries alone.
-    fn of_part<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16, part: usize) -> Result<Row> {
+    /// As [`Measurement::at`], for the first queries alone, or for fewer if the time is up before.
+    fn of_part<S: PageStore>(
+        &self,
+        graph: &Graph<'_, S>,
+        width: u16,
+        part: usize,
+        until: Option<Instant>,
+    ) -> Result<Row> {
         let mut sums = vec![Outcome::default(); self.ks.len()];
         for (asked, farthest) in self.asked.iter().zip(&self.farthest).take(part) {
+            if is_over(until) {
+                break;
+            }
             let scanned = scan(graph, asked, usize::from(width), &self.ks)?;
             let outcomes = sums.iter_mut().zip(&self.ks).zip(farthest).zip(&scanned.at);
             for (((sum, &k), &farthest), (counts, time)) in outcomes.filter(|(((_, k), _), _)| asked.wants(**k)) {

@@ -1,11 +1,12 @@
 //! Rows of an index as queries.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{ALL_ROWS_PART, Asked};
+use super::{ALL_ROWS_PART, Asked, is_over};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
@@ -25,11 +26,11 @@ pub(super) struct Sampled {
     pub live: f64,
 }
 
-/// At most `most` live nodes, each as likely as any other, in random order. The same index gives
-/// the same ones.
+/// At most `most` live nodes, each as likely as any other, in random order; fewer if the time is up
+/// before. The same index gives the same ones.
 ///
 /// Locks: one page at a time, shared; on return: none.
-pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize) -> Result<Sampled> {
+pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize, until: Option<Instant>) -> Result<Sampled> {
     let blocks = graph.node_blocks()?;
     let slots = graph.space.layout.slots;
     let mut sampled = Sampled {
@@ -48,7 +49,8 @@ pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize) -> Result<S
     let mut point = Point::default();
     let mut drawn = HashSet::new();
     let (mut draws, mut hits) = (0, 0);
-    while sampled.queries.len() < most && draws < DRAWS * most {
+    // Each draw is the read of a page, which may take as long as a disk does.
+    while sampled.queries.len() < most && draws < DRAWS * most && !is_over(until) {
         graph.store.check_interrupts();
         draws += 1;
         let (block, slot) = (random.random_range(blocks.clone()), random.random_range(0..slots));
@@ -82,6 +84,6 @@ pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize) -> Result<S
             },
         })?;
     }
-    sampled.live = f64::from(hits) / f64::from(draws as u32) * blocks.len() as f64 * f64::from(slots);
+    sampled.live = f64::from(hits) / f64::from(draws.max(1) as u32) * blocks.len() as f64 * f64::from(slots);
     Ok(sampled)
 }

@@ -145,7 +145,7 @@ fn a_search_without_a_node_finds_all_others() {
     for metric in [Metric::L2, Metric::L1] {
         let store = store();
         let graph = build(&store, metric, &rows[..1500]);
-        let sampled = sample::nodes(&graph, 60).unwrap();
+        let sampled = sample::nodes(&graph, 60, None).unwrap();
         assert_eq!(sampled.queries.len(), 60);
         for asked in &sampled.queries {
             let all = scan(&graph, &self::asked(&asked.query), 1500, &[2000]).unwrap().found;
@@ -165,28 +165,29 @@ fn a_share_of_the_pages_tells_about_the_rest() {
     let (rows, _) = split();
     let store = store();
     let graph = build(&store, Metric::L2, &rows);
-    let mut sampled = sample::nodes(&graph, 300).unwrap();
+    let mut sampled = sample::nodes(&graph, 300, None).unwrap();
     sampled.queries.iter_mut().for_each(|asked| asked.most = usize::MAX);
     // Nothing is known, so the pass finds everything.
     let nothing = || vec![Vec::new(); sampled.queries.len()];
-    let (whole, nodes) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, None).unwrap();
-    let (part, about) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 0.5, None).unwrap();
-    assert_eq!(nodes, rows.len());
+    let pass = |share, until| exact::farthest(&graph, &sampled.queries, nothing(), &[100], share, until).unwrap();
+    let Exact {
+        farthest: whole,
+        nodes,
+        share,
+    } = pass(1.0, None);
+    assert_eq!((nodes, share), (rows.len(), 1.0));
+    let Exact {
+        farthest: part,
+        nodes: about,
+        ..
+    } = pass(0.5, None);
     assert!(about.abs_diff(nodes) < nodes / 10, "{about} of {nodes}");
     for (asked, farthest) in sampled.queries.iter().zip(&whole).take(20) {
         let by_scan = exact(&graph, &asked.query).nth(99).unwrap().1;
         assert_eq!(farthest[0], by_scan);
     }
-    // A pass whose time is up has read a part.
-    let now = Some(Instant::now());
-    let (short, _) = exact::farthest(&graph, &sampled.queries, nothing(), &[100], 1.0, now).unwrap();
-    assert_ne!(short, whole);
-    let ratios = short
-        .iter()
-        .zip(&whole)
-        .map(|(short, whole)| f64::from(short[0] / whole[0]));
-    let mean = ratios.sum::<f64>() / whole.len() as f64;
-    assert!((0.9..1.1).contains(&mean), "{mean}");
+    let never = Instant::now().checked_add(TIME);
+    assert_eq!(pass(1.0, never).farthest, whole);
     let ratios = whole
         .iter()
         .zip(&part)
@@ -209,4 +210,26 @@ fn few_rows_or_little_time_give_no_calibration() {
     let empty = MemoryStore::new(1 << 24).unwrap();
     let graph = build(&empty, Metric::L2, &rows[..1]);
     assert_eq!(by_rows(&graph, TIME).unwrap(), None);
+}
+
+#[test]
+fn each_step_ends_when_its_time_is_up() {
+    let (rows, _) = split();
+    let store = store();
+    let graph = build(&store, Metric::L2, &rows);
+    let now = Some(Instant::now());
+    assert_eq!(sample::nodes(&graph, 60, now).unwrap().queries.len(), 0);
+    let asked = || sample::nodes(&graph, 60, None).unwrap().queries;
+    assert!(cost_of_scan(&graph, &asked(), now).unwrap() > 0.0);
+    let cut = Measurement::of(&graph, asked(), &KS, 1.0, now).unwrap();
+    assert_eq!((cut.asked.len(), cut.farthest.len()), (0, 0));
+    let known = asked().iter().map(|_| Vec::new()).collect();
+    let pass = exact::farthest(&graph, &asked(), known, &KS, 1.0, now).unwrap();
+    assert!(pass.share < LEAST_SHARE, "{}", pass.share);
+    let whole = Measurement::of(&graph, asked(), &KS, 1.0, None).unwrap();
+    assert_eq!((whole.asked.len(), whole.share), (60, 1.0));
+    let row = |until| whole.of_part(&graph, 10, 60, until).unwrap();
+    assert_eq!(row(now).of[USUAL].queries, 0);
+    let never = Instant::now().checked_add(TIME);
+    assert_eq!(row(never).of[USUAL].queries, 60);
 }
