@@ -6,7 +6,7 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{ALL_ROWS_PART, Asked, is_over};
+use super::{ALL_ROWS_PART, Asked, LEADING_ON, is_over};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
@@ -18,6 +18,14 @@ use crate::storage::{Link, PageStore};
 
 /// Slots that are looked at, per query.
 const DRAWS: usize = 16;
+
+/// Whether searches for the query of this place go through its own node: three of any eight, and of
+/// eight that ask for the greatest number of rows.
+fn leads_on(place: usize) -> bool {
+    const { assert!(ALL_ROWS_PART == LEADING_ON.1) };
+    let (part, of) = LEADING_ON;
+    (place + place / of) % of < part
+}
 
 /// Queries of random nodes.
 pub(super) struct Sampled {
@@ -75,10 +83,11 @@ pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize, until: Opti
         }
         let mut query = Query::default();
         graph.space.set_query(&point, &mut query);
+        let place = sampled.queries.len();
         sampled.queries.try_push(Asked {
-            query: query.without(link.node),
+            query: query.without(link.node, leads_on(place)),
             own: link.node,
-            most: match sampled.queries.len() % ALL_ROWS_PART {
+            most: match place % ALL_ROWS_PART {
                 0 => usize::MAX,
                 _ => KS[USUAL],
             },

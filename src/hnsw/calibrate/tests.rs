@@ -153,7 +153,7 @@ fn a_search_without_a_node_finds_all_others() {
             assert!(all.iter().all(|(_, node)| *node != asked.own));
             assert!(exact(&graph, &asked.query).all(|(node, _)| node != asked.own));
             // The own vector is a query like any other, and finds the node.
-            let query = asked.query.clone().without(NodeRef::NONE);
+            let query = asked.query.clone().without(NodeRef::NONE, false);
             let own = exact(&graph, &query).next();
             assert_eq!(own.map(|(node, _)| node), Some(asked.own));
         }
@@ -232,4 +232,28 @@ fn each_step_ends_when_its_time_is_up() {
     assert_eq!(row(now).of[USUAL].queries, 0);
     let never = Instant::now().checked_add(TIME);
     assert_eq!(row(never).of[USUAL].queries, 60);
+}
+
+#[test]
+fn a_search_through_the_own_node_finds_more_than_one_around_it() {
+    let (rows, _) = split();
+    for metric in [Metric::L2, Metric::L1] {
+        let store = store();
+        let graph = build(&store, metric, &rows);
+        let nodes: Vec<_> = sample::nodes(&graph, 200, None).unwrap().queries;
+        let recall = |leads_on| {
+            let asked = nodes.iter().map(|asked| Asked {
+                query: asked.query.clone().without(asked.own, leads_on),
+                ..*asked
+            });
+            let measurement = Measurement::of(&graph, asked.collect(), &[10], 1.0, None).unwrap();
+            for asked in &measurement.asked[..20] {
+                let found = scan(&graph, asked, 10, &[10]).unwrap().found;
+                assert!(found.len() == 10 && found.iter().all(|(_, node)| *node != asked.own));
+            }
+            measurement.at(&graph, 10).unwrap().of[0].recall
+        };
+        let (around, through) = (recall(false), recall(true));
+        assert!(around + 0.02 < through, "{metric:?}: {around} and {through}");
+    }
 }

@@ -260,7 +260,8 @@ pub(super) fn take<S: PageStore>(
     distance: impl FnOnce() -> f32,
 ) -> Result<()> {
     // Marked as met only now: a stale link must not hide the record that uses the slot today.
-    let is_other = !record.is(link.generation, level) || query.passes_over(record);
+    let is_passed_over = query.passes_over(record);
+    let is_other = !record.is(link.generation, level) || is_passed_over && !query.leads_on(level);
     if is_other || !search.visited.insert(link.node)? {
         return Ok(());
     }
@@ -268,7 +269,7 @@ pub(super) fn take<S: PageStore>(
     search.counts.visited += 1;
     search.counts.estimates += record.link_count() as u64;
     let distance = distance();
-    let live = record.state() == State::Node;
+    let live = record.state() == State::Node && !is_passed_over;
     if live {
         search.sought.look(link, record, distance);
     }

@@ -582,11 +582,12 @@ fn meet<S: PageStore>(
             filtered::take(graph, search, query, link, &record, || distance)
         } else if graph.space.layout.is_coded() {
             coded::take(graph, search, query, level, link, &record, || distance)
-        } else if query.passes_over(&record) {
+        } else if query.passes_over(&record) && !query.leads_on(level) {
             Ok(())
         } else {
             let key = key(graph, search, query, &record, distance);
             let matches = match level {
+                _ if query.passes_over(&record) => Match::No,
                 0 => graph.space.test(query, &record.values()),
                 _ => Match::Yes,
             };

@@ -138,8 +138,9 @@ pub struct Query {
     square: f32,
     /// The conditions on filter columns, if there are any.
     conditions: Option<Arc<Conditions>>,
-    /// A node that searches pass over as if the index did not have it.
-    without: Option<NodeRef>,
+    /// A node that searches pass over as if the index did not have it, and whether its links lead
+    /// on all the same.
+    without: Option<(NodeRef, bool)>,
 }
 
 /// Conditions on filter columns, as tests of values and of signatures.
@@ -150,10 +151,11 @@ struct Conditions {
 }
 
 impl Query {
-    /// The query, for searches of an index as it would be without a node.
-    pub(in crate::hnsw) fn without(self, node: NodeRef) -> Query {
+    /// The query, for searches of an index as it would be without a node. With `leads_on` they
+    /// follow the node's links on level 0, as those of a dead node.
+    pub(in crate::hnsw) fn without(self, node: NodeRef, leads_on: bool) -> Query {
         Query {
-            without: Some(node),
+            without: Some((node, leads_on)),
             ..self
         }
     }
@@ -161,7 +163,13 @@ impl Query {
     /// Whether a record is one of the node that searches pass over.
     #[inline]
     pub(in crate::hnsw) fn passes_over(&self, record: &Record<'_>) -> bool {
-        self.without.is_some_and(|node| node == record.owner())
+        self.without.is_some_and(|(node, _)| node == record.owner())
+    }
+
+    /// Whether links of a record of this level are followed although searches pass over it.
+    #[inline]
+    pub(in crate::hnsw) fn leads_on(&self, level: u8) -> bool {
+        level == 0 && self.without.is_some_and(|(_, leads_on)| leads_on)
     }
 
     /// Whether there are conditions on filter columns.
