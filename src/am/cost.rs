@@ -261,8 +261,10 @@ struct Opened {
     options: Options,
     opclass: Opclass,
     columns: Columns,
-    /// Width of a search, and the calibration of the index if a target gives the width.
+    /// Width of a search without conditions and with some, and the calibration of the index if a
+    /// target gives the width.
     width: usize,
+    filtered_width: usize,
     calibration: Option<Calibration>,
     /// Numbers of a vector.
     numbers: f64,
@@ -292,7 +294,8 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         Opened {
             is_first_round: options::iteration(&options) == Iteration::Off,
-            width: effort.width(calibration.as_ref()),
+            width: effort.width(calibration.as_ref(), false),
+            filtered_width: effort.width(calibration.as_ref(), true),
             calibration,
             options,
             opclass,
@@ -352,7 +355,11 @@ unsafe fn costs(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, ope
         let read = pg_sys::cpu_index_tuple_cost
             + (OPERATORS_PER_VISIT + numbers / NUMBERS_PER_OPERATOR) * pg_sys::cpu_operator_cost;
         let visit = read + (1.0 - cached) * random_page_cost;
-        let (m, width) = (f64::from(opened.options.m), opened.width as f64);
+        let width = match passing < 1.0 {
+            true => opened.filtered_width,
+            false => opened.width,
+        };
+        let (m, width) = (f64::from(opened.options.m), width as f64);
         let is_coded = opened.opclass.is_coded();
         let returned = nodes * passing;
         let passes = (returned * BYTES_PER_ROW / (f64::from(pg_sys::work_mem) * 1024.0))

@@ -32,6 +32,10 @@ const LISTS: (i32, i32, i32) = (100, 1, 32_768);
 /// Width of a search: the default of the setting, and bounds.
 const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 
+/// The excess of the width of a scan under conditions over that of one without, where a recall
+/// gives the width (docs/measurements.md, *Targets under conditions*).
+const FILTERED_EXCESS: usize = 12;
+
 /// The recall that an index is to have: bounds.
 pub const TARGET_RECALL: (f64, f64) = (0.5, 0.9999);
 
@@ -76,12 +80,15 @@ pub enum Effort {
 }
 
 impl Effort {
-    /// The width of a search of an index with this calibration. Without one a recall gives no
-    /// width, and the default applies.
-    pub fn width(self, calibration: Option<&Calibration>) -> usize {
+    /// The width of a search of an index with this calibration; under conditions on filter columns
+    /// a recall takes more. Without a calibration a recall gives no width, and the default applies.
+    pub fn width(self, calibration: Option<&Calibration>, is_filtered: bool) -> usize {
         match (self, calibration) {
             (Effort::Width(width), _) => width,
-            (Effort::Recall(recall), Some(calibration)) => calibration.width(USUAL, recall).into(),
+            (Effort::Recall(recall), Some(calibration)) => {
+                let excess = if is_filtered { FILTERED_EXCESS } else { 0 };
+                (usize::from(calibration.width(USUAL, recall)) + excess).min(EF_SEARCH_RANGE.2 as usize)
+            }
             (Effort::Recall(_), None) => EF_SEARCH.get() as usize,
         }
     }

@@ -285,9 +285,9 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         unsafe { count_scan(descriptor) };
         // SAFETY: the index is open.
         let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
-        state.aim = aim(&store, &options)?;
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
+        state.aim = aim(&store, &options, !conditions.filter.is_empty())?;
         if conditions.exclude_all() {
             LAST.set(Some(LastSearch {
                 counts: Counts::default(),
@@ -379,11 +379,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     Ok(true)
 }
 
-/// The width of a scan of an index with these options. Only a target of recall takes a look at the
-/// meta page.
+/// The width of a scan of an index with these options, under conditions or not. Only a target of
+/// recall takes a look at the meta page.
 ///
 /// Locks: the meta page, shared; on return: none.
-fn aim(store: &BufferStore, options: &Options) -> Result<Aim> {
+fn aim(store: &BufferStore, options: &Options, is_filtered: bool) -> Result<Aim> {
     let effort = options.effort();
     let target = effort.target();
     let calibration = match target {
@@ -391,7 +391,7 @@ fn aim(store: &BufferStore, options: &Options) -> Result<Aim> {
         None => None,
     };
     Ok(Aim {
-        width: effort.width(calibration.as_ref()),
+        width: effort.width(calibration.as_ref(), is_filtered),
         target,
     })
 }

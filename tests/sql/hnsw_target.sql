@@ -126,3 +126,22 @@ SELECT target_recall FROM hnsw_last_search();
 SET hnsw.target_recall = 0.95;
 EXECUTE nearest('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]');
 SELECT target_recall FROM hnsw_last_search();
+
+-- Conditions on filter columns take a wider search, where a target gives the width.
+RESET hnsw.target_recall;
+CREATE TABLE filtered AS SELECT id, id % 4 AS kind, val FROM t;
+CREATE INDEX filtered_val ON filtered USING hnsw (val vector_l2_ops, kind) WITH (target_recall = 0.98);
+ANALYZE filtered;
+CREATE FUNCTION width(condition text, OUT width int) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SELECT count(*) FROM (SELECT id FROM filtered WHERE %s ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 10) n', condition);
+    SELECT s.width INTO width FROM hnsw_last_search() s;
+END $$;
+SELECT width('kind < 2') - width('true') AS more, width('id > 0') = width('true') AS same;
+SELECT hnsw_recall('filtered_val', (SELECT array_agg(val) FROM q)) > 0.96 AS reached;
+SET hnsw.ef_search = 40;
+SELECT width('kind < 2'), width('true');
+RESET hnsw.ef_search;
+SET hnsw.target_recall = 0.9999;
+SELECT width('kind < 2') <= 1000 AS bounded;
+DROP TABLE few, filtered, parted;
