@@ -44,7 +44,7 @@ const ALL_ROWS_PART: usize = 8;
 
 /// Share (numerator, denominator) of the queries from rows whose searches follow the links of the
 /// row's own node, which they do not return (docs/measurements.md, *Calibration*).
-const LEADING_ON: (usize, usize) = (3, 8);
+const LEADING_ON: (usize, usize) = (2, 8);
 
 /// Fewest queries from rows: recall of fewer errs too much (docs/measurements.md, *Calibration*).
 const FEWEST_QUERIES: usize = 100;

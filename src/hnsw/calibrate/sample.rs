@@ -19,7 +19,7 @@ use crate::storage::{Link, PageStore};
 /// Slots that are looked at, per query.
 const DRAWS: usize = 16;
 
-/// Whether searches for the query of this place go through its own node: three of any eight, and of
+/// Whether searches for the query of this place go through its own node: two of any eight, and of
 /// eight that ask for the greatest number of rows.
 fn leads_on(place: usize) -> bool {
     const { assert!(ALL_ROWS_PART == LEADING_ON.1) };
