@@ -156,8 +156,13 @@ pub mod scan {
     pub const VISITS_OF_LISTED: f64 = 30.0;
 
     /// Deviations of the error of an estimate by which a node of a value list may be nearer, where
-    /// `ef_search` is at most [`USUAL_WIDTH`]; they grow with the fourth root of that setting (docs/measurements.md, *Codes in value lists*).
-    pub const DEVIATIONS: f64 = 1.5;
+    /// lists name [`MANY_LISTED`] nodes or more and `ef_search` is at most [`USUAL_WIDTH`], and those
+    /// that are added for a tenth of these nodes; they grow with the fourth root of that setting
+    /// (docs/measurements.md, *Codes in value lists*).
+    pub const DEVIATIONS: (f64, f64) = (1.5, 0.5);
+
+    /// See [`DEVIATIONS`].
+    pub const MANY_LISTED: f64 = 10_000.0;
 
     /// See [`DEVIATIONS`].
     pub const USUAL_WIDTH: f64 = 40.0;
@@ -165,6 +170,10 @@ pub mod scan {
     /// Nodes that are read of value lists with codes before a scan compares the cost of the others
     /// with a search's (docs/measurements.md, *Codes in value lists*).
     pub const READ_FIRST: usize = 64;
+
+    /// Quotient of the number of nodes that lists are expected to name, and of the most that may be
+    /// named, up to which lists are read: the expectation errs (chosen, not measured).
+    pub const MANY: f64 = 1.5;
 
     /// Nodes of value lists that are kept at first, in units of `ef_search`, and the least number: some
     /// times as many as most scans read (docs/measurements.md, *Codes in value lists*).

@@ -26,8 +26,8 @@ use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::space::centroid_bounds::CentroidBounds;
 use crate::hnsw::tuning::scan::{
-    CLUSTERED, DEVIATIONS, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR, READ_FIRST,
-    USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
+    CLUSTERED, DEVIATIONS, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR, MANY,
+    MANY_LISTED, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
 use crate::hnsw::value_lists::matching::{self, Named};
@@ -53,13 +53,13 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    fn new(named: Named, has_bounds: bool) -> Listed {
+    fn new(named: Named, column: u8, has_bounds: bool) -> Listed {
         let is_few = named.count as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
         Listed {
             unread: BinaryHeap::from(named.nodes),
             others: named.others,
             read: VisitedSet::new(),
-            column: named.column,
+            column,
             reads_all: is_few || !has_bounds,
         }
     }
@@ -155,38 +155,56 @@ impl Scan {
         nodes: f64,
         is_cheap: impl Fn(f64, f64) -> bool,
     ) -> Result<bool> {
-        let bounds = self.bounds(graph);
-        let most = most_where(nodes, bounds.is_some(), is_cheap);
+        let has_bounds = self.bounds(graph, nodes).is_some();
+        let most = most_where(nodes, has_bounds, is_cheap);
         let most = most.min(self.limits.memory / (2 * size_of::<Found>()));
         // Without bounds all are read.
-        let kept = match bounds.is_some() {
+        let kept = match has_bounds {
             true => (KEPT * self.limits.width).max(FEWEST_KEPT),
             false => usize::MAX,
         };
-        let Some(named) = matching::matching(graph, &self.query, bounds.as_ref(), (nodes, most, kept))? else {
-            return Ok(false);
-        };
-        if !self.limits.have_room(named.count) {
-            return Ok(false);
+        for (column, expected) in matching::expected(graph, &self.query, nodes)? {
+            // Reading entries in vain costs as much as a part of a search.
+            if expected > MANY * most as f64 {
+                continue;
+            }
+            let bounds = self.bounds(graph, expected);
+            let Some(named) = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))? else {
+                continue;
+            };
+            if !self.limits.have_room(named.count) {
+                return Ok(false);
+            }
+            self.listed = Some(Listed::new(named, column, has_bounds));
+            self.phase = Phase::Listed;
+            return Ok(true);
         }
-        self.listed = Some(Listed::new(named, bounds.is_some()));
-        self.phase = Phase::Listed;
-        Ok(true)
+        Ok(false)
     }
 
-    /// Lower bounds of distances from the codes of lists, if there are any: distances in another form
-    /// have none, and no node within a radius may be missed.
-    fn bounds<S: PageStore>(&self, graph: &Graph<'_, S>) -> Option<CentroidBounds<'_>> {
+    /// Lower bounds of the distances of so many nodes from the codes of lists, if there are any:
+    /// distances in another form have none, and no node within a radius may be missed.
+    fn bounds<S: PageStore>(&self, graph: &Graph<'_, S>, nodes: f64) -> Option<CentroidBounds<'_>> {
         let has_bounds = self.limits.keys == Keys::Stored && self.limits.beyond == f32::INFINITY;
-        let deviations = DEVIATIONS * (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
+        let wider = (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
+        let (of_many, of_fewer) = DEVIATIONS;
+        let deviations = wider * (of_many + of_fewer * (MANY_LISTED / nodes).log10().max(0.0));
         has_bounds.then(|| graph.space.centroid_bounds(&self.query, deviations))?
     }
 
     /// Takes the nodes that are not among the nearest from the lists once more.
     fn list_others<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &mut Listed) -> Result<()> {
-        let bounds = self.bounds(graph);
-        let all = matching::all_of(graph, &self.query, bounds.as_ref(), listed.column)?;
-        (listed.unread, listed.others) = (BinaryHeap::from(all.nodes), None);
+        // Bounds of another number of deviations are as good for what comes this late.
+        let bounds = self.bounds(graph, MANY_LISTED);
+        let all = matching::named(
+            graph,
+            &self.query,
+            bounds.as_ref(),
+            listed.column,
+            (usize::MAX, usize::MAX),
+        )?;
+        let nodes = all.map_or(Vec::new(), |all| all.nodes);
+        (listed.unread, listed.others) = (BinaryHeap::from(nodes), None);
         Ok(())
     }
 

@@ -17,10 +17,6 @@ use crate::storage::{Link, PageStore};
 const SAMPLE: usize = 64;
 const SAMPLED_LISTS: usize = 32;
 
-/// Number of nodes, by the borders of a range or by the first page of a list, in those that may be
-/// read, from which on no further entry is: both may mislead.
-const MANY: f64 = 1.5;
-
 /// Most pages of lists that a scan reads before it knows whether few nodes match, unless twice as many
 /// as may be named fill more.
 const MOST_PAGES: usize = 512;
@@ -37,8 +33,6 @@ pub(in crate::hnsw) struct Named {
     pub nodes: Vec<Reverse<Estimate>>,
     /// Number of nodes.
     pub count: usize,
-    /// The column whose lists name them.
-    pub column: u8,
     /// The least bound that those may have that are not among the nodes, if any are not.
     pub others: Option<f32>,
     /// Number of nodes that are kept.
@@ -48,11 +42,10 @@ pub(in crate::hnsw) struct Named {
 }
 
 impl Named {
-    fn new(column: u8, kept: usize) -> Named {
+    fn new(kept: usize) -> Named {
         Named {
             nodes: Vec::new(),
             count: 0,
-            column,
             others: None,
             kept,
             worst: f32::NAN,
@@ -103,42 +96,49 @@ impl Named {
     }
 }
 
-/// The nodes whose entries match a query's conditions, by the lists of one column, and of these about
-/// the nearest `kept` by their bounds, or twice as many; none where no column's lists name at most
-/// `most` of about `nodes` nodes after a few pages.
+/// The columns whose lists name the nodes that match a query's conditions, with the number of these
+/// among `nodes` nodes by the borders of a range or by the first page of a list: the fewest signatures
+/// first.
 ///
 /// Locks: one page at a time, shared; on return: none.
-pub(in crate::hnsw) fn matching<S: PageStore>(
+pub(in crate::hnsw) fn expected<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
-    bounds: Option<&CentroidBounds<'_>>,
-    (nodes, most, kept): (f64, usize, usize),
-) -> Result<Option<Named>> {
+    nodes: f64,
+) -> Result<Vec<(u8, f64)>> {
+    let mut expected = Vec::new();
     for (column, set) in sets(graph, query) {
-        // Reading entries in vain costs as much as a part of a search.
-        let share = query.range_share(usize::from(column));
-        if share.is_some_and(|share| share * nodes > MANY * most as f64) {
-            continue;
-        }
-        if let Some(named) = entries_in(graph, query, bounds, (column, set), most, kept)? {
-            return Ok(Some(named));
-        }
+        let count = match query.range_share(usize::from(column)) {
+            Some(share) => share * nodes,
+            None => expected_of(graph, query, column, set)?,
+        };
+        expected.try_push((column, count))?;
     }
-    Ok(None)
+    Ok(expected)
 }
 
-/// As [`matching`], all nodes that the lists of one column name.
-pub(in crate::hnsw) fn all_of<S: PageStore>(
-    graph: &Graph<'_, S>,
-    query: &Query,
-    bounds: Option<&CentroidBounds<'_>>,
-    column: u8,
-) -> Result<Named> {
-    let listed = match query.signature_set(usize::from(column)) {
-        Some(set) => entries_in(graph, query, bounds, (column, set), usize::MAX, usize::MAX)?,
-        None => None,
-    };
-    Ok(listed.unwrap_or(Named::new(column, 0)))
+/// About the number of nodes that lists of a column name, by the first page of the first one.
+fn expected_of<S: PageStore>(graph: &Graph<'_, S>, query: &Query, column: u8, set: &[u64]) -> Result<f64> {
+    let layout = &graph.space.lists;
+    let mut lists = (0..LISTS as u8).filter(|&list| has_any(set, list));
+    let Some(list) = lists.next() else { return Ok(0.0) };
+    let mut expected = 0.0;
+    walk(
+        graph,
+        ListId { column, list },
+        &mut expected,
+        |_| (),
+        |expected, _, page| {
+            let matching: u32 = list_page::blocks(page, layout)
+                .map(|block| query.matching_entries(&block).count_ones())
+                .sum();
+            let others = list_page::pages(page).saturating_sub(1) as f64 * layout.most_entries() as f64;
+            let share = f64::from(matching) / list_page::count(page, layout).max(1) as f64;
+            *expected = f64::from(matching) + share * others;
+            Ok(false)
+        },
+    )?;
+    Ok(expected * (1 + lists.count()) as f64)
 }
 
 /// Some nodes whose entries match a query's conditions on the column with the fewest signatures,
@@ -192,36 +192,33 @@ fn links<'a>(query: &Query, block: Block<'a>) -> impl Iterator<Item = Link> + us
         .map(move |lane| block.link(lane))
 }
 
-/// The nodes of a column's lists with signatures of a set; none where they are more than `most`, or
-/// more pages have to be read.
-fn entries_in<S: PageStore>(
+/// The nodes that the lists of a column name, and of these about the nearest `kept` by their bounds,
+/// or twice as many; none where they are more than `most`, or many pages have to be read.
+///
+/// Locks: one page at a time, shared; on return: none.
+pub(in crate::hnsw) fn named<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     bounds: Option<&CentroidBounds<'_>>,
-    (column, set): (u8, &[u64]),
-    most: usize,
-    kept: usize,
+    column: u8,
+    (most, kept): (usize, usize),
 ) -> Result<Option<Named>> {
     let layout = &graph.space.lists;
-    let (mut named, mut pages) = (Named::new(column, kept), 0);
+    let (mut named, mut pages) = (Named::new(kept), 0);
     let most_pages = MOST_PAGES.max(most.saturating_mul(2) / layout.most_entries());
+    let Some(set) = query.signature_set(usize::from(column)) else {
+        return Ok(None);
+    };
     for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
-        let (before, mut is_whole, mut is_first) = (named.count, true, true);
+        let (before, mut is_whole) = (named.count, true);
         // Nodes of a walk that begins again are there twice, which does no harm.
         let again = |named: &mut Named| named.count = before;
         walk(graph, ListId { column, list }, &mut named, again, |named, _, page| {
             pages += 1;
-            let before = named.count;
             named.nodes.room(layout.most_entries())?;
             list_page::blocks(page, layout).for_each(|block| named.add(graph, query, bounds, &block));
             named.shrink();
             is_whole = named.count <= most && pages <= most_pages;
-            if std::mem::take(&mut is_first) {
-                // The first page tells of the others.
-                let share = (named.count - before) as f64 / list_page::count(page, layout).max(1) as f64;
-                let others = f64::from(list_page::pages(page)) * layout.most_entries() as f64;
-                is_whole &= named.count as f64 + share * others <= MANY * most as f64;
-            }
             Ok(is_whole)
         })?;
         if !is_whole {
