@@ -159,7 +159,7 @@ pub mod scan {
     /// lists name [`MANY_LISTED`] nodes or more and `ef_search` is at most [`USUAL_WIDTH`], and those
     /// that are added for a tenth of these nodes; they grow with the fourth root of that setting
     /// (docs/measurements.md, *Codes in value lists*).
-    pub const DEVIATIONS: (f64, f64) = (1.5, 0.5);
+    pub const DEVIATIONS: (f64, f64) = (1.25, 0.75);
 
     /// See [`DEVIATIONS`].
     pub const MANY_LISTED: f64 = 10_000.0;
