@@ -1,5 +1,5 @@
-//! Signatures: 16 bits of a value in an entry of a value list. A neighbor's lane in a record has the
-//! upper 8 of them, and all 16 of a set: conditions that need more are answered from lists.
+//! Signatures: 16 bits of a value in an entry of a value list. A neighbor's lane in a record has
+//! the upper 8 of them, and all 16 of a set: conditions that need more are answered from lists.
 //!
 //! | kind | signature |
 //! |---|---|

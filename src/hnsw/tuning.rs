@@ -156,9 +156,9 @@ pub mod scan {
     pub const VISITS_OF_LISTED: f64 = 30.0;
 
     /// Deviations of the error of an estimate by which a node of a value list may be nearer, where
-    /// lists name [`MANY_LISTED`] nodes or more and `ef_search` is at most [`USUAL_WIDTH`], and those
-    /// that are added for a tenth of these nodes; they grow with the fourth root of that setting
-    /// (docs/measurements.md, *Codes in value lists*).
+    /// lists name [`MANY_LISTED`] nodes or more and `ef_search` is at most [`USUAL_WIDTH`], and
+    /// those that are added for a tenth of these nodes; they grow with the fourth root of that
+    /// setting (docs/measurements.md, *Codes in value lists*).
     pub const DEVIATIONS: (f64, f64) = (1.25, 0.75);
 
     /// See [`DEVIATIONS`].
@@ -175,15 +175,15 @@ pub mod scan {
     /// named, up to which lists are read: the expectation errs (chosen, not measured).
     pub const MANY: f64 = 1.5;
 
-    /// Nodes of value lists that are kept at first, in units of `ef_search`, and the least number: some
-    /// times as many as most scans read (docs/measurements.md, *Codes in value lists*).
+    /// Nodes of value lists that are kept at first, in units of `ef_search`, and the least number:
+    /// some times as many as most scans read (docs/measurements.md, *Codes in value lists*).
     pub const KEPT: usize = 25;
 
     /// See [`KEPT`].
     pub const FEWEST_KEPT: usize = 500;
 
-    /// Share of matching nodes among the neighbors of the nearest of these from which on a search is
-    /// tried, and the divisor of its width that gives the ways after which it may end again
+    /// Share of matching nodes among the neighbors of the nearest of these from which on a search
+    /// is tried, and the divisor of its width that gives the ways after which it may end again
     /// (docs/measurements.md, *Codes in value lists*).
     pub const CLUSTERED: f64 = 0.25;
 

@@ -1,5 +1,5 @@
-//! The cost of an answer from value lists: the scan reads the nearest of the nodes that they name, by
-//! their codes; in a plain index all of these nodes.
+//! The cost of an answer from value lists: the scan reads the nearest of the nodes that they name,
+//! by their codes; in a plain index all of these nodes.
 //!
 //! The other way to the same rows is an index of the column: it reads all of them from the table,
 //! and sorts them. PostgreSQL prices a row of that way by its page of the table, cached or not. A

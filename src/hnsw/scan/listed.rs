@@ -2,14 +2,15 @@
 //! them.
 //!
 //! The value lists ([`value_lists`]) name the nodes, and have their codes, from which a scan has a
-//! lower bound of each distance. It reads the nodes in the order of these bounds, and returns a node
-//! once its distance is at most all bounds of the others: so it reads as many as the rows that are
-//! wanted take, and a scan of everything reads all. A bound is an estimate less a number of
+//! lower bound of each distance. It reads the nodes in the order of these bounds, and returns a
+//! node once its distance is at most all bounds of the others: so it reads as many as the rows that
+//! are wanted take, and a scan of everything reads all. A bound is an estimate less a number of
 //! deviations of its error, so that a node comes too late with a small probability; the order of
 //! such nodes is that of a later round. Nodes without codes, and few nodes, are all read first.
 //!
-//! A filtered search visits the more ways, the fewer nodes match around the query: the scan compares
-//! the costs of both. Lists that cost no more than to find out that share are read at once.
+//! A filtered search visits the more ways, the fewer nodes match around the query: the scan
+//! compares the costs of both. Lists that cost no more than to find out that share are read at
+//! once.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -136,8 +137,8 @@ impl Scan {
         self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)
     }
 
-    /// As [`Scan::list_at_once`], where the matching nodes are far from the query and a search would
-    /// visit more records. If it does not, the search gets a sample of the matching nodes.
+    /// As [`Scan::list_at_once`], where the matching nodes are far from the query and a search
+    /// would visit more records. If it does not, the search gets a sample of the matching nodes.
     pub(super) fn list_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let most = LISTED_FAR * super::beam_width(graph, self.limits.width) as f64;
         if self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)? {
@@ -227,7 +228,8 @@ impl Scan {
         loop {
             let bound = listed.bound();
             let (mut near, mut far) = (Vec::new(), Vec::new());
-            (near.room(self.farther.len())?, far.room(self.farther.len())?);
+            near.room(self.farther.len())?;
+            far.room(self.farther.len())?;
             for found in self.farther.drain(..) {
                 let of = if found.distance <= bound { &mut near } else { &mut far };
                 of.push(found);
@@ -277,8 +279,8 @@ impl Scan {
         Ok(f64::from(matching) > CLUSTERED * all as f64)
     }
 
-    /// Makes a search the first round if many nodes match around the query, and says whether it did.
-    /// The nodes that were read are among its results.
+    /// Makes a search the first round if many nodes match around the query, and says whether it
+    /// did. The nodes that were read are among its results.
     fn search_around<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
         let width = super::beam_width(graph, self.limits.width);
         self.bound_search(graph, width / FIRST_LOOK)?;

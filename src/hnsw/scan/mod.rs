@@ -523,8 +523,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Sets the ends of the rounds of a filtered search, and the ways after which it pauses where few
-    /// nodes match.
+    /// Sets the ends of the rounds of a filtered search, and the ways after which it pauses where
+    /// few nodes match.
     fn bound_search<S: PageStore>(&mut self, graph: &Graph<'_, S>, ways: usize) -> Result<()> {
         if !self.query.is_filtered() {
             return Ok(());

@@ -308,8 +308,8 @@ fn few_matching_rows_come_in_order() {
 }
 
 /// Under a condition on a cluster far from the query, the search does not go on among the nodes
-/// near the query: it takes the matching ones from lists if they are not many, and goes on among them
-/// otherwise.
+/// near the query: it takes the matching ones from lists if they are not many, and goes on among
+/// them otherwise.
 #[test]
 fn a_cluster_far_from_the_query_is_found() {
     let words = words(16_000);
@@ -328,7 +328,8 @@ fn a_cluster_far_from_the_query_is_found() {
     let store = store();
     let graph = create(&store, Metric::L2, vectors[0].len(), &sample);
     insert_rows(&graph, &vectors, 0..vectors.len(), &all);
-    // Lists name three eighths of the far cluster, and the whole cluster for the greater width alone.
+    // Lists name three eighths of the far cluster, and the whole cluster for the greater width
+    // alone.
     for (least, most, width) in [(1, 2, 40), (1, 2, 10), (1, 4, 40), (1, 4, 10)] {
         let filter = Filter::new(vec![Condition {
             column: 0,

@@ -17,8 +17,8 @@ use crate::storage::{Link, PageStore};
 const SAMPLE: usize = 64;
 const SAMPLED_LISTS: usize = 32;
 
-/// Most pages of lists that a scan reads before it knows whether few nodes match, unless twice as many
-/// as may be named fill more.
+/// Most pages of lists that a scan reads before it knows whether few nodes match, unless twice as
+/// many as may be named fill more.
 const MOST_PAGES: usize = 512;
 
 /// Whether lists name the nodes that match a query's conditions on any column.
@@ -26,8 +26,8 @@ pub(in crate::hnsw) fn are_named<S: PageStore>(graph: &Graph<'_, S>, query: &Que
     listed(graph).any(|column| query.signature_set(usize::from(column)).is_some())
 }
 
-/// Nodes that value lists name, each with a lower bound of its distance, which is not a number where
-/// bounds are none or tell nothing. A node may be there twice.
+/// Nodes that value lists name, each with a lower bound of its distance, which is not a number
+/// where bounds are none or tell nothing. A node may be there twice.
 pub(in crate::hnsw) struct Named {
     /// The nodes, or the nearest by their bounds.
     pub nodes: Vec<Reverse<Estimate>>,
@@ -97,8 +97,8 @@ impl Named {
 }
 
 /// The columns whose lists name the nodes that match a query's conditions, with the number of these
-/// among `nodes` nodes by the borders of a range or by the first page of a list: the fewest signatures
-/// first.
+/// among `nodes` nodes by the borders of a range or by the first page of a list: the fewest
+/// signatures first.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn expected<S: PageStore>(
@@ -192,8 +192,8 @@ fn links<'a>(query: &Query, block: Block<'a>) -> impl Iterator<Item = Link> + us
         .map(move |lane| block.link(lane))
 }
 
-/// The nodes that the lists of a column name, and of these about the nearest `kept` by their bounds,
-/// or twice as many; none where they are more than `most`, or many pages have to be read.
+/// The nodes that the lists of a column name, and of these about the nearest `kept` by their
+/// bounds, or twice as many; none where they are more than `most`, or many pages have to be read.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn named<S: PageStore>(
