@@ -12,6 +12,7 @@ mod damage;
 mod filters;
 mod input;
 mod interrupted;
+mod listed;
 mod long;
 mod plain;
 mod small_removals;
