@@ -1,7 +1,7 @@
 //! Tests of signatures: the lanes of a record that may match a scan's conditions.
 
 use super::condition::{Bound, Filter, Test};
-use super::signature::{self, Column, PLACES, fold};
+use super::signature::{self, Column, MOST_BORDERS, PLACES, fold};
 use super::values::Kind;
 use crate::error::Result;
 use crate::fallible::{self, Room};
@@ -54,7 +54,9 @@ impl LaneFilter {
                 && !column.borders.is_empty()
             {
                 let (least, most) = keys(least.as_ref(), most.as_ref(), column);
-                let all = (column.borders.len() + 1) * usize::from(PLACES);
+                // Values that fill several intervals have one border, so that others count for
+                // less.
+                let all = (MOST_BORDERS + 1) * usize::from(PLACES);
                 ranges.push((condition.column, column.places(least, most).len() as f64 / all as f64));
             }
             if let Some(signatures) = of(&condition.test, column)? {

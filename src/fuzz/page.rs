@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::filter::values::MOST_COLUMNS;
 use crate::quantize::rabitq::Factors;
 use crate::storage::format::Unplaced;
-use crate::storage::layout::Encoding;
+use crate::storage::layout::{Encoding, FilterColumns};
 use crate::storage::layout_plan::Storage;
 use crate::storage::list_page::{self, Code, ListEntry, ListId, ListLayout};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
@@ -24,7 +24,7 @@ const LIST: ListId = ListId { column: 0, list: 127 };
 /// not, and reads all of it as each kind of page.
 pub fn any_page(input: &[u8]) {
     let mut input = Input(input);
-    let layout = match input.u8() % 12 {
+    let layout = match input.u8() % 13 {
         0 => Layout::plan(3, 16, Metric::L1, 0),
         1 => Layout::plan(50, 16, Metric::L2, 0),
         2 => Layout::plan(50, 16, Metric::L1, 0),
@@ -33,9 +33,10 @@ pub fn any_page(input: &[u8]) {
         5 => Layout::plan(3_000, 16, Metric::L1, 0),
         6 => Layout::plain(1_000, 16, Encoding::Bits, 0),
         7 => Layout::plain(100, 16, Encoding::Sparse, 0),
-        8 => Layout::plan(50, 16, Metric::L2, MOST_COLUMNS),
+        8 => Layout::plan(50, 16, Metric::L2, FilterColumns { count: 4, sets: 0b0100 }),
         9 => Layout::plan(50, 16, Metric::L1, 1),
         10 => Layout::plain(1_000_000, 16, Encoding::Sparse, 0),
+        11 => Layout::plan_as(Storage::Compact, 4096, 2, Metric::L2, 1),
         _ => Layout::plan_as(Storage::Compact, 100, 16, Metric::L2, 1),
     };
     let layout = layout.expect("a layout");
@@ -102,6 +103,10 @@ fn change_list(page: &mut Page, layout: &ListLayout) {
     let mut read = vec![0; layout.words()];
     for block in list_page::blocks(page, layout) {
         block.lanes().for_each(|lane| _ = block.read_code(lane, &mut read));
+        if layout.words() > 0 {
+            let (codes, offsets, scales) = block.codes();
+            assert!(codes.bytes.len() >= layout.words() && offsets.len() == scales.len());
+        }
     }
 }
 

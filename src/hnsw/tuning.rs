@@ -164,6 +164,9 @@ pub mod scan {
     /// See [`DEVIATIONS`].
     pub const MANY_LISTED: f64 = 10_000.0;
 
+    /// Number of nodes below which no more deviations are added: as few are all read.
+    pub const FEW_LISTED: f64 = 100.0;
+
     /// See [`DEVIATIONS`].
     pub const USUAL_WIDTH: f64 = 40.0;
 

@@ -159,7 +159,7 @@ pub fn init(page: &mut Page, id: ListId, layout: &ListLayout, next: BlockNumber,
     page::init(page, PageKind::List, layout.stride);
     page[COLUMN_AT] = id.column;
     page[LIST_AT] = id.list;
-    put_u32(page, PAGES_AT, pages);
+    set_pages(page, pages);
     page::set_upper(page, PAGES_AT);
     set_next(page, next);
 }
@@ -198,6 +198,11 @@ pub fn next(page: &Page) -> BlockNumber {
 /// Sets the next page.
 pub fn set_next(page: &mut Page, next: BlockNumber) {
     put_u32(page, NEXT_AT, next);
+}
+
+/// Sets that number.
+pub fn set_pages(page: &mut Page, pages: u32) {
+    put_u32(page, PAGES_AT, pages);
 }
 
 /// A block of entries.

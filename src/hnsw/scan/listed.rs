@@ -15,7 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::{Found, Limits, Phase, Rounds, Scan};
+use super::{Found, Iteration, Limits, Phase, Rounds, Scan};
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::filter::condition::Match;
@@ -27,8 +27,9 @@ use crate::hnsw::search::{self, Counts};
 use crate::hnsw::space::Query;
 use crate::hnsw::space::centroid_bounds::CentroidBounds;
 use crate::hnsw::tuning::scan::{
-    CLUSTERED, DEVIATIONS, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR, MANY,
-    MANY_LISTED, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE, VISITS_PER_LISTED,
+    CLUSTERED, DEVIATIONS, FEW_LISTED, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR,
+    MANY, MANY_LISTED, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE,
+    VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
 use crate::hnsw::value_lists::matching::{self, Named};
@@ -189,7 +190,8 @@ impl Scan {
         let has_bounds = self.limits.keys == Keys::Stored && self.limits.beyond == f32::INFINITY;
         let wider = (self.limits.width as f64 / USUAL_WIDTH).max(1.0).sqrt().sqrt();
         let (of_many, of_fewer) = DEVIATIONS;
-        let deviations = wider * (of_many + of_fewer * (MANY_LISTED / nodes).log10().max(0.0));
+        let fewer = MANY_LISTED / nodes.clamp(FEW_LISTED, MANY_LISTED);
+        let deviations = wider * (of_many + of_fewer * fewer.log10());
         has_bounds.then(|| graph.space.centroid_bounds(&self.query, deviations))?
     }
 
@@ -225,49 +227,65 @@ impl Scan {
                 return Ok(());
             }
         }
+        // A scan of one round returns its rows in order, and no more of them.
+        let (wanted, is_last) = match self.limits.iteration {
+            Iteration::Off => (self.limits.width, true),
+            Iteration::Relaxed | Iteration::Strict => (1, false),
+        };
+        let mut near = Vec::new();
         loop {
-            let bound = listed.bound();
-            let (mut near, mut far) = (Vec::new(), Vec::new());
-            near.room(self.farther.len())?;
-            far.room(self.farther.len())?;
-            for found in self.farther.drain(..) {
-                let of = if found.distance <= bound { &mut near } else { &mut far };
-                of.push(found);
-            }
-            self.farther = far;
-            if !near.is_empty() {
-                self.make_ready(near);
-                self.listed = Some(listed);
-                return Ok(());
-            }
             if listed.unread.is_empty() && listed.others.is_some() {
                 self.list_others(graph, &mut listed)?;
             }
-            if listed.unread.is_empty() {
-                self.phase = Phase::Late;
-                return Ok(());
+            let bound = listed.bound();
+            if bound > f32::NEG_INFINITY {
+                near.room(self.farther.len())?;
+                near.extend(self.farther.extract_if(.., |found| found.distance <= bound));
+            }
+            if near.len() >= wanted || listed.unread.is_empty() {
+                break;
             }
             self.read_next(graph, &mut listed)?;
         }
+        if is_last {
+            self.farther = near;
+            self.take_nearest(wanted)?;
+            self.farther.clear();
+            self.phase = Phase::End;
+        } else if near.is_empty() {
+            self.phase = Phase::Late;
+        } else {
+            self.make_ready(near);
+            self.listed = Some(listed);
+        }
+        Ok(())
     }
 
     /// Whether a search may cost less than to read the other nodes that may be nearer: these are
     /// many, and most nodes match around the nearest of those that were read.
     fn may_be_around<S: PageStore>(&mut self, graph: &Graph<'_, S>, listed: &Listed) -> Result<bool> {
-        let wanted = self.limits.width.div_ceil(4);
+        let wanted = self.limits.width.div_ceil(4).max(1);
+        // A bound set by the user that has room for the lists may have none for a search.
+        let is_bounded = self.limits.nodes < usize::MAX || self.limits.bytes < usize::MAX;
+        if is_bounded || self.limits.rounds == Rounds::None {
+            return Ok(false);
+        }
         self.farther.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance));
         let Some(last) = self.farther.get(wanted - 1).map(|found| estimate::key(found.distance)) else {
             return Ok(false);
         };
         let nearer = listed.unread.iter().filter(|next| next.0.key() <= last).count();
         let width = super::beam_width(graph, self.limits.width) as f64;
-        if self.limits.rounds == Rounds::None || nearer as f64 * VISITS_PER_LISTED <= visits(width, 1.0) {
+        if nearer as f64 * VISITS_PER_LISTED <= visits(width, 1.0) {
             return Ok(false);
         }
         let (mut matching, mut all) = (0, 1);
         for found in self.farther.iter().take(SEEDS) {
             graph.read(found.link.node, |record| {
-                let links = record.link_count();
+                let links = match record.is(found.link.generation, 0) {
+                    true => record.link_count(),
+                    false => 0,
+                };
                 for (block, start) in (0..links).step_by(LANES).enumerate() {
                     let used = u32::MAX >> (LANES - (links - start).min(LANES));
                     matching += (self.query.matching_lanes(&record, block) & used).count_ones();
@@ -309,7 +327,7 @@ impl Scan {
             && let Some(Reverse(estimate)) = listed.unread.pop()
         {
             let link = estimate.link();
-            if listed.read.insert(link.node)? {
+            if !listed.read.contains(link.node) {
                 graph.prefetch_vector(link.node);
                 next.push(link);
             }
@@ -319,7 +337,7 @@ impl Scan {
             self.search
                 .requests
                 .request_list(graph, next[i + 1..].iter().map(|soon| soon.node))?;
-            if let Some(found) = self.read_named(graph, link)? {
+            if let Some(found) = self.read_named(graph, link, &mut listed.read)? {
                 self.farther.push(found);
             }
         }
@@ -327,13 +345,19 @@ impl Scan {
         Ok(())
     }
 
-    /// Reads a node that a list names; none if it does not match, or the scan does not return it.
-    fn read_named<S: PageStore>(&mut self, graph: &Graph<'_, S>, link: Link) -> Result<Option<Found>> {
+    /// Reads a node that a list names, and adds it to those read; none if it does not match, was
+    /// read before, or the scan does not return it.
+    fn read_named<S: PageStore>(
+        &mut self,
+        graph: &Graph<'_, S>,
+        link: Link,
+        read: &mut VisitedSet,
+    ) -> Result<Option<Found>> {
         let (query, limits, counts) = (&self.query, &self.limits, &mut self.counts);
         if graph.space.layout.overflows == 0 {
             return graph.read(link.node, |record| {
                 counts.add_record(&record, false);
-                Ok(match judged(graph, query, link, &record, counts) {
+                Ok(match judged(graph, query, link, &record, read, counts)? {
                     Match::No => None,
                     matches => {
                         let distance = graph.distance(query, &record);
@@ -343,7 +367,7 @@ impl Scan {
             });
         }
         counts.pages += 1;
-        match graph.read(link.node, |record| Ok(judged(graph, query, link, &record, counts)))? {
+        match graph.read(link.node, |record| judged(graph, query, link, &record, read, counts))? {
             Match::No => Ok(None),
             matches => graph.read_distance(query, link.node, |record, distance| {
                 counts.add_record(&record, true);
@@ -354,20 +378,23 @@ impl Scan {
 }
 
 /// Tests the filter values of a record that an entry of a list names, before its vector is looked
-/// at: many entries of a range's first and last interval are beyond the range. No record but the
-/// live and complete one of the entry passes.
+/// at: some entries of a range's first and last place are beyond the range. No record but the live
+/// and complete one of the entry passes, and none twice.
 fn judged<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     link: Link,
     record: &Record<'_>,
+    read: &mut VisitedSet,
     counts: &mut Counts,
-) -> Match {
-    if !is_live(link, record) || !record.is_complete() {
-        return Match::No;
+) -> Result<Match> {
+    // Marked as read only now: a stale entry must not hide the record that uses the slot today.
+    let is_wanted = is_live(link, record) && record.is_complete() && !query.passes_over(record);
+    if !is_wanted || !read.insert(link.node)? {
+        return Ok(Match::No);
     }
     counts.visited += 1;
-    graph.space.test(query, &record.values())
+    Ok(graph.space.test(query, &record.values()))
 }
 
 /// The node of a record at this distance, with the outcome of the test, if the scan returns it.

@@ -17,6 +17,10 @@ use crate::storage::{Link, PageStore};
 const SAMPLE: usize = 64;
 const SAMPLED_LISTS: usize = 32;
 
+/// Lists whose first pages tell how many nodes lists name. Of more lists the borders of a range
+/// tell.
+const LOOKED_AT: usize = 4;
+
 /// Most pages of lists that a scan reads before it knows whether few nodes match, unless twice as
 /// many as may be named fill more.
 const MOST_PAGES: usize = 512;
@@ -97,7 +101,7 @@ impl Named {
 }
 
 /// The columns whose lists name the nodes that match a query's conditions, with the number of these
-/// among `nodes` nodes by the borders of a range or by the first page of a list: the fewest
+/// among `nodes` nodes by the borders of a range or by the first pages of lists: the fewest
 /// signatures first.
 ///
 /// Locks: one page at a time, shared; on return: none.
@@ -108,37 +112,35 @@ pub(in crate::hnsw) fn expected<S: PageStore>(
 ) -> Result<Vec<(u8, f64)>> {
     let mut expected = Vec::new();
     for (column, set) in sets(graph, query) {
+        let lists = || (0..LISTS as u8).filter(|&list| has_any(set, list));
+        let mut first = 0.0;
+        for list in lists().take(LOOKED_AT) {
+            first += expected_of(graph, query, ListId { column, list })?;
+        }
         let count = match query.range_share(usize::from(column)) {
-            Some(share) => share * nodes,
-            None => expected_of(graph, query, column, set)?,
+            Some(share) if lists().count() > LOOKED_AT => share * nodes,
+            _ => first * lists().count() as f64 / lists().take(LOOKED_AT).count().max(1) as f64,
         };
         expected.try_push((column, count))?;
     }
     Ok(expected)
 }
 
-/// About the number of nodes that lists of a column name, by the first page of the first one.
-fn expected_of<S: PageStore>(graph: &Graph<'_, S>, query: &Query, column: u8, set: &[u64]) -> Result<f64> {
+/// About the number of nodes that a list names, by its first page.
+fn expected_of<S: PageStore>(graph: &Graph<'_, S>, query: &Query, list: ListId) -> Result<f64> {
     let layout = &graph.space.lists;
-    let mut lists = (0..LISTS as u8).filter(|&list| has_any(set, list));
-    let Some(list) = lists.next() else { return Ok(0.0) };
     let mut expected = 0.0;
-    walk(
-        graph,
-        ListId { column, list },
-        &mut expected,
-        |_| (),
-        |expected, _, page| {
-            let matching: u32 = list_page::blocks(page, layout)
-                .map(|block| query.matching_entries(&block).count_ones())
-                .sum();
-            let others = list_page::pages(page).saturating_sub(1) as f64 * layout.most_entries() as f64;
-            let share = f64::from(matching) / list_page::count(page, layout).max(1) as f64;
-            *expected = f64::from(matching) + share * others;
-            Ok(false)
-        },
-    )?;
-    Ok(expected * (1 + lists.count()) as f64)
+    let again = |expected: &mut f64| *expected = 0.0;
+    walk(graph, list, &mut expected, again, |expected, _, page| {
+        let matching: u32 = list_page::blocks(page, layout)
+            .map(|block| query.matching_entries(&block).count_ones())
+            .sum();
+        let others = f64::from(list_page::pages(page).saturating_sub(1)) * layout.most_entries() as f64;
+        let share = f64::from(matching) / list_page::count(page, layout).max(1) as f64;
+        *expected = f64::from(matching) + share * others;
+        Ok(false)
+    })?;
+    Ok(expected)
 }
 
 /// Some nodes whose entries match a query's conditions on the column with the fewest signatures,

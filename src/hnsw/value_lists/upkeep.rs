@@ -3,11 +3,13 @@
 use super::{add_where, listed, walk};
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
+use crate::filter::signature::Signatures;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::Point;
 use crate::storage::format::META_BLOCK;
 use crate::storage::list_page::{self, LISTS, ListEntry, ListId};
+use crate::storage::page::Page;
 use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, meta, node_page};
 
 /// Takes the entries of freed nodes out of all lists, and frees pages without entries. `freed` has
@@ -30,7 +32,7 @@ fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -
     let layout = &graph.space.lists;
     let mut before: Option<BlockNumber> = None;
     let mut block = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
-    let mut pages = 0;
+    let (mut pages, mut kept) = (0, 0);
     while block != 0 {
         graph.store.check_interrupts();
         pages += 1;
@@ -72,10 +74,32 @@ fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -
         };
         if !is_empty || !unlink(graph, id, before, block)? {
             before = Some(block);
+            kept += 1;
         }
         block = next;
     }
-    Ok(())
+    set_pages(graph, id, kept)
+}
+
+/// Makes the first page of a list tell the number of pages if it tells of more than twice as many.
+fn set_pages<S: PageStore>(graph: &Graph<'_, S>, id: ListId, pages: u32) -> Result<()> {
+    let first = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+    let is_wrong = |page: &Page| {
+        let is_of = list_page::is_of(page, first, id, &graph.space.lists)?;
+        Ok(is_of && list_page::pages(page) / 2 > pages)
+    };
+    if first == 0 || !graph.store.read(first, is_wrong)? {
+        return Ok(());
+    }
+    graph.store.write(first, |page| {
+        Ok(match is_wrong(page)? {
+            true => {
+                list_page::set_pages(page, pages.max(1));
+                Edit::Changed(())
+            }
+            false => Edit::Unchanged(()),
+        })
+    })
 }
 
 /// Takes a page out of its list, and makes a node page of it, if it is still empty, and still comes
@@ -116,7 +140,8 @@ fn unlink<S: PageStore>(
     Ok(is_unlinked)
 }
 
-/// Passes `f` the live nodes that a column's lists do not have under their present generation.
+/// Passes `f` the live nodes that a column's lists do not have under their present generation with
+/// the signatures of their values.
 /// About `memory` bytes are used at a time.
 ///
 /// Locks: one page at a time, shared; while `f` runs: none.
@@ -126,7 +151,7 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
     memory: usize,
     mut f: impl FnMut(Link) -> Result<()>,
 ) -> Result<()> {
-    type Place = (NodeRef, u8, u16);
+    type Place = (NodeRef, u8, Signatures);
     let slots = graph.space.layout.slots;
     let each = u32::try_from(memory / (2 * size_of::<Place>()) / slots as usize).unwrap_or(u32::MAX);
     let blocks = graph.node_blocks()?;
@@ -141,10 +166,10 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
             let mut here = Vec::new();
             graph.live_on(block, |link, record| here.push((link, record.values())))?;
             nodes.room(here.len())?;
-            nodes.extend(here.into_iter().map(|(link, values)| {
-                let signature = graph.space.signatures(&values)[usize::from(column)];
-                (link.node, link.generation, signature)
-            }));
+            nodes.extend(
+                here.into_iter()
+                    .map(|(link, values)| (link.node, link.generation, graph.space.signatures(&values))),
+            );
         }
         let mut listed: Vec<Place> = Vec::new();
         for list in 0..LISTS as u8 {
@@ -152,10 +177,9 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
             let again = |listed: &mut Vec<Place>| listed.truncate(before);
             walk(graph, ListId { column, list }, &mut listed, again, |listed, _, page| {
                 for ListEntry { link, signatures } in list_page::entries(page, &graph.space.lists) {
-                    let signature = signatures[usize::from(column)];
-                    let block = graph.space.layout.block(link.node);
-                    if part.contains(&block) && ListId::of(0, signature).list == list {
-                        listed.try_push((link.node, link.generation, signature))?;
+                    let id = ListId::of(usize::from(column), signatures[usize::from(column)]);
+                    if part.contains(&graph.space.layout.block(link.node)) && id.list == list {
+                        listed.try_push((link.node, link.generation, signatures))?;
                     }
                 }
                 Ok(true)
