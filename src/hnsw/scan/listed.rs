@@ -57,12 +57,20 @@ pub(super) struct Listed {
 impl Listed {
     fn new(named: Named, column: u8, has_bounds: bool) -> Listed {
         let is_few = named.count as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
+        let reads_all = is_few || !has_bounds;
+        let mut nodes = named.nodes;
+        if reads_all {
+            // In order of their places.
+            for Reverse(node) in &mut nodes {
+                *node = Estimate::new(f32::NAN, node.link());
+            }
+        }
         Listed {
-            unread: BinaryHeap::from(named.nodes),
+            unread: BinaryHeap::from(nodes),
             others: named.others,
             read: VisitedSet::new(),
             column,
-            reads_all: is_few || !has_bounds,
+            reads_all,
         }
     }
 
@@ -71,10 +79,7 @@ impl Listed {
         let others = self.others.unwrap_or(f32::INFINITY);
         self.unread.peek().map_or(others, |next| {
             let bound = estimate::distance(next.0.key());
-            match self.reads_all || bound.is_nan() {
-                true => f32::NEG_INFINITY,
-                false => bound.min(others),
-            }
+            if bound.is_nan() { f32::NEG_INFINITY } else { bound.min(others) }
         })
     }
 
