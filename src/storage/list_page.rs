@@ -12,12 +12,12 @@
 //! A list page has no slot in use (`pd_lower` is at the header's end), so that a stale link into it
 //! leads to a free slot. The last 8 bytes before the special space are the number of pages of the
 //! list from this one on when it was added (u32), of which VACUUM may have taken some, and zero.
-//! Blocks of as many entries as a block of a record has lanes grow down from there; `pd_upper` is
-//! the start of the newest. Fields of a block, each with one
-//! value for every lane: code words (u32, [`crate::quantize::rabitq`]), offset and scale (bfloat16
-//! each), the signatures of each column (u16), reference (u32), generation (u8). A lane with the
-//! reference 0 is free. The special space has the column (u8) and the list (u8), and the next
-//! page's block (u32, 0 for none), from its byte 8 on.
+//! Blocks of 16 to 32 entries, at most as many as a block of a record has lanes, grow down from
+//! there; `pd_upper` is the start of the newest. Fields of a block, each with one value for every
+//! lane: code words (u32, [`crate::quantize::rabitq`]), offset and scale (bfloat16 each), the
+//! signatures of each column (u16), reference (u32), generation (u8). A lane with the reference 0 is
+//! free. The special space has the column (u8) and the list (u8), and the next page's block (u32, 0
+//! for none), from its byte 8 on.
 
 use super::layout::Layout;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL, get_u16, get_u32, put_u16, put_u32};
@@ -56,15 +56,25 @@ pub struct ListLayout {
 }
 
 impl ListLayout {
-    /// The layout of the lists of an index. A block is smaller than a record's fields of as many
-    /// lanes, so that a page has room for one.
+    /// The layout of the lists of an index, of blocks with as many entries as fill a page best. A
+    /// block is smaller than a record's fields of as many lanes, so that a page has room for one.
     pub fn of(layout: &Layout) -> ListLayout {
-        ListLayout {
+        let with = |lanes| ListLayout {
             stride: layout.stride,
-            lanes: if layout.is_coded() { layout.block_lanes() } else { LANES },
+            lanes,
             words: layout.code_words(),
             columns: layout.filters(),
-        }
+        };
+        let most = if layout.is_coded() { layout.block_lanes() } else { LANES };
+        let fewer = [LANES - 8, LANES - 16].into_iter().filter(|&lanes| lanes < most);
+        fewer.fold(with(most), |best, lanes| {
+            let other = with(lanes);
+            if other.most_entries() > best.most_entries() {
+                other
+            } else {
+                best
+            }
+        })
     }
 
     const fn factors_at(&self) -> usize {

@@ -79,7 +79,11 @@ impl Listed {
         let others = self.others.unwrap_or(f32::INFINITY);
         self.unread.peek().map_or(others, |next| {
             let bound = estimate::distance(next.0.key());
-            if bound.is_nan() { f32::NEG_INFINITY } else { bound.min(others) }
+            if bound.is_nan() {
+                f32::NEG_INFINITY
+            } else {
+                bound.min(others)
+            }
         })
     }
 
