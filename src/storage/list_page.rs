@@ -15,9 +15,9 @@
 //! Blocks of 16 to 32 entries, at most as many as a block of a record has lanes, grow down from
 //! there; `pd_upper` is the start of the newest. Fields of a block, each with one value for every
 //! lane: code words (u32, [`crate::quantize::rabitq`]), offset and scale (bfloat16 each), the
-//! signatures of each column (u16), reference (u32), generation (u8). A lane with the reference 0 is
-//! free. The special space has the column (u8) and the list (u8), and the next page's block (u32, 0
-//! for none), from its byte 8 on.
+//! signatures of each column (u16), reference (u32), generation (u8). A lane with the reference 0
+//! is free. The special space has the column (u8) and the list (u8), and the next page's block
+//! (u32, 0 for none), from its byte 8 on.
 
 use super::layout::Layout;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL, get_u16, get_u32, put_u16, put_u32};
