@@ -1,11 +1,11 @@
 //! Answers from value lists: a scan under conditions that few nodes match reads the nearest of
 //! them.
 //!
-//! The value lists ([`value_lists`]) name the nodes, and have their codes, from which a scan has a
-//! lower bound of each distance. It reads the nodes in the order of these bounds, and returns a
-//! node once its distance is at most all bounds of the others: so it reads as many as the rows that
-//! are wanted take, and a scan of everything reads all. A bound is an estimate less a number of
-//! deviations of its error, so that a node comes too late with a small probability; the order of
+//! The value lists (`hnsw::value_lists`) name the nodes, and have their codes, from which a scan
+//! has a lower bound of each distance. It reads the nodes in the order of these bounds, and returns
+//! a node once its distance is at most all bounds of the others: so it reads as many as the rows
+//! that are wanted take, and a scan of everything reads all. A bound is an estimate less a number
+//! of deviations of its error, so that a node comes too late with a small probability; the order of
 //! such nodes is that of a later round. Nodes without codes, and few nodes, are all read first.
 //!
 //! A filtered search visits the more ways, the fewer nodes match around the query: the scan
@@ -79,10 +79,9 @@ impl Listed {
         let others = self.others.unwrap_or(f32::INFINITY);
         self.unread.peek().map_or(others, |next| {
             let bound = estimate::distance(next.0.key());
-            if bound.is_nan() {
-                f32::NEG_INFINITY
-            } else {
-                bound.min(others)
+            match bound.is_nan() {
+                true => f32::NEG_INFINITY,
+                false => bound.min(others),
             }
         })
     }

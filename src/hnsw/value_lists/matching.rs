@@ -112,14 +112,17 @@ pub(in crate::hnsw) fn expected<S: PageStore>(
 ) -> Result<Vec<(u8, f64)>> {
     let mut expected = Vec::new();
     for (column, set) in sets(graph, query) {
-        let lists = || (0..LISTS as u8).filter(|&list| has_any(set, list));
-        let mut first = 0.0;
-        for list in lists().take(LOOKED_AT) {
-            first += expected_of(graph, query, ListId { column, list })?;
-        }
+        let lists: Vec<u8> = lists_of(set).collect();
+        let first = &lists[..lists.len().min(LOOKED_AT)];
         let count = match query.range_share(usize::from(column)) {
-            Some(share) if lists().count() > LOOKED_AT => share * nodes,
-            _ => first * lists().count() as f64 / lists().take(LOOKED_AT).count().max(1) as f64,
+            Some(share) if lists.len() > first.len() => share * nodes,
+            _ => {
+                let mut named = 0.0;
+                for &list in first {
+                    named += expected_of(graph, query, ListId { column, list })?;
+                }
+                named * lists.len() as f64 / first.len().max(1) as f64
+            }
         };
         expected.try_push((column, count))?;
     }
@@ -152,7 +155,7 @@ pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query)
     let Some((column, set)) = sets(graph, query).into_iter().next() else {
         return Ok(sample);
     };
-    let lists: Vec<u8> = (0..LISTS as u8).filter(|&list| has_any(set, list)).collect();
+    let lists: Vec<u8> = lists_of(set).collect();
     let step = lists.len().div_ceil(SAMPLED_LISTS).max(1);
     let each = SAMPLE.div_ceil(lists.len().div_ceil(step).max(1));
     for &list in lists.iter().step_by(step) {
@@ -165,8 +168,7 @@ pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query)
             Ok(false)
         })?;
     }
-    let first = graph.space.layout.first_block;
-    sample.retain(|link| graph.space.layout.block(link.node) >= first);
+    sample.retain(|link| graph.is_node_block(link.node));
     Ok(sample)
 }
 
@@ -180,10 +182,13 @@ fn sets<'q, S: PageStore>(graph: &Graph<'_, S>, query: &'q Query) -> Vec<(u8, &'
     sets
 }
 
-/// Whether a set has any signature of a list.
-fn has_any(set: &[u64], list: u8) -> bool {
-    let words = set.len() / LISTS;
-    set[usize::from(list) * words..][..words].iter().any(|&word| word != 0)
+/// The lists of which a set has any signature.
+fn lists_of(set: &[u64]) -> impl Iterator<Item = u8> + '_ {
+    let words = set.chunks_exact(set.len() / LISTS);
+    (0..LISTS as u8)
+        .zip(words)
+        .filter(|(_, words)| words.iter().any(|&word| word != 0))
+        .map(|(list, _)| list)
 }
 
 /// The nodes of a block whose entries match.
@@ -211,7 +216,7 @@ pub(in crate::hnsw) fn named<S: PageStore>(
     let Some(set) = query.signature_set(usize::from(column)) else {
         return Ok(None);
     };
-    for list in (0..LISTS as u8).filter(|&list| has_any(set, list)) {
+    for list in lists_of(set) {
         let (before, mut is_whole) = (named.count, true);
         // Nodes of a walk that begins again are there twice, which does no harm.
         let again = |named: &mut Named| named.count = before;
