@@ -1,13 +1,12 @@
 //! Value lists: the nodes with a value of a filter column, so that conditions that few nodes match
-//! are answered exactly ([`crate::storage::list_page`] has the pages).
+//! are answered from them ([`crate::storage::list_page`] has the pages).
 //!
 //! A list has an entry for every live node with its values from the moment at which the node's row
 //! may be visible: a new node is added to its lists as part of its insertion, before it has links.
 //! A record with links is thus listed, and VACUUM adds one without links to its lists before it
-//! links it. Entries of nodes that
-//! VACUUM frees go in the same VACUUM; until then, and after a crash in between, the generation
-//! tells them from a later node in the same slot, and the record's own values decide. Two entries
-//! of one node do no harm.
+//! links it. Entries of nodes that VACUUM frees go in the same VACUUM; until then, and after a
+//! crash in between, the generation tells them from a later node in the same slot, and the record's
+//! own values decide. Two entries of one node do no harm.
 //!
 //! An entry of a coded index has the code of the node's vector relative to the centroid: a scan
 //! estimates the distances of all nodes that a list names, and reads the nearest
