@@ -4,6 +4,7 @@ use super::{Seen, Severity, readable};
 use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::hnsw::Graph;
+use crate::hnsw::space::Point;
 use crate::quantize::rabitq::{Factors, WORD_BITS};
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -79,20 +80,10 @@ fn check_code<S: PageStore>(
     expected.resize(graph.space.layout.code_words(), 0);
     let stored = record.read_code(i, words);
     let factors = graph.space.encode(other, own, expected);
-    let (x, y) = (&other.coordinates, &own.coordinates);
-    let largest = x.iter().chain(y).fold(0.0, |most: f32, v| most.max(v.abs()));
-    let differs = |at: usize| {
-        let bit = |words: &[u32]| words[at / WORD_BITS] >> (at % WORD_BITS) & 1;
-        let is_sure = (x[at] - y[at]).abs() > ROUNDING * largest;
-        is_sure && bit(words) != bit(expected)
-    };
-    if (0..expected.len() * WORD_BITS).any(differs) {
-        found(
-            Severity::Corruption,
-            "a code does not match the vector of the link's record",
-        );
-    } else if !are_alike(graph, stored, factors, words, x, y) {
-        found(Severity::Corruption, "the factors of a code do not match its vectors");
+    let has_lengths = graph.space.layout.has_lengths();
+    let fault = code_fault(graph, (stored, words), (factors, expected), has_lengths, (other, own));
+    if let Some(fault) = fault {
+        found(Severity::Corruption, fault);
     } else if record.signatures(i) != graph.space.lane_signatures(&other.values) {
         found(
             Severity::Corruption,
@@ -101,19 +92,42 @@ fn check_code<S: PageStore>(
     }
 }
 
+/// The difference of a stored code from that of `x` as a neighbor of `y`, if there is one; its
+/// length is compared if it `has_length`.
+pub(super) fn code_fault<S: PageStore>(
+    graph: &Graph<'_, S>,
+    (stored, words): (Factors, &[u32]),
+    (factors, expected): (Factors, &[u32]),
+    has_length: bool,
+    (x, y): (&Point, &Point),
+) -> Option<&'static str> {
+    let (x, y) = (&x.coordinates, &y.coordinates);
+    let largest = x.iter().chain(y).fold(0.0, |most: f32, v| most.max(v.abs()));
+    let differs = |at: usize| {
+        let bit = |words: &[u32]| words[at / WORD_BITS] >> (at % WORD_BITS) & 1;
+        let is_sure = (x[at] - y[at]).abs() > ROUNDING * largest;
+        is_sure && bit(words) != bit(expected)
+    };
+    if (0..expected.len() * WORD_BITS).any(differs) {
+        return Some("a code does not match the vector of its record");
+    }
+    let is_alike = are_alike(graph, stored, factors, has_length, words, x, y);
+    (!is_alike).then_some("the factors of a code do not match its vectors")
+}
+
 /// Whether stored factors equal the expected ones, as far as they can be recomputed: the offset
 /// depends on the bits as stored, which rounding decides where coordinates are about equal.
 fn are_alike<S: PageStore>(
     graph: &Graph<'_, S>,
     stored: Factors,
     expected: Factors,
+    has_length: bool,
     words: &[u32],
     x: &[f32],
     y: &[f32],
 ) -> bool {
-    let has_lengths = graph.space.layout.has_lengths();
     // A length that follows from the scale is about that of the vectors.
-    let length = match has_lengths {
+    let length = match has_length {
         true => expected.length.to_f32(),
         false => distance::l2_squared(x, y).sqrt(),
     };
@@ -129,11 +143,7 @@ fn are_alike<S: PageStore>(
         _ => (length * length + scale * along, length * length + scale * most),
     };
     let parts = [
-        (
-            if has_lengths { stored.length.to_f32() } else { length },
-            length,
-            length,
-        ),
+        (if has_length { stored.length.to_f32() } else { length }, length, length),
         (stored.scale.to_f32(), scale, scale),
         (stored.offset.to_f32(), offset, size),
     ];

@@ -231,6 +231,10 @@ pub fn within<S: PageStore>(
             );
             continue;
         }
+        if page::is_list(&page) {
+            lists::check_page(graph, &page, block, &mut seen, &mut report)?;
+            continue;
+        }
         match NodePage::new(&page, block, &graph.space.layout) {
             Ok(nodes) => check_page(graph, &nodes, block, &mut seen, &mut report)?,
             Err(error) => report.add(Severity::Corruption, block, None, reason(error)?),

@@ -56,8 +56,7 @@ pub(super) struct Listed {
 
 impl Listed {
     fn new(named: Named, column: u8, has_bounds: bool) -> Listed {
-        let is_few = named.count as f64 * VISITS_PER_LISTED <= VISITS_OF_LISTED;
-        let reads_all = is_few || !has_bounds;
+        let reads_all = are_few(named.count as f64) || !has_bounds;
         let mut nodes = named.nodes;
         if reads_all {
             // In order of their places.
@@ -89,6 +88,11 @@ impl Listed {
     pub(super) fn bytes(&self) -> usize {
         self.unread.capacity() * size_of::<Estimate>() + self.read.bytes()
     }
+}
+
+/// Whether so many nodes of lists cost no more to read than to put in order by their bounds.
+fn are_few(listed: f64) -> bool {
+    listed * VISITS_PER_LISTED <= VISITS_OF_LISTED
 }
 
 /// Cost of an answer from so many nodes of lists, in visits of a search.
@@ -178,8 +182,14 @@ impl Scan {
             if expected > MANY * most as f64 {
                 continue;
             }
-            let bounds = self.bounds(graph, expected);
-            let Some(named) = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))? else {
+            // Few nodes are all read: their codes need not be.
+            let bounds = self.bounds(graph, expected).filter(|_| !are_few(expected));
+            let mut named = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))?;
+            if bounds.is_none() && named.as_ref().is_some_and(|named| !are_few(named.count as f64)) {
+                let bounds = self.bounds(graph, expected);
+                named = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))?;
+            }
+            let Some(named) = named else {
                 continue;
             };
             if !self.limits.have_room(named.count) {

@@ -1,5 +1,6 @@
 //! Answers from value lists: the nearest nodes by their codes, and all others if they are wanted.
 
+use super::checker::faults;
 use super::filters::{create, insert_rows};
 use super::*;
 use crate::filter::condition::{Condition, Filter, Test};
@@ -171,5 +172,33 @@ fn the_number_of_pages_follows_vacuum() {
                 Ok(())
             })
             .unwrap();
+    }
+}
+
+#[test]
+fn the_checker_compares_codes_of_lists() {
+    let vectors = words(2000);
+    let all = numbered(vectors.len());
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all);
+    insert_rows(&graph, &vectors, 0..2000, &all);
+    assert_eq!(faults(&graph), []);
+    // A bit of a code, an offset.
+    for at in [3, graph.space.layout.code_words() * 4 * 32 + 1] {
+        let is_list = |block: &u32| store.read(*block, |page| Ok(pages::is_list(page))).unwrap();
+        let block = graph.node_blocks().unwrap().find(is_list).unwrap();
+        let flip = |page: &mut pages::Page| {
+            page[pages::upper(page) + at] ^= 0x40;
+            Ok(Edit::Changed(()))
+        };
+        store.write(block, flip).unwrap();
+        let found = faults(&graph);
+        assert!(found.iter().all(|fault| fault.block == Some(block)), "{found:?}");
+        assert!(
+            found.iter().any(|fault| fault.severity == Severity::Corruption),
+            "byte {at}"
+        );
+        store.write(block, flip).unwrap();
+        assert_eq!(faults(&graph), []);
     }
 }
