@@ -109,11 +109,11 @@ pub mod scan {
     /// records than it is wide, and ranks them by estimates: at the width of a plain one it would
     /// find less (chosen, not measured). Later rounds keep the ratio: with fewer visits a row more
     /// rows are held back (docs/measurements.md, *Later rounds*).
-    pub const WHOLE_CODES_BEAM: (usize, usize) = (4, 1);
+    pub const WHOLE_CODES_BEAM: (usize, usize) = (9, 2);
 
     /// As [`WHOLE_CODES_BEAM`], for codes that leave coordinates out: their estimates err more
     /// (chosen, not measured).
-    pub const CODED_BEAM: (usize, usize) = (5, 1);
+    pub const CODED_BEAM: (usize, usize) = (11, 2);
 
     /// As [`WHOLE_CODES_BEAM`], for compact records: at an equal setting a scan finds about as much
     /// as with full ones (docs/measurements.md, *Compact records*).

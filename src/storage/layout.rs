@@ -25,7 +25,10 @@ const SPARSE_SLOTS: usize = 4;
 /// The most TIDs in a level-0 record; [`FEWEST_TIDS`] is the least. Duplicates share a record, and
 /// so do versions of a row with an unchanged vector.
 const TIDS: usize = 10;
-const FEWEST_TIDS: usize = 4;
+const FEWEST_TIDS: usize = 3;
+
+/// The fewest lanes of a coded record that is not compact.
+const FEWEST_LANES: usize = 24;
 
 /// The most coordinates to which the rotation spreads a shorter vector.
 pub(super) const MOST_SPREAD: usize = 128;
@@ -46,8 +49,7 @@ pub enum Encoding {
     Bits,
     /// The nonzero components ([`super::sparse`]).
     Sparse,
-    /// As `Scalar12`, in 8 bits: the compact form of a record, which has half as many lanes and no
-    /// lengths of codes.
+    /// As `Scalar12`, in 8 bits: the compact form of a record, which has fewer lanes.
     Scalar8,
 }
 
@@ -191,13 +193,15 @@ impl Shape {
         self.encoding == Encoding::Scalar8
     }
 
-    /// Lanes of a coded record: twice `m`, in the compact form `m`, up to [`LANES`] in eights.
+    /// Lanes of a coded record: one and a half times `m` (docs/measurements.md, *24 lanes*), at
+    /// least [`FEWEST_LANES`]; in the compact form `m`. Up to [`LANES`] in eights.
     fn coded_lanes(&self) -> usize {
-        match usize::from(self.m) {
-            m if self.is_compact() && m <= LANES => m.next_multiple_of(8),
-            m if self.is_compact() => m.next_multiple_of(LANES),
-            m => (2 * m).next_multiple_of(LANES),
-        }
+        let m = usize::from(self.m);
+        let lanes = match self.is_compact() {
+            true => m,
+            false => (3 * m).div_ceil(2).max(FEWEST_LANES),
+        };
+        lanes.next_multiple_of(if lanes <= LANES { 8 } else { LANES })
     }
 
     /// Whether codes have a bit for every coordinate.
@@ -226,7 +230,7 @@ pub struct Layout {
     /// Bytes of a vector in an overflow record, but for the last one.
     pub overflow_len: usize,
     /// Lanes of a record (places for a link and its code), in the coded layout a multiple of
-    /// [`LANES`]; of 8 in compact records of fewer.
+    /// [`LANES`]; of 8 where there are fewer.
     pub lanes: usize,
     pub(super) links_at: usize,
     pub(super) generations_at: usize,
@@ -240,8 +244,6 @@ pub struct Layout {
     pub(super) overflows_at: usize,
     pub(super) tids_at: usize,
     pub(super) tids: usize,
-    pub(super) lengths_at: usize,
-    pub(super) has_lengths: bool,
 }
 
 impl Layout {
@@ -253,28 +255,11 @@ impl Layout {
     /// # Errors
     /// [`Error::TooManyDimensionsForIndex`] when a record without its vector would not fit a page.
     pub fn of(shape: Shape) -> Result<Layout> {
-        let is_coded = shape.code_bits > 0;
-        let layout = Layout::with_lengths(shape, is_coded && !shape.is_compact())?;
-        // Signatures take the place of lengths where a page has room for a record more that way
-        // (docs/measurements.md, *Signatures of 8 bits*).
-        if shape.filters.count > 0
-            && layout.has_lengths
-            && layout.overflows == 0
-            && let Ok(without) = Layout::with_lengths(shape, false)
-            && without.slots > layout.slots
-        {
-            return Ok(without);
-        }
-        Ok(layout)
-    }
-
-    fn with_lengths(shape: Shape, has_lengths: bool) -> Result<Layout> {
         let m = usize::from(shape.m);
         let bits = usize::from(shape.code_bits);
         let coded = bits > 0;
         let lanes = if coded { shape.coded_lanes() } else { 2 * m };
         let of_lanes = |bytes: usize| if coded { lanes * bytes } else { 0 };
-        let lengths = if has_lengths { of_lanes(2) } else { 0 };
         let links_at = BODY;
         let generations_at = links_at + 4 * lanes;
         let fills_at = generations_at + lanes;
@@ -289,7 +274,7 @@ impl Layout {
         let encoding = shape.encoding;
         let vector_len = shape.vector_len();
         let fewest_tids = FEWEST_TIDS * HeapTid::SIZE;
-        let beside = vector_at + lengths + fewest_tids;
+        let beside = vector_at + fewest_tids;
         // Slots of a page, and the most bytes of a slot, where there are overflow records.
         let (per_page, most) = match encoding {
             Encoding::Sparse => (SPARSE_SLOTS, Self::ROOM / SPARSE_SLOTS / 8 * 8),
@@ -302,15 +287,14 @@ impl Layout {
         };
         let overflows_at = vector_at + inline_len;
         let tids_at = overflows_at + overflows * size_of::<NodeRef>();
-        let without_tids = tids_at + lengths;
         let slots = if overflows > 0 {
             per_page
         } else {
-            Self::ROOM / (without_tids + fewest_tids).next_multiple_of(8)
+            Self::ROOM / (tids_at + fewest_tids).next_multiple_of(8)
         };
         let room = Self::ROOM / slots / 8 * 8;
-        let tids = ((room - without_tids) / HeapTid::SIZE).min(TIDS);
-        let lengths_at = tids_at + tids * HeapTid::SIZE;
+        let tids = ((room - tids_at) / HeapTid::SIZE).min(TIDS);
+        let end = tids_at + tids * HeapTid::SIZE;
         // The kernels read the codes of a block as if it had all lanes.
         let read_to = match lanes.min(LANES) {
             block if coded => {
@@ -324,7 +308,7 @@ impl Layout {
         let stride = if overflows > 0 {
             room
         } else {
-            (lengths_at + lengths).max(read_to).next_multiple_of(8)
+            end.max(read_to).next_multiple_of(8)
         };
         Ok(Layout {
             shape,
@@ -348,8 +332,6 @@ impl Layout {
             overflows_at,
             tids_at,
             tids,
-            lengths_at,
-            has_lengths,
         })
     }
 
@@ -393,15 +375,14 @@ impl Layout {
         }
     }
 
-    /// Number of nodes of a level for each node of the next level: the link capacity of an upper
-    /// record, because a step down chooses among as many; in the compact form twice as many, as
-    /// many as without it.
+    /// Number of nodes of a level for each node of the next level: in a plain index the link
+    /// capacity of an upper record, because a step down chooses among as many; with codes twice
+    /// `m`, rounded up to [`LANES`].
     #[inline]
     pub fn level_ratio(&self) -> usize {
-        if self.shape.is_compact() {
-            2 * self.lanes
-        } else {
-            self.link_capacity(1)
+        match self.is_coded() {
+            true => (2 * usize::from(self.shape.m)).next_multiple_of(LANES),
+            false => self.link_capacity(1),
         }
     }
 
@@ -409,13 +390,6 @@ impl Layout {
     #[inline]
     pub fn is_coded(&self) -> bool {
         self.shape.code_bits > 0
-    }
-
-    /// Whether records have the lengths of codes. Without them a length follows from the code's
-    /// scale ([`Layout::length_of`]).
-    #[inline]
-    pub fn has_lengths(&self) -> bool {
-        self.has_lengths
     }
 
     /// About the length of a code with this scale, under L2: of a vector of n coordinates that is

@@ -12,6 +12,7 @@
 //! [`ENOUGH_BITS`] to each code, and gives the rest of the page to the codes and to TIDs
 //! (docs/measurements.md, *Codes of as many bits as fit*).
 
+use std::cmp::Ordering;
 use std::ffi::CStr;
 
 use super::layout::{Encoding, FilterColumns, Layout, MOST_SPREAD, Shape};
@@ -25,7 +26,7 @@ use crate::quantize::rabitq::{self, WORD_BITS};
 pub enum Storage {
     /// The default: fast.
     Full,
-    /// Small: half as many links, vectors in 8 bits a coordinate, shorter codes without lengths.
+    /// Small: two thirds of the links, vectors in 8 bits a coordinate, shorter codes.
     Compact,
 }
 
@@ -48,20 +49,22 @@ impl Storage {
     }
 }
 
-/// Code length that records leave room for, if the vectors have as many coordinates.
+/// Code length that records leave room for, if the vectors have as many coordinates; a word less
+/// where they leave room for filter columns too.
 const ENOUGH_BITS: usize = 256;
 
 /// Codes have a bit for every coordinate if at least this many records still fit a page.
-const SLOTS_FOR_WHOLE_CODES: u32 = 3;
-
-/// If codes of [`LONG`] vectors would have fewer bits than this, two bits of every coordinate are
-/// worth more in the codes than in the stored vector.
-const SCARCE_BITS: u16 = 384;
+const SLOTS_FOR_WHOLE_CODES: u32 = 5;
 
 /// Dimensions from which 10 bits a coordinate suffice to order neighbors, because the error of a
 /// distance falls with the square root of the dimensions (docs/measurements.md, *10 bits of long
 /// vectors*).
-const LONG: usize = 1024;
+const LONG: usize = 512;
+
+/// Length of codes (numerator, denominator) relative to that beside vectors of 12 bits, from which
+/// on it is worth more than two bits of every coordinate of [`LONG`] vectors; and so is another
+/// record on a page.
+const WORTH_TWO_BITS: (u16, u16) = (9, 8);
 
 /// The shortest code for which vectors stay whole: rather than codes shorter than this, the layout
 /// has overflow records.
@@ -140,13 +143,19 @@ impl Layout {
             return Layout::with_codes(shape(Encoding::Float32, 0), fewest);
         }
         let twelve = Layout::with_codes(shape(Encoding::Scalar12, 0), fewest)?;
-        if dimensions < LONG || twelve.shape.code_bits >= SCARCE_BITS {
+        if dimensions < LONG {
             return Ok(twelve);
         }
         let ten = Layout::with_codes(shape(Encoding::Scalar10, 0), fewest)?;
-        let is_as_small = (ten.slots, ten.overflows) == (twelve.slots, twelve.overflows);
-        let gains = 5 * ten.shape.code_bits >= 6 * twelve.shape.code_bits;
-        Ok(if is_as_small && gains { ten } else { twelve })
+        let (much, of) = WORTH_TWO_BITS;
+        let has_longer = of * ten.shape.code_bits >= much * twelve.shape.code_bits;
+        let has_fewer_overflows = ten.overflows < twelve.overflows;
+        let is_better = match ten.slots.cmp(&twelve.slots) {
+            Ordering::Less => false,
+            Ordering::Equal => has_fewer_overflows || (has_longer && ten.overflows == twelve.overflows),
+            Ordering::Greater => true,
+        };
+        Ok(if is_better { ten } else { twelve })
     }
 
     /// Chooses the layout of a new index with this form of records over vectors of `dimensions`
@@ -202,7 +211,11 @@ impl Layout {
         {
             return Ok(whole);
         }
-        Layout::filled(shape, coordinates, ENOUGH_BITS)
+        let enough = match shape.filters.count {
+            0 => ENOUGH_BITS,
+            _ => ENOUGH_BITS - WORD_BITS,
+        };
+        Layout::filled(shape, coordinates, enough)
     }
 
     /// The layout of a shape with as many records on a page as leave `enough` bits to each code,

@@ -21,7 +21,6 @@
 //! | .. | v | the vector, or its start; 12-bit scalars have their offset and scale (f32) first |
 //! | .. | 4 t | the node's overflow records |
 //! | .. | 6 k | heap TIDs (level 0 only) |
-//! | .. | 2 n | coded, not compact: the lengths of the lanes' codes, bfloat16 |
 //!
 //! A TID extension has the same first 16 bytes and then as many TIDs as fit in the stride; an
 //! overflow record has them and then the bytes of its part of the vector. `layout` has the sizes.
@@ -300,19 +299,15 @@ impl<'a> Record<'a> {
         self.layout.is_coded() && self.bytes[self.layout.fills_at + i / 8] >> (i % 8) & 1 == 1
     }
 
-    /// Length of the code in lane `i`: the neighbor's Euclidean distance, in 8 significant bits, or
-    /// about that ([`Layout::length_of`]).
+    /// About the length of the code in lane `i`, the neighbor's Euclidean distance
+    /// ([`Layout::length_of`]).
     #[inline]
     pub fn length(&self, i: usize) -> f32 {
         self.length_factor(i).to_f32()
     }
 
     fn length_factor(&self, i: usize) -> Bf16 {
-        if self.layout.has_lengths() {
-            self.factor(self.layout.lengths_at, i)
-        } else {
-            self.layout.length_of(self.factor(self.layout.scales_at, i))
-        }
+        self.layout.length_of(self.factor(self.layout.scales_at, i))
     }
 
     fn factor(&self, at: usize, i: usize) -> Bf16 {
@@ -545,12 +540,9 @@ impl<'a> RecordMut<'a> {
         put_u32(self.bytes, self.layout.links_at + 4 * i, link.node.0);
         self.bytes[self.layout.generations_at + i] = link.generation;
         if self.layout.is_coded() {
-            let Factors { offset, scale, length } = code.factors;
+            let Factors { offset, scale, .. } = code.factors;
             put_u16(self.bytes, self.layout.offsets_at + 2 * i, offset.to_bits());
             put_u16(self.bytes, self.layout.scales_at + 2 * i, scale.to_bits());
-            if self.layout.has_lengths() {
-                put_u16(self.bytes, self.layout.lengths_at + 2 * i, length.to_bits());
-            }
             let codes = self.layout.codes_of(i / LANES);
             rabitq::set_lane(&mut self.bytes[codes], i % LANES, code.words);
             self.set_fill(i, fill);

@@ -80,8 +80,7 @@ fn check_code<S: PageStore>(
     expected.resize(graph.space.layout.code_words(), 0);
     let stored = record.read_code(i, words);
     let factors = graph.space.encode(other, own, expected);
-    let has_lengths = graph.space.layout.has_lengths();
-    let fault = code_fault(graph, (stored, words), (factors, expected), has_lengths, (other, own));
+    let fault = code_fault(graph, (stored, words), (factors, expected), (other, own));
     if let Some(fault) = fault {
         found(Severity::Corruption, fault);
     } else if record.signatures(i) != graph.space.lane_signatures(&other.values) {
@@ -92,13 +91,11 @@ fn check_code<S: PageStore>(
     }
 }
 
-/// The difference of a stored code from that of `x` as a neighbor of `y`, if there is one; its
-/// length is compared if it `has_length`.
+/// The difference of a stored code from that of `x` as a neighbor of `y`, if there is one.
 pub(super) fn code_fault<S: PageStore>(
     graph: &Graph<'_, S>,
     (stored, words): (Factors, &[u32]),
     (factors, expected): (Factors, &[u32]),
-    has_length: bool,
     (x, y): (&Point, &Point),
 ) -> Option<&'static str> {
     let (x, y) = (&x.coordinates, &y.coordinates);
@@ -111,7 +108,7 @@ pub(super) fn code_fault<S: PageStore>(
     if (0..expected.len() * WORD_BITS).any(differs) {
         return Some("a code does not match the vector of its record");
     }
-    let is_alike = are_alike(graph, stored, factors, has_length, words, x, y);
+    let is_alike = are_alike(graph, stored, factors, words, x, y);
     (!is_alike).then_some("the factors of a code do not match its vectors")
 }
 
@@ -121,16 +118,11 @@ fn are_alike<S: PageStore>(
     graph: &Graph<'_, S>,
     stored: Factors,
     expected: Factors,
-    has_length: bool,
     words: &[u32],
     x: &[f32],
     y: &[f32],
 ) -> bool {
-    // A length that follows from the scale is about that of the vectors.
-    let length = match has_length {
-        true => expected.length.to_f32(),
-        false => distance::l2_squared(x, y).sqrt(),
-    };
+    let length = distance::l2_squared(x, y).sqrt();
     let scale = expected.scale.to_f32();
     let (mut along, mut most) = (0.0, 0.0);
     for (i, y) in y[..words.len() * WORD_BITS].iter().enumerate() {
@@ -143,7 +135,6 @@ fn are_alike<S: PageStore>(
         _ => (length * length + scale * along, length * length + scale * most),
     };
     let parts = [
-        (if has_length { stored.length.to_f32() } else { length }, length, length),
         (stored.scale.to_f32(), scale, scale),
         (stored.offset.to_f32(), offset, size),
     ];

@@ -74,7 +74,7 @@ pub(super) fn check_page<S: PageStore>(
             let factors = graph.space.encode_alone(other, expected);
             own.coordinates.clear();
             own.coordinates.resize(other.coordinates.len(), 0.0);
-            let fault = code_fault(graph, (stored, words), (factors, expected), false, (other, own));
+            let fault = code_fault(graph, (stored, words), (factors, expected), (other, own));
             if let Some(fault) = fault {
                 report.add(Severity::Corruption, block, None, fault);
             }

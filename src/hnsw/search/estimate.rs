@@ -3,8 +3,9 @@
 use crate::storage::{Link, NodeRef};
 
 /// An estimate and its record in one word, which orders as the estimate does: 24 bits of the
-/// distance, which err far less than the estimate; then the generation (8 bits) and the record
-/// (32).
+/// distance, which err far less than the estimate; then the generation (8 bits) and the complement
+/// of the record (32), so that of equal ones the last record comes first: where all distances are
+/// equal, as from a zero vector under inner product, the next equal vector finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Estimate(u64);
 
@@ -17,14 +18,14 @@ impl Estimate {
     #[inline]
     pub fn new(distance: f32, link: Link) -> Estimate {
         let key = u64::from(key(distance) | u32::from(link.generation));
-        Estimate(key << 32 | u64::from(link.node.0))
+        Estimate(key << 32 | u64::from(!link.node.0))
     }
 
     /// The record.
     #[inline]
     pub fn link(self) -> Link {
         Link {
-            node: NodeRef(self.0 as u32),
+            node: NodeRef(!(self.0 as u32)),
             generation: (self.0 >> 32) as u8,
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! The code of x has the signs s of its first L of D coordinates, r, and f = |x|^2 / sum(|r|). The
 //! estimate of <q,x> is f <q,s> ([`crate::quantize::rabitq`]). With the part 2L / (pi D) of |x|^2
-//! along s, the error of the estimate has about the deviation f |q| sqrt(1 - 2L / (pi D)) over
-//! random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate less a number
-//! of deviations.
+//! along s, the error of the estimate has about the deviation f |q| sqrt(L / D) sqrt(1 - 2L / (pi
+//! D)) over random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate less a
+//! number of deviations.
 
 use std::f64::consts::FRAC_2_PI;
 
@@ -39,7 +39,7 @@ impl Space {
             return None;
         }
         let part = f64::from(shape.code_bits) / shape.coordinates() as f64;
-        let deviation = f64::from(query.square).sqrt() * (1.0 - FRAC_2_PI * part).sqrt();
+        let deviation = (f64::from(query.square) * part * (1.0 - FRAC_2_PI * part)).sqrt();
         Some(CentroidBounds {
             query,
             base,

@@ -168,9 +168,6 @@ impl Space {
     /// Factors as they are read from a record. Lengths are compared with each other, so all of them
     /// are made in one way.
     fn as_stored(&self, factors: Factors) -> Factors {
-        if self.layout.has_lengths() {
-            return factors;
-        }
         Factors {
             length: self.layout.length_of(factors.scale),
             ..factors

@@ -48,7 +48,7 @@ fn lived<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
 #[test]
 fn a_sound_graph_has_no_fault() {
     for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine, Metric::L1] {
-        for (dimensions, count) in [(WORD_DIMENSIONS, 2000), (200, 1000), (3000, 100), (5000, 60)] {
+        for (dimensions, count) in [(WORD_DIMENSIONS, 2000), (200, 1000), (3000, 100), (7000, 60)] {
             let mut vectors = match dimensions {
                 WORD_DIMENSIONS => words(count),
                 _ => variations(count, dimensions),
@@ -185,7 +185,7 @@ fn every_kind_of_damage_is_found() {
     corrupts("does not hold records", &node, &|page, at| put_u32(page, at + LINKS, 0));
     corrupts("two links to the same", &node, &|page, at| {
         page.copy_within(at + LINKS..at + LINKS + 4, at + LINKS + 4);
-        let generations = at + LINKS + 4 * 32;
+        let generations = at + LINKS + 4 * 24;
         page[generations + 1] = page[generations];
     });
     corrupts("chain of a node's TID extensions is broken", &node, &|page, at| {
@@ -232,7 +232,7 @@ fn every_kind_of_damage_is_found() {
     let leaves = |what: &str, f: &dyn Fn(&mut Page, usize)| {
         expect(Leftover, what, |graph| change(graph, find(graph, node), f));
     };
-    leaves("freed since", &|page, at| page[at + LINKS + 4 * 32] ^= 1);
+    leaves("freed since", &|page, at| page[at + LINKS + 4 * 24] ^= 1);
     leaves("leads to a dead node", &|page, at| page[at] = State::Dead as u8);
     leaves("still to be removed", &|page, at| page[at] = State::Dead as u8);
     leaves("has no row", &|page, at| put_u16(page, at + 4, 0));
@@ -249,9 +249,9 @@ fn every_kind_of_damage_is_found() {
 #[test]
 fn damaged_codes_and_vectors_are_found() {
     use Severity::{Corruption, Leftover};
-    // Records of vectors of 50 dimensions: 128 bits of code for each of 32 lanes, then the vector.
-    let (offsets, scales, codes) = (16 + 5 * 32 + 4, 16 + 7 * 32 + 4, 16 + 9 * 32 + 4);
-    let vector = codes + 32 * 128 / 8;
+    // Records of vectors of 50 dimensions: 96 bits of code for each of 24 lanes, then the vector.
+    let (offsets, scales, codes) = (16 + 5 * 24 + 3, 16 + 7 * 24 + 3, 16 + 9 * 24 + 3);
+    let vector = codes + 24 * 96 / 8;
     let corrupts = |what: &str, f: &dyn Fn(&mut Page, usize)| {
         expect(Corruption, what, |graph| change(graph, find(graph, node), f));
     };
@@ -265,7 +265,7 @@ fn damaged_codes_and_vectors_are_found() {
     });
     corrupts("not finite", &|page, at| put_u32(page, at + vector, f32::NAN.to_bits()));
 
-    let long = variations(60, 5000);
+    let long = variations(60, 7000);
     let overflow = |record: &Record<'_>| record.state() == State::Overflow;
     expect_in(Metric::L2, &long, Corruption, "not where the record says", |graph| {
         change(graph, find(graph, overflow), |page, at| page[at] = State::Free as u8);

@@ -183,10 +183,14 @@ fn the_checker_compares_codes_of_lists() {
     let graph = create(&store, Metric::L2, vectors[0].len(), &all);
     insert_rows(&graph, &vectors, 0..2000, &all);
     assert_eq!(faults(&graph), []);
+    let is_list = |block: &u32| store.read(*block, |page| Ok(pages::is_list(page))).unwrap();
+    let block = graph.node_blocks().unwrap().find(is_list).unwrap();
+    let offsets = store.read(block, |page| {
+        let (_, offsets, _) = list_page::blocks(page, &graph.space.lists).next().unwrap().codes();
+        Ok(offsets.as_ptr() as usize - page[pages::upper(page)..].as_ptr() as usize)
+    });
     // A bit of a code, an offset.
-    for at in [3, graph.space.layout.code_words() * 4 * 32 + 1] {
-        let is_list = |block: &u32| store.read(*block, |page| Ok(pages::is_list(page))).unwrap();
-        let block = graph.node_blocks().unwrap().find(is_list).unwrap();
+    for at in [3, offsets.unwrap() + 1] {
         let flip = |page: &mut pages::Page| {
             page[pages::upper(page) + at] ^= 0x40;
             Ok(Edit::Changed(()))

@@ -53,10 +53,7 @@ fn a_record_gives_back_what_was_put_in() {
         let factors = |i: usize| Factors {
             offset: Bf16::from_f32(i as f32),
             scale: Bf16::from_f32(-2.0 * i as f32),
-            length: match layout.has_lengths() {
-                true => Bf16::from_f32(0.25 * i as f32),
-                false => layout.length_of(Bf16::from_f32(-2.0 * i as f32)),
-            },
+            length: layout.length_of(Bf16::from_f32(-2.0 * i as f32)),
         };
         let links: Vec<_> = (0..layout.lanes)
             .map(|i| Link {
