@@ -4,7 +4,7 @@
 #
 #   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
 #                          vector: vector_name vecs llama_index langgraph haystack mem0 agno lightrag
-#                          drivers node_orms mastra
+#                          drivers node_orms prisma mastra langchain_js
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -110,7 +110,7 @@ logged=$(wc -l <"$log")
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
     names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph)
-    names+=(haystack mem0 agno lightrag drivers node_orms mastra)
+    names+=(haystack mem0 agno lightrag drivers node_orms prisma mastra langchain_js)
 fi
 for name in "${names[@]}"; do
     case $name in
@@ -118,7 +118,7 @@ for name in "${names[@]}"; do
         vecs | llama_index | langgraph) run_by_vector_name frameworks "$name" ;;
         haystack | mem0 | agno | lightrag | drivers) run_by_vector_name stores "$name" ;;
         node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
-        node_orms | mastra)
+        node_orms | prisma | mastra | langchain_js)
             take_vector_name
             run_node "$name" "$clients/$name/clients.mjs"
             ;;

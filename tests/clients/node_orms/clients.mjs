@@ -1,8 +1,9 @@
-// What builds SQL for Node, with pgvector's types: Knex, Objection, Kysely, Sequelize, Drizzle, TypeORM, pg-promise, Postgres.js. Each
-// has a table of its own, with an index that it makes itself if it can, and finds the nearest rows in order.
+// What builds SQL for Node, with pgvector's types: Knex, Objection, Kysely, Sequelize, Drizzle, TypeORM, MikroORM, pg-promise,
+// Postgres.js, Slonik. Each has a table of its own, with an index that it makes itself if it can, and finds the nearest rows in order.
 
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { defineEntity, MikroORM, p } from '@mikro-orm/postgresql';
 import { cosineDistance as drizzleCosine, l2Distance as drizzleL2, sql as drizzleSql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { halfvec, integer, pgTable, sparsevec, vector } from 'drizzle-orm/pg-core';
@@ -14,11 +15,13 @@ import pgPromise from 'pg-promise';
 import pgvector, { SparseVector } from 'pgvector';
 import 'pgvector/knex';
 import * as forKysely from 'pgvector/kysely';
+import * as forMikroOrm from 'pgvector/mikro-orm';
 import * as forObjection from 'pgvector/objection';
 import forPgPromise from 'pgvector/pg-promise';
 import * as forSequelize from 'pgvector/sequelize';
 import postgres from 'postgres';
 import { DataTypes, Sequelize } from 'sequelize';
+import * as slonik from 'slonik';
 import { DataSource, EntitySchema } from 'typeorm';
 
 const { PGHOST: host, PGPORT, PGUSER: user, PGDATABASE: database } = process.env;
@@ -151,6 +154,38 @@ test('TypeORM', async () => {
   await source.destroy();
 });
 
+test('MikroORM', async () => {
+  const Item = defineEntity({
+    name: 'MikroItem',
+    tableName: 'mikro_items',
+    properties: {
+      id: p.integer().primary(),
+      numbers: p.type(forMikroOrm.VectorType).length(3),
+      half: p.type(forMikroOrm.HalfvecType).length(3),
+      sparse: p.type(forMikroOrm.SparsevecType).length(3),
+    },
+  });
+  const orm = await MikroORM.init({ host, port, user, dbName: database, password: 'trusted', entities: [Item] });
+  // As a migration's: the columns have the types that the classes name.
+  await orm.em.execute(await orm.schema.getCreateSchemaSQL());
+  await orm.em.execute('CREATE INDEX ON mikro_items USING hnsw (numbers vector_l2_ops)');
+  await orm.em.execute('CREATE INDEX ON mikro_items USING hnsw (sparse sparsevec_cosine_ops)');
+  const em = orm.em.fork();
+  for (const { id, numbers } of rows) em.create(Item, { id, numbers, half: numbers, sparse: new SparseVector(numbers) });
+  await em.flush();
+  em.clear();
+  const order = (distance) => em.createQueryBuilder(Item).orderBy({ [distance]: 'ASC' }).limit(NEAREST).getResult();
+  const found = await order(forMikroOrm.l2Distance('numbers', query));
+  assert.deepEqual(ids(found), nearest(l2));
+  assert.deepEqual(found[0].numbers, vectors[found[0].id - 1]);
+  assert.deepEqual(found[0].half, vectors[found[0].id - 1]);
+  assert.deepEqual(found[0].sparse.toArray(), vectors[found[0].id - 1]);
+  assert.deepEqual(ids(await order(forMikroOrm.cosineDistance('sparse', new SparseVector(query)))), nearest(cosine));
+  // The columns are what it made; of the indexes it knows nothing.
+  assert.doesNotMatch(await orm.schema.getUpdateSchemaSQL({ dropTables: false }), /alter table/);
+  await orm.close();
+});
+
 test('pg-promise', async () => {
   const initialize = pgPromise({ connect: async (event) => forPgPromise.registerTypes(event.client), noWarnings: true });
   const db = initialize(connection);
@@ -174,4 +209,18 @@ test('Postgres.js', async () => {
   const found = await db`SELECT id FROM postgres_items ORDER BY numbers <-> ${pgvector.toSql(query)} LIMIT ${NEAREST}`;
   assert.deepEqual(ids(found), nearest(l2));
   await db.end();
+});
+
+test('Slonik', async () => {
+  const { sql: text } = slonik;
+  const pool = await slonik.createPool(`postgresql:///${database}`);
+  await pool.query(text.unsafe`CREATE TABLE slonik_items (id int PRIMARY KEY, numbers vector(3))`);
+  await pool.query(text.unsafe`CREATE INDEX ON slonik_items USING hnsw (numbers vector_l2_ops)`);
+  const values = rows.map(({ id, numbers }) => [id, pgvector.toSql(numbers)]);
+  await pool.query(text.unsafe`INSERT INTO slonik_items SELECT id, numbers::vector FROM ${text.unnest(values, ['int4', 'text'])} AS n (id, numbers)`);
+  const found = await pool.any(text.unsafe`SELECT * FROM slonik_items ORDER BY numbers <-> ${pgvector.toSql(query)} LIMIT ${NEAREST}`);
+  assert.deepEqual(ids(found), nearest(l2));
+  assert.deepEqual(pgvector.fromSql(found[0].numbers), vectors[found[0].id - 1]);
+  assert.deepEqual(await methods('slonik_items'), ['hnsw']);
+  await pool.end();
 });
