@@ -20,6 +20,9 @@ utils/elog.h: extern bool errstart(int elevel, const char *domain);
 utils/elog.h: extern int errcode(int sqlerrcode);
 utils/elog.h: extern int errhint(const char *fmt,...)
 utils/elog.h: extern void errfinish(const char *filename, int lineno, const char *funcname);
+utils/elog.h: extern int geterrcode(void);
+utils/elog.h: extern ErrorData *CopyErrorData(void);
+utils/elog.h: extern void FreeErrorData(ErrorData *edata);
 postmaster/autovacuum.h: extern PGDLLIMPORT int autovacuum_work_mem;
 common/shortest_dec.h: int float_to_shortest_decimal_bufn(float f, char *result);
 """

@@ -99,6 +99,11 @@ unsafe extern "C-unwind" {
     pub fn errcode(code: c_int) -> c_int;
     pub fn errhint(format: *const c_char, ...) -> c_int;
     pub fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+
+    // The same header: for callbacks that look at a report in progress.
+    pub fn geterrcode() -> c_int;
+    pub fn CopyErrorData() -> *mut pg_sys::ErrorData;
+    pub fn FreeErrorData(report: *mut pg_sys::ErrorData);
 }
 
 /// `STATEMENT_TIMEOUT` of the enum `TimeoutId` (`utils/timeout.h`; compared by

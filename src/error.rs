@@ -244,16 +244,32 @@ fn system_text(errno: i32) -> String {
 /// Warns the client but not the server's log, because a session's own settings may cause the
 /// warning over and over.
 pub fn warn_client(code: PgSqlErrorCode, message: &str, detail: &str) {
+    report(pg_sys::WARNING_CLIENT_ONLY, code as c_int, message, Some(detail), None);
+}
+
+/// Warns with any SQLSTATE, packed as PostgreSQL has it.
+pub fn warn_with(code: c_int, message: &str, detail: Option<&str>, hint: Option<&str>) {
+    report(pg_sys::WARNING, code, message, detail, hint);
+}
+
+/// Reports by PostgreSQL's own functions, which take levels and SQLSTATEs that pgrx does not have.
+fn report(level: u32, code: c_int, message: &str, detail: Option<&str>, hint: Option<&str>) {
+    const TEXT: *const c_char = c"%s".as_ptr();
     let text = |text: &str| CString::new(text).unwrap_or_default();
-    let (message, detail) = (text(message), text(detail));
+    let (message, detail, hint) = (text(message), detail.map(text), hint.map(text));
     // SAFETY: errors are caught at the boundary, and nothing is to be dropped within; the texts
     // live until the report is done.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if compat::errstart(pg_sys::WARNING_CLIENT_ONLY as c_int, ptr::null()) {
-                compat::errcode(code as c_int);
-                pg_sys::errmsg_internal(c"%s".as_ptr(), message.as_ptr());
-                pg_sys::errdetail_internal(c"%s".as_ptr(), detail.as_ptr());
+            if compat::errstart(level as c_int, ptr::null()) {
+                compat::errcode(code);
+                pg_sys::errmsg_internal(TEXT, message.as_ptr());
+                if let Some(detail) = &detail {
+                    pg_sys::errdetail_internal(TEXT, detail.as_ptr());
+                }
+                if let Some(hint) = &hint {
+                    compat::errhint(TEXT, hint.as_ptr());
+                }
                 compat::errfinish(c"".as_ptr(), 0, c"".as_ptr());
             }
         });

@@ -30,6 +30,7 @@ mod pgvector;
 pub mod quantize;
 mod rebuild;
 mod reserve;
+mod sqlstate;
 pub mod storage;
 pub mod txn;
 pub mod types;

@@ -31,6 +31,7 @@ use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::reachability;
 use crate::reserve;
+use crate::sqlstate::Sqlstates;
 use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, FilterColumns, Layout};
@@ -100,8 +101,21 @@ struct Growing {
     each: usize,
 }
 
-#[pg_guard]
+/// Expressions and conditions of users run in a build: their errors reach the client with their
+/// SQLSTATEs.
 pub unsafe extern "C-unwind" fn ambuild(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+) -> *mut pg_sys::IndexBuildResult {
+    let sqlstates = Sqlstates::default();
+    // SAFETY: as PostgreSQL calls it. The guard of `build` makes all errors PostgreSQL's, and
+    // nothing is to be dropped here.
+    unsafe { sqlstates.keep(|| build(heap, index, info)) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn build(
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,

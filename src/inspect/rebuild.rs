@@ -1,6 +1,6 @@
 //! `alopex_rebuild()`: builds the indexes of a database anew that queries do without.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_int};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
 
@@ -10,7 +10,9 @@ use pgrx::prelude::*;
 
 use super::run_as::RunAs;
 use crate::am;
+use crate::error::warn_with;
 use crate::pg_error::qualified_name;
+use crate::sqlstate::Sqlstates;
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
@@ -50,6 +52,7 @@ fn alopex_rebuild(fcinfo: pg_sys::FunctionCallInfo) {
         let indexes: Vec<_> = indexes.into_iter().filter(is_needed).collect();
         let options = if is_atomic { 0 } else { pg_sys::SPI_OPT_NONATOMIC };
         pg_sys::SPI_connect_ext(options as i32);
+        let sqlstates = Sqlstates::default();
         let mut failures = 0;
         for (i, &index) in indexes.iter().enumerate() {
             check_for_interrupts!();
@@ -57,10 +60,11 @@ fn alopex_rebuild(fcinfo: pg_sys::FunctionCallInfo) {
             let rebuilt = if is_atomic {
                 rebuild(index)
             } else {
-                let result = in_subtransaction(|| rebuild(index));
+                let result = in_subtransaction(|| sqlstates.keep(|| rebuild(index)));
                 pg_sys::SPI_commit();
                 result.unwrap_or_else(|error| {
-                    failures += usize::from(warn(index, &place, &error));
+                    let code = sqlstates.of(error.sql_error_code(), error.message());
+                    failures += usize::from(warn(index, &place, code, &error));
                     None
                 })
             };
@@ -103,15 +107,17 @@ unsafe fn rebuild(index: pg_sys::Oid) -> Option<String> {
 /// # Safety
 /// Called in a transaction. What `action` shares with the caller is sound after an error.
 unsafe fn in_subtransaction<T>(action: impl FnOnce() -> T) -> Result<T, Box<ErrorReportWithLevel>> {
-    // SAFETY: as PL/pgSQL does for a block with exceptions: memory and resource owner are the
-    // caller's again at the end.
+    // SAFETY: as PL/pgSQL does for a block with exceptions: memory, resource owner and context
+    // callbacks are the caller's again at the end.
     unsafe {
         let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        let callbacks = pg_sys::error_context_stack;
         pg_sys::BeginInternalSubTransaction(ptr::null());
         pg_sys::MemoryContextSwitchTo(memory);
         let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(action())))
             .catch_others(|error| Err(Box::new(error)))
             .execute();
+        pg_sys::error_context_stack = callbacks;
         match result {
             Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
             Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
@@ -129,11 +135,12 @@ unsafe fn in_subtransaction<T>(action: impl FnOnce() -> T) -> Result<T, Box<Erro
     }
 }
 
-/// Tells of an error that kept an index as it is; returns false if the index is gone meanwhile.
+/// Tells of an error of this SQLSTATE, packed, that kept an index as it is; returns false if the
+/// index is gone meanwhile.
 ///
 /// # Safety
 /// Called in a transaction.
-unsafe fn warn(index: pg_sys::Oid, place: &str, error: &ErrorReportWithLevel) -> bool {
+unsafe fn warn(index: pg_sys::Oid, place: &str, code: c_int, error: &ErrorReportWithLevel) -> bool {
     // SAFETY: as the caller promises; the names are strings that PostgreSQL allocates.
     let name = unsafe {
         let name = pg_sys::get_rel_name(index);
@@ -143,19 +150,11 @@ unsafe fn warn(index: pg_sys::Oid, place: &str, error: &ErrorReportWithLevel) ->
         let schema = pg_sys::get_namespace_name_or_temp(pg_sys::get_rel_namespace(index));
         CStr::from_ptr(pg_sys::quote_qualified_identifier(schema, name)).to_string_lossy()
     };
-    let code = error.sql_error_code();
     // SAFETY: the text is in memory of PostgreSQL's own, and copied at once.
-    let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)).to_string_lossy() };
+    let state = unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code)).to_string_lossy() };
     let message = error.message();
     let message = format!("could not rebuild index {name} {place}: {message} (SQLSTATE {state})");
-    let mut report = ErrorReport::new(code, message, "");
-    if let Some(detail) = error.detail() {
-        report = report.set_detail(detail);
-    }
-    if let Some(hint) = error.hint() {
-        report = report.set_hint(hint);
-    }
-    report.report(PgLogLevel::WARNING);
+    warn_with(code, &message, error.detail(), error.hint());
     true
 }
 

@@ -46,6 +46,26 @@ INSERT INTO small VALUES ('[1,2,3,4]');
 SET rebuild.fails = 'raise_exception';
 CALL alopex_rebuild();
 SELECT :'LAST_ERROR_SQLSTATE' AS state;
+-- An SQLSTATE of the user's own is the warning's and the error's.
+SET rebuild.fails = 'ZZ123';
+CALL alopex_rebuild();
+\set VERBOSITY sqlstate
+CALL alopex_rebuild();
+REINDEX INDEX rebuilt_fragile;
+\set VERBOSITY default
+-- One that was caught before is not another error's.
+CREATE FUNCTION failing(v vector) RETURNS vector IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+    BEGIN
+        PERFORM public.fragile(v);
+    EXCEPTION WHEN OTHERS THEN
+        RAISE 'failed after %', SQLSTATE USING ERRCODE = 'internal_error';
+    END;
+END
+$$;
+CREATE INDEX ON small USING hnsw ((failing(v)::vector(3)) vector_l2_ops);
+SELECT :'LAST_ERROR_SQLSTATE' AS state;
+SET rebuild.fails = 'raise_exception';
 SELECT * FROM unusable;
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation = 'small'::regclass;
 
