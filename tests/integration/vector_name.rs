@@ -7,6 +7,7 @@ use std::process::Command;
 use postgres::Client;
 
 use crate::cluster::Cluster;
+use crate::in_place::database::assert_same_as_new;
 use crate::installation::Installation;
 
 /// Versions that pgvector has had, by which applications ask for it.
@@ -64,6 +65,7 @@ fn versions_that_applications_ask_for_are_accepted() {
         "DROP EXTENSION vector; CREATE EXTENSION vector VERSION '0.1.0'; ALTER EXTENSION vector UPDATE",
     );
     assert_eq!(installed(&mut client), "0.8.5");
+    assert_same_as_new(&cluster, &mut client);
 }
 
 #[test]
