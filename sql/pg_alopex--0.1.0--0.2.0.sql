@@ -73,6 +73,37 @@ CREATE FUNCTION hnsw_tune(
 COMMENT ON FUNCTION hnsw_tune(regclass, anyarray, double precision, integer, boolean) IS
     'recall, time and pages of searches by an hnsw index over their width, for an array of queries, and the width that a recall takes; with apply the index keeps it';
 
+CREATE FUNCTION hnsw_tune(
+    index regclass,
+    target double precision DEFAULT 0.95,
+    k integer DEFAULT 10,
+    apply boolean DEFAULT false,
+    OUT width integer,
+    OUT recall double precision,
+    OUT microseconds double precision,
+    OUT pages double precision,
+    OUT chosen boolean
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_tune_sampled_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION hnsw_tune(regclass, double precision, integer, boolean) IS
+    'the same for the queries that the index has sampled';
+
+CREATE FUNCTION hnsw_sampled_queries(
+    index regclass,
+    OUT sampled_at timestamptz,
+    OUT query text
+) RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'hnsw_sampled_queries_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION hnsw_sampled_queries(regclass) IS
+    'queries that an hnsw index has sampled (hnsw.sample_queries), the newest first; for its owner alone';
+
+CREATE FUNCTION hnsw_forget_queries(index regclass) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'hnsw_forget_queries_wrapper' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION hnsw_forget_queries(regclass) IS 'makes an hnsw index forget its sampled queries, and returns their number';
+
 CREATE FUNCTION hnsw_health(
     index regclass,
     OUT format_version integer,

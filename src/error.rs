@@ -99,6 +99,9 @@ pub enum Error {
     /// A function for indexes, called without the privilege.
     #[error("must be owner of index {relation}")]
     NotAllowed { relation: String },
+    /// The same of a function that is for the owner alone.
+    #[error("must be owner of index {relation}")]
+    NotOwner { relation: String },
     /// A function that reads a table, called without the privilege to read all of it.
     #[error("permission denied for table {relation}")]
     PermissionDenied { relation: String },
@@ -108,6 +111,9 @@ pub enum Error {
     /// An index under measurement that the planner does not use.
     #[error("the planner does not use index \"{relation}\"")]
     IndexNotUsed { relation: String },
+    /// An index that is to be measured by the queries of its users, and has none.
+    #[error("index \"{relation}\" has no sampled queries")]
+    NoSampledQueries { relation: String },
     /// An index that a failed build left behind.
     #[error("index \"{relation}\" is not valid")]
     IndexNotValid { relation: String },
@@ -381,12 +387,14 @@ impl Error {
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
             }
             Error::NotHnswIndex { .. } => PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-            Error::NotAllowed { .. } | Error::PermissionDenied { .. } | Error::RowSecurity { .. } => {
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE
-            }
-            Error::IndexNotValid { .. } | Error::IndexNotUsed { .. } | Error::GivenUp { .. } => {
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-            }
+            Error::NotAllowed { .. }
+            | Error::NotOwner { .. }
+            | Error::PermissionDenied { .. }
+            | Error::RowSecurity { .. } => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::IndexNotValid { .. }
+            | Error::IndexNotUsed { .. }
+            | Error::NoSampledQueries { .. }
+            | Error::GivenUp { .. } => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::SnapshotTooOld { .. } => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Error::OutOfMemory => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             // As PostgreSQL's errcode_for_file_access() for errors of writing.
@@ -477,6 +485,9 @@ impl Error {
             }
             Error::IndexNotUsed { .. } => {
                 "Another index may serve the same query. A table that Citus distributes has its rows in the indexes of its shards: see run_command_on_shards()."
+            }
+            Error::NoSampledQueries { .. } => {
+                "Set hnsw.sample_queries for the sessions that search, or pass queries: hnsw_tune(index, queries)."
             }
             Error::IndexNotValid { .. } => "REINDEX or drop it.",
             Error::SnapshotTooOld { .. } => "Call the function in a READ COMMITTED transaction.",

@@ -317,6 +317,7 @@ static SESSION_RECALL: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static EF_SEARCH_IS_SET: AtomicBool = AtomicBool::new(false);
 static MAX_SCAN_TUPLES_IS_SET: AtomicBool = AtomicBool::new(false);
 static SCAN_MEM_MULTIPLIER_IS_SET: AtomicBool = AtomicBool::new(false);
+static SAMPLE_QUERIES: GucSetting<f64> = GucSetting::<f64>::new(0.0);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> = GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
@@ -380,6 +381,17 @@ pub fn register() {
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
+    // Queries are data of their users, and the pages are those of the index's owner.
+    GucRegistry::define_float_guc(
+        c"hnsw.sample_queries",
+        c"Sets the share of queries that are kept in the pages of their index.",
+        c"The owner of the index sees the last of them, and hnsw_tune() uses them.",
+        &SAMPLE_QUERIES,
+        0.0,
+        1.0,
+        GucContext::Suset,
+        flags,
+    );
     GucRegistry::define_enum_guc(
         c"hnsw.iterative_scan",
         c"Controls whether an index scan continues when its first round returns too few rows.",
@@ -428,6 +440,12 @@ unsafe extern "C-unwind" fn assign_scan_mem_multiplier(_value: f64, mark: *mut c
 /// Whether the planner may filter index scans by bitmaps.
 pub fn bitmap_filter() -> bool {
     ENABLE_BITMAP_FILTER.get()
+}
+
+/// The share of queries that are sampled, as set.
+#[inline]
+pub fn sampled_share() -> f64 {
+    SAMPLE_QUERIES.get()
 }
 
 /// Bytes that a transaction may stage, as set.

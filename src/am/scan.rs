@@ -14,7 +14,7 @@ use super::options::{self, Options};
 use super::radius_key::{self, Wanted};
 use super::rows_ahead::RowsAhead;
 use super::tid_set::TidSet;
-use super::{datum, item_pointer, or_raise, relation_name};
+use super::{datum, item_pointer, or_raise, relation_name, sampling};
 use crate::compat;
 use crate::distance::Metric;
 use crate::error::{Error, Result, warn_client};
@@ -281,6 +281,12 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         };
         // SAFETY: as the caller promises.
         let (query, wanted) = unsafe { query(descriptor, space.parameters())? };
+        if let Some(value) = wanted.value
+            && sampling::is_due()
+        {
+            // SAFETY: the value is of the index's type; no page is locked.
+            unsafe { sampling::sample(&store, &space, value) };
+        }
         // SAFETY: the index is open.
         unsafe { count_scan(descriptor) };
         // SAFETY: the index is open.

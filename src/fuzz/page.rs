@@ -12,7 +12,7 @@ use crate::storage::list_page::{self, Code, ListEntry, ListId, ListLayout};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
 use crate::storage::record::{Record, State};
-use crate::storage::{HeapTid, Layout, Link, NodeRef, calibration, meta, walk};
+use crate::storage::{HeapTid, Layout, Link, NodeRef, calibration, meta, query_page, walk};
 
 /// A block that every layout has.
 const BLOCK: u32 = 1;
@@ -40,16 +40,18 @@ pub fn any_page(input: &[u8]) {
         _ => Layout::plan_as(Storage::Compact, 100, 16, Metric::L2, 1),
     };
     let layout = layout.expect("a layout");
-    let (kind, is_sound, used) = (input.u8() % 6, !input.u8().is_multiple_of(4), u32::from(input.u8()));
+    let (kind, is_sound, used) = (input.u8() % 7, !input.u8().is_multiple_of(4), u32::from(input.u8()));
     let lists = ListLayout::of(&layout);
     let mut page = page::NEW;
     match kind {
         0 => page::init(&mut page, PageKind::Meta, 0),
         1 => list_page::init(&mut page, LIST, &lists, 0, 1),
+        6 => query_page::init(&mut page, usize::from(used as u8 % 4), layout.stride),
         _ => node_page::init(&mut page, &layout, 0),
     }
     match (is_sound, kind) {
         (true, 1) => page::set_upper(&mut page, lists.start_of(used as usize)),
+        (true, 6) => page::set_upper(&mut page, SPECIAL - 31 * used as usize),
         (true, _) => page::set_lower(&mut page, layout.offset(used % (layout.slots + 1))),
         (false, _) => {}
     }
@@ -62,6 +64,8 @@ pub fn any_page(input: &[u8]) {
     tolerate(meta::read_compaction(&page));
     tolerate(calibration::read(&page));
     tolerate(walk::read(&page));
+    tolerate(query_page::ring(&page));
+    tolerate(query_page::block(&page, usize::from(used as u8)));
     for kind in Unplaced::ALL {
         tolerate(meta::read_unplaced(&page, kind));
     }
@@ -74,6 +78,13 @@ pub fn any_page(input: &[u8]) {
     tolerate(read_all(&page, &layout));
     if tolerate(list_page::is_of(&page, BLOCK, list_page::id(&page), &lists)) == Some(true) {
         change_list(&mut page, &lists);
+    }
+    if tolerate(query_page::is_of(&page, BLOCK, 0, layout.stride)) == Some(true) {
+        let mut all = Vec::new();
+        tolerate(query_page::read(&page, &mut all));
+        assert_eq!(all.len(), query_page::count(&page));
+        let is_added = query_page::push(&mut page, 1, b"query");
+        assert_eq!(query_page::count(&page), all.len() + usize::from(is_added));
     }
 }
 

@@ -28,6 +28,7 @@ mod neighbors;
 mod node_set;
 pub mod order_key;
 mod overflow_vectors;
+pub mod sampled_queries;
 pub mod scan;
 pub mod search;
 pub mod space;

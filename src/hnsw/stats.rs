@@ -31,7 +31,7 @@ pub fn of<S: PageStore>(graph: &Graph<'_, S>) -> Result<Statistics> {
         graph.store.check_interrupts();
         graph.store.read_in_passing(block, |page| {
             let nodes = NodePage::new(page, block, &graph.space.layout)?;
-            if page::is_list(page) {
+            if page::kind_without_slots(page).is_some() {
                 return Ok(());
             }
             statistics.slots += u64::from(graph.space.layout.slots);

@@ -15,6 +15,7 @@ mod interrupted;
 mod listed;
 mod long;
 mod plain;
+mod sampled;
 mod small_removals;
 mod stored;
 mod unlisted;

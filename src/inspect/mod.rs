@@ -7,6 +7,7 @@
 //! - `session_counters`: `hnsw_last_search()` and `hnsw_last_insert()`, for everyone;
 //! - `recall`: `hnsw_recall()`, for users who may read the table;
 //! - `rebuild`: `alopex_rebuild()`, for owners of indexes;
+//! - `sampled`: `hnsw_sampled_queries()` and `hnsw_forget_queries()`, for the owner alone;
 //! - `stats`: `hnsw_stats()`;
 //! - `tune`: `hnsw_tune()`;
 //! - `version`: `alopex_version()`, for everyone.
@@ -20,6 +21,7 @@ mod health;
 mod rebuild;
 mod recall;
 mod run_as;
+mod sampled;
 mod session_counters;
 mod stats;
 mod tune;
@@ -57,6 +59,8 @@ pub enum Concurrent {
 pub enum Audience {
     /// The index's owner, and members of pg_stat_scan_tables.
     Owner,
+    /// The index's owner.
+    OwnerAlone,
     /// Everyone: the work on the index itself asks for the privileges that it takes.
     Anyone,
 }
@@ -68,8 +72,8 @@ impl Inspected {
     /// the guard.
     ///
     /// # Errors
-    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::IndexNotValid`],
-    /// [`Error::OtherTemporary`].
+    /// [`Error::NotHnswIndex`], [`Error::NotAllowed`], [`Error::NotOwner`],
+    /// [`Error::IndexNotValid`], [`Error::OtherTemporary`].
     pub fn open(index: pg_sys::Oid, concurrent: Concurrent, audience: Audience) -> Result<Inspected> {
         // SAFETY: called in a transaction; a relation's fields are there while it is open.
         unsafe {
@@ -88,12 +92,20 @@ impl Inspected {
             } as pg_sys::LOCKMODE;
             let may = || {
                 let locks_as_others = lock == pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-                audience == Audience::Anyone || is_owner(index) || locks_as_others && may_scan_all()
+                match audience {
+                    Audience::Anyone => true,
+                    Audience::OwnerAlone => is_owner(index),
+                    Audience::Owner => is_owner(index) || locks_as_others && may_scan_all(),
+                }
+            };
+            let refused = |relation| match audience {
+                Audience::OwnerAlone => Err(Error::NotOwner { relation }),
+                _ => Err(Error::NotAllowed { relation }),
             };
             // Checked before the lock is requested, so that nobody queues for a lock without the
             // privilege, and again with the lock.
             if !may() {
-                return Err(Error::NotAllowed { relation: name() });
+                return refused(name());
             }
             // The table first, in the order of all lockers.
             let table = pg_sys::IndexGetRelation(index, false);
@@ -110,7 +122,7 @@ impl Inspected {
                 return Err(Error::NotHnswIndex { relation: name });
             }
             if !may() {
-                return Err(Error::NotAllowed { relation: name });
+                return refused(name);
             }
             if (*(*relation).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP && !(*relation).rd_islocaltemp
             {

@@ -1,11 +1,9 @@
 //! `alopex_rebuild()`: builds the indexes of a database anew that queries do without.
 
 use std::ffi::{CStr, CString, c_int};
-use std::panic::AssertUnwindSafe;
-use std::ptr;
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
 use super::run_as::RunAs;
@@ -17,6 +15,7 @@ use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::format::META_BLOCK;
 use crate::storage::meta;
+use crate::txn::subtransaction::in_subtransaction;
 
 /// Indexes of the caller, by the size of their tables.
 const INDEXES: &str = "SELECT c.oid FROM pg_class c JOIN pg_index ON indexrelid = c.oid JOIN pg_am a ON a.oid = c.relam
@@ -100,39 +99,6 @@ unsafe fn rebuild(index: pg_sys::Oid) -> Option<String> {
         error!("REINDEX INDEX {name} failed with code {done}");
     }
     Some(name)
-}
-
-/// Runs `action` in a subtransaction, which an error rolls back. A cancel is raised again.
-///
-/// # Safety
-/// Called in a transaction. What `action` shares with the caller is sound after an error.
-unsafe fn in_subtransaction<T>(action: impl FnOnce() -> T) -> Result<T, Box<ErrorReportWithLevel>> {
-    // SAFETY: as PL/pgSQL does for a block with exceptions: memory, resource owner and context
-    // callbacks are the caller's again at the end.
-    unsafe {
-        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        let callbacks = pg_sys::error_context_stack;
-        pg_sys::BeginInternalSubTransaction(ptr::null());
-        pg_sys::MemoryContextSwitchTo(memory);
-        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(action())))
-            .catch_others(|error| Err(Box::new(error)))
-            .execute();
-        pg_sys::error_context_stack = callbacks;
-        match result {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
-        }
-        pg_sys::MemoryContextSwitchTo(memory);
-        pg_sys::CurrentResourceOwner = owner;
-        result.map_err(|error| match *error {
-            CaughtError::PostgresError(report) | CaughtError::ErrorReport(report)
-                if report.sql_error_code() != PgSqlErrorCode::ERRCODE_QUERY_CANCELED =>
-            {
-                Box::new(report)
-            }
-            error => error.rethrow(),
-        })
-    }
 }
 
 /// Tells of an error of this SQLSTATE, packed, that kept an index as it is; returns false if the

@@ -47,7 +47,9 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
             Err(_) => RunAs::caller(),
         }
     };
-    // The planner would do without it.
+    // A measurement asks no queries of users.
+    run_as.set(c"hnsw.sample_queries", c"0");
+    // The planner would do without an index that cannot be read.
     // SAFETY: as above.
     unsafe {
         let store = BufferStore::new(opened.index, Mode::Normal);

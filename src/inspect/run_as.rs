@@ -51,14 +51,14 @@ impl RunAs {
         }
     }
 
-    /// Sets a setting until the guard is dropped.
+    /// Sets a setting until the guard is dropped, also one for superusers.
     pub fn set(&self, name: &CStr, value: &CStr) {
         // SAFETY: called within the nest level that the guard has begun; names and values are text.
         unsafe {
             pg_sys::set_config_option(
                 name.as_ptr(),
                 value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucContext::PGC_SUSET,
                 pg_sys::GucSource::PGC_S_SESSION,
                 pg_sys::GucAction::GUC_ACTION_SAVE,
                 true,

@@ -1,5 +1,5 @@
 //! `hnsw_tune()`: recall of an index over the width of its searches, for a user's queries, and the
-//! width that a recall takes.
+//! width that a recall takes. The queries are passed, or sampled before by the index.
 //!
 //! Exact neighbors are the nearest by the stored vectors, so nothing of the table is read and no
 //! code of the index runs.
@@ -8,12 +8,12 @@ use pgrx::prelude::*;
 use pgrx::{AnyArray, pg_sys};
 
 use super::recall::queries_for;
-use super::{Audience, Concurrent, Inspected};
+use super::{Audience, Concurrent, Inspected, sampled};
 use crate::am::method::Method;
 use crate::am::options::TARGET_RECALL;
 use crate::am::{calibration, datum};
 use crate::error::{Error, Result};
-use crate::fallible::TryPush;
+use crate::fallible::{self, TryPush};
 use crate::hnsw::Graph;
 use crate::hnsw::calibrate::{Measurement, Row, WIDTHS, width_for};
 use crate::hnsw::indexed_value::RowValue;
@@ -46,7 +46,45 @@ fn hnsw_tune(
         name!(chosen, bool),
     ),
 > {
-    let tuned = tune(index, queries, target, k, apply).unwrap_or_else(|error| error.raise());
+    tabled(tune(index, Some(queries), target, k, apply))
+}
+
+/// The same for the queries that the index has sampled.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the columns of the result")]
+fn hnsw_tune_sampled(
+    index: pg_sys::Oid,
+    target: f64,
+    k: i32,
+    apply: bool,
+) -> TableIterator<
+    'static,
+    (
+        name!(width, i32),
+        name!(recall, f64),
+        name!(microseconds, f64),
+        name!(pages, f64),
+        name!(chosen, bool),
+    ),
+> {
+    tabled(tune(index, None, target, k, apply))
+}
+
+/// The rows of a result.
+#[allow(clippy::type_complexity, reason = "the columns of the result")]
+fn tabled(
+    tuned: Result<Tuned>,
+) -> TableIterator<
+    'static,
+    (
+        name!(width, i32),
+        name!(recall, f64),
+        name!(microseconds, f64),
+        name!(pages, f64),
+        name!(chosen, bool),
+    ),
+> {
+    let tuned = tuned.unwrap_or_else(|error| error.raise());
     TableIterator::new(tuned.rows.into_iter().map(move |row| {
         let of = row.of[KS.len()];
         let width = i32::from(row.width);
@@ -60,7 +98,7 @@ struct Tuned {
     chosen: u16,
 }
 
-fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool) -> Result<Tuned> {
+fn tune(index: pg_sys::Oid, queries: Option<AnyArray>, target: f64, k: i32, apply: bool) -> Result<Tuned> {
     if !(1..=MOST_ROWS).contains(&k) {
         return Err(Error::ArgumentOutOfRange {
             name: "k",
@@ -73,9 +111,9 @@ fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool)
             allowed: "from 0.5 to 0.9999",
         });
     }
-    let concurrent = match apply {
-        true => Concurrent::ReadAndWrite,
-        false => Concurrent::Everything,
+    let (concurrent, audience) = match apply {
+        true => (Concurrent::ReadAndWrite, Audience::OwnerAlone),
+        false => (Concurrent::Everything, Audience::Owner),
     };
     if apply {
         // SAFETY: they raise PostgreSQL's errors.
@@ -84,24 +122,21 @@ fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool)
             pg_sys::PreventCommandDuringRecovery(c"hnsw_tune(.., apply => true)".as_ptr());
         }
     }
-    let opened = Inspected::open(index, concurrent, Audience::Owner)?;
-    if apply && !opened.keeps_vacuum_out() {
-        // SAFETY: the index is open.
-        unsafe {
-            let (owner, index) = (pg_sys::AclResult::ACLCHECK_NOT_OWNER, pg_sys::ObjectType::OBJECT_INDEX);
-            pg_sys::aclcheck_error(owner, index, (*(*opened.index).rd_rel).relname.data.as_ptr());
-        }
-    }
+    let opened = Inspected::open(index, concurrent, audience)?;
     // SAFETY: the index is open.
     if apply && unsafe { Method::of(opened.index) } != Method::Hnsw {
         // SAFETY: the same; an option of the other method says nothing of a recall.
         let relation = unsafe { relation_name(opened.index) };
         return Err(Error::NotHnswIndex { relation });
     }
-    // SAFETY: PostgreSQL passes an array of this type, and the index is open.
-    let (_, queries) = unsafe { queries_for(opened.index, queries)? };
     // SAFETY: the index is open and locked as long as the store lives.
     let store = unsafe { BufferStore::new(opened.index, Mode::Normal) };
+    let queries = match queries {
+        // SAFETY: PostgreSQL passes an array of this type, and the index is open.
+        Some(queries) => unsafe { queries_for(opened.index, queries)? }.1,
+        // SAFETY: the index is open.
+        None => unsafe { sampled_of(opened.index, &store)? },
+    };
     // SAFETY: the index is open.
     let tuned = unsafe { or_raise(opened.index, measure(&store, &queries, target, k, apply)) };
     // An index that is open here cannot be altered.
@@ -110,6 +145,21 @@ fn tune(index: pg_sys::Oid, queries: AnyArray, target: f64, k: i32, apply: bool)
         set_target(index, target);
     }
     Ok(tuned)
+}
+
+/// The queries that an index has sampled.
+///
+/// # Safety
+/// `index` is open.
+unsafe fn sampled_of(index: pg_sys::Relation, store: &BufferStore) -> Result<Vec<pg_sys::Datum>> {
+    // SAFETY: as the caller promises.
+    let sampled = unsafe { or_raise(index, sampled::queries(store)) };
+    if sampled.is_empty() {
+        // SAFETY: as the caller promises.
+        let relation = unsafe { relation_name(index) };
+        return Err(Error::NoSampledQueries { relation });
+    }
+    fallible::collect(sampled.into_iter().map(|(_, value)| value))
 }
 
 /// Makes a recall the option of an index, as the caller.

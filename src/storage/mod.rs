@@ -7,9 +7,9 @@
 //! the format byte by byte.
 //!
 //! Each module imports only earlier ones of this list: [`page`], [`layout`], [`parameters`],
-//! [`meta`] and [`record`], [`calibration`], [`walk`], [`node_page`], [`store`], and last
-//! [`centroid`] and the two stores. [`format`] has the numbers that all of them share, [`mapping`]
-//! the memory of one store.
+//! [`meta`] and [`record`], [`calibration`], [`walk`], [`query_page`], [`node_page`], [`store`],
+//! and last [`centroid`] and the two stores. [`format`] has the numbers that all of them share,
+//! [`mapping`] the memory of one store.
 //!
 //! Invariants:
 //! - every byte read from a page is checked before it is used; damage is [`Error::Corrupted`],
@@ -39,6 +39,7 @@ mod page_delta;
 pub mod parameters;
 mod pgvector;
 mod prefetch;
+pub mod query_page;
 pub mod record;
 pub mod sparse;
 pub mod store;

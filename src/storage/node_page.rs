@@ -16,14 +16,10 @@ pub struct NodePage<'a> {
     layout: &'a Layout,
 }
 
-/// Checks a node or list page and counts its used slots.
+/// Checks a node page, or one of other contents beside them, and counts its used slots.
 #[inline]
 fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
-    let kind = if page::is_list(page) {
-        PageKind::List
-    } else {
-        PageKind::Node
-    };
+    let kind = page::kind_without_slots(page).unwrap_or(PageKind::Node);
     page::check(page, block, kind, layout.stride)?;
     let used = page::lower(page) - HEADER_SIZE;
     if !used.is_multiple_of(layout.stride) {
@@ -33,7 +29,7 @@ fn used_slots(page: &Page, block: BlockNumber, layout: &Layout) -> Result<u32> {
 }
 
 impl<'a> NodePage<'a> {
-    /// Reads `page` as a node page. A list page has no records.
+    /// Reads `page` as a node page. A list or query page has no records.
     #[inline]
     pub fn new(page: &'a Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePage<'a>> {
         let page = match page::is_new(page) {
@@ -71,9 +67,9 @@ impl<'a> NodePage<'a> {
         self.len() == 0
     }
 
-    /// Whether no slot is in use, and the page is no list page.
+    /// Whether no slot is in use, and the page has no other contents.
     pub fn is_unused(&self) -> Result<bool> {
-        if page::is_list(self.page) {
+        if page::kind_without_slots(self.page).is_some() {
             return Ok(false);
         }
         for record in self.records() {
@@ -118,8 +114,8 @@ pub struct NodePageMut<'a> {
 }
 
 impl<'a> NodePageMut<'a> {
-    /// Reads `page` as a node page that is going to be changed. A list page has no room for
-    /// records.
+    /// Reads `page` as a node page that is going to be changed. A list or query page has no room
+    /// for records.
     pub fn new(page: &'a mut Page, block: BlockNumber, layout: &'a Layout) -> Result<NodePageMut<'a>> {
         used_slots(page, block, layout)?;
         Ok(NodePageMut { page, block, layout })
@@ -141,7 +137,7 @@ impl<'a> NodePageMut<'a> {
 
     /// A slot that is free or was never used, if there is one.
     pub fn free_slot(&self) -> Result<Option<u32>> {
-        if page::is_list(self.page) {
+        if page::kind_without_slots(self.page).is_some() {
             return Ok(None);
         }
         let view = self.view();

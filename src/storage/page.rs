@@ -48,6 +48,8 @@ pub enum PageKind {
     Centroid = 3,
     /// Entries of a list ([`super::list_page`]).
     List = 4,
+    /// Queries that were sampled ([`super::query_page`]).
+    Queries = 5,
 }
 
 /// The N bytes at `at`, checked at once.
@@ -142,6 +144,21 @@ pub fn is_list(page: &Page) -> bool {
     get_u16(page, SPECIAL) == PageKind::List as u16
 }
 
+/// Whether the page says that it is a query page.
+pub fn is_queries(page: &Page) -> bool {
+    get_u16(page, SPECIAL) == PageKind::Queries as u16
+}
+
+/// The kind that the page says it has, if it is one beside the records that has no slots.
+#[inline]
+pub fn kind_without_slots(page: &Page) -> Option<PageKind> {
+    match get_u16(page, SPECIAL) {
+        kind if kind == PageKind::List as u16 => Some(PageKind::List),
+        kind if kind == PageKind::Queries as u16 => Some(PageKind::Queries),
+        _ => None,
+    }
+}
+
 /// Start of the contents at the end of the page.
 #[inline]
 pub fn upper(page: &Page) -> usize {
@@ -197,7 +214,7 @@ pub fn check_header(page: &Page, block: BlockNumber) -> Result<()> {
     if get_u16(page, PD_SPECIAL) as usize != SPECIAL {
         return corrupted(block, "not a page of an hnsw index");
     }
-    // Contents at the end belong to list pages, which have no others.
+    // Contents at the end belong to list and query pages, which have no others.
     let upper = usize::from(get_u16(page, PD_UPPER));
     let is_sound = upper == SPECIAL || lower(page) == HEADER_SIZE && (HEADER_SIZE..SPECIAL).contains(&upper);
     if lower(page) < HEADER_SIZE || lower(page) > SPECIAL || !is_sound {

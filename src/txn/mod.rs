@@ -27,6 +27,7 @@ pub mod parallel;
 mod speculative;
 mod staged_rows;
 mod statement;
+pub mod subtransaction;
 
 use std::cell::RefCell;
 use std::collections::HashSet;

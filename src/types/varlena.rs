@@ -64,6 +64,15 @@ impl Varlena {
         unsafe { varsize_4b(self.as_ptr()) }
     }
 
+    /// The bytes of the value, without its header.
+    pub fn payload(&self) -> &[u8] {
+        // SAFETY: a plain header is followed by the rest of the size.
+        unsafe {
+            let start = self.as_ptr::<u8>().add(pg_sys::VARHDRSZ);
+            std::slice::from_raw_parts(start, self.size().saturating_sub(pg_sys::VARHDRSZ))
+        }
+    }
+
     /// This value, to be returned.
     pub fn into_datum(self) -> pg_sys::Datum {
         match self.0 {
@@ -114,6 +123,17 @@ impl Drop for Varlena {
             unsafe { pg_sys::pfree(value.cast_mut().cast()) }
         }
     }
+}
+
+/// A new value with these bytes after its header, in the current memory context.
+pub fn of_payload(payload: &[u8]) -> pg_sys::Datum {
+    let value = new_varlena::<u8>(pg_sys::VARHDRSZ + payload.len());
+    // SAFETY: the payload fills the rest of the value.
+    unsafe {
+        let start = value.add(pg_sys::VARHDRSZ);
+        start.copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+    }
+    value.into()
 }
 
 /// A new value of `size` bytes in the current memory context, all zero but the header.

@@ -31,6 +31,7 @@ mod memory;
 mod recall;
 mod recovery;
 mod reference;
+mod sampled_queries;
 mod search_effort;
 mod security;
 mod staging;

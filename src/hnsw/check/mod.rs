@@ -24,6 +24,7 @@ use crate::fallible::{Room, TryPush};
 use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
+use crate::hnsw::sampled_queries;
 use crate::hnsw::space::Point;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
@@ -251,6 +252,9 @@ pub fn within<S: PageStore>(
         collect_rows(graph, &mut seen)?;
     }
     seen.rows.kept = Vec::new();
+    if let Err(error) = sampled_queries::check(graph) {
+        report.add(Severity::Corruption, META_BLOCK, None, reason(error)?);
+    }
     lists::check(graph, memory / 2, &mut report)?;
     reach::check(graph, memory / 2, &mut report)
 }

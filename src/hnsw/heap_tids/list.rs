@@ -73,9 +73,9 @@ impl Pages<'_> {
         NodePageMut::new(self.page(block), block, layout)
     }
 
-    /// Whether the second page is no node page: never initialised, or a list page.
+    /// Whether the second page is no node page: never initialised, or one of other contents.
     fn second_has_no_slots(&self) -> bool {
-        let has_none = |page: &Page| page::is_new(page) || page::is_list(page);
+        let has_none = |page: &Page| page::is_new(page) || page::kind_without_slots(page).is_some();
         self.second.as_ref().is_some_and(|(_, page)| has_none(page))
     }
 

@@ -216,7 +216,10 @@ fn remove_tids<S: PageStore>(
     let layout = &graph.space.layout;
     let (is_new, free, found, seen) = graph.store.read_in_passing(block, |page| {
         let records = NodePage::new(page, block, layout)?;
-        let most = if page::is_list(page) { 0 } else { layout.slots };
+        let most = match page::kind_without_slots(page) {
+            Some(_) => 0,
+            None => layout.slots,
+        };
         let mut free = most - records.len().min(most);
         let (mut found, mut seen) = (0, 0);
         for record in records.records() {

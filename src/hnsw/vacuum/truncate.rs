@@ -61,7 +61,7 @@ pub fn empty_end<S: PageStore>(graph: &Graph<'_, S>, mut goes_on: impl FnMut() -
         // Steps of generations since the first one. Slots of pages that were added before it was
         // raised may be behind.
         let passed = graph.store.read_in_passing(last, |bytes| {
-            if page::is_list(bytes) {
+            if page::kind_without_slots(bytes).is_some() {
                 return Ok(None);
             }
             let mut passed = 0;
