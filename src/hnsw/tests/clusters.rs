@@ -7,8 +7,13 @@ use crate::test_data::gaussian;
 /// Points around centroids: `each` for every centroid, `sigma` of the centroids' spread apart, in
 /// the order of the centroids.
 fn places(places: usize, each: usize, dimensions: usize, sigma: f32) -> Vec<Vec<f32>> {
-    let centroids = gaussian(places, dimensions, 21);
-    let steps = gaussian(places * each, dimensions, 22);
+    drawn_places(21, places, each, dimensions, sigma)
+}
+
+/// As [`places`], by another draw.
+fn drawn_places(seed: u64, places: usize, each: usize, dimensions: usize, sigma: f32) -> Vec<Vec<f32>> {
+    let centroids = gaussian(places, dimensions, seed);
+    let steps = gaussian(places * each, dimensions, seed + 1);
     let at = |(row, step): (usize, &Vec<f32>)| {
         let centroid = &centroids[row / each];
         centroid
@@ -47,15 +52,21 @@ fn tight_places_are_searched_as_well_as_others() {
 
 /// Clusters of 40 rows, two hundredths of their spacing wide. hnswlib 0.8.0 (m 16, ef_construction
 /// 64, ef 40) finds all of such data in any order, and .86 (16 dimensions) and .92 (64) if the
-/// clusters come one after the other.
+/// clusters come one after the other. Means of draws: one draw has 62 queries, of which a cluster
+/// that is not found takes one as a whole.
 #[test]
 fn small_clusters_are_found() {
     for (metric, dimensions) in [(Metric::L2, 3), (Metric::L2, 16), (Metric::L2, 128), (Metric::L1, 64)] {
-        let vectors = places(150, 40, dimensions, 0.02);
-        let shuffled = recall_built(metric, &vectors, |i| i * 7919);
-        let one_by_one = recall_built(metric, &vectors, |i| i);
+        let draws: Vec<_> = (0..4)
+            .map(|draw| drawn_places(21 + 100 * draw, 150, 40, dimensions, 0.02))
+            .collect();
+        let mean = |step: usize| {
+            let recalls = draws.iter().map(|vectors| recall_built(metric, vectors, |i| i * step));
+            recalls.sum::<f64>() / draws.len() as f64
+        };
+        let (shuffled, one_by_one) = (mean(7919), mean(1));
         assert!(
-            shuffled >= 0.99 && one_by_one >= 0.97,
+            shuffled >= 0.98 && one_by_one >= 0.96,
             "{metric:?}, {dimensions} dimensions: {shuffled} in any order, {one_by_one} one by one"
         );
     }
