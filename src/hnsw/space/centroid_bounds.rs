@@ -2,8 +2,8 @@
 //!
 //! The code of x has the signs s of its first L of D coordinates, r, and f = |x|^2 / sum(|r|). The
 //! estimate of <q,x> is f <q,s> ([`crate::quantize::rabitq`]). With the part 2L / (pi D) of |x|^2
-//! along s, the error of the estimate has about the deviation f |q| sqrt(L / D) sqrt(1 - 2L / (pi
-//! D)) over random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate less a
+//! along s, the error of the estimate has about the deviation f |q| sqrt(L/D) sqrt(1 - 2L / (pi D))
+//! over random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate less a
 //! number of deviations.
 
 use std::f64::consts::FRAC_2_PI;
