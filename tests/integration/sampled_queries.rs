@@ -43,7 +43,7 @@ fn sampled(client: &mut Client) -> BTreeSet<i64> {
         &[],
     );
     let number = |text: &str| {
-        let place = VECTORS.iter().position(|vector| vector == &text);
+        let place = VECTORS.iter().position(|vector| *vector == text);
         place.unwrap_or_else(|| panic!("a query that nobody asked: {text}")) as i64
     };
     rows.expect("sampled queries")
