@@ -49,12 +49,11 @@ impl Storage {
     }
 }
 
-/// Code length that records leave room for, if the vectors have as many coordinates; a word less
-/// where they leave room for filter columns too.
+/// Code length that records leave room for, if the vectors have as many coordinates.
 const ENOUGH_BITS: usize = 256;
 
 /// Codes have a bit for every coordinate if at least this many records still fit a page.
-const SLOTS_FOR_WHOLE_CODES: u32 = 5;
+const SLOTS_FOR_WHOLE_CODES: u32 = 4;
 
 /// Dimensions from which 10 bits a coordinate suffice to order neighbors, because the error of a
 /// distance falls with the square root of the dimensions (docs/measurements.md, *10 bits of long
@@ -211,11 +210,7 @@ impl Layout {
         {
             return Ok(whole);
         }
-        let enough = match shape.filters.count {
-            0 => ENOUGH_BITS,
-            _ => ENOUGH_BITS - WORD_BITS,
-        };
-        Layout::filled(shape, coordinates, enough)
+        Layout::filled(shape, coordinates, ENOUGH_BITS)
     }
 
     /// The layout of a shape with as many records on a page as leave `enough` bits to each code,
