@@ -71,19 +71,7 @@ fn hnsw_tune_sampled(
 }
 
 /// The rows of a result.
-#[allow(clippy::type_complexity, reason = "the columns of the result")]
-fn tabled(
-    tuned: Result<Tuned>,
-) -> TableIterator<
-    'static,
-    (
-        name!(width, i32),
-        name!(recall, f64),
-        name!(microseconds, f64),
-        name!(pages, f64),
-        name!(chosen, bool),
-    ),
-> {
+fn tabled(tuned: Result<Tuned>) -> TableIterator<'static, (i32, f64, f64, f64, bool)> {
     let tuned = tuned.unwrap_or_else(|error| error.raise());
     TableIterator::new(tuned.rows.into_iter().map(move |row| {
         let of = row.of[KS.len()];

@@ -76,8 +76,6 @@ fn check_code<S: PageStore>(
         expected,
         ..
     } = seen;
-    words.resize(graph.space.layout.code_words(), 0);
-    expected.resize(graph.space.layout.code_words(), 0);
     let stored = record.read_code(i, words);
     let factors = graph.space.encode(other, own, expected);
     let fault = code_fault(graph, (stored, words), (factors, expected), (other, own));

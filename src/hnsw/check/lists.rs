@@ -56,8 +56,9 @@ pub(super) fn check_page<S: PageStore>(
         expected,
         ..
     } = seen;
-    words.resize(graph.space.layout.code_words(), 0);
-    expected.resize(graph.space.layout.code_words(), 0);
+    // The centroid, as the neighbor that these codes belong to.
+    own.coordinates.clear();
+    own.coordinates.resize(graph.space.parameters.shape.coordinates(), 0.0);
     for list in list_page::blocks(page, layout) {
         for lane in list.lanes() {
             graph.store.check_interrupts();
@@ -72,8 +73,6 @@ pub(super) fn check_page<S: PageStore>(
             };
             let stored = list.read_code(lane, words);
             let factors = graph.space.encode_alone(other, expected);
-            own.coordinates.clear();
-            own.coordinates.resize(other.coordinates.len(), 0.0);
             let fault = code_fault(graph, (stored, words), (factors, expected), (other, own));
             if let Some(fault) = fault {
                 report.add(Severity::Corruption, block, None, fault);

@@ -182,6 +182,7 @@ struct Seen {
     /// Memory for vectors.
     own: Point,
     other: Point,
+    /// Memory for codes.
     words: Vec<u32>,
     expected: Vec<u32>,
 }
@@ -213,8 +214,8 @@ pub fn within<S: PageStore>(
         extensions: NodeSet::default(),
         own: Point::default(),
         other: Point::default(),
-        words: Vec::new(),
-        expected: Vec::new(),
+        words: vec![0; graph.space.layout.code_words()],
+        expected: vec![0; graph.space.layout.code_words()],
     };
     let measured = |page: &Page| calibration::read(page).and(walk::read(page)).map(drop);
     if let Err(error) = graph.store.read(META_BLOCK, measured) {
