@@ -1,10 +1,9 @@
 //! `ambuild`.
 //!
-//! Some blocks of the table give the borders of the index's filter columns. The first rows are kept
-//! as a sample until it yields the centroid. The leader and its threads then build the graph in
-//! memory, beyond maintenance_work_mem in that of a temporary file. The leader writes it out at the
-//! end. The pages are logged once, when they are complete, and an abort leaves only files that
-//! PostgreSQL removes.
+//! Rows of some blocks all over the table yield the centroid, the directions of the data and the
+//! borders of filter columns. The leader and its threads then build the graph in memory, beyond
+//! maintenance_work_mem in that of a temporary file. The leader writes it out at the end. The pages
+//! are logged once, when they are complete, and an abort leaves only files that PostgreSQL removes.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -26,9 +25,9 @@ use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
-use crate::hnsw::indexed_value::RowValue;
+use crate::hnsw::indexed_value::{OwnedValue, RowValue};
 use crate::hnsw::insert::{self, Inserter, NewRow};
-use crate::hnsw::space::{Learned, Space};
+use crate::hnsw::space::{Learned, Space, learning};
 use crate::hnsw::vacuum::reachability;
 use crate::reserve;
 use crate::sqlstate::Sqlstates;
@@ -39,7 +38,7 @@ use crate::storage::layout_plan::Storage;
 use crate::storage::list_page::LISTS;
 use crate::storage::meta;
 use crate::storage::page::{self, PAGE_SIZE};
-use crate::storage::parameters::{Element, Parameters};
+use crate::storage::parameters::{Element, Parameters, Reflections};
 use crate::storage::{BlockNumber, Edit, HeapTid, PageStore, centroid, corrupted};
 use crate::txn;
 
@@ -59,8 +58,14 @@ const PHASE_WRITE: i64 = 5;
 /// spread.
 const SAMPLE: usize = 1024;
 
-/// Blocks of the table whose rows give the borders of filter columns.
-const BLOCKS: pg_sys::BlockNumber = 128;
+/// Rows from which directions are learned, and the centroid beside them.
+const SAMPLE_WITH_DIRECTIONS: usize = 2048;
+
+/// Blocks of the table whose rows are the sample.
+const BLOCKS: pg_sys::BlockNumber = 512;
+
+/// Share of an index that its directions may take.
+const DIRECTIONS_SHARE: f64 = 0.01;
 
 /// Rows of a sample that yields a centroid or borders. Fewer rows say nothing of later rows, as in
 /// a build of a table that is about to be filled.
@@ -77,16 +82,26 @@ struct Build {
     threads: usize,
     /// Memory for the pages of the graph.
     bytes: usize,
-    /// Filter values of rows all over the table.
-    values: Vec<Values>,
-    /// The first rows, until the sample is complete.
-    sample: Vec<Row>,
-    /// Rows without a place in the graph that came before the graph was begun.
-    unplaced: Vec<(Unplaced, HeapTid)>,
+    /// Rows all over the table.
+    sample: Sample,
     /// The graph under construction, once there is one.
     growing: Option<Growing>,
     /// Rows of the index so far.
     indexed: i64,
+}
+
+/// Rows of some blocks of the table.
+#[derive(Default)]
+struct Sample {
+    /// Filter values.
+    values: Vec<Values>,
+    /// Vectors, at most so many of a block.
+    vectors: Vec<OwnedValue>,
+    of_block: usize,
+    /// The block of the last row, and the number of vectors of it.
+    last: (u32, usize),
+    /// About the number of rows of the table.
+    rows: f64,
 }
 
 /// The graph of a build, once rows are inserted into it.
@@ -131,7 +146,7 @@ unsafe extern "C-unwind" fn build(
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
-        build.sample_values(heap, info);
+        build.read_sample(heap, info);
         let whole = std::ptr::null_mut();
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
             build.insert(datum, tid, values)
@@ -218,6 +233,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         centroid: 0,
         filters: columns.kinds(),
         borders: 0,
+        directions: Reflections::NONE,
     })
 }
 
@@ -238,9 +254,7 @@ impl Build {
             parameters,
             threads,
             bytes: buffer_store::maintenance_memory(),
-            values: Vec::new(),
-            sample: Vec::new(),
-            unplaced: Vec::new(),
+            sample: Sample::default(),
             growing: None,
             indexed: 0,
         })
@@ -256,82 +270,107 @@ impl Build {
             RowValue::Placed(value) => value,
             RowValue::Unplaced(kind) => return self.insert_unplaced(kind, tid),
         };
-        let row = (value, NewRow { values, ..tid.into() });
-        if let Some(growing) = &mut self.growing {
-            return growing.insert(row);
-        }
-        self.sample.try_push(row)?;
-        if self.sample.len() >= self.max_sampled() {
-            self.growing()?;
-        }
-        Ok(())
+        self.growing()?.insert((value, NewRow { values, ..tid.into() }))
     }
 
     fn insert_unplaced(&mut self, kind: Unplaced, tid: HeapTid) -> Result<()> {
-        if let Some(growing) = &mut self.growing {
-            return growing.insert_unplaced(kind, tid);
-        }
-        self.unplaced.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-        self.unplaced.push((kind, tid));
-        // Many rows without a place at the front of a table leave less memory for the sample.
-        if size_of_val(&self.unplaced[..]) >= self.bytes / 4 || self.max_sampled() == 0 {
-            self.growing()?;
-        }
-        Ok(())
+        self.growing()?.insert_unplaced(kind, tid)
     }
 
-    /// Size of the sample: 0 where there is no centroid, and at most as many rows as fit into a
-    /// quarter of the memory.
-    fn max_sampled(&self) -> usize {
+    /// The most vectors of the sample, which may fill a quarter of the memory. Learning of
+    /// directions takes as much again.
+    fn most_sampled(&self) -> usize {
         if !self.parameters.allow_centroid() {
             return 0;
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
-        SAMPLE.min(self.bytes / 4 / each)
+        let layout = Layout::of(self.parameters.shape).ok();
+        match layout.and_then(|layout| layout.with_directions(self.parameters.metric)) {
+            Some(_) => SAMPLE_WITH_DIRECTIONS.min(self.bytes / 8 / each),
+            None => SAMPLE.min(self.bytes / 4 / each),
+        }
     }
 
-    /// Reads filter values of rows all over the table, where they are to give borders: the first
-    /// rows may be the oldest ones.
+    /// Reads rows all over the table, where they are to tell of all rows: the first rows may be the
+    /// oldest ones.
     ///
     /// # Safety
     /// `heap` is the open table, and `info` PostgreSQL's description of the index.
-    unsafe fn sample_values(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+    unsafe fn read_sample(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
         let kinds = self.parameters.filters;
         let have_borders = kinds
             .iter()
             .flatten()
             .any(|kind| matches!(kind, Kind::Exact | Kind::Rounded));
-        if self.parameters.shape.code_bits > 0 && have_borders {
-            let values = &mut self.values;
-            // SAFETY: as the caller promises.
-            unsafe {
-                heap_scan::read_sample(heap, self.index, info, BLOCKS, &mut |_, _, row| values.try_push(row));
-            }
+        let have_borders = self.parameters.shape.code_bits > 0 && have_borders;
+        let most = self.most_sampled();
+        if most == 0 && !have_borders {
+            return;
         }
+        // SAFETY: the table is open.
+        let all = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN) };
+        let read = all.clamp(1, BLOCKS);
+        let mut seen = 0u32;
+        let parameters = self.parameters;
+        let sample = &mut self.sample;
+        sample.of_block = most.div_ceil(read as usize);
+        // SAFETY: as the caller promises.
+        unsafe {
+            heap_scan::read_sample(heap, self.index, info, BLOCKS, &mut |datum, tid, values| {
+                seen += 1;
+                if have_borders {
+                    sample.values.try_push(values)?;
+                }
+                if sample.last.0 != tid.block {
+                    sample.last = (tid.block, 0);
+                }
+                if sample.last.1 < sample.of_block
+                    && sample.vectors.len() < most
+                    && let RowValue::Placed(value) = datum::of_row(datum, &parameters)?
+                {
+                    sample.vectors.try_push(value)?;
+                    sample.last.1 += 1;
+                }
+                Ok(())
+            });
+        }
+        self.sample.rows = f64::from(seen) * f64::from(all) / f64::from(read);
     }
 
-    /// What the samples tell of all rows.
-    fn learn(&self, sample: &[Row]) -> Learned {
+    /// What the sample tells of all rows. The shape becomes that of an index with directions if
+    /// there are any.
+    fn learn(&mut self) -> Result<Learned> {
+        let sample = std::mem::take(&mut self.sample);
         let mut learned = Learned::default();
-        if self.parameters.allow_centroid() && sample.len() >= MIN_SAMPLED {
-            let vectors = sample.iter().map(|(value, _)| value.dense());
-            learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
+        if sample.vectors.len() >= MIN_SAMPLED {
+            let vectors = || sample.vectors.iter().map(OwnedValue::dense);
+            learned.centroid = centroid::of(vectors(), self.parameters.shape.dimensions as usize);
+            let layout = Layout::of(self.parameters.shape)?.with_directions(self.parameters.metric);
+            if let Some(layout) = layout.filter(|layout| pays(layout, sample.rows)) {
+                let found = learning::directions(vectors(), &learned.centroid, &layout.shape, &check_interrupts)?;
+                if let Some((directions, share)) = found {
+                    self.parameters.shape = layout.shape;
+                    (learned.directions, learned.share) = (directions, share);
+                }
+            }
         }
-        if self.values.len() >= MIN_SAMPLED {
+        if sample.values.len() >= MIN_SAMPLED {
             let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
             for (i, (borders, kind)) in columns {
                 let Some(kind) = kind else { continue };
-                let keys = self.values.iter().filter_map(|values| values.get(i)).collect();
+                let keys = sample.values.iter().filter_map(|values| values.get(i)).collect();
                 *borders = Column::of_sample(kind, keys).borders;
             }
         }
-        learned
+        Ok(learned)
     }
 
-    /// The graph; begins it with the sample if necessary.
+    /// The graph; begins it if necessary.
     fn growing(&mut self) -> Result<&mut Growing> {
-        let growing = self.take_growing()?;
-        Ok(self.growing.insert(growing))
+        if self.growing.is_none() {
+            self.growing = Some(self.take_growing()?);
+        }
+        Ok(self.growing.as_mut().expect("a graph that was begun"))
     }
 
     /// As [`Build::growing`]; the build has it no more.
@@ -339,27 +378,18 @@ impl Build {
         if let Some(growing) = self.growing.take() {
             return Ok(growing);
         }
-        let sample = std::mem::take(&mut self.sample);
-        let mut growing = Growing::start(self, &sample)?;
-        for row in sample {
-            pgrx::check_for_interrupts!();
-            growing.insert(row)?;
-        }
-        for (kind, tid) in std::mem::take(&mut self.unplaced) {
-            pgrx::check_for_interrupts!();
-            growing.insert_unplaced(kind, tid)?;
-        }
-        Ok(growing)
+        let learned = self.learn()?;
+        Growing::start(self, learned)
     }
 }
 
 impl Growing {
     /// Begins the graph of a build, with what the sample tells.
-    fn start(build: &Build, sample: &[Row]) -> Result<Growing> {
+    fn start(build: &Build, learned: Learned) -> Result<Growing> {
         let mut memory = BuildMemory::new(build.bytes, check_interrupts)?;
         memory.make_room(0)?;
         let store = memory.store();
-        let space = Arc::clone(Graph::create(&**store, build.parameters, build.learn(sample))?.space());
+        let space = Arc::clone(Graph::create(&**store, build.parameters, learned)?.space());
         // SAFETY: the index is open.
         let file = unsafe { buffer_store::file_of(build.index) };
         store.write(META_BLOCK, |page| {
@@ -450,6 +480,13 @@ impl Growing {
         }
         Ok(())
     }
+}
+
+/// Whether directions take a small part of an index of so many rows with this layout.
+fn pays(layout: &Layout, rows: f64) -> bool {
+    let numbers = learning::count(&layout.shape) * layout.shape.coordinates();
+    let bytes = rows / f64::from(layout.slots) * PAGE_SIZE as f64;
+    (numbers * size_of::<u16>()) as f64 <= DIRECTIONS_SHARE * bytes
 }
 
 /// Threads besides the leader: as many as PostgreSQL gives a parallel build by the table's size or

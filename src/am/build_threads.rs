@@ -160,7 +160,7 @@ mod tests {
     use crate::storage::mapping::tests::of_unlinked_file;
     use crate::storage::memory_store::SEGMENT_BYTES;
     use crate::storage::page::PAGE_SIZE;
-    use crate::storage::parameters::{Element, Parameters};
+    use crate::storage::parameters::{Element, Parameters, Reflections};
     use crate::storage::{HeapTid, PageStore};
 
     const PARAMETERS: Parameters = Parameters {
@@ -178,6 +178,7 @@ mod tests {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        directions: Reflections::NONE,
     };
 
     fn rows(count: u32) -> impl Iterator<Item = Row> {

@@ -21,7 +21,7 @@ use crate::storage::format::Unplaced;
 use crate::storage::layout::Encoding;
 use crate::storage::memory_store::{MemoryStore, SEGMENT_BYTES};
 use crate::storage::page::{PAGE_SIZE, Page};
-use crate::storage::parameters::{Element, Parameters};
+use crate::storage::parameters::{Element, Parameters, Reflections};
 use crate::storage::{Edit, HeapTid, Layout, PageStore, centroid, sparse};
 
 const ROWS: usize = 120;
@@ -144,6 +144,7 @@ impl Sample {
             centroid: 0,
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            directions: Reflections::NONE,
         };
         let store = MemoryStore::new(64 << 20).unwrap();
         let graph = Graph::create(&store, parameters, centroid).expect("a graph");

@@ -27,7 +27,7 @@ use crate::storage::layout::FilterColumns;
 use crate::storage::list_page::{self, Block, Code, LISTS, ListEntry, ListId, ListLayout};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, SPECIAL};
-use crate::storage::parameters::{Element, Parameters};
+use crate::storage::parameters::{Element, Parameters, Reflections};
 use crate::storage::{BlockNumber, Edit, HeapTid, Layout, PageStore, meta};
 
 const KINDS: [Kind; 4] = [Kind::Exact, Kind::Hashed, Kind::Rounded, Kind::Set];
@@ -117,6 +117,7 @@ impl Sample {
             centroid: 0,
             filters: KINDS.map(Some),
             borders: 0,
+            directions: Reflections::NONE,
         };
         // The dates have no borders, and so one list.
         let mut learned = Learned::default();

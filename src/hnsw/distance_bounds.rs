@@ -57,7 +57,8 @@ impl Space {
     /// Largest distance by which storage may have moved a vector within a Euclidean distance of the
     /// query.
     fn most_moved(&self, query: &Query, euclidean: f64) -> f64 {
-        self.parameters.shape.encoding.width().map_or(0.0, |width| {
+        let encoding = self.parameters.shape.encoding;
+        encoding.rest_width().or(encoding.width()).map_or(0.0, |width| {
             let steps = f64::from((1 << width.bits()) - 1);
             let coordinates = (self.parameters.shape.coordinates() as f64).sqrt();
             let moved = (coordinates / steps + LENGTH_ROUNDING) * (query.norm + euclidean);
@@ -87,7 +88,13 @@ impl Space {
         let coordinates = self.parameters.shape.coordinates() as f64;
         let least = match (metric, encoding.width()) {
             (Metric::L2 | Metric::Cosine, Some(width)) => {
-                let moved = (f64::from(scalar(stored, width).scale) / 2.0 + LEAST_ERROR) * coordinates.sqrt();
+                let moved = |scale: f32, coordinates: f64| (f64::from(scale) / 2.0 + LEAST_ERROR) * coordinates.sqrt();
+                let first = self.parameters.shape.first_coordinates() as f64;
+                let rest = encoding.rest_width().map_or(0.0, |_| {
+                    let (_, second) = self.parts(stored, width);
+                    second.map_or(0.0, |second| moved(second.scale, coordinates - first))
+                });
+                let moved = moved(scalar(stored, width).scale, first).hypot(rest);
                 let euclidean = sum.max(0.0).sqrt();
                 let rounding = LENGTH_ROUNDING * (query.norm + euclidean + moved) + self.centroid_rounding();
                 self.of_euclidean((euclidean - moved) * (1.0 - ROUNDING) - rounding)

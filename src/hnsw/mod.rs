@@ -46,7 +46,7 @@ use crate::storage::meta::{self, Borders, EntryPoint, Meta};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
-use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, page};
+use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, directions, page};
 
 use overflow_vectors::Owner;
 use space::{Learned, Point, Query, Space};
@@ -70,6 +70,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
                 centroid::hash(&learned.centroid)
             },
             borders: meta::borders_hash(&learned.borders),
+            directions: directions::name(&learned.directions, learned.share),
             ..parameters
         };
         let block = store.extend()?;
@@ -80,6 +81,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
             Ok(Edit::Changed(()))
         })?;
         centroid::write(store, &learned.centroid)?;
+        directions::write(store, &parameters, &learned.directions)?;
         Ok(Self::with(store, Arc::new(Space::new(parameters, learned)?)))
     }
 
@@ -95,6 +97,8 @@ impl<'s, S: PageStore> Graph<'s, S> {
             let borders = meta.parameters.borders;
             Ok(Learned {
                 centroid: centroid::read(store, &meta.parameters)?,
+                directions: directions::read(store, &meta.parameters)?,
+                share: 0.0,
                 borders: match borders {
                     0 => Borders::default(),
                     hash => store.read(META_BLOCK, |page| meta::read_borders(page, hash))?,

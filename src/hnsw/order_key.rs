@@ -88,6 +88,8 @@ pub enum Terms<'a> {
     Floats(Kernel, &'a [f32], &'a [u8]),
     /// The stored vector is quantized.
     Packed(Metric, &'a [f32], Packed<'a>),
+    /// The stored vector is quantized in two parts.
+    Parts(Metric, &'a [f32], Packed<'a>, Packed<'a>),
 }
 
 impl Terms<'_> {
@@ -115,6 +117,10 @@ impl Terms<'_> {
             Terms::Floats(kernel, query, bytes) => kernel.distance_bytes(query, bytes),
             Terms::Packed(Metric::InnerProduct, query, packed) => -distance::inner_product_packed(query, packed),
             Terms::Packed(_, query, packed) => distance::l2_squared_packed(query, packed),
+            Terms::Parts(metric, query, first, second) => {
+                let (query, rest) = halves(query, first);
+                Terms::Packed(*metric, query, *first).in_f32() + Terms::Packed(*metric, rest, *second).in_f32()
+            }
         }
     }
 
@@ -134,8 +140,18 @@ impl Terms<'_> {
                 });
                 wide::sum(pairs(query, numbers), metric.term())
             }
+            Terms::Parts(metric, query, first, second) => {
+                let (query, rest) = halves(query, first);
+                Terms::Packed(*metric, query, *first).in_f64() + Terms::Packed(*metric, rest, *second).in_f64()
+            }
         }
     }
+}
+
+/// The parts of a query beside the first part of a vector, and beside the rest.
+#[inline(always)]
+fn halves<'q>(query: &'q [f32], first: &Packed<'_>) -> (&'q [f32], &'q [f32]) {
+    query.split_at(first.bytes.len() / first.width.block_bytes() * BLOCK)
 }
 
 /// The key of two vectors.

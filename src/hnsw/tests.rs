@@ -9,6 +9,7 @@ mod cold;
 mod compact;
 mod complete;
 mod damage;
+mod directions;
 mod filters;
 mod input;
 mod interrupted;
@@ -32,7 +33,7 @@ use crate::hnsw::scan::{Iteration, Limits, Scan};
 use crate::hnsw::vacuum::{bulk_delete, reachability, truncate};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::Page;
-use crate::storage::parameters::Element;
+use crate::storage::parameters::{Element, Reflections};
 use crate::storage::record::Code;
 use crate::storage::{HeapTid, Layout, Link};
 use crate::test_data::{WORD_DIMENSIONS, words};
@@ -55,6 +56,7 @@ fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        directions: Reflections::NONE,
     }
 }
 

@@ -47,6 +47,8 @@ macro_rules! vectorized {
 }
 
 pub mod bfloat16;
+pub mod directions;
+pub mod principal;
 pub mod query_table;
 pub mod rabitq;
 pub mod rotation;

@@ -11,10 +11,11 @@
 //! the mapping from vectors to records.
 
 use super::format::META_BLOCK;
-use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
-use super::parameters::{CENTROID_NUMBERS_PER_PAGE as PER_PAGE, Parameters};
-use super::{BlockNumber, Edit, PageStore, corrupted, fnv1a};
+use super::page::PageKind;
+use super::parameters::Parameters;
+use super::{BlockNumber, PageStore, corrupted, fnv1a, learned};
 use crate::error::Result;
+use crate::fallible::TryPush;
 
 /// A vector is much nearer to the centroid than to the origin if its distance is smaller by this
 /// factor.
@@ -64,24 +65,8 @@ pub fn hash(centroid: &[f32]) -> u64 {
 
 /// Adds the pages of a centroid to a new index that has only its meta page.
 pub fn write<S: PageStore>(store: &S, centroid: &[f32]) -> Result<()> {
-    for (values, expected) in centroid.chunks(PER_PAGE).zip(FIRST..) {
-        let block = store.extend()?;
-        debug_assert_eq!(block, expected);
-        store.write(block, |page| {
-            init(page, values);
-            Ok(Edit::Changed(()))
-        })?;
-    }
-    Ok(())
-}
-
-fn init(page: &mut Page, values: &[f32]) {
-    page::init(page, PageKind::Centroid, 0);
-    let contents = page[HEADER_SIZE..SPECIAL].as_chunks_mut::<4>().0;
-    for (bytes, value) in contents.iter_mut().zip(values) {
-        *bytes = value.to_le_bytes();
-    }
-    page::set_lower(page, HEADER_SIZE + size_of_val(values));
+    let bytes = (0..size_of_val(centroid)).map(|at| centroid[at / 4].to_le_bytes()[at % 4]);
+    learned::write(store, PageKind::Centroid, FIRST, bytes)
 }
 
 /// Reads and checks the centroid of an index; empty if it has none.
@@ -90,24 +75,12 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
     if parameters.centroid == 0 {
         return Ok(centroid);
     }
-    let dimensions = parameters.shape.dimensions as usize;
-    for block in FIRST..parameters.first_node_block() {
-        let count = PER_PAGE.min(dimensions - centroid.len());
-        store.read(block, |page| {
-            page::check(page, block, PageKind::Centroid, 0)?;
-            let end = HEADER_SIZE + count * size_of::<f32>();
-            if page::lower(page) != end {
-                return corrupted(block, "the centroid has another length than the vectors");
-            }
-            let values = page[HEADER_SIZE..end].as_chunks::<4>().0.iter();
-            centroid.extend(values.map(|bytes| f32::from_le_bytes(*bytes)));
-            if !centroid.iter().all(|value| value.is_finite()) {
-                return corrupted(block, "the centroid is not finite");
-            }
-            Ok(())
-        })?;
-    }
-    if hash(&centroid) != parameters.centroid {
+    let len = parameters.shape.dimensions as usize * size_of::<f32>();
+    learned::read(store, PageKind::Centroid, FIRST, len, |bytes| {
+        let values = bytes.as_chunks::<4>().0.iter();
+        centroid.try_extend(values.map(|bytes| f32::from_le_bytes(*bytes)))
+    })?;
+    if !centroid.iter().all(|value| value.is_finite()) || hash(&centroid) != parameters.centroid {
         return corrupted(FIRST, "not the centroid that the index was built with");
     }
     Ok(centroid)
@@ -117,10 +90,11 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
 mod tests {
     use super::*;
     use crate::distance::Metric;
+    use crate::storage::Edit;
     use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::memory_store::MemoryStore;
-    use crate::storage::page::put_u32;
-    use crate::storage::parameters::{self, Element};
+    use crate::storage::page::{self, HEADER_SIZE, Page, SPECIAL, put_u32};
+    use crate::storage::parameters::{self, Element, Reflections};
 
     fn parameters(centroid: &[f32]) -> Parameters {
         Parameters {
@@ -138,6 +112,7 @@ mod tests {
             centroid: hash(centroid),
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            directions: Reflections::NONE,
         }
     }
 
@@ -213,7 +188,10 @@ mod tests {
             }
             refuses(&|page| page.fill(0), block);
             refuses(&|page| page::init(page, PageKind::Node, 0), block);
-            refuses(&|page| init(page, &[]), block);
+            refuses(
+                &|page| learned::init(page, PageKind::Centroid, std::iter::empty()),
+                block,
+            );
         }
         // Pages of a file that was truncated.
         let cut = MemoryStore::new(1 << 20).unwrap();

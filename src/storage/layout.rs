@@ -51,18 +51,27 @@ pub enum Encoding {
     Sparse,
     /// As `Scalar12`, in 8 bits: the compact form of a record, which has fewer lanes.
     Scalar8,
+    /// As `Scalar12`, in 10 bits as far as codes reach and in 8 bits beyond, each part with an
+    /// offset and a scale of its own.
+    Scalar10And8,
 }
 
 impl Encoding {
-    /// The width of quantized coordinates.
+    /// The width of quantized coordinates, or of the first part of them.
     #[inline]
     pub fn width(self) -> Option<Width> {
         match self {
             Encoding::Float32 | Encoding::Bits | Encoding::Sparse => None,
             Encoding::Scalar12 => Some(Width::Twelve),
-            Encoding::Scalar10 => Some(Width::Ten),
+            Encoding::Scalar10 | Encoding::Scalar10And8 => Some(Width::Ten),
             Encoding::Scalar8 => Some(Width::Eight),
         }
+    }
+
+    /// The width of the coordinates beyond the first part, where there are two.
+    #[inline]
+    pub fn rest_width(self) -> Option<Width> {
+        (self == Encoding::Scalar10And8).then_some(Width::Eight)
     }
 
     /// Granularity, in bytes, of a division between record and overflow records, after
@@ -77,9 +86,9 @@ impl Encoding {
     /// The most dimensions that a vector of an index may have.
     pub fn most_dimensions(self) -> usize {
         match self {
-            Encoding::Float32 | Encoding::Scalar12 | Encoding::Scalar10 | Encoding::Scalar8 => 16_000,
             Encoding::Bits => 64_000,
             Encoding::Sparse => 1_000_000_000,
+            _ => 16_000,
         }
     }
 
@@ -92,7 +101,8 @@ impl Encoding {
 
     /// Bytes before the first unit.
     pub fn head(self) -> usize {
-        self.width().map_or(0, |_| 2 * size_of::<f32>())
+        let parts = usize::from(self.width().is_some()) + usize::from(self.rest_width().is_some());
+        parts * 2 * size_of::<f32>()
     }
 }
 
@@ -183,7 +193,21 @@ impl Shape {
             (Encoding::Bits, _) => dimensions.div_ceil(8),
             (Encoding::Sparse, _) => sparse::len(dimensions.min(MOST_COMPONENTS)),
             (_, None) => size_of::<f32>() * dimensions,
-            (_, Some(width)) => self.encoding.head() + self.coordinates() / BLOCK * width.block_bytes(),
+            (_, Some(width)) => {
+                let first = self.first_coordinates();
+                let rest = self.encoding.rest_width().map_or(0, Width::block_bytes);
+                let rest = (self.coordinates() - first) / BLOCK * rest;
+                self.encoding.head() + first / BLOCK * width.block_bytes() + rest
+            }
+        }
+    }
+
+    /// Coordinates of the first part of a quantized vector: all of them, unless there are two.
+    #[inline]
+    pub fn first_coordinates(&self) -> usize {
+        match self.encoding.rest_width() {
+            Some(_) => usize::from(self.code_bits),
+            None => self.coordinates(),
         }
     }
 
@@ -211,12 +235,14 @@ impl Shape {
 }
 
 /// Offsets of the fields of a record, in bytes from its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Layout {
     /// The layout's input.
     pub shape: Shape,
     /// The first block of records.
     pub first_block: BlockNumber,
+    /// About the share of the square of a difference that is in the coordinates of a code.
+    pub share: f32,
     /// Bytes of a slot.
     pub stride: usize,
     /// Slots of a page.
@@ -282,6 +308,9 @@ impl Layout {
         };
         let (inline_len, overflows) = if beside + vector_len <= most {
             (vector_len, 0)
+        } else if encoding.rest_width().is_some() {
+            // Two parts are not divided further.
+            return Err(Error::too_many_dimensions(encoding.most_dimensions()));
         } else {
             Self::spill(beside, vector_len, encoding, most)?
         };
@@ -313,6 +342,7 @@ impl Layout {
         Ok(Layout {
             shape,
             first_block: META_BLOCK + 1,
+            share: bits as f32 / shape.coordinates() as f32,
             stride,
             slots: (Self::ROOM / stride) as u32,
             vector_len,
@@ -392,13 +422,12 @@ impl Layout {
         self.shape.code_bits > 0
     }
 
-    /// About the length of a code with this scale, under L2: of a vector of n coordinates that is
-    /// rotated at random, L coordinates have magnitudes of L sqrt(2 / (pi n)) lengths in sum. Half
-    /// of it under inner product.
+    /// About the length of a code with this scale, under L2: L coordinates, rotated at random, that
+    /// have this share of a square have magnitudes of sqrt(2 / pi L share) lengths in sum. Half of
+    /// it under inner product.
     #[inline]
     pub fn length_of(&self, scale: Bf16) -> Bf16 {
-        let magnitudes =
-            f32::from(self.shape.code_bits) * (std::f32::consts::FRAC_2_PI / self.shape.coordinates() as f32).sqrt();
+        let magnitudes = (std::f32::consts::FRAC_2_PI * f32::from(self.shape.code_bits) * self.share).sqrt();
         Bf16::from_f32(scale.to_f32() * 0.5 * magnitudes)
     }
 

@@ -52,6 +52,14 @@ impl Storage {
 /// Code length that records leave room for, if the vectors have as many coordinates.
 const ENOUGH_BITS: usize = 256;
 
+/// As [`ENOUGH_BITS`], for codes of the directions of the data, which tell as much with fewer bits
+/// (docs/measurements.md, *Directions of the data*).
+const ENOUGH_OF_DIRECTIONS: usize = 192;
+
+/// The most dimensions of vectors with directions: learning and applying them takes time in
+/// proportion.
+const MOST_WITH_DIRECTIONS: usize = 4096;
+
 /// Codes have a bit for every coordinate if at least this many records still fit a page.
 const SLOTS_FOR_WHOLE_CODES: u32 = 4;
 
@@ -173,6 +181,28 @@ impl Layout {
             Storage::Full => Layout::plan(dimensions, m, metric, filters),
             Storage::Compact => Layout::compact(dimensions, m, metric, filters.into()),
         }
+    }
+
+    /// The layout of a new index of this one's dimensions over rows with directions, if it gains
+    /// from them: its codes leave coordinates out, and its distances are Euclidean ones. Vectors
+    /// have 10 bits a coordinate as far as codes reach, where most of their length is, and 8
+    /// beyond.
+    pub fn with_directions(&self, metric: Metric) -> Option<Layout> {
+        let shape = self.shape;
+        if !matches!(metric, Metric::L2 | Metric::Cosine)
+            || !self.is_coded()
+            || shape.is_compact()
+            || shape.has_whole_codes()
+            || shape.dimensions as usize > MOST_WITH_DIRECTIONS
+        {
+            return None;
+        }
+        let shape = Shape {
+            encoding: Encoding::Scalar10And8,
+            ..shape
+        };
+        let layout = Layout::filled(shape, shape.coordinates() - WORD_BITS, ENOUGH_OF_DIRECTIONS).ok()?;
+        (layout.slots >= self.slots && layout.overflows == 0).then_some(layout)
     }
 
     /// The compact layout; the layout of [`Layout::plan`] if that has no codes.

@@ -370,6 +370,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || (coded && !encoding.is_dense())
         || (!coded && encoding.width().is_some())
         || (parameters.centroid != 0 && !parameters.allow_centroid())
+        || !parameters.has_sound_directions()
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.most_bits()
         || filters != FilterColumns::of(parameters.filter_kinds())
@@ -410,7 +411,7 @@ mod tests {
     use crate::filter::values::Kind;
     use crate::storage::layout::Encoding;
     use crate::storage::page::PAGE_SIZE;
-    use crate::storage::parameters::Element;
+    use crate::storage::parameters::{Element, Reflections};
 
     const PARAMETERS: Parameters = Parameters {
         shape: Shape {
@@ -427,6 +428,7 @@ mod tests {
         centroid: 0x0fed_cba9_8765_4321,
         filters: [Some(Kind::Exact), Some(Kind::Set), None, None],
         borders: 0,
+        directions: Reflections::NONE,
     };
 
     #[test]
@@ -518,11 +520,12 @@ mod tests {
         expected.extend(64u16.to_le_bytes());
         expected.extend(PARAMETERS.seed.to_le_bytes());
         expected.extend(PARAMETERS.centroid.to_le_bytes());
+        expected.extend([0; 12]); // no directions
         // Kind::Exact, Kind::Set
         expected.extend([1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0]);
         expected.extend(PARAMETERS.borders.to_le_bytes());
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
-        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 916_049_983);
+        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 1_532_673_247);
         assert_eq!(page::lower(&page), 5408);
         assert_eq!(page[304..312], [0xFF; 8]);
         set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));

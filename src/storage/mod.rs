@@ -26,9 +26,11 @@
 pub mod buffer_store;
 pub mod calibration;
 pub mod centroid;
+pub mod directions;
 pub mod format;
 pub mod layout;
 pub mod layout_plan;
+mod learned;
 pub mod list_page;
 pub mod mapping;
 pub mod memory_store;

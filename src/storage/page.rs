@@ -50,6 +50,8 @@ pub enum PageKind {
     List = 4,
     /// Queries that were sampled ([`super::query_page`]).
     Queries = 5,
+    /// Numbers of the directions, between the centroid and the first records.
+    Directions = 6,
 }
 
 /// The N bytes at `at`, checked at once.

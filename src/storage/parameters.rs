@@ -3,20 +3,42 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BlockNumber;
 use super::format::META_BLOCK;
 use super::layout::{Encoding, Layout, Shape};
-use super::page::{HEADER_SIZE, SPECIAL};
+use super::{BlockNumber, learned};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::values::{Kind, MOST_COLUMNS};
-
-/// Numbers of a centroid on a page.
-pub(super) const CENTROID_NUMBERS_PER_PAGE: usize = (SPECIAL - HEADER_SIZE) / size_of::<f32>();
+use crate::quantize::directions;
 
 /// Pages of a centroid of this many dimensions.
 pub fn centroid_pages(dimensions: u32) -> BlockNumber {
-    dimensions.div_ceil(CENTROID_NUMBERS_PER_PAGE as u32)
+    learned::pages(size_of::<f32>() * dimensions as usize)
+}
+
+/// The name of the directions of an index (`storage::directions`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reflections {
+    /// Number of reflections; 0 in an index without directions.
+    pub count: u16,
+    /// About the share of a difference that is in the coordinates of a code, in 65,535ths.
+    pub share: u16,
+    /// The hash of the vectors of reflections, which are on the pages behind the centroid.
+    pub hash: u64,
+}
+
+impl Reflections {
+    /// Of an index without directions.
+    pub const NONE: Reflections = Reflections {
+        count: 0,
+        share: 0,
+        hash: 0,
+    };
+
+    /// A share as it is stored.
+    pub fn share_of(share: f64) -> u16 {
+        (share * f64::from(u16::MAX)).round().clamp(1.0, f64::from(u16::MAX)) as u16
+    }
 }
 
 /// The type of the indexed values.
@@ -49,6 +71,8 @@ pub struct Parameters {
     /// The hash of the centroid (`centroid::hash`), which is on the pages after the meta page; 0 if
     /// there is none.
     pub centroid: u64,
+    /// The directions, which are on the pages after those of the centroid.
+    pub directions: Reflections,
     /// The kinds of the filter columns; none beyond the last one.
     pub filters: [Option<Kind>; MOST_COLUMNS],
     /// The hash of the borders of filter columns (`meta::borders_hash`), which are on the meta
@@ -91,8 +115,8 @@ impl Parameters {
         self.filters.into_iter().map_while(|kind| kind)
     }
 
-    /// The first block that may hold records.
-    pub fn first_node_block(&self) -> BlockNumber {
+    /// The first block of the directions.
+    pub fn first_directions_block(&self) -> BlockNumber {
         let centroid = match self.centroid {
             0 => 0,
             _ => centroid_pages(self.shape.dimensions),
@@ -100,14 +124,36 @@ impl Parameters {
         META_BLOCK + 1 + centroid
     }
 
+    /// The first block that may hold records.
+    pub fn first_node_block(&self) -> BlockNumber {
+        let numbers = usize::from(self.directions.count) * self.shape.coordinates();
+        self.first_directions_block() + learned::pages(size_of::<u16>() * numbers)
+    }
+
+    /// Whether the directions are possible.
+    pub(super) fn has_sound_directions(&self) -> bool {
+        let count = self.directions.count;
+        count == 0
+            || self.allow_centroid()
+                && count <= self.shape.code_bits
+                && self.directions.share > 0
+                && usize::from(count).is_multiple_of(directions::BLOCK)
+                && usize::from(self.shape.code_bits) < self.shape.coordinates()
+    }
+
     /// Layout of the index's records, with the block where they begin.
     ///
     /// # Errors
     /// As [`Layout::of`].
     pub fn layout(&self) -> Result<Layout> {
+        let layout = Layout::of(self.shape)?;
         Ok(Layout {
             first_block: self.first_node_block(),
-            ..Layout::of(self.shape)?
+            share: match self.directions.count {
+                0 => layout.share,
+                _ => f32::from(self.directions.share) / f32::from(u16::MAX),
+            },
+            ..layout
         })
     }
 }

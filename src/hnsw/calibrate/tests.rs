@@ -2,7 +2,7 @@ use super::*;
 use crate::distance::Metric;
 use crate::hnsw::insert::{self, Inserter};
 use crate::storage::memory_store::MemoryStore;
-use crate::storage::parameters::{Element, Parameters};
+use crate::storage::parameters::{Element, Parameters, Reflections};
 use crate::storage::{HeapTid, Layout};
 use crate::test_data::words;
 
@@ -30,6 +30,7 @@ fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        directions: Reflections::NONE,
     };
     let graph = Graph::create(store, parameters, Vec::new()).unwrap();
     let mut inserter = Inserter::default();

@@ -7,18 +7,21 @@
 
 use std::cell::RefCell;
 
-use crate::distance::{self, Metric};
+use crate::distance::{self, Metric, Packed, decode_packed};
 use crate::error::{Error, Result};
 use crate::hnsw::indexed_value::{self, Value};
 use crate::hnsw::space::{Point, Space};
 use crate::quantize::rabitq::{self, Estimated, Factors, MAX_BITS};
-use crate::quantize::scalar::{Scalar, Width};
+use crate::quantize::scalar::{BLOCK, Scalar, Width};
 use crate::storage::layout::Encoding;
 use crate::storage::parameters::Parameters;
 use crate::storage::sparse;
 
 /// The coordinates of the centroid, as many as any vector has.
 static CENTROID: [f32; MAX_BITS] = [0.0; MAX_BITS];
+
+/// Bytes of the offset and the scale of a part of a vector.
+const SCALAR_HEAD: usize = 2 * size_of::<f32>();
 
 thread_local! {
     /// Memory to balance vectors in.
@@ -48,15 +51,44 @@ impl Space {
             Some(width) => {
                 stored.resize(self.layout.vector_len, 0);
                 let (head, bytes) = stored.split_at_mut(self.head());
-                let scalar = Scalar::encode(coordinates, width, bytes);
-                if self.parameters.metric == Metric::InnerProduct {
-                    SCRATCH.with_borrow_mut(|changes| scalar.balance(coordinates, bytes, changes));
+                let (head, rest_head) = head.split_at_mut(SCALAR_HEAD);
+                let (bytes, rest_bytes) = bytes.split_at_mut(self.first_bytes(width));
+                let (coordinates, rest) = coordinates.split_at_mut(self.parameters.shape.first_coordinates());
+                self.quantize(coordinates, width, head, bytes);
+                if let Some(width) = self.parameters.shape.encoding.rest_width() {
+                    self.quantize(rest, width, rest_head, rest_bytes);
                 }
-                head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
-                head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
-                scalar.decode(bytes, coordinates);
             }
         }
+    }
+
+    /// Quantizes a part of a vector; the coordinates become the ones that are stored.
+    fn quantize(&self, coordinates: &mut [f32], width: Width, head: &mut [u8], bytes: &mut [u8]) {
+        let scalar = Scalar::encode(coordinates, width, bytes);
+        if self.parameters.metric == Metric::InnerProduct {
+            SCRATCH.with_borrow_mut(|changes| scalar.balance(coordinates, bytes, changes));
+        }
+        head[..4].copy_from_slice(&scalar.offset.to_ne_bytes());
+        head[4..].copy_from_slice(&scalar.scale.to_ne_bytes());
+        scalar.decode(bytes, coordinates);
+    }
+
+    /// Bytes of the first part of a quantized vector.
+    #[inline]
+    fn first_bytes(&self, width: Width) -> usize {
+        self.parameters.shape.first_coordinates() / BLOCK * width.block_bytes()
+    }
+
+    /// The parts of a quantized vector, the second one empty where there is only one.
+    #[inline]
+    pub(in crate::hnsw) fn parts<'b>(&self, stored: &'b [u8], width: Width) -> (Packed<'b>, Option<Packed<'b>>) {
+        let bytes = &stored[self.head()..];
+        let Some(rest) = self.parameters.shape.encoding.rest_width() else {
+            return (scalar(stored, width).packed(bytes), None);
+        };
+        let (first, second) = bytes.split_at(self.first_bytes(width));
+        let second = scalar(&stored[SCALAR_HEAD..], rest).packed(second);
+        (scalar(stored, width).packed(first), Some(second))
     }
 
     /// Decodes the coordinates of a stored vector, all of its bytes.
@@ -66,13 +98,25 @@ impl Space {
             None => self.locate(floats(stored), coordinates),
             Some(width) => {
                 coordinates.resize(self.parameters.shape.coordinates(), 0.0);
-                scalar(stored, width).decode(&stored[self.head()..], coordinates);
+                let (first, second) = coordinates.split_at_mut(self.parameters.shape.first_coordinates());
+                let (packed, rest) = self.parts(stored, width);
+                decode_packed(&packed, first);
+                if let Some(rest) = rest {
+                    decode_packed(&rest, second);
+                }
             }
         }
     }
 
     pub(super) fn rotate(&self, coordinates: &mut Vec<f32>) {
-        if let Some(rotation) = &self.rotation {
+        if let (Some(head), Some(rest)) = (&self.rotation, &self.rest) {
+            // The directions become the first coordinates; those of a code are they and some of the
+            // others.
+            coordinates.resize(self.parameters.shape.coordinates(), 0.0);
+            self.directions.reflect(coordinates);
+            rest.rotate_in_place(&mut coordinates[self.directions.count()..]);
+            head.rotate_in_place(&mut coordinates[..head.padded()]);
+        } else if let Some(rotation) = &self.rotation {
             coordinates.resize(rotation.padded(), 0.0);
             rotation.rotate_in_place(coordinates);
         }

@@ -12,6 +12,7 @@
 mod cache;
 pub(super) mod centroid_bounds;
 pub(super) mod codec;
+pub mod learning;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::hnsw::indexed_value::Value;
 use crate::hnsw::order_key::{self, Terms};
 use crate::hnsw::space::codec::{floats, scalar};
 use crate::hnsw::tuning::search::NEAR;
+use crate::quantize::directions::Directions;
 use crate::quantize::query_table::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::BLOCK;
@@ -40,6 +42,10 @@ use crate::storage::{Layout, NodeRef, sparse};
 pub struct Learned {
     /// The centroid.
     pub centroid: Vec<f32>,
+    /// The directions in which the rows differ most.
+    pub directions: Directions,
+    /// About the share of a difference that codes see; of use where there are directions.
+    pub share: f64,
     /// The borders of filter columns ([`crate::filter::signature`]).
     pub borders: Borders,
 }
@@ -61,7 +67,12 @@ pub struct Space {
     /// The layout of value lists.
     pub(in crate::hnsw) lists: ListLayout,
     measure: Measure,
+    /// The rotation, in an index with directions of the coordinates of a code alone.
     rotation: Option<Rotation>,
+    /// The directions that become the first coordinates, and the rotation of all others before
+    /// that; none of both in most indexes.
+    directions: Directions,
+    rest: Option<Rotation>,
     /// The vector that is subtracted before the rotation; empty if there is none.
     centroid: Vec<f32>,
     /// Length of the centroid.
@@ -217,16 +228,30 @@ pub(in crate::hnsw) struct Near {
 impl Space {
     /// The space of parameters and of what their hashes name.
     pub fn new(parameters: Parameters, learned: impl Into<Learned>) -> Result<Space> {
-        let Learned { centroid, borders } = learned.into();
+        let Learned {
+            centroid,
+            directions,
+            borders,
+            ..
+        } = learned.into();
         let layout = parameters.layout()?;
         let dimensions = parameters.shape.dimensions as usize;
-        let rotation = || Rotation::new(dimensions, parameters.shape.coordinates(), parameters.seed);
+        let coordinates = parameters.shape.coordinates();
+        let bits = usize::from(parameters.shape.code_bits);
+        let rotation = || match directions.count() {
+            0 => Rotation::new(dimensions, coordinates, parameters.seed),
+            _ => Rotation::new(bits, bits, parameters.seed),
+        };
+        let rest = coordinates - directions.count();
+        let rest = (directions.count() > 0).then(|| Rotation::new(rest, rest, parameters.seed ^ 1));
         Ok(Space {
             parameters,
             layout,
             lists: ListLayout::of(&layout),
             measure: Measure::of(&parameters),
             rotation: layout.is_coded().then(rotation),
+            rest,
+            directions,
             centroid_norm: distance::norm(&centroid),
             centroid,
             columns: parameters
@@ -421,6 +446,11 @@ impl Space {
     /// The terms of a query and the start of a stored vector, or all of it.
     #[inline]
     fn start_terms<'a>(&self, kernel: Kernel, query: &'a Query, start: &'a [u8]) -> Terms<'a> {
+        if let Some(width) = self.parameters.shape.encoding.width()
+            && let (first, Some(second)) = self.parts(start, width)
+        {
+            return Terms::Parts(self.parameters.metric, &query.value, first, second);
+        }
         let bytes = &start[self.head()..];
         let coordinates = match self.parameters.shape.encoding.width() {
             None => bytes.len() / size_of::<f32>(),
@@ -485,7 +515,7 @@ mod tests {
     use super::*;
     use crate::storage::centroid;
     use crate::storage::layout::{Encoding, FilterColumns, Shape};
-    use crate::storage::parameters::Element;
+    use crate::storage::parameters::{Element, Reflections};
     use crate::test_data::phrases;
 
     /// Parameters with the hash of a centroid.
@@ -503,13 +533,22 @@ mod tests {
             },
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            directions: Reflections::NONE,
         }
     }
 
     #[test]
     fn a_point_is_at_distance_zero_from_itself_however_it_is_stored() {
-        for encoding in [Encoding::Float32, Encoding::Scalar12, Encoding::Scalar10] {
+        for encoding in [
+            Encoding::Float32,
+            Encoding::Scalar12,
+            Encoding::Scalar10,
+            Encoding::Scalar10And8,
+        ] {
             for dimensions in [3, 100, 1536, 16_000] {
+                if encoding.rest_width().is_some() && dimensions > 4096 {
+                    continue; // Two parts have no overflow records.
+                }
                 let shape = Shape {
                     dimensions,
                     m: 16,

@@ -3,7 +3,7 @@ use crate::distance::Metric;
 use crate::error::Error;
 use crate::storage::layout::{Encoding, FilterColumns, Shape};
 use crate::storage::page::PAGE_SIZE;
-use crate::storage::parameters::{Element, Parameters};
+use crate::storage::parameters::{Element, Parameters, Reflections};
 
 pub fn meta_page() -> Page {
     let parameters = Parameters {
@@ -21,6 +21,7 @@ pub fn meta_page() -> Page {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        directions: Reflections::NONE,
     };
     let mut page = [0; PAGE_SIZE];
     meta::init(&mut page, &parameters).unwrap();
