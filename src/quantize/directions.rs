@@ -172,10 +172,8 @@ fn reflect_block(vectors: [&[[Bf16; WIDE]]; BLOCK], factors: &Factors, data: &mu
     }
     let mut by = [0.0f32; BLOCK];
     for i in 0..BLOCK {
-        let mut product: f32 = sums[i].iter().sum();
-        for j in 0..i {
-            product -= by[j] * factors.products[i][j];
-        }
+        let before = by[..i].iter().zip(&factors.products[i]);
+        let product = before.fold(sums[i].iter().sum(), |rest: f32, (by, product)| rest - by * product);
         by[i] = product * factors.each[i];
     }
     for ((((x, a), b), c), d) in data.iter_mut().zip(a).zip(b).zip(c).zip(d) {

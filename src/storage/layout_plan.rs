@@ -184,16 +184,16 @@ impl Layout {
     }
 
     /// The layout of a new index of this one's dimensions over rows with directions, if it gains
-    /// from them: its codes leave coordinates out, and its distances are Euclidean ones. Vectors
-    /// have 10 bits a coordinate as far as codes reach, where most of their length is, and 8
-    /// beyond.
+    /// from them: its vectors are [`LONG`], its codes leave coordinates out, and its distances are
+    /// Euclidean ones. Vectors have 10 bits a coordinate as far as codes reach, where most of their
+    /// length is, and 8 beyond.
     pub fn with_directions(&self, metric: Metric) -> Option<Layout> {
         let shape = self.shape;
         if !matches!(metric, Metric::L2 | Metric::Cosine)
             || !self.is_coded()
             || shape.is_compact()
             || shape.has_whole_codes()
-            || shape.dimensions as usize > MOST_WITH_DIRECTIONS
+            || !(LONG..=MOST_WITH_DIRECTIONS).contains(&(shape.dimensions as usize))
         {
             return None;
         }

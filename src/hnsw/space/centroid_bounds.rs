@@ -1,10 +1,11 @@
 //! Lower bounds of distances from codes relative to the centroid, as value lists have them.
 //!
-//! The code of x has the signs s of its first L of D coordinates, r, and f = |x|^2 / sum(|r|). The
-//! estimate of <q,x> is f <q,s> ([`crate::quantize::rabitq`]). With the part 2L / (pi D) of |x|^2
-//! along s, the error of the estimate has about the deviation f |q| sqrt(L/D) sqrt(1 - 2L / (pi D))
-//! over random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate less a
-//! number of deviations.
+//! The code of x has the signs s of its first coordinates, r, and f = |x|^2 / sum(|r|). The
+//! estimate of <q,x> is f <q,s> ([`crate::quantize::rabitq`]). Where r has the share p of |x|^2
+//! (L/D for L of D coordinates, unless they are directions of the data), 2 p / pi of |x|^2 are
+//! along s, and the error of the estimate has about the deviation f |q| sqrt(p) sqrt(1 - 2 p /
+//! pi) over random rotations (RaBitQ, arXiv 2405.12497, theorem 3.2). A bound is the estimate
+//! less a number of deviations.
 
 use std::f64::consts::FRAC_2_PI;
 
@@ -30,7 +31,6 @@ impl Space {
     /// Bounds of so many deviations; none where codes tell nothing of distances: in a plain index,
     /// and where squares leave the range of f32.
     pub(in crate::hnsw) fn centroid_bounds<'q>(&self, query: &'q Query, deviations: f64) -> Option<CentroidBounds<'q>> {
-        let shape = self.parameters.shape;
         let base = match self.parameters.metric {
             Metric::InnerProduct => 0.0,
             _ => query.square,
@@ -38,8 +38,8 @@ impl Space {
         if !self.layout.is_coded() || !order_key::is_sum(query.square) {
             return None;
         }
-        let part = f64::from(shape.code_bits) / shape.coordinates() as f64;
-        let deviation = (f64::from(query.square) * part * (1.0 - FRAC_2_PI * part)).sqrt();
+        let share = f64::from(self.layout.share);
+        let deviation = (f64::from(query.square) * share * (1.0 - FRAC_2_PI * share)).sqrt();
         Some(CentroidBounds {
             query,
             base,
@@ -84,25 +84,28 @@ impl CentroidBounds<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hnsw::space::Point;
     use crate::hnsw::space::tests::parameters;
+    use crate::hnsw::space::{Learned, Point, learning};
     use crate::storage::format::Unplaced;
     use crate::storage::list_page::{self, Code, ListEntry, ListId};
     use crate::storage::page::PAGE_SIZE;
     use crate::storage::parameters::Parameters;
-    use crate::storage::{Layout, Link, NodeRef};
-    use crate::test_data::phrases;
+    use crate::storage::{Layout, Link, NodeRef, centroid, directions};
+    use crate::test_data::{phrases, variations};
 
-    /// Shares of vectors whose bound is above their distance, and the mean of bounds relative to
-    /// distances.
-    fn bounds(metric: Metric, dimensions: usize, centroid: Vec<f32>, deviations: f64) -> (f64, f64) {
+    /// A space with lists, with or without a centroid.
+    fn space(metric: Metric, dimensions: usize, centroid: Vec<f32>) -> Space {
         let shape = Layout::plan(dimensions, 16, metric, 1).unwrap().shape;
         let parameters = Parameters {
             metric,
             ..parameters(shape, 7, &centroid)
         };
-        let space = Space::new(parameters, centroid).unwrap();
-        let vectors = phrases(300, dimensions);
+        Space::new(parameters, centroid).unwrap()
+    }
+
+    /// Shares of vectors whose bound is above their distance, and the mean of bounds relative to
+    /// distances.
+    fn bounds(space: &Space, vectors: &[Vec<f32>], deviations: f64) -> (f64, f64) {
         let query = space.query(&vectors[0]);
         let bounds = space.centroid_bounds(&query, deviations).unwrap();
         let (mut above, mut ratio) = (0, 0.0);
@@ -146,15 +149,41 @@ mod tests {
                 if metric == Metric::InnerProduct && !centroid.is_empty() {
                     continue;
                 }
-                let [at_none, at_one, at_three] =
-                    [0.0, 1.0, 3.0].map(|deviations| bounds(metric, dimensions, centroid.clone(), deviations));
                 let name = (metric, dimensions, centroid.len());
+                let (space, vectors) = (space(metric, dimensions, centroid), phrases(300, dimensions));
+                let [at_none, at_one, at_three] =
+                    [0.0, 1.0, 3.0].map(|deviations| bounds(&space, &vectors, deviations));
                 assert!((0.2..0.8).contains(&at_none.0), "{name:?}: {at_none:?}");
                 assert!((0.01..0.35).contains(&at_one.0), "{name:?}: {at_one:?}");
                 assert!(at_three.0 < 0.01, "{name:?}: {at_three:?}");
                 assert!((at_none.1 - 1.0).abs() < 0.2, "{name:?}: {at_none:?}");
             }
         }
+    }
+
+    /// Coordinates beyond a code of directions have little in common in vectors far from each
+    /// other, so that the bounds of these are lower than they need to be.
+    #[test]
+    fn bounds_hold_where_codes_are_of_directions() {
+        let vectors = variations(900, 600);
+        let centroid = centroid::of(vectors.iter().map(|vector| &vector[..]), 600);
+        let layout = Layout::plan(600, 16, Metric::L2, 1).unwrap();
+        let shape = layout.with_directions(Metric::L2).unwrap().shape;
+        let rows = vectors.iter().map(|vector| &vector[..]);
+        let found = learning::directions(rows, &centroid, &shape, &|| ()).unwrap();
+        let (directions, share) = found.expect("rows with directions");
+        let mut parameters = parameters(shape, 7, &centroid);
+        parameters.directions = directions::name(&directions, share);
+        let learned = Learned {
+            centroid,
+            directions,
+            share,
+            ..Learned::default()
+        };
+        let space = Space::new(parameters, learned).unwrap();
+        let [at_none, at_one, at_three] = [0.0, 1.0, 3.0].map(|deviations| bounds(&space, &vectors[..300], deviations));
+        assert!((0.7..1.1).contains(&at_none.1), "{at_none:?}");
+        assert!(at_one.0 < 0.35 && at_three.0 < 0.01, "{at_one:?} {at_three:?}");
     }
 
     #[test]

@@ -138,22 +138,31 @@ fn rows_without_directions_and_few_rows_have_none() {
 }
 
 #[test]
-fn layouts_of_long_vectors_have_more_records() {
-    for (dimensions, slots) in [(784, 4), (1024, 3), (1536, 3), (2048, 2)] {
+fn layouts_of_long_vectors_have_more_records_or_longer_codes() {
+    for (dimensions, slots) in [
+        (512, 5),
+        (768, 4),
+        (1024, 4),
+        (1280, 3),
+        (1536, 3),
+        (2048, 2),
+        (3072, 2),
+    ] {
         let plain = Layout::plan(dimensions, 16, Metric::Cosine, 0).unwrap();
         let layout = plain.with_directions(Metric::Cosine).unwrap();
         assert_eq!(layout.slots, slots, "{dimensions}");
-        assert!(layout.slots > plain.slots, "{dimensions}");
+        assert!(layout.slots > plain.slots || layout.shape.code_bits > plain.shape.code_bits);
         assert!(layout.shape.code_bits >= 192);
     }
-    for (dimensions, metric) in [
-        (128, Metric::L2),
-        (384, Metric::Cosine),
-        (1536, Metric::InnerProduct),
-        (1536, Metric::L1),
-        (5000, Metric::L2),
+    for (dimensions, m, metric) in [
+        (128, 16, Metric::L2),
+        (384, 16, Metric::Cosine),
+        (384, 32, Metric::Cosine),
+        (1536, 16, Metric::InnerProduct),
+        (1536, 16, Metric::L1),
+        (5000, 16, Metric::L2),
     ] {
-        let plain = Layout::plan(dimensions, 16, metric, 0).unwrap();
+        let plain = Layout::plan(dimensions, m, metric, 0).unwrap();
         assert!(plain.with_directions(metric).is_none(), "{dimensions}");
     }
 }
