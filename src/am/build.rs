@@ -285,7 +285,7 @@ impl Build {
         }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
         let layout = Layout::of(self.parameters.shape).ok();
-        match layout.and_then(|layout| layout.with_directions(self.parameters.metric)) {
+        match layout.and_then(|layout| layout.with_directions(self.parameters.metric).next()) {
             Some(_) => SAMPLE_WITH_DIRECTIONS.min(self.bytes / 8 / each),
             None => SAMPLE.min(self.bytes / 4 / each),
         }
@@ -345,13 +345,13 @@ impl Build {
         if sample.vectors.len() >= MIN_SAMPLED {
             let vectors = || sample.vectors.iter().map(OwnedValue::dense);
             learned.centroid = centroid::of(vectors(), self.parameters.shape.dimensions as usize);
-            let layout = Layout::of(self.parameters.shape)?.with_directions(self.parameters.metric);
-            if let Some(layout) = layout.filter(|layout| pays(layout, sample.rows)) {
-                let found = learning::directions(vectors(), &learned.centroid, &layout.shape, &check_interrupts)?;
-                if let Some((directions, share)) = found {
-                    self.parameters.shape = layout.shape;
-                    (learned.directions, learned.share) = (directions, share);
-                }
+            let layout = Layout::of(self.parameters.shape)?;
+            let layouts = layout.with_directions(self.parameters.metric);
+            let layouts = layouts.filter(|layout| pays(layout, sample.rows));
+            let found = learning::best(layouts, &layout, vectors, &learned.centroid, &check_interrupts)?;
+            if let Some((layout, directions, share)) = found {
+                self.parameters.shape = layout.shape;
+                (learned.directions, learned.share) = (directions, share);
             }
         }
         if sample.values.len() >= MIN_SAMPLED {

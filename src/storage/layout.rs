@@ -54,6 +54,8 @@ pub enum Encoding {
     /// As `Scalar12`, in 10 bits as far as codes reach and in 8 bits beyond, each part with an
     /// offset and a scale of its own.
     Scalar10And8,
+    /// As `Scalar10And8`, in 10 bits all of them.
+    Scalar10And10,
 }
 
 impl Encoding {
@@ -63,7 +65,7 @@ impl Encoding {
         match self {
             Encoding::Float32 | Encoding::Bits | Encoding::Sparse => None,
             Encoding::Scalar12 => Some(Width::Twelve),
-            Encoding::Scalar10 | Encoding::Scalar10And8 => Some(Width::Ten),
+            Encoding::Scalar10 | Encoding::Scalar10And8 | Encoding::Scalar10And10 => Some(Width::Ten),
             Encoding::Scalar8 => Some(Width::Eight),
         }
     }
@@ -71,7 +73,11 @@ impl Encoding {
     /// The width of the coordinates beyond the first part, where there are two.
     #[inline]
     pub fn rest_width(self) -> Option<Width> {
-        (self == Encoding::Scalar10And8).then_some(Width::Eight)
+        match self {
+            Encoding::Scalar10And8 => Some(Width::Eight),
+            Encoding::Scalar10And10 => Some(Width::Ten),
+            _ => None,
+        }
     }
 
     /// Granularity, in bytes, of a division between record and overflow records, after

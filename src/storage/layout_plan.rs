@@ -56,6 +56,10 @@ const ENOUGH_BITS: usize = 256;
 /// (docs/measurements.md, *Directions of the data*).
 const ENOUGH_OF_DIRECTIONS: usize = 192;
 
+/// The longest codes of directions: longer ones tell enough without (docs/measurements.md,
+/// *Directions of the data*).
+const MOST_OF_DIRECTIONS: u16 = 512;
+
 /// The most dimensions of vectors with directions: learning and applying them takes time in
 /// proportion.
 const MOST_WITH_DIRECTIONS: usize = 4096;
@@ -183,26 +187,28 @@ impl Layout {
         }
     }
 
-    /// The layout of a new index of this one's dimensions over rows with directions, if it gains
-    /// from them: its vectors are [`LONG`], its codes leave coordinates out, and its distances are
-    /// Euclidean ones. Vectors have 10 bits a coordinate as far as codes reach, where most of their
-    /// length is, and 8 beyond.
-    pub fn with_directions(&self, metric: Metric) -> Option<Layout> {
+    /// The layouts of a new index of this one's dimensions over rows with directions, best first:
+    /// none unless its vectors are [`LONG`], its codes leave coordinates out, and its distances are
+    /// Euclidean ones. Vectors have 8 bits a coordinate beyond the codes, where little of their
+    /// length is, if a page has room for more records that way, and else 10.
+    pub fn with_directions(&self, metric: Metric) -> impl Iterator<Item = Layout> {
         let shape = self.shape;
-        if !matches!(metric, Metric::L2 | Metric::Cosine)
-            || !self.is_coded()
-            || shape.is_compact()
-            || shape.has_whole_codes()
-            || !(LONG..=MOST_WITH_DIRECTIONS).contains(&(shape.dimensions as usize))
-        {
-            return None;
-        }
-        let shape = Shape {
-            encoding: Encoding::Scalar10And8,
-            ..shape
+        let gains = matches!(metric, Metric::L2 | Metric::Cosine)
+            && self.is_coded()
+            && !shape.is_compact()
+            && !shape.has_whole_codes()
+            && (LONG..=MOST_WITH_DIRECTIONS).contains(&(shape.dimensions as usize));
+        let with = |encoding| {
+            let shape = Shape { encoding, ..shape };
+            Layout::filled(shape, shape.coordinates() - WORD_BITS, ENOUGH_OF_DIRECTIONS).ok()
         };
-        let layout = Layout::filled(shape, shape.coordinates() - WORD_BITS, ENOUGH_OF_DIRECTIONS).ok()?;
-        (layout.slots >= self.slots && layout.overflows == 0).then_some(layout)
+        let eight = gains.then(|| with(Encoding::Scalar10And8)).flatten();
+        let ten = gains.then(|| with(Encoding::Scalar10And10)).flatten();
+        let slots = self.slots;
+        let eight = eight.filter(|layout| layout.slots > slots && layout.overflows == 0);
+        let ten = ten.filter(|layout| layout.slots >= slots && layout.overflows == 0);
+        let ten = ten.filter(|layout| layout.shape.code_bits <= MOST_OF_DIRECTIONS);
+        eight.into_iter().chain(ten)
     }
 
     /// The compact layout; the layout of [`Layout::plan`] if that has no codes.

@@ -167,12 +167,11 @@ mod tests {
     fn bounds_hold_where_codes_are_of_directions() {
         let vectors = variations(900, 600);
         let centroid = centroid::of(vectors.iter().map(|vector| &vector[..]), 600);
-        let layout = Layout::plan(600, 16, Metric::L2, 1).unwrap();
-        let shape = layout.with_directions(Metric::L2).unwrap().shape;
-        let rows = vectors.iter().map(|vector| &vector[..]);
-        let found = learning::directions(rows, &centroid, &shape, &|| ()).unwrap();
-        let (directions, share) = found.expect("rows with directions");
-        let mut parameters = parameters(shape, 7, &centroid);
+        let plain = Layout::plan(600, 16, Metric::L2, 1).unwrap();
+        let rows = || vectors.iter().map(|vector| &vector[..]);
+        let found = learning::best(plain.with_directions(Metric::L2), &plain, rows, &centroid, &|| ()).unwrap();
+        let (layout, directions, share) = found.expect("rows with directions");
+        let mut parameters = parameters(layout.shape, 7, &centroid);
         parameters.directions = directions::name(&directions, share);
         let learned = Learned {
             centroid,

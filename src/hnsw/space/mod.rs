@@ -544,6 +544,7 @@ mod tests {
             Encoding::Scalar12,
             Encoding::Scalar10,
             Encoding::Scalar10And8,
+            Encoding::Scalar10And10,
         ] {
             for dimensions in [3, 100, 1536, 16_000] {
                 if encoding.rest_width().is_some() && dimensions > 4096 {

@@ -3,6 +3,7 @@
 use super::checker::faults;
 use super::*;
 use crate::hnsw::space::{Learned, learning};
+use crate::quantize::scalar::Width;
 use crate::storage::directions;
 use crate::storage::page::PageKind;
 use crate::storage::parameters::Reflections;
@@ -13,12 +14,12 @@ const DIMENSIONS: usize = 600;
 /// What a build learns of these rows, and its parameters.
 fn learned(metric: Metric, vectors: &[Vec<f32>]) -> (Parameters, Learned) {
     let mut parameters = parameters_of(metric, vectors[0].len());
-    let layout = Layout::of(parameters.shape).unwrap().with_directions(metric).unwrap();
-    parameters.shape = layout.shape;
+    let plain = Layout::of(parameters.shape).unwrap();
     let centroid = centroid_of(metric, vectors);
-    let rows = vectors.iter().map(|vector| &vector[..]);
-    let found = learning::directions(rows, &centroid, &layout.shape, &|| ()).unwrap();
-    let (directions, share) = found.expect("rows with directions");
+    let rows = || vectors.iter().map(|vector| &vector[..]);
+    let found = learning::best(plain.with_directions(metric), &plain, rows, &centroid, &|| ()).unwrap();
+    let (layout, directions, share) = found.expect("rows with directions");
+    parameters.shape = layout.shape;
     let learned = Learned {
         centroid,
         directions,
@@ -121,14 +122,10 @@ fn damaged_directions_are_refused() {
 
 #[test]
 fn rows_without_directions_and_few_rows_have_none() {
-    let shape = Layout::plan(DIMENSIONS, 16, Metric::L2, 0)
-        .unwrap()
-        .with_directions(Metric::L2)
-        .unwrap()
-        .shape;
+    let plain = Layout::plan(DIMENSIONS, 16, Metric::L2, 0).unwrap();
     let of = |vectors: &[Vec<f32>]| {
-        let vectors = vectors.iter().map(|vector| &vector[..]);
-        learning::directions(vectors, &[], &shape, &|| ()).unwrap()
+        let rows = || vectors.iter().map(|vector| &vector[..]);
+        learning::best(plain.with_directions(Metric::L2), &plain, rows, &[], &|| ()).unwrap()
     };
     assert!(of(&gaussian(800, DIMENSIONS, 1)).is_none());
     assert!(of(&unit(variations(100, DIMENSIONS))).is_none());
@@ -138,7 +135,7 @@ fn rows_without_directions_and_few_rows_have_none() {
 }
 
 #[test]
-fn layouts_of_long_vectors_have_more_records_or_longer_codes() {
+fn layouts_of_long_vectors_have_more_records_or_no_coarser_vectors() {
     for (dimensions, slots) in [
         (512, 5),
         (768, 4),
@@ -149,10 +146,16 @@ fn layouts_of_long_vectors_have_more_records_or_longer_codes() {
         (3072, 2),
     ] {
         let plain = Layout::plan(dimensions, 16, Metric::Cosine, 0).unwrap();
-        let layout = plain.with_directions(Metric::Cosine).unwrap();
-        assert_eq!(layout.slots, slots, "{dimensions}");
-        assert!(layout.slots > plain.slots || layout.shape.code_bits > plain.shape.code_bits);
-        assert!(layout.shape.code_bits >= 192);
+        let layouts: Vec<Layout> = plain.with_directions(Metric::Cosine).collect();
+        assert_eq!(layouts[0].slots, slots, "{dimensions}");
+        for layout in layouts {
+            let eight = layout.shape.encoding.rest_width() == Some(Width::Eight);
+            assert!(
+                layout.slots > plain.slots || layout.slots == plain.slots && !eight,
+                "{dimensions}"
+            );
+            assert!((192..=512).contains(&layout.shape.code_bits), "{dimensions}");
+        }
     }
     for (dimensions, m, metric) in [
         (128, 16, Metric::L2),
@@ -163,6 +166,6 @@ fn layouts_of_long_vectors_have_more_records_or_longer_codes() {
         (5000, 16, Metric::L2),
     ] {
         let plain = Layout::plan(dimensions, m, metric, 0).unwrap();
-        assert!(plain.with_directions(metric).is_none(), "{dimensions}");
+        assert_eq!(plain.with_directions(metric).count(), 0, "{dimensions}");
     }
 }
