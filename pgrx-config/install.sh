@@ -27,7 +27,7 @@ has_headers "$pg_config" || die "$version has no server headers (on Debian: post
 
 if [ "${1-}" = pgvector ]; then
     "$repo/pgrx-config/vector-name.sh" --restore "$pg_config"
-    say "The files of pgvector are in place. In each database, in a new session: ALTER EXTENSION vector UPDATE TO '0.8.5'; see docs/migration.md"
+    say "The files of pgvector are in place. In each database, in a new session: ALTER EXTENSION vector UPDATE; in another one REINDEX; see docs/migration.md"
     exit
 fi
 name_options=()

@@ -208,7 +208,7 @@ Description: pg_alopex under the name vector for PostgreSQL $pg_major
  postgresql-$pg_major-pgvector, copy the scripts of
  /$share/pg_alopex to
  /$share/extension, and in each
- database run ALTER EXTENSION vector UPDATE TO '0.8.5' and REINDEX.
+ database run ALTER EXTENSION vector UPDATE and REINDEX.
 CONTROL
 
 mkdir -p "$stage/$name-dbgsym/usr/share/doc"

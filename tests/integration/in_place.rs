@@ -233,9 +233,21 @@ fn commands() -> Vec<String> {
 
 #[test]
 fn the_commands_of_the_page_switch_a_database_and_lead_back() {
+    follow_the_page("0.8.5");
+}
+
+#[test]
+fn the_commands_of_the_page_lead_back_to_another_version() {
+    follow_the_page("0.8.1");
+    follow_the_page("0.8.6");
+}
+
+/// Runs the commands in a database of pgvector of this version, whose objects are those of 0.8.5.
+fn follow_the_page(number: &str) {
     let Some(installation) = Installation::with_pgvector() else {
         return;
     };
+    installation.number_pgvector(number);
     let cluster = Cluster::empty(&installation.pg_config(), &[]);
     cluster.configure("shared_preload_libraries = 'vector'");
     cluster.start();
@@ -275,7 +287,7 @@ fn the_commands_of_the_page_switch_a_database_and_lead_back() {
     }
     // Files, restart, objects, two ways to rebuild; files, objects, REINDEX.
     assert_eq!(valid, [count, count, 0, count, count, count, 0, count]);
-    assert_eq!(version(&mut cluster.client_of("app")), "0.8.5");
+    assert_eq!(version(&mut cluster.client_of("app")), number);
 }
 
 #[test]

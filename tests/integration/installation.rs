@@ -57,6 +57,17 @@ impl Installation {
         Some(installation)
     }
 
+    /// Gives the objects of pgvector's full script this number.
+    pub fn number_pgvector(&self, number: &str) {
+        let scripts = self.scripts();
+        let rename = r#"cd "$1" && mv vector--0.8.5.sql full && rm -f vector--"$2".sql && mv full vector--"$2".sql &&
+            sed -i "s/^default_version = .*/default_version = '$2'/" vector.control"#;
+        run(Command::new("sh")
+            .arg("-c")
+            .arg(rename)
+            .args(["sh", text(&scripts), number]));
+    }
+
     /// The directories of shared files and of libraries.
     fn directories_of(pg_config: &Path) -> (PathBuf, PathBuf) {
         let of = |option: &str| {
