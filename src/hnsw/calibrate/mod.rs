@@ -61,6 +61,11 @@ const ENOUGH: f64 = 0.998;
 /// Least share of the pages that a pass reads: fewer nodes say too little about the rest.
 const LEAST_SHARE: f64 = 0.05;
 
+/// Share of the pages that a pass reads rather than a greater one for fewer queries: scans have
+/// found most neighbors before, and single queries differ more than parts of the pages do
+/// (docs/measurements.md, *Calibration*).
+const ENOUGH_PAGES: f64 = 0.2;
+
 /// Time in which nothing can be measured.
 const LEAST_TIME: Duration = Duration::from_millis(20);
 
@@ -153,7 +158,7 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
     let exact = exact::cost(graph, &queries)? * graph.node_blocks()?.len() as f64;
     let scans = SCANS * cost_of_scan(graph, &queries, trials)?;
     let left = clock.left().as_secs_f64();
-    let affordable = left / (exact + scans);
+    let affordable = left / (exact * ENOUGH_PAGES + scans);
     queries.truncate((affordable as usize).max(FEWEST_QUERIES));
     let share = ((left / queries.len() as f64 - scans) / exact).min(1.0);
     if share < LEAST_SHARE {
@@ -165,12 +170,15 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
     }
     let mut measured = Vec::new();
     let mut part = measurement.asked.len();
+    let mut before = Recalls::default();
     for width in WIDTHS {
         let began = Instant::now();
-        let row = measurement.of_part(graph, width, part, clock.at(1.0))?;
+        let (mut row, recalls) = measurement.of_part(graph, width, part, clock.at(1.0))?;
         if row.of[USUAL].queries < FEWEST_LATE {
             break;
         }
+        before = before.then(recalls);
+        row.of[USUAL].recall = before.mean;
         measured.try_push(row.measured())?;
         let left = clock.left();
         if row.of[USUAL].recall >= ENOUGH || left.is_zero() {
@@ -193,6 +201,29 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
         source: Source::Rows,
         measured,
     }))
+}
+
+/// Recall of the usual number of rows at a width.
+#[derive(Default)]
+struct Recalls {
+    /// Of each query, of all or of the first ones.
+    each: Vec<f32>,
+    /// The mean of all queries, also of those that the width was not measured with.
+    mean: f64,
+}
+
+impl Recalls {
+    /// The recalls at the next width, measured with as many of the queries or fewer: the others are
+    /// taken to gain as much on average, so that the mean does not jump to that of other queries.
+    fn then(self, each: Vec<f32>) -> Recalls {
+        let mean_of =
+            |recalls: &[f32]| recalls.iter().copied().map(f64::from).sum::<f64>() / recalls.len().max(1) as f64;
+        let mean = match self.each.get(..each.len()) {
+            Some(same) if !same.is_empty() => (self.mean + mean_of(&each) - mean_of(same)).clamp(self.mean, 1.0),
+            _ => mean_of(&each),
+        };
+        Recalls { each, mean }
+    }
 }
 
 /// The time of a calibration.
@@ -310,17 +341,19 @@ impl Measurement {
     ///
     /// Locks: one page at a time, shared; on return: none.
     pub fn at<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16) -> Result<Row> {
-        self.of_part(graph, width, self.asked.len(), None)
+        Ok(self.of_part(graph, width, self.asked.len(), None)?.0)
     }
 
-    /// As [`Measurement::at`], for the first queries alone, or for fewer if the time is up before.
+    /// As [`Measurement::at`], for the first queries alone, or for fewer if the time is up before;
+    /// also returns the recall of each at the usual number of rows.
     fn of_part<S: PageStore>(
         &self,
         graph: &Graph<'_, S>,
         width: u16,
         part: usize,
         until: Option<Instant>,
-    ) -> Result<Row> {
+    ) -> Result<(Row, Vec<f32>)> {
+        let mut each = Vec::new();
         let mut sums = vec![Outcome::default(); self.ks.len()];
         for (asked, farthest) in self.asked.iter().zip(&self.farthest).take(part) {
             if is_over(until) {
@@ -332,14 +365,18 @@ impl Measurement {
                 sum.queries += 1;
                 let first = scanned.found.iter().take(k);
                 let hits = first.filter(|(distance, _)| *distance <= farthest).count();
-                sum.recall += hits as f64 / k.min(self.nodes).max(1) as f64;
+                let recall = hits as f64 / k.min(self.nodes).max(1) as f64;
+                if k == KS[USUAL] && each.len() < sum.queries {
+                    each.try_push(recall as f32)?;
+                }
+                sum.recall += recall;
                 sum.visits += counts.visited as f64;
                 sum.pages += counts.pages as f64;
                 sum.time += time.as_secs_f64();
             }
         }
         let of = sums.into_iter().map(Outcome::mean).collect();
-        Ok(Row { width, of })
+        Ok((Row { width, of }, each))
     }
 }
 

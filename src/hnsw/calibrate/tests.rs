@@ -230,9 +230,9 @@ fn each_step_ends_when_its_time_is_up() {
     let whole = Measurement::of(&graph, asked(), &KS, 1.0, None).unwrap();
     assert_eq!((whole.asked.len(), whole.share), (60, 1.0));
     let row = |until| whole.of_part(&graph, 10, 60, until).unwrap();
-    assert_eq!(row(now).of[USUAL].queries, 0);
+    assert_eq!(row(now).0.of[USUAL].queries, 0);
     let never = Instant::now().checked_add(TIME);
-    assert_eq!(row(never).of[USUAL].queries, 60);
+    assert_eq!(row(never).0.of[USUAL].queries, 60);
 }
 
 #[test]
