@@ -2,7 +2,7 @@
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
 # PG_CONFIG=... (make install, install-vector-name, restore-pgvector, packages), REPLACE=1 (install-vector-name), DATA=.. SETS=..
 # PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench and its parts; see pgrx-config/bench.sh).
-bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients
+bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients bench-targets
 .PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name restore-pgvector packages
 .PHONY: test-clients test-packages stop clean
 .DEFAULT_GOAL := help
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench-memory [DATA=...]   measure searches of an index that memory does not hold against pgvector'
 	@echo 'make bench-builds [DATA=...]   measure builds within maintenance_work_mem and beyond it against pgvector'
 	@echo 'make bench-clients [DATA=...]  measure queries a second of 1 to 8 clients against pgvector'
+	@echo 'make bench-targets [DATA=...]  measure recall at the widths that targets of recall give'
 	@echo 'make install [PG_CONFIG=...]   build for release and install into your own PostgreSQL'
 	@echo 'make install-vector-name [..]  the same, and under the name of pgvector too: CREATE EXTENSION vector'
 	@echo '                               (REPLACE=1: in place of pgvector, whose files are kept aside; see docs/migration.md)'

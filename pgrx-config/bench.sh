@@ -9,6 +9,7 @@
 #   bench.sh memory    searches of an index that memory does not hold
 #   bench.sh builds    builds within maintenance_work_mem and beyond it
 #   bench.sh clients   queries a second of 1 to 8 clients
+#   bench.sh targets   recall at the widths that targets give; all data sets, and pg_alopex alone
 #
 #   DATA=dir   directory of NAME_base.npy and NAME_query.npy, beside Debian's Fashion-MNIST
 #   SETS=..    names of the data sets to run, default all
@@ -16,7 +17,7 @@
 #   WORKERS=n  max_parallel_maintenance_workers, default one less than there are processors; not for filter and vacuum
 #   CAP=..     what caps memory (memory): direct, cgroup or none; default the first of these that works
 #   QUICK=1    few rows: shows that everything works
-#   OUT=dir    where the results go; default docs/bench for a run of everything, otherwise build/bench-PG/report
+#   OUT=dir    where the results go; default docs/bench for a run of everything, or of all targets, otherwise build/bench-PG/report
 
 # Those that come with pgvector.
 export PG=${PG:-16}
@@ -44,7 +45,7 @@ say "Building for release (minutes the first time, seconds after)"
 install_into bench --release
 
 out=$home/report
-if [ -z "${QUICK:-}${SETS:-}" ] && [ "$part" = bench ]; then out=$repo/docs/bench; fi
+case $part in bench | targets) if [ -z "${QUICK:-}${SETS:-}" ]; then out=$repo/docs/bench; fi ;; esac
 
 options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluster sockets)" --port "$PORT" --user "$server_user"
     --out "${OUT:-$out}" --sets "${SETS:-}")

@@ -294,8 +294,8 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         Opened {
             is_first_round: options::iteration(&options) == Iteration::Off,
-            width: effort.width(calibration.as_ref(), false),
-            filtered_width: effort.width(calibration.as_ref(), true),
+            width: effort.width(calibration.as_ref(), false, None),
+            filtered_width: effort.width(calibration.as_ref(), true, None),
             calibration,
             options,
             opclass,

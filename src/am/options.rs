@@ -80,14 +80,19 @@ pub enum Effort {
 }
 
 impl Effort {
-    /// The width of a search of an index with this calibration; under conditions on filter columns
-    /// a recall takes more. Without a calibration a recall gives no width, and the default applies.
-    pub fn width(self, calibration: Option<&Calibration>, is_filtered: bool) -> usize {
+    /// The width of a search of an index with this calibration, of which likely so many rows are
+    /// read; under conditions on filter columns a recall takes more. Without a calibration a recall
+    /// gives no width, and the default applies.
+    pub fn width(self, calibration: Option<&Calibration>, is_filtered: bool, rows: Option<f64>) -> usize {
         match (self, calibration) {
             (Effort::Width(width), _) => width,
             (Effort::Recall(recall), Some(calibration)) => {
                 let excess = if is_filtered { FILTERED_EXCESS } else { 0 };
-                (usize::from(calibration.width(USUAL, recall)) + excess).min(EF_SEARCH_RANGE.2 as usize)
+                let width = match rows {
+                    Some(rows) => calibration.width_for_rows(rows, recall),
+                    None => calibration.width(USUAL, recall),
+                };
+                (usize::from(width) + excess).min(EF_SEARCH_RANGE.2 as usize)
             }
             (Effort::Recall(_), None) => EF_SEARCH.get() as usize,
         }

@@ -1,10 +1,11 @@
 //! Order-by keys that carry more than the value to search for: the order in which rows are
-//! returned, and the radius at which the scan ends.
+//! returned, their likely number, and the radius at which the scan ends.
 //!
 //! The planner's hook (`planner`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of
 //! the value. Such a key calls no function, so it needs no EXECUTE privilege, and its evaluation
 //! cannot fail. The program is a `bytea`: a byte for the mode, a byte for the operand that is the
-//! count of a LIMIT (0: none), then conditions on the distance (`bound`).
+//! count of a LIMIT (0: none), the likely number of rows or its ratio to that count (f32,
+//! little-endian; 0: unknown), then conditions on the distance (`bound`).
 //!
 //! A key is an array or a value of the index's type, both with a size in the first four bytes. The
 //! next four bytes of such an array are the number of its dimensions, 1. In a value they are its
@@ -43,7 +44,29 @@ pub struct Wanted {
     /// Whether rows of distance NaN are wanted with a radius.
     pub nan: bool,
     pub mode: Mode,
+    /// Likely number of rows that are read of the scan, if the plan says one.
+    pub rows: Option<f64>,
 }
+
+/// The part of a program before its conditions.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    pub mode: Mode,
+    /// The operand that is the count of a LIMIT.
+    pub limit: Option<u8>,
+    /// Likely number of rows that are read of the scan, or their ratio to the count; 0: unknown.
+    pub rows: f32,
+}
+
+impl Program {
+    pub fn head(self) -> [u8; HEAD] {
+        let [a, b, c, d] = self.rows.to_le_bytes();
+        [self.mode as u8, self.limit.map_or(0, |limit| limit + 1), a, b, c, d]
+    }
+}
+
+/// Bytes of a program before its conditions.
+const HEAD: usize = 6;
 
 /// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its
 /// element.
@@ -92,6 +115,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
         radius: None,
         nan: true,
         mode: Mode::Fast,
+        rows: None,
     };
     if is_null {
         return Ok(plain(None));
@@ -103,13 +127,14 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             return Ok(plain(Some(datum)));
         }
         let (value, program, operands) = fields(header)?;
-        let Some((&[mode, limit], conditions)) = program.split_first_chunk() else {
+        let Some((&[mode, limit, ref rows @ ..], conditions)) = program.split_first_chunk::<HEAD>() else {
             return Err(Error::InvalidPlan);
         };
-        let is_limited = match usize::from(limit).checked_sub(1).map(|limit| operands.get(limit)) {
-            None => true,
-            Some(Some(Operand::Number(_))) => true,
-            Some(Some(Operand::Null)) => false,
+        let rows = f64::from(f32::from_le_bytes(*rows));
+        let (is_limited, rows) = match usize::from(limit).checked_sub(1).map(|limit| operands.get(limit)) {
+            None => (true, rows),
+            Some(Some(Operand::Number(count))) => (true, rows * count),
+            Some(Some(Operand::Null)) => (false, 0.0),
             _ => return Err(Error::InvalidPlan),
         };
         let mode = match mode {
@@ -126,6 +151,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             radius: bound.map(|bound| bound.radius),
             nan: bound.is_none_or(|bound| bound.nan),
             mode,
+            rows: (rows > 0.0).then_some(rows),
         })
     }
 }

@@ -293,7 +293,7 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
-        state.aim = aim(&store, &options, !conditions.filter.is_empty())?;
+        state.aim = aim(&store, &options, !conditions.filter.is_empty(), wanted.rows)?;
         if conditions.exclude_all() {
             LAST.set(Some(LastSearch {
                 counts: Counts::default(),
@@ -385,11 +385,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     Ok(true)
 }
 
-/// The width of a scan of an index with these options, under conditions or not. Only a target of
-/// recall takes a look at the meta page.
+/// The width of a scan of an index with these options, under conditions or not, of which likely so
+/// many rows are read. Only a target of recall takes a look at the meta page.
 ///
 /// Locks: the meta page, shared; on return: none.
-fn aim(store: &BufferStore, options: &Options, is_filtered: bool) -> Result<Aim> {
+fn aim(store: &BufferStore, options: &Options, is_filtered: bool, rows: Option<f64>) -> Result<Aim> {
     let effort = options.effort();
     let target = effort.target();
     let calibration = match target {
@@ -397,7 +397,7 @@ fn aim(store: &BufferStore, options: &Options, is_filtered: bool) -> Result<Aim>
         None => None,
     };
     Ok(Aim {
-        width: effort.width(calibration.as_ref(), is_filtered),
+        width: effort.width(calibration.as_ref(), is_filtered, rows),
         target,
     })
 }

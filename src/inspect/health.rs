@@ -103,7 +103,7 @@ unsafe fn row(index: pg_sys::Relation) -> Row {
         compaction: Compaction::default(),
     });
     let calibration = health.calibration.as_ref();
-    let width = options.effort().width(calibration, false);
+    let width = options.effort().width(calibration, false, None);
     let time = |time: i64| TimestampWithTimeZone::try_from(time).ok();
     let vacuumed = health.compaction.finished;
     (

@@ -192,7 +192,9 @@ fn measure(store: &BufferStore, queries: &[pg_sys::Datum], target: f64, k: i32, 
     for width in WIDTHS {
         tuned.rows.push(measurement.at(&graph, width)?);
     }
-    tuned.chosen = width_for(&tuned.rows, KS.len(), target);
+    // A search that keeps fewer rows than are wanted takes further rounds.
+    let wide = tuned.rows.partition_point(|row| usize::from(row.width) < k as usize);
+    tuned.chosen = width_for(&tuned.rows[wide..], KS.len(), target).max(k as u16);
     let place = tuned.rows.partition_point(|row| row.width < tuned.chosen);
     if tuned.rows.get(place).is_none_or(|row| row.width != tuned.chosen) {
         tuned.rows.insert(place, measurement.at(&graph, tuned.chosen)?);

@@ -22,6 +22,9 @@ pub const KS: [usize; 3] = [1, 10, 100];
 /// The place in [`KS`] of the number of rows that a scan is taken to want.
 pub const USUAL: usize = 1;
 
+/// The place of the greatest number.
+pub const MANY: usize = 2;
+
 /// Most measured widths.
 pub const MOST: usize = 16;
 
@@ -70,6 +73,13 @@ pub struct Measured {
     pub visits: [f32; KS.len()],
 }
 
+impl Measured {
+    /// The width and its recall of the first `KS[k]` rows.
+    fn point(&self, k: usize) -> (u16, f64) {
+        (self.width as u16, f64::from(self.recall[k]))
+    }
+}
+
 /// The part of a calibration that says when it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
@@ -102,9 +112,40 @@ impl Calibration {
     /// The least width with this recall of the first `KS[k]` rows, between the measured widths and
     /// somewhat beyond them.
     pub fn width(&self, k: usize, recall: f64) -> u16 {
-        let point = |measured: &Measured| (measured.width as u16, f64::from(measured.recall[k]));
-        let points: Vec<_> = self.measured.iter().map(point).collect();
+        let points: Vec<_> = self.measured.iter().map(|measured| measured.point(k)).collect();
         width_for(&points, recall)
+    }
+
+    /// The least width with this recall of so many rows: between the numbers of rows that recall is
+    /// measured for, and beyond them, it is a power of the number, and at least the number itself,
+    /// because a search cannot return more rows without going on.
+    pub fn width_for_rows(&self, rows: f64, recall: f64) -> u16 {
+        let usual = self.width(USUAL, recall);
+        let (few, many) = (KS[USUAL] as f64, KS[MANY] as f64);
+        if rows <= few {
+            return usual;
+        }
+        let (narrow, wide) = (f64::from(usual).ln(), f64::from(self.width_for_many(recall)).ln());
+        let part = (rows / few).ln() / (many / few).ln();
+        let width = (narrow + part * (wide - narrow).max(0.0)).exp().max(rows);
+        width.round().min(f64::from(MOST_WIDTH)) as u16
+    }
+
+    /// The least width with this recall of the first `KS[MANY]` rows.
+    fn width_for_many(&self, recall: f64) -> u16 {
+        let many = KS[MANY];
+        let of = |measured: &&Measured| measured.width as usize >= many;
+        let points: Vec<_> = self
+            .measured
+            .iter()
+            .filter(of)
+            .map(|measured| measured.point(MANY))
+            .collect();
+        match points.is_empty() {
+            // Narrow searches alone were measured: each further row takes about one node more.
+            true => self.width(USUAL, recall).saturating_add((many - KS[USUAL]) as u16),
+            false => width_for(&points, recall),
+        }
     }
 
     /// Recall of the first `KS[k]` rows at a width.

@@ -144,4 +144,28 @@ SELECT width('kind < 2'), width('true');
 RESET hnsw.ef_search;
 SET hnsw.target_recall = 0.9999;
 SELECT width('kind < 2') <= 1000 AS bounded;
+RESET hnsw.target_recall;
+
+-- So do a LIMIT of more rows, and a condition that the index does not know: the tenth row that meets it is about the hundredth.
+CREATE FUNCTION width_for(query text, OUT width int) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE query;
+    SELECT s.width INTO width FROM hnsw_last_search() s;
+END $$;
+ALTER TABLE t ADD tenth boolean GENERATED ALWAYS AS (id % 10 = 3) STORED;
+ANALYZE t;
+\set nearest 'ORDER BY val <-> (SELECT val FROM q LIMIT 1)'
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 10') AS ten, width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS hundred \gset
+SELECT :ten < 100 AS narrow, :hundred >= 100 AS wide;
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 3') = :ten AS same, width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 10 OFFSET 90') = :hundred AS by_offset,
+    width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 30') BETWEEN :ten + 1 AND :hundred - 1 AS between,
+    width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 2000') AS most;
+SELECT width_for('SELECT id FROM t WHERE tenth ' || :'nearest' || ' LIMIT 10') BETWEEN 90 AND :hundred + 10 AS of_a_tenth,
+    width_for('SELECT id FROM t WHERE id > 0 ' || :'nearest' || ' LIMIT 10') = :ten AS of_all,
+    width_for('SELECT id FROM t WHERE val <-> (SELECT val FROM q LIMIT 1) < 1 ' || :'nearest' || ' LIMIT 10') = :ten AS within;
+PREPARE nearest_of(int) AS SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT $1;
+SELECT width_for('EXECUTE nearest_of(10)') = :ten AS ten, width_for('EXECUTE nearest_of(100)') = :hundred AS hundred;
+SET hnsw.ef_search = 40;
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS as_set;
+RESET hnsw.ef_search;
 DROP TABLE few, filtered, parted;

@@ -10,9 +10,17 @@ pub enum Reading {
     All,
     /// As many rows as a LIMIT says, which by the planner's estimate are all.
     AllByEstimate,
-    /// Some rows. The expression of a LIMIT gives the number if it is not known yet; NULL means all
-    /// rows.
-    Some(Option<*mut pg_sys::Node>),
+    /// Some rows.
+    Some(Number),
+}
+
+/// Number of the rows that are read of a node.
+#[derive(Debug, Clone, Copy)]
+pub enum Number {
+    Unknown,
+    Known(f64),
+    /// The expression of a LIMIT gives it when the statement runs; NULL means all rows.
+    Given(*mut pg_sys::Node),
 }
 
 /// Weight of the order of a node's rows.
@@ -46,7 +54,7 @@ impl Need {
     };
     /// Rows one after another, as long as the client fetches them.
     pub const FETCHED: Need = Need {
-        reading: Reading::Some(None),
+        reading: Reading::Some(Number::Unknown),
         order: Order::Shown,
     };
 
@@ -67,7 +75,15 @@ impl Need {
     /// The expression of a LIMIT with a number that is not known yet.
     pub fn limit(self) -> Option<*mut pg_sys::Node> {
         match self.reading {
-            Reading::Some(limit) => limit,
+            Reading::Some(Number::Given(limit)) => Some(limit),
+            _ => None,
+        }
+    }
+
+    /// The number of rows, if it is known.
+    pub fn rows(self) -> Option<f64> {
+        match self.reading {
+            Reading::Some(Number::Known(rows)) => Some(rows),
             _ => None,
         }
     }

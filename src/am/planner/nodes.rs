@@ -11,7 +11,7 @@ use pgrx::PgList;
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::condition::{call, is_safe, without_relabelling};
-use super::need::{Need, Order, Reading};
+use super::need::{Need, Number, Order, Reading};
 use super::{distance, scan};
 use crate::am::bitmap_node::Children;
 
@@ -55,7 +55,7 @@ impl Visitor {
             pg_sys::check_stack_depth();
             let (left, right) = match (*plan.cast::<pg_sys::Node>()).type_ {
                 NodeTag::T_IndexScan => {
-                    scan::annotate(plan.cast(), need, (*plan).qual);
+                    scan::annotate(plan.cast(), need, plan);
                     (need, need)
                 }
                 NodeTag::T_Limit => {
@@ -88,7 +88,7 @@ impl Visitor {
                     (need, need)
                 }
                 NodeTag::T_CustomScan if let Some(Children { index, .. }) = Children::of(plan) => {
-                    scan::annotate(index, need, (*plan).qual);
+                    scan::annotate(index, need, plan);
                     (need, need)
                 }
                 // The use that such a node makes of rows is unknown.
@@ -144,11 +144,12 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
         let reading = match count((*limit).limitCount) {
             Count::All => need.reading,
             Count::Rows(_) if is_minimum((*limit).plan.targetlist) => Reading::All,
-            Count::Unknown(limit) => Reading::Some(limit),
+            Count::Unknown(limit) => Reading::Some(limit.map_or(Number::Unknown, Number::Given)),
             Count::Rows(wanted) => match count((*limit).limitOffset) {
                 Count::Rows(offset) if wanted + offset >= rows => Reading::AllByEstimate,
                 Count::All if wanted >= rows => Reading::AllByEstimate,
-                _ => Reading::Some(None),
+                Count::Rows(offset) => Reading::Some(Number::Known(wanted + offset)),
+                _ => Reading::Some(Number::Known(wanted)),
             },
         };
         let need = Need { reading, ..need };

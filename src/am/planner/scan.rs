@@ -1,24 +1,30 @@
-//! Annotations of a scan of one of our indexes: the order in which its rows are to come, and the
-//! bound of their distance.
+//! Annotations of a scan of one of our indexes: the order in which its rows are to come, their
+//! likely number, and the bound of their distance.
 
 use pgrx::{IntoDatum, PgBox, PgList, is_a, pg_sys};
 
 use super::condition::Conditions;
 use super::is_ours;
 use super::need::Need;
-use crate::am::radius_key::Mode;
+use crate::am::radius_key::{Mode, Program};
+use crate::storage::calibration::{KS, USUAL};
 
 /// Marks an annotated scan, in the place for the position of the operator in the query's text,
 /// which nobody reads once there is a plan.
 const ANNOTATED: i32 = i32::MIN;
 
+/// Most rows that are taken to be read of a scan for each row that conditions leave: PostgreSQL
+/// knows little of some conditions, and scans under conditions that fewer rows meet often end as
+/// passes, which miss nothing.
+const MOST_READ: f64 = 10.0;
+
 /// Puts the annotations into the place of the value to search for (`am::radius_key`), unless the
 /// scan has them already or they would not change it.
 ///
 /// # Safety
-/// `scan` is a node of a plan, `need` is the need of that node, its rows have to meet the
-/// `conditions` (`qual` of a node), and new nodes are allocated where the plan is.
-pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, conditions: *mut pg_sys::List) {
+/// `scan` is a node of a plan, `need` is the need of the `filter`, which is the node itself or the
+/// one that leaves some of its rows, and new nodes are allocated where the plan is.
+pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg_sys::Plan) {
     // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let (written, executed) = (only((*scan).indexorderbyorig), only((*scan).indexorderby));
@@ -34,12 +40,15 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, conditions: *mu
             return;
         };
         // A plan that was read from its text, for a parallel worker, has no such positions.
-        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
+        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) {
             return;
         }
+        let Some(tuples) = tuples_if_ours((*scan).indexid) else {
+            return;
+        };
         (*executed).location = ANNOTATED;
-        let is_filtered = !conditions.is_null() || !(*scan).indexqual.is_null();
-        let all = PgList::<pg_sys::Node>::from_pg(conditions);
+        let all = PgList::<pg_sys::Node>::from_pg((*filter).qual);
+        let is_filtered = !all.is_empty() || !(*scan).indexqual.is_null();
         let Some(mut conditions) = Conditions::of(written) else {
             return;
         };
@@ -48,22 +57,53 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, conditions: *mu
         }
         let mode = need.mode(!conditions.is_empty(), is_filtered);
         let limit = need.limit().and_then(|limit| conditions.operand(limit));
-        if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() {
-            operands.replace_ptr(1, annotated(value, mode, limit, &conditions));
+        // A search knows conditions on filter columns and distances. The share of the rows that
+        // other conditions leave is known only without them.
+        let is_refused = !all.is_empty() || !std::ptr::eq(filter.cast(), scan);
+        let refuses = is_refused && conditions.is_empty() && (*scan).indexqual.is_null();
+        let read = match refuses {
+            true => (tuples / (*filter).plan_rows.max(1.0)).clamp(1.0, MOST_READ),
+            false => 1.0,
+        };
+        let rows = match limit {
+            Some(_) => read,
+            None => need.rows().unwrap_or(0.0) * read,
+        };
+        let program = Program {
+            mode,
+            limit,
+            rows: rows as f32,
+        };
+        let are_more = rows.round() > KS[USUAL] as f64;
+        if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() || are_more {
+            operands.replace_ptr(1, annotated(value, program, &conditions));
         }
     }
 }
 
+/// The number of rows of an index of a plan, if the index is ours.
+///
+/// # Safety
+/// As [`is_ours`].
+unsafe fn tuples_if_ours(index: pg_sys::Oid) -> Option<f64> {
+    // SAFETY: as the caller promises; the plan holds a lock of the table.
+    unsafe {
+        if !is_ours(index) {
+            return None;
+        }
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let relation = pg_sys::index_open(index, lock);
+        let tuples = f64::from((*(*relation).rd_rel).reltuples);
+        pg_sys::index_close(relation, lock);
+        Some(tuples)
+    }
+}
+
 /// `ARRAY[ROW(value, program, operand, ..)]`.
-unsafe fn annotated(
-    value: *mut pg_sys::Node,
-    mode: Mode,
-    limit: Option<u8>,
-    conditions: &Conditions,
-) -> *mut pg_sys::Node {
+unsafe fn annotated(value: *mut pg_sys::Node, program: Program, conditions: &Conditions) -> *mut pg_sys::Node {
     // SAFETY: the nodes are complete before anybody sees them.
     unsafe {
-        let mut program = vec![mode as u8, limit.map_or(0, |limit| limit + 1)];
+        let mut program = program.head().to_vec();
         program.extend(&conditions.program);
         let program = program.into_datum().unwrap_or(pg_sys::Datum::null());
         let program = pg_sys::makeConst(pg_sys::BYTEAOID, -1, pg_sys::InvalidOid, -1, program, false, false);

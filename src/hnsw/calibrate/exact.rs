@@ -1,8 +1,7 @@
 //! Exact neighbors of many queries, by one pass over the pages.
 //!
 //! Scans have found most neighbors before. The pass looks for nearer nodes that they missed, so it
-//! keeps few. A pass over a share of the pages finds that share of them, and each node then counts
-//! for several.
+//! keeps few. A pass over a share of the pages finds that share of them.
 
 use std::time::Instant;
 
@@ -40,7 +39,8 @@ fn place(block: BlockNumber) -> f64 {
 pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Result<f64> {
     let blocks = graph.node_blocks()?;
     let count = TRIAL.min(blocks.len() as u32).max(1);
-    let mut pass = Pass::new(queries, vec![Vec::new(); queries.len()], &[1]);
+    let nothing: &[(f32, NodeRef)] = &[];
+    let mut pass = Pass::new(queries, queries.iter().map(|_| nothing), &[1]);
     let start = Instant::now();
     for i in 0..count {
         let at = u64::from(i) * blocks.len() as u64 / u64::from(count);
@@ -51,8 +51,8 @@ pub(super) fn cost<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked]) -> Res
 
 /// The outcome of a pass.
 pub(super) struct Exact {
-    /// The distance of the farthest of the nearest `k` nodes for each query, and for each `k`.
-    pub farthest: Vec<Vec<f32>>,
+    /// The nodes nearer than the known ones that are not known, for each query, nearest first.
+    pub missed: Vec<Vec<(f32, NodeRef)>>,
     /// The number of live nodes, about that if not all pages were read.
     pub nodes: usize,
     /// The share of the pages that was read.
@@ -63,10 +63,10 @@ pub(super) struct Exact {
 /// is up before. `known` are nodes near each query, nearest first.
 ///
 /// Locks: one page at a time, shared; on return: none.
-pub(super) fn farthest<S: PageStore>(
+pub(super) fn missed<'q, S: PageStore>(
     graph: &Graph<'_, S>,
-    queries: &[Asked],
-    known: Vec<Vec<(f32, NodeRef)>>,
+    queries: &'q [Asked],
+    known: impl Iterator<Item = &'q [(f32, NodeRef)]>,
     ks: &[usize],
     share: f64,
     until: Option<Instant>,
@@ -98,10 +98,10 @@ pub(super) fn farthest<S: PageStore>(
         Ok(())
     })?;
     let weight = 1.0 / read.clamp(LEAST_READ, 1.0);
-    let farthest = pass.near.into_iter().map(|near| near.farthest(ks, weight)).collect();
+    let missed = pass.near.into_iter().map(Near::missed).collect();
     let nodes = (pass.live as f64 * weight) as usize;
     Ok(Exact {
-        farthest,
+        missed,
         nodes,
         share: read,
     })
@@ -117,20 +117,19 @@ struct Pass<'q> {
 
 /// The nodes near a query.
 struct Near {
-    /// Nodes that scans found, nearest first, and their addresses in order.
-    known: Vec<(f32, NodeRef)>,
-    addresses: Vec<NodeRef>,
-    /// Distances of nodes that they missed.
-    missed: Vec<f32>,
+    /// Addresses of the nodes that scans found, in order.
+    known: Vec<NodeRef>,
+    /// Nodes that they missed.
+    missed: Vec<(f32, NodeRef)>,
     /// Number of nodes that are looked for, and a distance beyond which there are so many.
     most: usize,
     bound: f32,
 }
 
 impl<'q> Pass<'q> {
-    fn new(queries: &'q [Asked], known: Vec<Vec<(f32, NodeRef)>>, ks: &[usize]) -> Pass<'q> {
-        let near = queries.iter().zip(known);
-        let near = near.map(|(asked, known)| Near::new(known, asked.most_of(ks))).collect();
+    fn new(queries: &'q [Asked], known: impl Iterator<Item = &'q [(f32, NodeRef)]>, ks: &[usize]) -> Pass<'q> {
+        let most = ks.iter().copied().max().unwrap_or(0);
+        let near = known.map(|known| Near::new(known, most)).collect();
         let live = 0;
         Pass { queries, near, live }
     }
@@ -170,7 +169,7 @@ impl<'q> Pass<'q> {
 }
 
 impl Near {
-    fn new(known: Vec<(f32, NodeRef)>, most: usize) -> Near {
+    fn new(known: &[(f32, NodeRef)], most: usize) -> Near {
         let mut addresses: Vec<_> = known.iter().map(|(_, node)| *node).collect();
         addresses.sort_unstable();
         Near {
@@ -178,41 +177,30 @@ impl Near {
                 Some((distance, _)) => *distance,
                 None => f32::INFINITY,
             },
-            known,
-            addresses,
+            known: addresses,
             missed: Vec::new(),
             most: most.max(1),
         }
     }
 
     fn add(&mut self, distance: f32, node: NodeRef) -> Result<()> {
-        if self.addresses.binary_search(&node).is_ok() {
+        if self.known.binary_search(&node).is_ok() {
             return Ok(());
         }
-        self.missed.try_push(distance)?;
+        self.missed.try_push((distance, node))?;
         if self.missed.len() >= 4 * self.most {
-            let (_, last, _) = self.missed.select_nth_unstable_by(self.most - 1, f32::total_cmp);
-            self.bound = self.bound.min(*last);
+            let by_distance = |a: &(f32, NodeRef), b: &(f32, NodeRef)| a.0.total_cmp(&b.0);
+            let (_, last, _) = self.missed.select_nth_unstable_by(self.most - 1, by_distance);
+            self.bound = self.bound.min(last.0);
             self.missed.truncate(self.most);
         }
         Ok(())
     }
 
-    /// The distance of the farthest of the nearest `k` nodes, if each of the missed ones stands for
-    /// `weight` nodes.
-    fn farthest(self, ks: &[usize], weight: f64) -> Vec<f32> {
-        let known = self.known.iter().map(|(distance, _)| (*distance, 1.0));
-        let missed = self.missed.iter().map(|distance| (*distance, weight));
-        let mut all: Vec<_> = known.chain(missed).collect();
-        all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let of = |k: usize| {
-            let mut count = 0.0;
-            let end = all.iter().position(|(_, weight)| {
-                count += weight;
-                count >= k as f64
-            });
-            end.map_or(f32::INFINITY, |end| all[end].0)
-        };
-        ks.iter().map(|&k| of(k)).collect()
+    /// The missed nodes, nearest first.
+    fn missed(mut self) -> Vec<(f32, NodeRef)> {
+        self.missed.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        self.missed.truncate(self.most);
+        self.missed
     }
 }

@@ -38,19 +38,18 @@ const BOUNDING_WIDTH: usize = 100;
 /// Most queries from rows.
 const MOST_QUERIES: usize = 400;
 
-/// One of so many queries from rows asks for the greatest number of rows, which takes most of the
-/// time and is wanted least.
-const ALL_ROWS_PART: usize = 8;
-
 /// Share (numerator, denominator) of the queries from rows whose searches follow the links of the
 /// row's own node, which they do not return (docs/measurements.md, *Calibration*).
-const LEADING_ON: (usize, usize) = (2, 8);
+const LEADING_ON: (usize, usize) = (3, 8);
+
+/// Standard errors by which a recall that is kept is below the one that was measured, up to the
+/// first recall and from the second one on: a search that is a little too wide is preferred to a
+/// target that is missed, and a high one cannot be exceeded by much (docs/measurements.md,
+/// *Calibration*).
+const MARGIN: [(f64, f64); 2] = [(0.95, 1.0), (0.99, 2.0)];
 
 /// Fewest queries from rows: recall of fewer errs too much (docs/measurements.md, *Calibration*).
-const FEWEST_QUERIES: usize = 100;
-
-/// Fewest queries where the time runs short.
-const FEWEST_LATE: usize = 50;
+const FEWEST_QUERIES: usize = 50;
 
 /// Fewest nodes of an index that is calibrated: a pass over fewer costs little.
 pub const FEWEST_NODES: usize = 1000;
@@ -64,21 +63,23 @@ const LEAST_SHARE: f64 = 0.05;
 /// Share of the pages that a pass reads rather than a greater one for fewer queries: scans have
 /// found most neighbors before, and single queries differ more than parts of the pages do
 /// (docs/measurements.md, *Calibration*).
-const ENOUGH_PAGES: f64 = 0.2;
+const ENOUGH_PAGES: f64 = 0.33;
 
 /// Time in which nothing can be measured.
 const LEAST_TIME: Duration = Duration::from_millis(20);
 
 /// Time of all scans of a query, in those of a scan of [`BOUNDING_WIDTH`]: the widths up to that
 /// one, which most targets of recall take.
-const SCANS: f64 = 5.0;
+const SCANS: f64 = 3.0;
 
 /// Share of the time after which the choice of queries and the trials end.
 const TRIALS_SHARE: f64 = 0.25;
 
-/// Share of the time after which the scans that bound distances and the pass for exact neighbors
-/// end.
-const EXACT_SHARE: f64 = 0.5;
+/// Share of the time after which the scans that bound distances end.
+const BOUNDING_SHARE: f64 = 0.35;
+
+/// Share of the time after which the pass for exact neighbors ends.
+const EXACT_SHARE: f64 = 0.65;
 
 /// Queries of the trial that tells the time of a scan.
 const TRIAL: usize = 8;
@@ -94,20 +95,6 @@ struct Asked {
     query: Query,
     /// The node that searches pass over; none if the query is no row.
     own: NodeRef,
-    /// Most rows that are asked for.
-    most: usize,
-}
-
-impl Asked {
-    /// Whether so many rows are asked for.
-    fn wants(&self, rows: usize) -> bool {
-        rows <= self.most
-    }
-
-    /// The greatest of these numbers of rows that is asked for.
-    fn most_of(&self, ks: &[usize]) -> usize {
-        ks.iter().copied().filter(|&k| self.wants(k)).max().unwrap_or(0)
-    }
 }
 
 /// The least width with this recall for the `place`th number of rows.
@@ -160,33 +147,39 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
     let left = clock.left().as_secs_f64();
     let affordable = left / (exact * ENOUGH_PAGES + scans);
     queries.truncate((affordable as usize).max(FEWEST_QUERIES));
-    let share = ((left / queries.len() as f64 - scans) / exact).min(1.0);
-    if share < LEAST_SHARE {
-        return Ok(None);
-    }
-    let measurement = Measurement::of(graph, queries, &KS, share, clock.at(EXACT_SHARE))?;
+    // Other work may have held up the trials, so a pass is tried that they leave no time for.
+    let share = ((left / queries.len() as f64 - scans) / exact).clamp(LEAST_SHARE, 1.0);
+    let until = [clock.at(BOUNDING_SHARE), clock.at(EXACT_SHARE)];
+    let measurement = Measurement::of(graph, queries, &KS, share, until)?;
     if measurement.asked.len() < FEWEST_QUERIES || measurement.share < LEAST_SHARE {
         return Ok(None);
     }
     let mut measured = Vec::new();
     let mut part = measurement.asked.len();
-    let mut before = Recalls::default();
+    let mut recalls: [Recalls; KS.len()] = Default::default();
+    let unseen = (1.0 / measurement.share - 1.0) / part as f64;
     for width in WIDTHS {
         let began = Instant::now();
-        let (mut row, recalls) = measurement.of_part(graph, width, part, clock.at(1.0))?;
-        if row.of[USUAL].queries < FEWEST_LATE {
+        // More rows than a search keeps take further rounds, so no target has such a width.
+        let ks = KS.partition_point(|&k| k <= usize::from(width));
+        let (mut row, each) = measurement.of_part(graph, width, &KS[..ks], part, clock.at(1.0))?;
+        if row.of[USUAL].queries < FEWEST_QUERIES {
             break;
         }
-        before = before.then(recalls);
-        row.of[USUAL].recall = before.mean;
+        let mut is_enough = ks == KS.len();
+        for (((before, each), outcome), k) in recalls.iter_mut().zip(each).zip(&mut row.of).zip(KS) {
+            *before = std::mem::take(before).then(each);
+            is_enough &= before.mean >= ENOUGH;
+            outcome.recall = before.at_least(unseen / k as f64);
+        }
         measured.try_push(row.measured())?;
         let left = clock.left();
-        if row.of[USUAL].recall >= ENOUGH || left.is_zero() {
+        if is_enough || left.is_zero() {
             break;
         }
         // The next width takes longer than this one, and others follow.
         if began.elapsed() * 4 > left {
-            part = (part / 2).max(FEWEST_LATE);
+            part = (part / 2).max(FEWEST_QUERIES);
         }
     }
     if measured.is_empty() {
@@ -203,27 +196,70 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
     }))
 }
 
-/// Recall of the usual number of rows at a width.
+/// Recall of a number of rows at a width.
 #[derive(Default)]
 struct Recalls {
     /// Of each query, of all or of the first ones.
     each: Vec<f32>,
-    /// The mean of all queries, also of those that the width was not measured with.
+    /// The mean of all queries, also of the ones that the width was not measured with.
     mean: f64,
+    /// The variance of the mean.
+    variance: f64,
 }
 
 impl Recalls {
     /// The recalls at the next width, measured with as many of the queries or fewer: the others are
     /// taken to gain as much on average, so that the mean does not jump to that of other queries.
     fn then(self, each: Vec<f32>) -> Recalls {
-        let mean_of =
-            |recalls: &[f32]| recalls.iter().copied().map(f64::from).sum::<f64>() / recalls.len().max(1) as f64;
-        let mean = match self.each.get(..each.len()) {
-            Some(same) if !same.is_empty() => (self.mean + mean_of(&each) - mean_of(same)).clamp(self.mean, 1.0),
-            _ => mean_of(&each),
-        };
-        Recalls { each, mean }
+        let (mean, variance) = moments(each.iter().copied().map(f64::from));
+        let part = each.len().max(1) as f64;
+        match self.each.get(..each.len()) {
+            Some(same) if !same.is_empty() => {
+                let (_, before) = moments(same.iter().copied().map(f64::from));
+                let gains = each.iter().zip(same).map(|(recall, before)| f64::from(recall - before));
+                let (gain, of_gains) = moments(gains);
+                let falls = if before > 0.0 {
+                    (variance / before).min(1.0)
+                } else {
+                    1.0
+                };
+                let more = (1.0 / part - 1.0 / self.each.len() as f64) * of_gains;
+                Recalls {
+                    mean: (self.mean + gain).clamp(self.mean, 1.0),
+                    variance: self.variance * falls + more,
+                    each,
+                }
+            }
+            _ => Recalls {
+                mean,
+                variance: variance / part,
+                each,
+            },
+        }
     }
+
+    /// A recall that other queries likely have, or more ([`MARGIN`]); `unseen` is the share of one
+    /// missed node that the pages that were read do not show.
+    fn at_least(&self, unseen: f64) -> f64 {
+        let [(low, few), (high, many)] = MARGIN;
+        let part = ((self.mean - low) / (high - low)).clamp(0.0, 1.0);
+        let errors = few + part * (many - few);
+        // A few hard queries among few do not make a search wider without end.
+        let missing = (errors * self.variance.max(0.0).sqrt()).min(1.0 - self.mean);
+        (self.mean - missing - errors * unseen).max(0.0)
+    }
+}
+
+/// Mean and variance.
+fn moments(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+    for value in values {
+        count += 1.0;
+        sum += value;
+        squares += value * value;
+    }
+    let mean = sum / f64::max(count, 1.0);
+    (mean, (squares / f64::max(count, 1.0) - mean * mean).max(0.0))
 }
 
 /// The time of a calibration.
@@ -286,8 +322,10 @@ impl Row {
 pub struct Measurement {
     asked: Vec<Asked>,
     ks: Vec<usize>,
-    /// For each query and number of rows, the distance of the farthest of them.
-    farthest: Vec<Vec<f32>>,
+    /// Scans of [`BOUNDING_WIDTH`] of the queries.
+    bounding: Vec<Scanned>,
+    /// For each query, nodes nearer than the ones of these scans that the scans missed.
+    missed: Vec<Vec<(f32, NodeRef)>>,
     /// Live nodes of the index.
     nodes: usize,
     /// Share of the pages that were read for the exact neighbors.
@@ -300,9 +338,9 @@ impl Measurement {
     ///
     /// Locks: one page at a time, shared; on return: none.
     pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
-        let (own, most) = (NodeRef::NONE, usize::MAX);
-        let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own, most }))?;
-        Measurement::of(graph, asked, ks, 1.0, None)
+        let own = NodeRef::NONE;
+        let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own }))?;
+        Measurement::of(graph, asked, ks, 1.0, [None; 2])
     }
 
     /// Number of live nodes of the index.
@@ -310,28 +348,32 @@ impl Measurement {
         self.nodes
     }
 
-    /// As [`Measurement::new`], of a share of the pages, and of fewer queries and pages if the time
-    /// is up before.
+    /// As [`Measurement::new`], of a share of the pages, and of fewer queries if the first time is
+    /// up before, and of fewer pages if the second one is.
     fn of<S: PageStore>(
         graph: &Graph<'_, S>,
         mut asked: Vec<Asked>,
         ks: &[usize],
         share: f64,
-        until: Option<Instant>,
+        until: [Option<Instant>; 2],
     ) -> Result<Measurement> {
-        let mut known = Vec::new();
+        let mut bounding = Vec::new();
         for asked in &asked {
-            if is_over(until) {
+            if is_over(until[0]) {
                 break;
             }
-            known.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?.found)?;
+            bounding.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?)?;
         }
-        asked.truncate(known.len());
-        let Exact { farthest, nodes, share } = exact::farthest(graph, &asked, known, ks, share, until)?;
+        // Fewer queries leave more time to each.
+        let share = (share * asked.len() as f64 / bounding.len().max(1) as f64).min(1.0);
+        asked.truncate(bounding.len());
+        let known = bounding.iter().map(|scanned| &scanned.found[..]);
+        let Exact { missed, nodes, share } = exact::missed(graph, &asked, known, ks, share, until[1])?;
         Ok(Measurement {
             asked,
             ks: ks.to_vec(),
-            farthest,
+            bounding,
+            missed,
             nodes,
             share,
         })
@@ -341,34 +383,39 @@ impl Measurement {
     ///
     /// Locks: one page at a time, shared; on return: none.
     pub fn at<S: PageStore>(&self, graph: &Graph<'_, S>, width: u16) -> Result<Row> {
-        Ok(self.of_part(graph, width, self.asked.len(), None)?.0)
+        Ok(self.of_part(graph, width, &self.ks, self.asked.len(), None)?.0)
     }
 
-    /// As [`Measurement::at`], for the first queries alone, or for fewer if the time is up before;
-    /// also returns the recall of each at the usual number of rows.
+    /// As [`Measurement::at`], for the first `ks` of the numbers of rows and the first queries
+    /// alone, or for fewer if the time is up before; also returns the recalls of all queries, for
+    /// each number of rows.
     fn of_part<S: PageStore>(
         &self,
         graph: &Graph<'_, S>,
         width: u16,
+        ks: &[usize],
         part: usize,
         until: Option<Instant>,
-    ) -> Result<(Row, Vec<f32>)> {
-        let mut each = Vec::new();
-        let mut sums = vec![Outcome::default(); self.ks.len()];
-        for (asked, farthest) in self.asked.iter().zip(&self.farthest).take(part) {
+    ) -> Result<(Row, Vec<Vec<f32>>)> {
+        let mut each = vec![Vec::new(); ks.len()];
+        let mut sums = vec![Outcome::default(); ks.len()];
+        for (i, asked) in self.asked.iter().take(part).enumerate() {
             if is_over(until) {
                 break;
             }
-            let scanned = scan(graph, asked, usize::from(width), &self.ks)?;
-            let outcomes = sums.iter_mut().zip(&self.ks).zip(farthest).zip(&scanned.at);
-            for (((sum, &k), &farthest), (counts, time)) in outcomes.filter(|(((_, k), _), _)| asked.wants(**k)) {
-                sum.queries += 1;
-                let first = scanned.found.iter().take(k);
-                let hits = first.filter(|(distance, _)| *distance <= farthest).count();
-                let recall = hits as f64 / k.min(self.nodes).max(1) as f64;
-                if k == KS[USUAL] && each.len() < sum.queries {
-                    each.try_push(recall as f32)?;
+            let again;
+            let scanned = match self.bounding.get(i) {
+                Some(scanned) if usize::from(width) == BOUNDING_WIDTH => scanned,
+                _ => {
+                    again = scan(graph, asked, usize::from(width), ks)?;
+                    &again
                 }
+            };
+            let outcomes = sums.iter_mut().zip(&mut each).zip(ks).zip(&scanned.at);
+            for (((sum, each), &k), (counts, time)) in outcomes {
+                sum.queries += 1;
+                let recall = self.hits(i, &scanned.found, k)? / k.min(self.nodes).max(1) as f64;
+                each.try_push(recall as f32)?;
                 sum.recall += recall;
                 sum.visits += counts.visited as f64;
                 sum.pages += counts.pages as f64;
@@ -377,6 +424,25 @@ impl Measurement {
         }
         let of = sums.into_iter().map(Outcome::mean).collect();
         Ok((Row { width, of }, each))
+    }
+
+    /// The number of the `k` nearest nodes of a query among the first `k` that a scan has found.
+    fn hits(&self, query: usize, found: &[(f32, NodeRef)], k: usize) -> Result<f64> {
+        let first = &found[..k.min(found.len())];
+        let (known, missed) = (&self.bounding[query].found, &self.missed[query]);
+        let is_whole = self.share >= 1.0;
+        let also = if is_whole { &missed[..] } else { &[] };
+        let mut nearest = fallible::collect(known.iter().chain(first).chain(also).copied())?;
+        nearest.sort_unstable_by(|a: &(f32, NodeRef), b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        nearest.dedup_by_key(|(_, node)| *node);
+        let farthest = nearest.get(k - 1).map_or(f32::INFINITY, |(distance, _)| *distance);
+        let hits = first.iter().filter(|(distance, _)| *distance <= farthest).count() as f64;
+        if is_whole {
+            return Ok(hits);
+        }
+        // Each node that a share of the pages shows stands for others, wherever these are.
+        let is_lost = |lost: &&(f32, NodeRef)| lost.0 < farthest && first.iter().all(|(_, node)| *node != lost.1);
+        Ok(hits - missed.iter().filter(is_lost).count() as f64 / self.share.max(LEAST_SHARE))
     }
 }
 
@@ -409,7 +475,7 @@ fn scan<S: PageStore>(graph: &Graph<'_, S>, asked: &Asked, width: usize, ks: &[u
         ..Limits::none(width)
     };
     let mut scan = Scan::new(asked.query.clone(), limits);
-    let most = asked.most_of(ks);
+    let most = ks.iter().copied().max().unwrap_or(0);
     let mut found: Vec<(f32, NodeRef)> = Vec::new();
     let mut at = vec![None; ks.len()];
     let mut left = ROWS_PER_NODE * most;

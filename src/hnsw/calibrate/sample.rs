@@ -6,12 +6,11 @@ use std::time::Instant;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::{ALL_ROWS_PART, Asked, LEADING_ON, is_over};
+use super::{Asked, LEADING_ON, is_over};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::hnsw::Graph;
 use crate::hnsw::space::{Point, Query};
-use crate::storage::calibration::{KS, USUAL};
 use crate::storage::node_page::NodePage;
 use crate::storage::record::State;
 use crate::storage::{Link, PageStore};
@@ -19,12 +18,10 @@ use crate::storage::{Link, PageStore};
 /// Slots that are looked at, per query.
 const DRAWS: usize = 16;
 
-/// Whether searches for the query of this place go through its own node: two of any eight, and of
-/// eight that ask for the greatest number of rows.
+/// Whether searches for the query of this place go through its own node: three of any eight.
 fn leads_on(place: usize) -> bool {
-    const { assert!(ALL_ROWS_PART == LEADING_ON.1) };
     let (part, of) = LEADING_ON;
-    (place + place / of) % of < part
+    place % of < part
 }
 
 /// Queries of random nodes.
@@ -87,10 +84,6 @@ pub(super) fn nodes<S: PageStore>(graph: &Graph<'_, S>, most: usize, until: Opti
         sampled.queries.try_push(Asked {
             query: query.without(link.node, leads_on(place)),
             own: link.node,
-            most: match place % ALL_ROWS_PART {
-                0 => usize::MAX,
-                _ => KS[USUAL],
-            },
         })?;
     }
     sampled.live = f64::from(hits) / f64::from(draws.max(1) as u32) * blocks.len() as f64 * f64::from(slots);

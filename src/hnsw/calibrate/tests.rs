@@ -57,7 +57,6 @@ fn asked(query: &Query) -> Asked {
     Asked {
         query: query.clone(),
         own: NodeRef::NONE,
-        most: usize::MAX,
     }
 }
 
@@ -166,35 +165,54 @@ fn a_share_of_the_pages_tells_about_the_rest() {
     let (rows, _) = split();
     let store = store();
     let graph = build(&store, Metric::L2, &rows);
-    let mut sampled = sample::nodes(&graph, 300, None).unwrap();
-    sampled.queries.iter_mut().for_each(|asked| asked.most = usize::MAX);
+    let sampled = sample::nodes(&graph, 300, None).unwrap();
     // Nothing is known, so the pass finds everything.
-    let nothing = || vec![Vec::new(); sampled.queries.len()];
-    let pass = |share, until| exact::farthest(&graph, &sampled.queries, nothing(), &[100], share, until).unwrap();
+    let nothing = || sampled.queries.iter().map(|_| &[][..]);
+    let pass = |share, until| exact::missed(&graph, &sampled.queries, nothing(), &[100], share, until).unwrap();
     let Exact {
-        farthest: whole,
+        missed: whole,
         nodes,
         share,
     } = pass(1.0, None);
     assert_eq!((nodes, share), (rows.len(), 1.0));
-    let Exact {
-        farthest: part,
-        nodes: about,
-        ..
-    } = pass(0.5, None);
+    let about = pass(0.5, None).nodes;
     assert!(about.abs_diff(nodes) < nodes / 10, "{about} of {nodes}");
-    for (asked, farthest) in sampled.queries.iter().zip(&whole).take(20) {
+    for (asked, missed) in sampled.queries.iter().zip(&whole).take(20) {
         let by_scan = exact(&graph, &asked.query).nth(99).unwrap().1;
-        assert_eq!(farthest[0], by_scan);
+        assert_eq!(missed[99].0, by_scan);
     }
-    let never = Instant::now().checked_add(TIME);
-    assert_eq!(pass(1.0, never).farthest, whole);
-    let ratios = whole
-        .iter()
-        .zip(&part)
-        .map(|(whole, part)| f64::from(part[0] / whole[0]));
-    let mean = ratios.sum::<f64>() / whole.len() as f64;
-    assert!((0.97..1.03).contains(&mean), "{mean}");
+    assert_eq!(pass(1.0, Instant::now().checked_add(TIME)).missed, whole);
+}
+
+#[test]
+fn a_share_of_the_pages_tells_the_recall_that_all_do() {
+    let (rows, queries) = split();
+    let store = store();
+    let graph = build(&store, Metric::L2, &rows);
+    let asked: Vec<_> = queries.iter().map(|query| asked(&graph.space().query(query))).collect();
+    // Narrow scans know less than others do, so there is more to find.
+    let narrow = asked.iter().map(|asked| scan(&graph, asked, 10, &[10]).unwrap());
+    let bounding = narrow.collect();
+    let mut measurement = Measurement {
+        asked,
+        ks: vec![10],
+        bounding,
+        missed: Vec::new(),
+        nodes: 0,
+        share: 1.0,
+    };
+    let mut recall = |share| {
+        let known = measurement.bounding.iter().map(|scanned| &scanned.found[..]);
+        let pass = exact::missed(&graph, &measurement.asked, known, &[10], share, None).unwrap();
+        (measurement.missed, measurement.nodes, measurement.share) = (pass.missed, pass.nodes, pass.share);
+        measurement.at(&graph, 10).unwrap().of[0].recall
+    };
+    let whole = recall(1.0);
+    assert!((0.9..0.985).contains(&whole), "{whole}");
+    for share in [0.6, 0.3] {
+        let part = recall(share);
+        assert!((part - whole).abs() < 0.012, "{part} by {share} of the pages, {whole}");
+    }
 }
 
 #[test]
@@ -222,14 +240,15 @@ fn each_step_ends_when_its_time_is_up() {
     assert_eq!(sample::nodes(&graph, 60, now).unwrap().queries.len(), 0);
     let asked = || sample::nodes(&graph, 60, None).unwrap().queries;
     assert!(cost_of_scan(&graph, &asked(), now).unwrap() > 0.0);
-    let cut = Measurement::of(&graph, asked(), &KS, 1.0, now).unwrap();
-    assert_eq!((cut.asked.len(), cut.farthest.len()), (0, 0));
-    let known = asked().iter().map(|_| Vec::new()).collect();
-    let pass = exact::farthest(&graph, &asked(), known, &KS, 1.0, now).unwrap();
+    let cut = Measurement::of(&graph, asked(), &KS, 1.0, [now; 2]).unwrap();
+    assert_eq!((cut.asked.len(), cut.missed.len()), (0, 0));
+    let queries = asked();
+    let nothing = queries.iter().map(|_| &[][..]);
+    let pass = exact::missed(&graph, &queries, nothing, &KS, 1.0, now).unwrap();
     assert!(pass.share < LEAST_SHARE, "{}", pass.share);
-    let whole = Measurement::of(&graph, asked(), &KS, 1.0, None).unwrap();
+    let whole = Measurement::of(&graph, asked(), &KS, 1.0, [None; 2]).unwrap();
     assert_eq!((whole.asked.len(), whole.share), (60, 1.0));
-    let row = |until| whole.of_part(&graph, 10, 60, until).unwrap();
+    let row = |until| whole.of_part(&graph, 10, &KS, 60, until).unwrap();
     assert_eq!(row(now).0.of[USUAL].queries, 0);
     let never = Instant::now().checked_add(TIME);
     assert_eq!(row(never).0.of[USUAL].queries, 60);
@@ -245,9 +264,9 @@ fn a_search_through_the_own_node_finds_more_than_one_around_it() {
         let recall = |leads_on| {
             let asked = nodes.iter().map(|asked| Asked {
                 query: asked.query.clone().without(asked.own, leads_on),
-                ..*asked
+                own: asked.own,
             });
-            let measurement = Measurement::of(&graph, asked.collect(), &[10], 1.0, None).unwrap();
+            let measurement = Measurement::of(&graph, asked.collect(), &[10], 1.0, [None; 2]).unwrap();
             for asked in &measurement.asked[..20] {
                 let found = scan(&graph, asked, 10, &[10]).unwrap().found;
                 assert!(found.len() == 10 && found.iter().all(|(_, node)| *node != asked.own));

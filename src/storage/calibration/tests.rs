@@ -152,3 +152,34 @@ fn recall_and_visits_follow_the_width() {
     assert_eq!(calibration.visits(USUAL, 55), 55.0);
     assert_eq!(calibration.visits(USUAL, 2000), 2000.0);
 }
+
+#[test]
+fn more_rows_take_a_wider_search() {
+    let of = |width, few, many| Measured {
+        width,
+        recall: [few, few, many],
+        ..Measured::default()
+    };
+    let calibration = Calibration {
+        measured: vec![
+            of(10, 0.9, 0.0),
+            of(40, 0.99, 0.0),
+            of(160, 0.999, 0.96),
+            of(640, 0.9999, 0.99),
+        ],
+        ..calibration()
+    };
+    let width = |rows| calibration.width_for_rows(rows, 0.99);
+    assert_eq!((width(1.0), width(10.0)), (40, 40));
+    // From 10 to 100 rows the width grows from 40 to 640, and from 10 to 31.6 by the root of that.
+    assert_eq!((width(1000f64.sqrt()), width(100.0)), (160, 640));
+    assert_eq!((width(1e4), width(f64::INFINITY)), (1000, 1000));
+    assert_eq!(calibration.width_for_rows(100.0, 0.5), 160);
+    let narrow = Calibration {
+        measured: vec![of(10, 0.9, 0.0), of(40, 0.99, 0.0)],
+        ..calibration
+    };
+    assert_eq!(narrow.width_for_rows(100.0, 0.99), 130);
+    // A search keeps as many rows as are wanted.
+    assert_eq!(narrow.width_for_rows(700.0, 0.99), 700);
+}
