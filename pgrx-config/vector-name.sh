@@ -27,11 +27,10 @@ include=$("$1" --includedir-server)
 headers=$include/extension/vector
 
 # The version of pgvector that the SQL objects are those of, and the version of the same objects where databases of pgvector have
-# that number. Applications ask for the earlier ones, databases of pgvector have them and the later ones.
+# that number. Applications ask for others, and databases of pgvector have them.
 pgvector=0.8.5
 in_place=0.8.500
-earlier=(0.5.0 0.5.1 0.6.0 0.6.1 0.6.2 0.7.0 0.7.1 0.7.2 0.7.3 0.7.4 0.8.0 0.8.1 0.8.2 0.8.3 0.8.4)
-later=(0.8.6)
+others=(0.5.0 0.5.1 0.6.0 0.6.1 0.6.2 0.7.0 0.7.1 0.7.2 0.7.3 0.7.4 0.8.0 0.8.1 0.8.2 0.8.3 0.8.4 0.8.6)
 
 # Ours has the library of pg_alopex, by a link: PostgreSQL then loads it once, by whichever name.
 is_ours() { grep -q '^module_pathname = .*/pg_alopex' "$directory/vector.control"; }
@@ -179,8 +178,8 @@ link "vector--$pgvector.sql" "vector--$in_place.sql"
 relabel "vector--$version--$pgvector.sql"
 update=vector--$pgvector--$in_place.sql
 awk -f "$repo/pgrx-config/from-pgvector.awk" "$directory/pg_alopex--$version.sql" | write "$update"
-for number in "${earlier[@]}" "${later[@]}"; do link "$update" "vector--$number--$in_place.sql"; done
-for number in "${earlier[@]}"; do
+for number in "${others[@]}"; do
+    link "$update" "vector--$number--$in_place.sql"
     link "$update" "vector--$number--$pgvector.sql"
     relabel "vector--$pgvector--$number.sql"
 done

@@ -11,7 +11,7 @@ use crate::in_place::database::assert_same_as_new;
 use crate::installation::Installation;
 
 /// Versions that pgvector has had, by which applications ask for it.
-const VERSIONS: [&str; 7] = ["0.5.0", "0.6.2", "0.7.0", "0.7.4", "0.8.0", "0.8.4", "0.8.5"];
+const VERSIONS: [&str; 8] = ["0.5.0", "0.6.2", "0.7.0", "0.7.4", "0.8.0", "0.8.4", "0.8.5", "0.8.6"];
 
 fn one(client: &mut Client, query: &str) -> String {
     client.query_one(query, &[]).expect("an answer").get(0)
