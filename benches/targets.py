@@ -21,12 +21,12 @@ from server import Server, arguments
 
 TARGETS = [0.95, 0.99]
 COUNTS = [10, 100]
-QUERIES = 1000
-BUILDS = 3
+QUERIES = 500
+BUILDS = 2
 # Differences from a target that are within its bounds.
 BOUNDS = (-0.005, 0.02)
 # Rows of a set that is larger.
-MOST_ROWS = 300_000
+MOST_ROWS = 150_000
 # Indexes, and rows of a thousand that a condition leaves.
 INDEXES = {"vector alone": ("", {"all rows": 1000, "a tenth, no column": 100}), "filter column": (", f", {"a tenth, filter column": 100})}
 

@@ -16,7 +16,7 @@ use crate::storage::record::State;
 use crate::storage::{BlockNumber, NodeRef, PageStore};
 
 /// Pages of the trial that tells the cost of a pass.
-const TRIAL: u32 = 8;
+const TRIAL: u32 = 32;
 
 /// Parts of a pass within a time, each of which is spread over the file.
 const PARTS: u32 = 8;

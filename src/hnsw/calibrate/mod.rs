@@ -68,21 +68,18 @@ const ENOUGH_PAGES: f64 = 0.33;
 /// Time in which nothing can be measured.
 const LEAST_TIME: Duration = Duration::from_millis(20);
 
-/// Time of all scans of a query, in those of a scan of [`BOUNDING_WIDTH`]: the widths up to that
-/// one, which most targets of recall take.
-const SCANS: f64 = 3.0;
+/// Time of the other scans of a query, in that of the one of [`BOUNDING_WIDTH`]: the ones of the
+/// widths up to it, which most targets of recall take.
+const SCANS: f64 = 2.0;
 
-/// Share of the time after which the choice of queries and the trials end.
-const TRIALS_SHARE: f64 = 0.25;
+/// Share of the time after which the choice of queries ends.
+const SAMPLE_SHARE: f64 = 0.25;
 
 /// Share of the time after which the scans that bound distances end.
-const BOUNDING_SHARE: f64 = 0.35;
+const BOUNDING_SHARE: f64 = 0.4;
 
 /// Share of the time after which the pass for exact neighbors ends.
-const EXACT_SHARE: f64 = 0.65;
-
-/// Queries of the trial that tells the time of a scan.
-const TRIAL: usize = 8;
+const EXACT_SHARE: f64 = 0.7;
 
 /// Rows of a scan, per node that it is to return: nodes may have many rows each.
 const ROWS_PER_NODE: usize = 4;
@@ -136,21 +133,22 @@ pub fn by_rows<S: PageStore>(graph: &Graph<'_, S>, time: Duration) -> Result<Opt
         return Ok(None);
     }
     let clock = Clock::starting(time);
-    let trials = clock.at(TRIALS_SHARE);
-    let nodes = sample::nodes(graph, MOST_QUERIES, trials)?;
+    let nodes = sample::nodes(graph, MOST_QUERIES, clock.at(SAMPLE_SHARE))?;
     if nodes.queries.len() < FEWEST_QUERIES || nodes.live < FEWEST_NODES as f64 {
         return Ok(None);
     }
     let mut queries = nodes.queries;
+    let began = clock.left();
+    let mut bounding = bounding(graph, &mut queries, &KS, clock.at(BOUNDING_SHARE))?;
+    let scan = began.saturating_sub(clock.left()).as_secs_f64() / bounding.len().max(1) as f64;
     let exact = exact::cost(graph, &queries)? * graph.node_blocks()?.len() as f64;
-    let scans = SCANS * cost_of_scan(graph, &queries, trials)?;
-    let left = clock.left().as_secs_f64();
+    let (left, scans) = (clock.left().as_secs_f64(), SCANS * scan);
     let affordable = left / (exact * ENOUGH_PAGES + scans);
     queries.truncate((affordable as usize).max(FEWEST_QUERIES));
-    // Other work may have held up the trials, so a pass is tried that they leave no time for.
-    let share = ((left / queries.len() as f64 - scans) / exact).clamp(LEAST_SHARE, 1.0);
-    let until = [clock.at(BOUNDING_SHARE), clock.at(EXACT_SHARE)];
-    let measurement = Measurement::of(graph, queries, &KS, share, until)?;
+    bounding.truncate(queries.len());
+    // Other work may have held up the trial, so a pass is tried that it leaves no time for.
+    let share = ((left / queries.len().max(1) as f64 - scans) / exact).clamp(LEAST_SHARE, 1.0);
+    let measurement = Measurement::of(graph, queries, bounding, &KS, share, clock.at(EXACT_SHARE))?;
     if measurement.asked.len() < FEWEST_QUERIES || measurement.share < LEAST_SHARE {
         return Ok(None);
     }
@@ -289,18 +287,23 @@ fn is_over(moment: Option<Instant>) -> bool {
     moment.is_some_and(|moment| Instant::now() >= moment)
 }
 
-/// Seconds of a scan of [`BOUNDING_WIDTH`], by a trial.
-fn cost_of_scan<S: PageStore>(graph: &Graph<'_, S>, queries: &[Asked], until: Option<Instant>) -> Result<f64> {
-    let start = Instant::now();
-    let mut count = 0;
-    for asked in queries.iter().take(TRIAL) {
-        scan(graph, asked, BOUNDING_WIDTH, &KS)?;
-        count += 1;
+/// Scans of [`BOUNDING_WIDTH`] of queries, or of the first ones if the time is up before; the
+/// others are left out.
+fn bounding<S: PageStore>(
+    graph: &Graph<'_, S>,
+    asked: &mut Vec<Asked>,
+    ks: &[usize],
+    until: Option<Instant>,
+) -> Result<Vec<Scanned>> {
+    let mut scans = Vec::new();
+    for asked in asked.iter() {
         if is_over(until) {
             break;
         }
+        scans.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?)?;
     }
-    Ok(start.elapsed().as_secs_f64() / f64::from(count.max(1)))
+    asked.truncate(scans.len());
+    Ok(scans)
 }
 
 impl Row {
@@ -339,8 +342,9 @@ impl Measurement {
     /// Locks: one page at a time, shared; on return: none.
     pub fn new<S: PageStore>(graph: &Graph<'_, S>, queries: Vec<Query>, ks: &[usize]) -> Result<Measurement> {
         let own = NodeRef::NONE;
-        let asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own }))?;
-        Measurement::of(graph, asked, ks, 1.0, [None; 2])
+        let mut asked = fallible::collect(queries.into_iter().map(|query| Asked { query, own }))?;
+        let bounding = bounding(graph, &mut asked, ks, None)?;
+        Measurement::of(graph, asked, bounding, ks, 1.0, None)
     }
 
     /// Number of live nodes of the index.
@@ -348,27 +352,18 @@ impl Measurement {
         self.nodes
     }
 
-    /// As [`Measurement::new`], of a share of the pages, and of fewer queries if the first time is
-    /// up before, and of fewer pages if the second one is.
+    /// As [`Measurement::new`], with the bounding scans of the queries, of a share of the pages, or
+    /// of fewer if the time is up before.
     fn of<S: PageStore>(
         graph: &Graph<'_, S>,
-        mut asked: Vec<Asked>,
+        asked: Vec<Asked>,
+        bounding: Vec<Scanned>,
         ks: &[usize],
         share: f64,
-        until: [Option<Instant>; 2],
+        until: Option<Instant>,
     ) -> Result<Measurement> {
-        let mut bounding = Vec::new();
-        for asked in &asked {
-            if is_over(until[0]) {
-                break;
-            }
-            bounding.try_push(scan(graph, asked, BOUNDING_WIDTH, ks)?)?;
-        }
-        // Fewer queries leave more time to each.
-        let share = (share * asked.len() as f64 / bounding.len().max(1) as f64).min(1.0);
-        asked.truncate(bounding.len());
         let known = bounding.iter().map(|scanned| &scanned.found[..]);
-        let Exact { missed, nodes, share } = exact::missed(graph, &asked, known, ks, share, until[1])?;
+        let Exact { missed, nodes, share } = exact::missed(graph, &asked, known, ks, share, until)?;
         Ok(Measurement {
             asked,
             ks: ks.to_vec(),

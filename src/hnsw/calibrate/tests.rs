@@ -60,6 +60,12 @@ fn asked(query: &Query) -> Asked {
     }
 }
 
+/// A measurement by all pages, without a bound of time.
+fn of(graph: &Graph<'_, MemoryStore>, mut asked: Vec<Asked>, ks: &[usize]) -> Measurement {
+    let bounding = bounding(graph, &mut asked, ks, None).unwrap();
+    Measurement::of(graph, asked, bounding, ks, 1.0, None).unwrap()
+}
+
 fn by_queries(graph: &Graph<'_, MemoryStore>, queries: Vec<Query>, ks: &[usize]) -> Vec<Row> {
     let measurement = Measurement::new(graph, queries, ks).unwrap();
     WIDTHS
@@ -239,14 +245,13 @@ fn each_step_ends_when_its_time_is_up() {
     let now = Some(Instant::now());
     assert_eq!(sample::nodes(&graph, 60, now).unwrap().queries.len(), 0);
     let asked = || sample::nodes(&graph, 60, None).unwrap().queries;
-    assert!(cost_of_scan(&graph, &asked(), now).unwrap() > 0.0);
-    let cut = Measurement::of(&graph, asked(), &KS, 1.0, [now; 2]).unwrap();
-    assert_eq!((cut.asked.len(), cut.missed.len()), (0, 0));
+    let mut queries = asked();
+    assert!(bounding(&graph, &mut queries, &KS, now).unwrap().is_empty() && queries.is_empty());
     let queries = asked();
     let nothing = queries.iter().map(|_| &[][..]);
     let pass = exact::missed(&graph, &queries, nothing, &KS, 1.0, now).unwrap();
     assert!(pass.share < LEAST_SHARE, "{}", pass.share);
-    let whole = Measurement::of(&graph, asked(), &KS, 1.0, [None; 2]).unwrap();
+    let whole = of(&graph, asked(), &KS);
     assert_eq!((whole.asked.len(), whole.share), (60, 1.0));
     let row = |until| whole.of_part(&graph, 10, &KS, 60, until).unwrap();
     assert_eq!(row(now).0.of[USUAL].queries, 0);
@@ -266,7 +271,7 @@ fn a_search_through_the_own_node_finds_more_than_one_around_it() {
                 query: asked.query.clone().without(asked.own, leads_on),
                 own: asked.own,
             });
-            let measurement = Measurement::of(&graph, asked.collect(), &[10], 1.0, [None; 2]).unwrap();
+            let measurement = of(&graph, asked.collect(), &[10]);
             for asked in &measurement.asked[..20] {
                 let found = scan(&graph, asked, 10, &[10]).unwrap().found;
                 assert!(found.len() == 10 && found.iter().all(|(_, node)| *node != asked.own));
