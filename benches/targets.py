@@ -153,7 +153,7 @@ def report(library: str, results: list[dict]) -> str:
     parts = [
         f"# Targets of recall\n\nWritten by `make bench-targets`. pg_alopex {library}. Recall of queries that are no rows, at the width that a"
         " target gave: after the build of two thirds of the rows, and after the other third was inserted and VACUUM measured the index anew."
-        f" Values of {BUILDS} builds; **bold**: not within {BOUNDS[0]} and +{BOUNDS[1]} of the target. Conditions leave a tenth of the rows.\n",
+        f" Values of {BUILDS} builds, at most {QUERIES} queries and {MOST_ROWS:,} rows; **bold**: not within {BOUNDS[0]} and +{BOUNDS[1]} of the target. Conditions leave a tenth of the rows.\n",
         "| set | rows asked for | LIMIT | target | widths, recall after the build | widths, recall after 50% more rows |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
