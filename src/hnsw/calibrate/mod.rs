@@ -242,9 +242,11 @@ impl Recalls {
         let [(low, few), (high, many)] = MARGIN;
         let part = ((self.mean - low) / (high - low)).clamp(0.0, 1.0);
         let errors = few + part * (many - few);
-        // A few hard queries among few do not make a search wider without end.
-        let missing = (errors * self.variance.max(0.0).sqrt()).min(1.0 - self.mean);
-        (self.mean - missing - errors * unseen).max(0.0)
+        // A few hard queries among few, and few pages, do not make a search wider without end: each
+        // at most doubles the share that is missing.
+        let most = 1.0 - self.mean;
+        let missing = (errors * self.variance.max(0.0).sqrt()).min(most) + (errors * unseen).min(most);
+        (self.mean - missing).max(0.0)
     }
 }
 
