@@ -30,10 +30,10 @@ pub mod search {
     /// Matching nodes that settle a round of a filtered search, in widths of the search: this
     /// times the power [`SETTLED_POWER`] of their share among the neighbors seen, and at most one
     /// width (docs/measurements.md, *Filtered searches*).
-    pub const SETTLED: f64 = 0.58;
+    pub const SETTLED: f64 = 0.7;
 
     /// See [`SETTLED`].
-    pub const SETTLED_POWER: f64 = 0.35;
+    pub const SETTLED_POWER: f64 = 0.43;
 
     /// Least number of matching nodes that settle a round, in widths of the search
     /// (docs/measurements.md, *Filtered searches*).
