@@ -87,7 +87,7 @@ fn with_expression(client: &mut Client, at_the_row: &str) -> String {
             "CREATE SEQUENCE IF NOT EXISTS reads;
              CREATE OR REPLACE FUNCTION checked(v vector, id bigint) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS
              $$ BEGIN
-                 IF id = {} AND nextval('reads') % 2 = 0 THEN {at_the_row}; END IF;
+                 IF id = {} AND nextval('public.reads') % 2 = 0 THEN {at_the_row}; END IF;
                  RETURN v;
              END $$",
             ROWS / 2
