@@ -149,7 +149,7 @@ pub mod scan {
 
     /// Cost of an entry of a value list whose code is estimated, in visits of a search
     /// (docs/measurements.md, *Codes in value lists*).
-    pub const VISITS_PER_ESTIMATE: f64 = 0.005;
+    pub const VISITS_PER_ESTIMATE: f64 = 0.008;
 
     /// Cost of the nodes that are read of value lists with codes, in visits of a search
     /// (docs/measurements.md, *Codes in value lists*).
@@ -176,7 +176,7 @@ pub mod scan {
 
     /// Quotient of the number of nodes that lists are expected to name, and of the most that may be
     /// named, up to which lists are read: the expectation errs (chosen, not measured).
-    pub const MANY: f64 = 1.5;
+    pub const MANY: f64 = 1.1;
 
     /// Nodes of value lists that are kept at first, in units of `ef_search`, and the least number:
     /// some times as many as most scans read (docs/measurements.md, *Codes in value lists*).
