@@ -97,10 +97,23 @@ fn build_around<'s>(
     vectors: &[Vec<f32>],
 ) -> Graph<'s, MemoryStore> {
     let graph = Graph::create(store, parameters_of(metric, vectors[0].len()), centroid).unwrap();
-    for (i, vector) in vectors.iter().enumerate() {
-        insert::insert(&graph, inserter, vector, tid(i)).unwrap();
-    }
+    fill(&graph, inserter, vectors);
     graph
+}
+
+/// Inserts the rows into an empty index.
+fn fill(graph: &Graph<'_, MemoryStore>, inserter: &mut Inserter, vectors: &[Vec<f32>]) {
+    for (i, vector) in vectors.iter().enumerate() {
+        insert::insert(graph, inserter, vector, tid(i)).unwrap();
+    }
+}
+
+/// The vectors at length 1.
+fn unit(mut vectors: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    for vector in &mut vectors {
+        crate::distance::normalize(vector);
+    }
+    vectors
 }
 
 /// The centroid of an index that is built over these rows; empty under metrics without one.

@@ -40,12 +40,9 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
             return;
         };
         // A plan that was read from its text, for a parallel worker, has no such positions.
-        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) {
+        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
             return;
         }
-        let Some(tuples) = tuples_if_ours((*scan).indexid) else {
-            return;
-        };
         (*executed).location = ANNOTATED;
         let all = PgList::<pg_sys::Node>::from_pg((*filter).qual);
         let is_filtered = !all.is_empty() || !(*scan).indexqual.is_null();
@@ -62,7 +59,7 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
         let is_refused = !all.is_empty() || !std::ptr::eq(filter.cast(), scan);
         let refuses = is_refused && conditions.is_empty() && (*scan).indexqual.is_null();
         let read = match refuses {
-            true => (tuples / (*filter).plan_rows.max(1.0)).clamp(1.0, MOST_READ),
+            true => (tuples((*scan).indexid) / (*filter).plan_rows.max(1.0)).clamp(1.0, MOST_READ),
             false => 1.0,
         };
         let rows = match limit {
@@ -81,21 +78,18 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
     }
 }
 
-/// The number of rows of an index of a plan, if the index is ours.
+/// The number of rows of an index of a plan.
 ///
 /// # Safety
 /// As [`is_ours`].
-unsafe fn tuples_if_ours(index: pg_sys::Oid) -> Option<f64> {
+unsafe fn tuples(index: pg_sys::Oid) -> f64 {
     // SAFETY: as the caller promises; the plan holds a lock of the table.
     unsafe {
-        if !is_ours(index) {
-            return None;
-        }
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);
         let tuples = f64::from((*(*relation).rd_rel).reltuples);
         pg_sys::index_close(relation, lock);
-        Some(tuples)
+        tuples
     }
 }
 

@@ -446,13 +446,15 @@ impl Space {
     /// The terms of a query and the start of a stored vector, or all of it.
     #[inline]
     fn start_terms<'a>(&self, kernel: Kernel, query: &'a Query, start: &'a [u8]) -> Terms<'a> {
-        if let Some(width) = self.parameters.shape.encoding.width()
+        let encoding = self.parameters.shape.encoding;
+        if encoding.rest_width().is_some()
+            && let Some(width) = encoding.width()
             && let (first, Some(second)) = self.parts(start, width)
         {
             return Terms::Parts(self.parameters.metric, &query.value, first, second);
         }
         let bytes = &start[self.head()..];
-        let coordinates = match self.parameters.shape.encoding.width() {
+        let coordinates = match encoding.width() {
             None => bytes.len() / size_of::<f32>(),
             Some(width) => bytes.len() / width.block_bytes() * BLOCK,
         };

@@ -26,18 +26,8 @@ fn create<'s>(
 
 fn filled<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
     let graph = create(store, metric, vectors[0].len(), 16, centroid_of(metric, vectors));
-    let mut inserter = Inserter::default();
-    for (i, vector) in vectors.iter().enumerate() {
-        insert::insert(&graph, &mut inserter, vector, tid(i)).unwrap();
-    }
+    fill(&graph, &mut Inserter::default(), vectors);
     graph
-}
-
-fn unit(mut vectors: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    for vector in &mut vectors {
-        crate::distance::normalize(vector);
-    }
-    vectors
 }
 
 #[test]

@@ -32,18 +32,8 @@ fn learned(metric: Metric, vectors: &[Vec<f32>]) -> (Parameters, Learned) {
 fn filled<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Graph<'s, MemoryStore> {
     let (parameters, learned) = learned(metric, vectors);
     let graph = Graph::create(store, parameters, learned).unwrap();
-    let mut inserter = Inserter::default();
-    for (i, vector) in vectors.iter().enumerate() {
-        insert::insert(&graph, &mut inserter, vector, tid(i)).unwrap();
-    }
+    fill(&graph, &mut Inserter::default(), vectors);
     graph
-}
-
-fn unit(mut vectors: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    for vector in &mut vectors {
-        crate::distance::normalize(vector);
-    }
-    vectors
 }
 
 #[test]
