@@ -3,9 +3,10 @@
 //!
 //! The planner's hook (`planner`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of
 //! the value. Such a key calls no function, so it needs no EXECUTE privilege, and its evaluation
-//! cannot fail. The program is a `bytea`: a byte for the mode, a byte for the operand that is the
-//! count of a LIMIT (0: none), the likely number of rows or its ratio to that count (f32,
-//! little-endian; 0: unknown), then conditions on the distance (`bound`).
+//! cannot fail. The program is a `bytea`: a byte for the mode; a byte each for the operands that
+//! are the counts of a LIMIT and an OFFSET (0: none); the number of rows to be added to both, and
+//! the ratio of rows that are read to rows that are wanted (f32, little-endian); then conditions on
+//! the distance (`bound`).
 //!
 //! A key is an array or a value of the index's type, both with a size in the first four bytes. The
 //! next four bytes of such an array are the number of its dimensions, 1. In a value they are its
@@ -52,21 +53,28 @@ pub struct Wanted {
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
     pub mode: Mode,
-    /// The operand that is the count of a LIMIT.
+    /// The operands that are the counts of a LIMIT and an OFFSET.
     pub limit: Option<u8>,
-    /// Likely number of rows that are read of the scan, or their ratio to the count; 0: unknown.
-    pub rows: f32,
+    pub offset: Option<u8>,
+    /// Rows wanted besides these; 0 without operands: an unknown number is wanted.
+    pub known: f32,
+    /// Likely rows that are read of the scan for a row that is wanted.
+    pub read: f32,
 }
 
 impl Program {
     pub fn head(self) -> [u8; HEAD] {
-        let [a, b, c, d] = self.rows.to_le_bytes();
-        [self.mode as u8, self.limit.map_or(0, |limit| limit + 1), a, b, c, d]
+        let operand = |operand: Option<u8>| operand.map_or(0, |operand| operand + 1);
+        let mut head = [0; HEAD];
+        head[..3].copy_from_slice(&[self.mode as u8, operand(self.limit), operand(self.offset)]);
+        head[3..7].copy_from_slice(&self.known.to_le_bytes());
+        head[7..].copy_from_slice(&self.read.to_le_bytes());
+        head
     }
 }
 
 /// Bytes of a program before its conditions.
-const HEAD: usize = 6;
+const HEAD: usize = 11;
 
 /// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its
 /// element.
@@ -127,16 +135,19 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             return Ok(plain(Some(datum)));
         }
         let (value, program, operands) = fields(header)?;
-        let Some((&[mode, limit, ref rows @ ..], conditions)) = program.split_first_chunk::<HEAD>() else {
+        let Some((&[mode, limit, offset, ref numbers @ ..], conditions)) = program.split_first_chunk::<HEAD>() else {
             return Err(Error::InvalidPlan);
         };
-        let rows = f64::from(f32::from_le_bytes(*rows));
-        let (is_limited, rows) = match usize::from(limit).checked_sub(1).map(|limit| operands.get(limit)) {
-            None => (true, rows),
-            Some(Some(Operand::Number(count))) => (true, rows * count),
-            Some(Some(Operand::Null)) => (false, 0.0),
-            _ => return Err(Error::InvalidPlan),
+        let number = |at: usize| f64::from(f32::from_le_bytes([0, 1, 2, 3].map(|i| numbers[at + i])));
+        let count = |operand: u8| match usize::from(operand).checked_sub(1).map(|operand| operands.get(operand)) {
+            None => Ok(Some(0.0)),
+            Some(Some(Operand::Number(count))) => Ok(Some(*count)),
+            Some(Some(Operand::Null)) => Ok(None),
+            _ => Err(Error::InvalidPlan),
         };
+        let (limit, offset) = (count(limit)?, count(offset)?.unwrap_or(0.0));
+        let rows = (limit.unwrap_or(0.0) + offset + number(0)) * number(4);
+        let is_limited = limit.is_some();
         let mode = match mode {
             _ if !is_limited => Mode::Exact,
             _ if mode == Mode::Fast as u8 => Mode::Fast,
@@ -151,7 +162,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             radius: bound.map(|bound| bound.radius),
             nan: bound.is_none_or(|bound| bound.nan),
             mode,
-            rows: (rows > 0.0).then_some(rows),
+            rows: (is_limited && rows > 0.0).then_some(rows),
         })
     }
 }

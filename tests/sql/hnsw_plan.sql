@@ -188,6 +188,11 @@ CREATE TABLE answers AS SELECT name, compared.* FROM (VALUES
     ('row_number', 'SELECT val <-> %1$L, row_number() OVER (ORDER BY val <-> %1$L) FROM s'),
     ('rank with LIMIT', 'SELECT id, rank() OVER (ORDER BY val <-> %L) AS r FROM s ORDER BY r LIMIT 100'),
     ('lag', 'SELECT val <-> %1$L, lag(val <-> %1$L) OVER (ORDER BY val <-> %1$L) FROM s'),
+    ('a window and a condition', 'SELECT * FROM (SELECT id, rank() OVER (ORDER BY val <-> %L) AS r FROM s) w WHERE id + 0 > 21950 LIMIT 100'),
+    ('a frame to the end', 'SELECT id, nth_value(id, 21900) OVER (ORDER BY val <-> %1$L ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+        FROM s ORDER BY val <-> %1$L LIMIT 5'),
+    ('ntile', 'SELECT id, ntile(1000) OVER (ORDER BY val <-> %1$L) FROM s ORDER BY val <-> %1$L LIMIT 5000'),
+    ('count', 'SELECT id, count(*) OVER () FROM s ORDER BY val <-> %L LIMIT 5'),
     ('an ordered aggregate', 'SELECT array_agg(val <-> %1$L ORDER BY val <-> %1$L) FROM s'),
     ('min', 'SELECT min(val <-> %L) FROM s WHERE id + 0 > 21990'),
     ('DISTINCT', 'SELECT DISTINCT val <-> %L AS d FROM s ORDER BY d'),
@@ -242,6 +247,48 @@ BEGIN
 END $$;
 INSERT INTO ids SELECT id FROM s ORDER BY val <-> '[0.1,0.2,0.3,0.4]';
 SELECT count(*) FROM ids;
+-- Window functions that see the last row, of a table of which narrow rounds find some rows late.
+CREATE TABLE late (id int, val vector(16));
+INSERT INTO late SELECT n, (SELECT array_agg(sin(n * 1.7 * i) + cos(n * n * 0.013 * i)) FROM generate_series(1, 16) i)::vector FROM generate_series(1, 22000) n;
+CREATE INDEX late_val ON late USING hnsw (val vector_l2_ops);
+VACUUM ANALYZE late;
+SELECT '[.1,.2,.3,.4,.5,.6,.7,.8,.1,.2,.3,.4,.5,.6,.7,.8]' AS q \gset
+CREATE FUNCTION windows(query text) RETURNS TABLE (name text, answer text) LANGUAGE plpgsql AS $$
+DECLARE
+    c refcursor;
+    r record;
+    last float8 := 0;
+    rows int := 0;
+    misplaced int := 0;
+BEGIN
+    OPEN c FOR EXECUTE format('SELECT val <-> %1$L AS d, row_number() OVER (ORDER BY val <-> %1$L) AS n FROM late', query);
+    LOOP
+        FETCH c INTO r;
+        EXIT WHEN NOT FOUND;
+        rows := rows + 1;
+        misplaced := misplaced + (r.n <> rows OR r.d < last)::int;
+        last := r.d;
+    END LOOP;
+    RETURN QUERY SELECT 'a cursor', format('%s rows, %s misplaced', rows, misplaced);
+    RETURN QUERY EXECUTE format('SELECT ''a condition above'', sum(r)::text FROM (SELECT * FROM
+        (SELECT id, rank() OVER (ORDER BY val <-> %L) AS r FROM late) w WHERE id + 0 > 21950 LIMIT 100) w', query);
+    RETURN QUERY EXECUTE format('SELECT ''a frame to the end'', string_agg(id || '' '' || n, '', '') FROM (SELECT id, nth_value(id, 21900)
+        OVER (ORDER BY val <-> %1$L ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS n FROM late ORDER BY val <-> %1$L LIMIT 2) w', query);
+    RETURN QUERY EXECUTE format('SELECT ''all peers'', string_agg(id || '' '' || n, '', '') FROM (SELECT id, count(*) OVER () AS n
+        FROM late ORDER BY val <-> %1$L LIMIT 2) w', query);
+END $$;
+SET hnsw.ef_search = 10;
+SELECT scans(format('SELECT id, row_number() OVER (ORDER BY val <-> %1$L) FROM late ORDER BY val <-> %1$L LIMIT 5', :'q'));
+CREATE TABLE by_index AS SELECT * FROM windows(:'q');
+SET enable_indexscan = off;
+RESET enable_seqscan;
+RESET enable_sort;
+SELECT name, i.answer, i.answer = e.answer AS same FROM by_index i JOIN windows(:'q') e USING (name);
+RESET enable_indexscan;
+RESET hnsw.ef_search;
+SET enable_seqscan = off;
+SET enable_sort = off;
+DROP TABLE by_index, late;
 -- Partitions.
 DROP TABLE p;
 CREATE TABLE q (id int, val vector(4)) PARTITION BY RANGE (id);

@@ -165,6 +165,12 @@ SELECT width_for('SELECT id FROM t WHERE tenth ' || :'nearest' || ' LIMIT 10') B
     width_for('SELECT id FROM t WHERE val <-> (SELECT val FROM q LIMIT 1) < 1 ' || :'nearest' || ' LIMIT 10') = :ten AS within;
 PREPARE nearest_of(int) AS SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT $1;
 SELECT width_for('EXECUTE nearest_of(10)') = :ten AS ten, width_for('EXECUTE nearest_of(100)') = :hundred AS hundred;
+PREPARE page_of(int, int) AS SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT $1 OFFSET $2;
+PREPARE later(int) AS SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 10 OFFSET $1;
+SET plan_cache_mode = force_generic_plan;
+SELECT width_for('EXECUTE nearest_of(100)') = :hundred AS hundred, width_for('EXECUTE page_of(10, 90)') = :hundred AS by_offset,
+    width_for('EXECUTE page_of(10, NULL)') = :ten AS without, width_for('EXECUTE later(90)') = :hundred AS later, width_for('EXECUTE later(0)') = :ten AS first;
+RESET plan_cache_mode;
 SET hnsw.ef_search = 40;
 SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS as_set;
 RESET hnsw.ef_search;

@@ -16,7 +16,7 @@
 
 use pgrx::{PgList, is_a, pg_sys};
 
-use super::is_ours;
+use super::rows_of_ours;
 use crate::am::bitmap_node::Children;
 
 /// Replaces the distance in a hidden column of a scan below a LIMIT.
@@ -41,7 +41,7 @@ pub unsafe fn leave_out(limit: *mut pg_sys::Limit) {
         let (Some(distance), 1) = (orders.get_ptr(0), orders.len()) else {
             return;
         };
-        if !is_ours((*scan).indexid) {
+        if rows_of_ours((*scan).indexid).is_none() {
             return;
         }
         let columns = PgList::<pg_sys::TargetEntry>::from_pg((*below).targetlist);

@@ -1,6 +1,7 @@
 //! Changes to plans of PostgreSQL's planner, for scans of our indexes.
 //!
-//! - `nodes`, `need`: the nodes above a scan decide in which order its rows have to come (`scan`).
+//! - `nodes`, `need`, `window`: the nodes above a scan decide in which order its rows have to come
+//!   (`scan`).
 //! - `condition`: a scan ends at the distance that its conditions allow.
 //! - `distance`: a distance that no node reads is left out.
 //!
@@ -12,6 +13,7 @@ mod distance;
 mod need;
 mod nodes;
 mod scan;
+mod window;
 
 use std::ffi::{c_char, c_int};
 
@@ -27,15 +29,16 @@ use need::Need;
 static mut NEXT_PLANNER: pg_sys::planner_hook_type = None;
 static mut NEXT_START: pg_sys::ExecutorStart_hook_type = None;
 
-/// Start of the client's command in which the library was loaded: plans of this command may have
-/// been made before.
+/// Start of the transaction in which the library was loaded: plans of this transaction may have
+/// been made before. A command of the client is too short a time, since the extended protocol plans
+/// in one and starts a plan that changes rows in another.
 static mut LOADED_IN: pg_sys::TimestampTz = 0;
 
 /// Installs the hooks.
 pub fn register() {
     // SAFETY: PostgreSQL loads a library in a process of one thread.
     unsafe {
-        LOADED_IN = pg_sys::GetCurrentStatementStartTimestamp();
+        LOADED_IN = pg_sys::GetCurrentTransactionStartTimestamp();
         NEXT_PLANNER = pg_sys::planner_hook;
         pg_sys::planner_hook = Some(plan);
         NEXT_START = pg_sys::ExecutorStart_hook;
@@ -71,7 +74,7 @@ unsafe extern "C-unwind" fn start(query: *mut pg_sys::QueryDesc, flags: c_int) {
     // worker has the leader's plan.
     unsafe {
         txn::parallel::before_start(query, flags);
-        if pg_sys::GetCurrentStatementStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
+        if pg_sys::GetCurrentTransactionStartTimestamp() == LOADED_IN && pg_sys::ParallelWorkerNumber < 0 {
             adjust((*query).plannedstmt, 0);
         }
         match NEXT_START {
@@ -96,16 +99,18 @@ unsafe extern "C-unwind" fn adjust(statement: *mut pg_sys::PlannedStmt, options:
     }
 }
 
+/// About the number of rows of an index of a plan, if it is one of ours.
+///
 /// # Safety
 /// `index` is an index of a plan.
-unsafe fn is_ours(index: pg_sys::Oid) -> bool {
+unsafe fn rows_of_ours(index: pg_sys::Oid) -> Option<f64> {
     // SAFETY: as the caller promises.
     unsafe {
         // A plan that starts again has its table locked, and the index not yet.
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::index_open(index, lock);
-        let ours = super::is_ours(relation);
+        let rows = super::is_ours(relation).then(|| f64::from((*(*relation).rd_rel).reltuples));
         pg_sys::index_close(relation, lock);
-        ours
+        rows
     }
 }

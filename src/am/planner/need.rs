@@ -19,8 +19,17 @@ pub enum Reading {
 pub enum Number {
     Unknown,
     Known(f64),
-    /// The expression of a LIMIT gives it when the statement runs; NULL means all rows.
-    Given(*mut pg_sys::Node),
+    /// It is known when the statement runs.
+    Given(Given),
+}
+
+/// Number of the rows down to a LIMIT as a sum: of a number, and of expressions for the counts of
+/// LIMIT, where NULL means all rows, and OFFSET, where it means none.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    pub known: f64,
+    pub limit: Option<*mut pg_sys::Node>,
+    pub offset: Option<*mut pg_sys::Node>,
 }
 
 /// Weight of the order of a node's rows.
@@ -44,6 +53,9 @@ pub enum Order {
 pub struct Need {
     pub reading: Reading,
     pub order: Order,
+    /// Whether rows may be read to the end although not all are counted on: a client may fetch them
+    /// all, or a node may refuse them.
+    pub may_end: bool,
 }
 
 impl Need {
@@ -51,11 +63,13 @@ impl Need {
     pub const ALL: Need = Need {
         reading: Reading::All,
         order: Order::Shown,
+        may_end: true,
     };
     /// Rows one after another, as long as the client fetches them.
     pub const FETCHED: Need = Need {
         reading: Reading::Some(Number::Unknown),
         order: Order::Shown,
+        may_end: true,
     };
 
     /// Mode of a scan. With `has_radius` a condition ends the scan; with `is_filtered` rows are
@@ -72,27 +86,35 @@ impl Need {
         }
     }
 
-    /// The expression of a LIMIT with a number that is not known yet.
-    pub fn limit(self) -> Option<*mut pg_sys::Node> {
+    /// The number of rows, if it is known or will be.
+    pub fn rows(self) -> Option<Given> {
         match self.reading {
-            Reading::Some(Number::Given(limit)) => Some(limit),
-            _ => None,
-        }
-    }
-
-    /// The number of rows, if it is known.
-    pub fn rows(self) -> Option<f64> {
-        match self.reading {
-            Reading::Some(Number::Known(rows)) => Some(rows),
+            Reading::Some(Number::Given(given)) => Some(given),
+            Reading::Some(Number::Known(known)) => Some(Given {
+                known,
+                limit: None,
+                offset: None,
+            }),
             _ => None,
         }
     }
 
     /// Need of a node that refuses some of its rows.
     pub fn filtered(self) -> Need {
-        match self.order {
+        let need = match self.order {
             Order::Counted => self.at_least(Order::ReliedOn),
             _ => self,
+        };
+        Need { may_end: true, ..need }
+    }
+
+    /// Need of a node that computes values from the order of its rows. With `reads_all` it reads
+    /// all of them before its first row.
+    pub fn counted(self, reads_all: bool) -> Need {
+        match (reads_all, self.may_end) {
+            (true, _) => Need::ALL,
+            (false, true) => self.at_least(Order::ReliedOn),
+            (false, false) => self.at_least(Order::Counted),
         }
     }
 

@@ -11,8 +11,8 @@ use pgrx::PgList;
 use pgrx::pg_sys::{self, NodeTag};
 
 use super::condition::{call, is_safe, without_relabelling};
-use super::need::{Need, Number, Order, Reading};
-use super::{distance, scan};
+use super::need::{Given, Need, Number, Order, Reading};
+use super::{distance, scan, window};
 use crate::am::bitmap_node::Children;
 
 /// Visits the plans of a statement from the top.
@@ -108,7 +108,7 @@ impl Visitor {
                     _ => (Need::ALL, Need::ALL),
                 },
                 NodeTag::T_IncrementalSort => (need.at_least(Order::Compared), Need::ALL),
-                NodeTag::T_WindowAgg => (need.at_least(Order::Counted), Need::ALL),
+                NodeTag::T_WindowAgg => (need.counted(window::reads_all(plan.cast())), Need::ALL),
                 NodeTag::T_CteScan => {
                     let number = (*plan.cast::<pg_sys::CteScan>()).ctePlanId as usize;
                     if let Some(order) = number.checked_sub(1).and_then(|number| self.orders.get_mut(number)) {
@@ -144,15 +144,27 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
         let reading = match count((*limit).limitCount) {
             Count::All => need.reading,
             Count::Rows(_) if is_minimum((*limit).plan.targetlist) => Reading::All,
-            Count::Unknown(limit) => Reading::Some(limit.map_or(Number::Unknown, Number::Given)),
-            Count::Rows(wanted) => match count((*limit).limitOffset) {
-                Count::Rows(offset) if wanted + offset >= rows => Reading::AllByEstimate,
-                Count::All if wanted >= rows => Reading::AllByEstimate,
-                Count::Rows(offset) => Reading::Some(Number::Known(wanted + offset)),
-                _ => Reading::Some(Number::Known(wanted)),
+            Count::Unknown(None) => Reading::Some(Number::Unknown),
+            Count::Unknown(wanted) => {
+                let (known, offset) = count((*limit).limitOffset).sum(0.0);
+                let limit = wanted;
+                Reading::Some(Number::Given(Given { known, limit, offset }))
+            }
+            Count::Rows(wanted) => match count((*limit).limitOffset).sum(wanted) {
+                (known, None) if known >= rows => Reading::AllByEstimate,
+                (known, None) => Reading::Some(Number::Known(known)),
+                (known, offset) => {
+                    let limit = None;
+                    Reading::Some(Number::Given(Given { known, limit, offset }))
+                }
             },
         };
-        let need = Need { reading, ..need };
+        let ends = matches!(reading, Reading::Some(_)) && !matches!(count((*limit).limitCount), Count::All);
+        let need = Need {
+            reading,
+            may_end: !ends,
+            ..need
+        };
         match (*limit).limitOption {
             pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES => need.at_least(Order::Compared),
             _ => need,
@@ -183,6 +195,17 @@ enum Count {
     Rows(f64),
     /// Known when the statement runs; with the expression, if it can be evaluated early.
     Unknown(Option<*mut pg_sys::Node>),
+}
+
+impl Count {
+    /// The sum of the count of an OFFSET and a number, and the expression that is to be added.
+    fn sum(self, number: f64) -> (f64, Option<*mut pg_sys::Node>) {
+        match self {
+            Count::Rows(offset) => (number + offset, None),
+            Count::Unknown(offset) => (number, offset),
+            Count::All => (number, None),
+        }
+    }
 }
 
 unsafe fn count(node: *mut pg_sys::Node) -> Count {

@@ -4,8 +4,8 @@
 use pgrx::{IntoDatum, PgBox, PgList, is_a, pg_sys};
 
 use super::condition::Conditions;
-use super::is_ours;
-use super::need::Need;
+use super::need::{Given, Need};
+use super::rows_of_ours;
 use crate::am::radius_key::{Mode, Program};
 use crate::storage::calibration::{KS, USUAL};
 
@@ -40,9 +40,12 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
             return;
         };
         // A plan that was read from its text, for a parallel worker, has no such positions.
-        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) || !is_ours((*scan).indexid) {
+        if (*executed).location == ANNOTATED || is_a(value, pg_sys::NodeTag::T_ArrayExpr) {
             return;
         }
+        let Some(held) = rows_of_ours((*scan).indexid) else {
+            return;
+        };
         (*executed).location = ANNOTATED;
         let all = PgList::<pg_sys::Node>::from_pg((*filter).qual);
         let is_filtered = !all.is_empty() || !(*scan).indexqual.is_null();
@@ -53,43 +56,30 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
             conditions.add(condition);
         }
         let mode = need.mode(!conditions.is_empty(), is_filtered);
-        let limit = need.limit().and_then(|limit| conditions.operand(limit));
+        let wanted = need.rows();
+        let mut operand = |part: fn(Given) -> Option<*mut pg_sys::Node>| conditions.operand(wanted.and_then(part)?);
+        let (limit, offset) = (operand(|wanted| wanted.limit), operand(|wanted| wanted.offset));
         // A search knows conditions on filter columns and distances. The share of the rows that
         // other conditions leave is known only without them.
         let is_refused = !all.is_empty() || !std::ptr::eq(filter.cast(), scan);
         let refuses = is_refused && conditions.is_empty() && (*scan).indexqual.is_null();
         let read = match refuses {
-            true => (tuples((*scan).indexid) / (*filter).plan_rows.max(1.0)).clamp(1.0, MOST_READ),
+            true => (held / (*filter).plan_rows.max(1.0)).clamp(1.0, MOST_READ),
             false => 1.0,
         };
-        let rows = match limit {
-            Some(_) => read,
-            None => need.rows().unwrap_or(0.0) * read,
-        };
+        let known = wanted.map_or(0.0, |wanted| wanted.known);
         let program = Program {
             mode,
             limit,
-            rows: rows as f32,
+            offset,
+            known: known as f32,
+            read: read as f32,
         };
-        let are_more = rows.round() > KS[USUAL] as f64;
-        if mode != Mode::Fast || limit.is_some() || !conditions.is_empty() || are_more {
+        let is_given = limit.is_some() || offset.is_some();
+        let are_more = (known * read).round() > KS[USUAL] as f64;
+        if mode != Mode::Fast || is_given || !conditions.is_empty() || are_more {
             operands.replace_ptr(1, annotated(value, program, &conditions));
         }
-    }
-}
-
-/// The number of rows of an index of a plan.
-///
-/// # Safety
-/// As [`is_ours`].
-unsafe fn tuples(index: pg_sys::Oid) -> f64 {
-    // SAFETY: as the caller promises; the plan holds a lock of the table.
-    unsafe {
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        let relation = pg_sys::index_open(index, lock);
-        let tuples = f64::from((*(*relation).rd_rel).reltuples);
-        pg_sys::index_close(relation, lock);
-        tuples
     }
 }
 
