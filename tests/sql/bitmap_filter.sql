@@ -280,6 +280,27 @@ SELECT id FROM items WHERE tenant = 8 ORDER BY embedding <-> :q LIMIT 3 FOR UPDA
 UPDATE items SET note = 'near' WHERE id IN (SELECT id FROM items WHERE tenant = 8 ORDER BY embedding <-> :q LIMIT 3) RETURNING id;
 ROLLBACK;
 
+-- The row that a cursor is at
+SELECT way('exact');
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM items WHERE tenant = 8 ORDER BY embedding <-> :q;
+FETCH 2 FROM c;
+UPDATE items SET note = 'here' WHERE CURRENT OF c RETURNING id;
+DELETE FROM items WHERE CURRENT OF c;
+FETCH 1 FROM c;
+DELETE FROM items WHERE CURRENT OF c RETURNING id;
+ROLLBACK;
+SELECT way('graph');
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM items WHERE tenant = 8 ORDER BY embedding <-> :q;
+FETCH 2 FROM c;
+UPDATE items SET note = 'here' WHERE CURRENT OF c RETURNING id;
+DELETE FROM items WHERE CURRENT OF c;
+FETCH 1 FROM c;
+DELETE FROM items WHERE CURRENT OF c RETURNING id;
+EXPLAIN (COSTS OFF) DECLARE d CURSOR FOR SELECT id FROM items WHERE tenant = 8 ORDER BY embedding <-> :q;
+ROLLBACK;
+
 -- A temporary table
 CREATE TEMP TABLE own AS SELECT * FROM items;
 CREATE INDEX ON own USING hnsw (embedding vector_l2_ops);

@@ -75,6 +75,9 @@ unsafe extern "C-unwind" fn begin(
             (*table).rd_att,
             pg_sys::table_slot_callbacks(table),
         );
+        // A row of either way stands in the slot of the index scan, where `WHERE CURRENT OF` has
+        // to find it.
+        state.custom.ss.ss_ScanTupleSlot = (*state.index).ss.ss_ScanTupleSlot;
         let own = &raw mut state.custom.ss.ps;
         (*own).scanopsfixed = false;
         (*own).subPlan = ptr::null_mut();
