@@ -23,12 +23,14 @@
 //! rows the index has to return.
 
 mod bitmap;
+mod guess;
 mod lists;
 
-use pgrx::{PgList, is_a, pg_guard, pg_sys};
+use pgrx::{is_a, pg_guard, pg_sys};
 
 use super::filter::{Columns, index_clauses};
 pub use bitmap::{BitmapCosts, with_bitmap};
+use guess::Guess;
 
 use super::opclass::Opclass;
 use super::options::{self, Options};
@@ -89,11 +91,6 @@ const USUAL_LIMIT: f64 = 50.0;
 /// Largest number of rows that are likely to be fetched of a cursor: PostgreSQL assumes
 /// cursor_tuple_fraction of all rows, another tenth (chosen, not measured).
 const USUAL_CURSOR: f64 = 500.0;
-
-/// Least share of the rows that a condition on an expression without statistics is assumed to
-/// leave. PostgreSQL assumes a 200th for an equality; but a scan that soon finds its rows costs so
-/// much less than that guess that the risk is worth it (chosen, not measured).
-const UNKNOWN_SHARE: f64 = 0.1;
 
 /// The cost of a scan that would only fail: beyond that of any other plan, also of one that is made
 /// of nodes that settings disable (10^10 each, up to PostgreSQL 17), and not infinite, since
@@ -205,7 +202,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let passing = shares.passing;
         *selectivity *= passing;
         let nodes = info.tuples.max(1.0);
-        let costs = opened.costs(root, info, shares);
+        let costs = costs(root, info, &opened, shares);
         // Rows that the index can return: what follows is about these.
         let nodes = (nodes * passing).max(1.0);
         // Share of them that filters leave by PostgreSQL's estimate, and the likely share where
@@ -216,7 +213,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             false => (*parameters).ppi_rows,
         };
         let left = (rows / nodes).clamp(f64::MIN_POSITIVE, 1.0);
-        let likely_left = (left * unknown(root, &*info.rel)).min(1.0);
+        let guess = Guess::of(root, &*info.rel, |condition| index_clauses::has(&*path, condition));
         // The total is scaled so that the share of it that PostgreSQL takes is the cost of the rows
         // that are wanted.
         let wanted_rows = match opened.options.is_exact() {
@@ -228,10 +225,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             Wanted::All => (nodes, costs.all, 0.0),
             Wanted::Rows { planned, likely } => {
                 let planned = (planned / left).clamp(1.0, nodes);
-                let likely = (likely / likely_left).min(planned);
+                let rows = |share: f64| (likely / share).clamp(1.0, nodes);
+                let likely = guess.mean(left, rows);
                 // cost_index charges for rows of the table in the same proportion.
                 *selectivity *= likely / planned;
-                (likely, costs.startup, costs.rows(likely) * nodes / planned)
+                let run = guess.mean(left, |share| costs.rows(rows(share)));
+                (likely, costs.startup, run * nodes / planned)
             }
             Wanted::Some(rows) => (rows / left, costs.startup, (costs.row * nodes).max(costs.all)),
         };
@@ -303,17 +302,6 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
             numbers,
             is_useless,
         }
-    }
-}
-
-impl Opened {
-    /// Costs of a scan under conditions that leave these shares.
-    ///
-    /// # Safety
-    /// `root` is the planner's state, and `info` its description of the index.
-    unsafe fn costs(&self, root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, shares: Shares) -> Costs {
-        // SAFETY: as the caller promises.
-        unsafe { costs(root, info, self, shares) }
     }
 }
 
@@ -421,44 +409,6 @@ fn filtered_visits(m: f64, ef: f64, coded: bool, passing: f64) -> f64 {
 unsafe fn sort(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo, rows: f64) -> f64 {
     // SAFETY: as the caller promises.
     unsafe { compat::sort_cost(root, rows, (*table.reltarget).width) }
-}
-
-/// Factor by which the share of rows that conditions leave is raised, because of conditions on
-/// expressions without statistics.
-///
-/// # Safety
-/// `root` is the planner's state, and `table` its description of the table.
-unsafe fn unknown(root: *mut pg_sys::PlannerInfo, table: &pg_sys::RelOptInfo) -> f64 {
-    let mut ratio = 1.0;
-    // SAFETY: as the caller promises; nodes are read by their tags, and statistics are released.
-    unsafe {
-        for condition in PgList::<pg_sys::RestrictInfo>::from_pg(table.baserestrictinfo).iter_ptr() {
-            let clause = (*condition).clause.cast::<pg_sys::OpExpr>();
-            if !is_a(clause.cast(), pg_sys::NodeTag::T_OpExpr) {
-                continue;
-            }
-            let mut variable = pg_sys::VariableStatData::default();
-            let (mut other, mut is_left) = (std::ptr::null_mut(), false);
-            if !pg_sys::get_restriction_variable(root, (*clause).args, 0, &mut variable, &mut other, &mut is_left) {
-                continue;
-            }
-            let has_statistics = !variable.statsTuple.is_null();
-            if let (true, Some(release)) = (has_statistics, variable.freefunc) {
-                release(variable.statsTuple);
-            }
-            if !has_statistics && !is_a(variable.var, pg_sys::NodeTag::T_Var) {
-                let share = pg_sys::clause_selectivity(
-                    root,
-                    condition.cast(),
-                    0,
-                    pg_sys::JoinType::JOIN_INNER,
-                    std::ptr::null_mut(),
-                );
-                ratio *= (UNKNOWN_SHARE / share.max(f64::MIN_POSITIVE)).max(1.0);
-            }
-        }
-    }
-    ratio
 }
 
 /// Number of rows that a query wants of a table, of the rows that a filter leaves.

@@ -147,6 +147,26 @@ EXECUTE without(0, '[4000,4000,1]', 5);
 EXECUTE without(1, '[1,1,1]', 2);
 RESET plan_cache_mode;
 
+-- A range with an unknown end may be of few rows: a plan for all values is one that few rows do not make slow, and the planner makes
+-- another for each value, where it knows better.
+CREATE TABLE dated (id int, day int, hour int, embedding vector(3));
+INSERT INTO dated SELECT i, i * 7 % 1000, i % 24, ARRAY[i * 7919 % 8009, i * 104729 % 8011, 1] FROM generate_series(1, 20000) i;
+CREATE INDEX dated_embedding ON dated USING hnsw (embedding vector_l2_ops);
+CREATE INDEX dated_day ON dated (day);
+VACUUM ANALYZE dated;
+SELECT way('any');
+PREPARE before(int) AS SELECT id FROM dated WHERE day < $1 ORDER BY embedding <-> '[4000,4000,1]' LIMIT 5;
+PREPARE in_hours(int) AS SELECT id FROM dated WHERE hour < $1 ORDER BY embedding <-> '[4000,4000,1]' LIMIT 5;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE before(3);
+SELECT ways('EXECUTE before(3)'), ways('EXECUTE before(900)');
+-- No other index answers it.
+EXPLAIN (COSTS OFF) EXECUTE in_hours(3);
+RESET plan_cache_mode;
+DO $$ BEGIN FOR i IN 1..10 LOOP PERFORM ways('EXECUTE before(900)'); END LOOP; END $$;
+SELECT generic_plans, custom_plans > 5 AS custom FROM pg_prepared_statements WHERE name = 'before';
+SELECT way('none');
+
 -- Rescans: each takes its own way.
 SELECT way('any');
 SELECT ways('SELECT p.tenant, near.id FROM (VALUES (0, ''[4000,4000,1]''::vector), (1, ''[4000,4000,1]''), (2, ''[9,9,9]''), (0, ''[1,2,3]'')) p (tenant, q),

@@ -6,9 +6,12 @@
 //! bitmap, and that of the other falls: there is a number of rows up to which reading all is
 //! cheaper, and the scan goes by it when it knows the bitmap.
 
+use pgrx::pg_sys::NodeTag;
 use pgrx::{PgList, pg_sys};
 
-use super::{NUMBERS_PER_OPERATOR, Opened, Shares, Wanted, opened, unknown, wanted};
+use super::guess::Guess;
+use super::{NUMBERS_PER_OPERATOR, Opened, Shares, Wanted, costs, opened, wanted};
+use crate::am::filter::index_clauses;
 
 /// Fixed cost of the node and its index scan, in cpu_operator_cost.
 const SETUP_OPERATORS: f64 = 400.0;
@@ -54,7 +57,7 @@ pub unsafe fn with_bitmap(
         let info = &*(*index).indexinfo;
         let table = &*info.rel;
         let opened = opened(info);
-        let costs = opened.costs(root, info, Shares::ALL);
+        let costs = costs(root, info, &opened, Shares::ALL);
         let Opened {
             numbers,
             is_first_round,
@@ -80,8 +83,9 @@ pub unsafe fn with_bitmap(
         // PostgreSQL's cost of a row that the index returns: page of the table, tuple, conditions.
         let returned = ((*index).indexselectivity * table.tuples).max(1.0);
         let table_row = ((*index).path.total_cost - (*index).indextotalcost).max(0.0) / returned;
-        // Costs of rows after the first round, with as many rows in the bitmap.
-        let along_graph = |named: f64| {
+        // Costs of rows after the first round, with as many rows in the bitmap, of which other
+        // conditions leave a share.
+        let along_graph = |named: f64, left: f64| {
             let found = (named * left).clamp(f64::MIN_POSITIVE, nodes);
             let rows = likely.min(found);
             let passed = (rows * nodes / found).min(nodes);
@@ -92,7 +96,7 @@ pub unsafe fn with_bitmap(
             scan + rows / left * table_row
         };
         let of_row = ((*heap).path.total_cost - bitmap).max(0.0) / named + left * distance.per_tuple;
-        let sorted = |named: f64, of_row: f64| {
+        let sorted = |named: f64, left: f64, of_row: f64| {
             let found = (named * left).max(1.0);
             named * of_row + found * found.log2() * OPERATORS_PER_COMPARISON * operator
         };
@@ -103,26 +107,59 @@ pub unsafe fn with_bitmap(
         let cached = (f64::from(pg_sys::effective_cache_size) / pages.max(1.0)).min(1.0);
         let read_row = (1.0 - cached) * of_row + operators_per_read(numbers) * operator;
 
-        let start = bitmap + (SETUP_OPERATORS + named * OPERATORS_PER_MEMBER) * operator;
-        let exact = sorted(named, of_row);
-        let graph = along_graph((named * unknown(root, table)).min(nodes));
-        let (startup, total) = if exact <= costs.startup + graph {
-            // Rows are read once more when they are returned.
-            let returned = 2.0 * pg_sys::cpu_tuple_cost + (1.0 - cached) * pg_sys::random_page_cost;
-            (start + exact, start + exact + table.rows * returned)
-        } else {
-            // PostgreSQL takes a share of the total for the rows that are wanted.
-            let scale = (table.rows / planned.max(1.0)).max(1.0);
-            let first = start + costs.startup;
-            (first, first + graph * scale)
+        // The unknown value of a comparison decides the rows of the bitmap, or the share of them
+        // that other conditions leave.
+        let guess = Guess::of(root, table, |_| false);
+        let is_of_others = Guess::of(root, table, |condition| names((*heap).bitmapqual, condition)).is_open();
+        // Rows are read once more when they are returned.
+        let returned = 2.0 * pg_sys::cpu_tuple_cost + (1.0 - cached) * pg_sys::random_page_cost;
+        // Costs until the first row, and of all that are wanted.
+        let of_part = |part: f64| {
+            let (of_named, left) = match is_of_others {
+                true => (1.0, left * part),
+                false => (part, left),
+            };
+            let (bitmap, named) = (bitmap * of_named, named * of_named);
+            let start = bitmap + (SETUP_OPERATORS + named * OPERATORS_PER_MEMBER) * operator;
+            let exact = sorted(named, left, of_row);
+            let graph = along_graph((named * guess.factor()).min(nodes), left);
+            match exact <= costs.startup + graph {
+                true => (start + exact, planned.min(table.rows) * returned),
+                false => (start + costs.startup, graph),
+            }
         };
+        let startup = guess.mean_of_parts(|part| of_part(part).0);
+        // PostgreSQL takes a share of the total for the rows that are wanted.
+        let scale = (table.rows / planned.max(1.0)).max(1.0);
+        let total = startup + guess.mean_of_parts(|part| of_part(part).1) * scale;
         Some(BitmapCosts {
             startup,
             total,
             exact_rows: turn(table.tuples.max(nodes), |named| {
-                sorted(named, read_row) <= costs.startup + along_graph(named)
+                sorted(named, left, read_row) <= costs.startup + along_graph(named, left)
             }),
         })
+    }
+}
+
+/// Whether the rows of a bitmap are those of a condition, as one of an index.
+///
+/// # Safety
+/// The path is one of a table's that PostgreSQL makes a bitmap by.
+unsafe fn names(path: *mut pg_sys::Path, condition: *mut pg_sys::RestrictInfo) -> bool {
+    // SAFETY: as the caller promises; nodes are read by their tags.
+    unsafe {
+        let any = |paths| {
+            PgList::<pg_sys::Path>::from_pg(paths)
+                .iter_ptr()
+                .any(|path| names(path, condition))
+        };
+        match (*path.cast::<pg_sys::Node>()).type_ {
+            NodeTag::T_BitmapAndPath => any((*path.cast::<pg_sys::BitmapAndPath>()).bitmapquals),
+            NodeTag::T_BitmapOrPath => any((*path.cast::<pg_sys::BitmapOrPath>()).bitmapquals),
+            NodeTag::T_IndexPath => index_clauses::has(&*path.cast::<pg_sys::IndexPath>(), condition),
+            _ => false,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub unsafe fn add_any(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPa
         }
         for condition in PgList::<pg_sys::RestrictInfo>::from_pg((*info).indrestrictinfo).iter_ptr() {
             let clauses = PgList::<pg_sys::IndexClause>::from_pg((*path).indexclauses);
-            if clauses.iter_ptr().any(|clause| (*clause).rinfo == condition)
+            if has(&*path, condition)
                 || !is_a((*condition).clause.cast(), NodeTag::T_ScalarArrayOpExpr)
                 || !pg_sys::restriction_is_securely_promotable(condition, (*info).rel)
             {
@@ -51,6 +51,17 @@ pub unsafe fn add_any(root: *mut pg_sys::PlannerInfo, path: *mut pg_sys::IndexPa
             }
         }
     }
+}
+
+/// Whether a path has a condition of the table as one of the index.
+///
+/// # Safety
+/// `path` is a path over an index of the planner.
+pub unsafe fn has(path: &pg_sys::IndexPath, condition: *mut pg_sys::RestrictInfo) -> bool {
+    // SAFETY: as the caller promises.
+    let clauses = unsafe { PgList::<pg_sys::IndexClause>::from_pg(path.indexclauses) };
+    // SAFETY: likewise, of its elements.
+    clauses.iter_ptr().any(|clause| unsafe { (*clause).rinfo } == condition)
 }
 
 /// Whether a condition compares a column, numbered from 0, with the elements of an array by an
