@@ -58,6 +58,21 @@ pub struct Graph<'s, S> {
     space: Arc<Space>,
 }
 
+/// Reads and checks all that the build of an index learned.
+///
+/// Locks: one page at a time, shared; on return: none.
+fn read_learned<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Learned> {
+    Ok(Learned {
+        centroid: centroid::read(store, parameters)?,
+        directions: directions::read(store, parameters)?,
+        share: 0.0,
+        borders: match parameters.borders {
+            0 => Borders::default(),
+            hash => store.read(META_BLOCK, |page| meta::read_borders(page, hash))?,
+        },
+    })
+}
+
 impl<'s, S: PageStore> Graph<'s, S> {
     /// Makes the graph of a new, empty index: the pages before its records. The parameters get the
     /// hashes of what was learned.
@@ -93,18 +108,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
     /// Opens the graph of an index; also returns what its meta page has.
     pub fn open_read(store: &'s S) -> Result<(Self, Meta)> {
         let meta = store.read(META_BLOCK, meta::read)?;
-        let space = Space::shared(meta.parameters, || {
-            let borders = meta.parameters.borders;
-            Ok(Learned {
-                centroid: centroid::read(store, &meta.parameters)?,
-                directions: directions::read(store, &meta.parameters)?,
-                share: 0.0,
-                borders: match borders {
-                    0 => Borders::default(),
-                    hash => store.read(META_BLOCK, |page| meta::read_borders(page, hash))?,
-                },
-            })
-        })?;
+        let space = Space::shared(meta.parameters, || read_learned(store, &meta.parameters))?;
         Ok((Self::with(store, space), meta))
     }
 

@@ -22,10 +22,10 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::fallible::{Room, TryPush};
 use crate::filter::values::Values;
-use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::sampled_queries;
 use crate::hnsw::space::Point;
+use crate::hnsw::{Graph, read_learned};
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::node_page::NodePage;
 use crate::storage::page::{self, Page};
@@ -220,6 +220,11 @@ pub fn within<S: PageStore>(
     let measured = |page: &Page| calibration::read(page).and(walk::read(page)).map(drop);
     if let Err(error) = graph.store.read(META_BLOCK, measured) {
         report.add(Severity::Corruption, META_BLOCK, None, reason(error)?);
+    }
+    // The graph's own copy is of an earlier scan, perhaps.
+    match read_learned(graph.store, &graph.space.parameters) {
+        Err(Error::Corrupted { block, reason, .. }) => report.add(Severity::Corruption, block, None, reason),
+        other => drop(other?),
     }
     for block in graph.node_blocks()? {
         graph.store.check_interrupts();

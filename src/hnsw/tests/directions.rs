@@ -111,6 +111,30 @@ fn damaged_directions_are_refused() {
 }
 
 #[test]
+fn the_check_reads_what_a_build_learned_also_where_an_earlier_scan_has_it() {
+    let vectors = unit(variations(600, DIMENSIONS));
+    let store = store();
+    let graph = filled(&store, Metric::Cosine, &vectors);
+    assert_eq!(faults(&graph).first(), None);
+    let parameters = graph.space.parameters;
+    for block in [1, parameters.first_directions_block() + 1] {
+        let damage = |by: u8| {
+            let flip = |page: &mut Page| {
+                page[500] ^= by;
+                Ok(Edit::Changed(()))
+            };
+            store.write(block, flip).unwrap();
+        };
+        damage(0x40);
+        let found = faults(&Graph::with(&store, graph.space.clone()));
+        assert_eq!(found.len(), 1, "block {block}: {found:?}");
+        assert_eq!(found[0].severity, Severity::Corruption);
+        damage(0x40);
+    }
+    assert_eq!(faults(&graph).first(), None);
+}
+
+#[test]
 fn rows_without_directions_and_few_rows_have_none() {
     let plain = Layout::plan(DIMENSIONS, 16, Metric::L2, 0).unwrap();
     let of = |vectors: &[Vec<f32>]| {
