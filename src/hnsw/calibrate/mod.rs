@@ -223,7 +223,7 @@ impl Recalls {
                 };
                 let more = (1.0 / part - 1.0 / self.each.len() as f64) * of_gains;
                 Recalls {
-                    mean: (self.mean + gain).clamp(self.mean, 1.0),
+                    mean: (self.mean + gain).min(1.0).max(self.mean),
                     variance: self.variance * falls + more,
                     each,
                 }
@@ -411,7 +411,7 @@ impl Measurement {
             let outcomes = sums.iter_mut().zip(&mut each).zip(ks).zip(&scanned.at);
             for (((sum, each), &k), (counts, time)) in outcomes {
                 sum.queries += 1;
-                let recall = self.hits(i, &scanned.found, k)? / k.min(self.nodes).max(1) as f64;
+                let recall = self.hits(i, &scanned.found, k)? / self.most_hits(k);
                 each.try_push(recall as f32)?;
                 sum.recall += recall;
                 sum.visits += counts.visited as f64;
@@ -421,6 +421,15 @@ impl Measurement {
         }
         let of = sums.into_iter().map(Outcome::mean).collect();
         Ok((Row { width, of }, each))
+    }
+
+    /// The number of nodes that a search for `k` finds at most. Where only a share of the pages was
+    /// read, which may have no nodes at all, there are as many as are asked for.
+    fn most_hits(&self, k: usize) -> f64 {
+        match self.share >= 1.0 {
+            true => k.min(self.nodes).max(1) as f64,
+            false => k as f64,
+        }
     }
 
     /// The number of the `k` nearest nodes of a query among the first `k` that a scan has found.

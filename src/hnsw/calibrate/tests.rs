@@ -207,18 +207,23 @@ fn a_share_of_the_pages_tells_the_recall_that_all_do() {
         nodes: 0,
         share: 1.0,
     };
-    let mut recall = |share| {
+    let recall = |measurement: &mut Measurement, share| {
         let known = measurement.bounding.iter().map(|scanned| &scanned.found[..]);
         let pass = exact::missed(&graph, &measurement.asked, known, &[10], share, None).unwrap();
         (measurement.missed, measurement.nodes, measurement.share) = (pass.missed, pass.nodes, pass.share);
         measurement.at(&graph, 10).unwrap().of[0].recall
     };
-    let whole = recall(1.0);
+    let whole = recall(&mut measurement, 1.0);
     assert!((0.9..0.985).contains(&whole), "{whole}");
     for share in [0.6, 0.3] {
-        let part = recall(share);
+        let part = recall(&mut measurement, share);
         assert!((part - whole).abs() < 0.012, "{part} by {share} of the pages, {whole}");
     }
+    // Pages without a live node show no loss.
+    measurement.missed.iter_mut().for_each(Vec::clear);
+    (measurement.nodes, measurement.share) = (0, 0.05);
+    let of_nothing = measurement.at(&graph, 10).unwrap().of[0].recall;
+    assert!((whole..=1.0).contains(&of_nothing), "{of_nothing}");
 }
 
 #[test]
