@@ -10,8 +10,11 @@ use crate::error::Result;
 use crate::hnsw::space::{Learned, Space};
 use crate::storage::parameters::Parameters;
 
-/// Most spaces that a thread keeps.
-const MOST_SHARED: usize = 8;
+/// Spaces that a thread keeps at least, and at most, if they have no more than so many bytes: a
+/// query of a table of many partitions opens an index of each.
+const FEWEST: usize = 8;
+const MOST: usize = 256;
+const MOST_BYTES: usize = 16 << 20;
 
 thread_local! {
     /// The spaces of this thread, the one used last first.
@@ -32,8 +35,13 @@ impl Space {
         }
         let space = Arc::new(Space::new(parameters, learned()?)?);
         SHARED.with_borrow_mut(|spaces| {
-            spaces.truncate(MOST_SHARED - 1);
             spaces.insert(0, Arc::clone(&space));
+            let bytes = spaces.iter().scan(0, |sum, space| {
+                *sum += space.bytes();
+                Some(*sum)
+            });
+            let kept = bytes.take_while(|bytes| *bytes <= MOST_BYTES).count();
+            spaces.truncate(kept.clamp(FEWEST, MOST));
         });
         Ok(space)
     }
@@ -52,14 +60,35 @@ mod tests {
         let shape = Layout::plan(70, 16, Metric::L2, 0).unwrap().shape;
         let shared = |seed| Space::shared(parameters(shape, seed, &[]), || Ok(Learned::default())).unwrap();
         let first = shared(0);
-        for seed in 1..MOST_SHARED as u64 {
+        for seed in 1..MOST as u64 {
             assert_eq!(shared(seed).parameters.seed, seed);
         }
         assert!(Arc::ptr_eq(&first, &shared(0)));
-        for seed in 1..=MOST_SHARED as u64 {
+        for seed in 1..=MOST as u64 {
             shared(seed);
         }
         assert!(!Arc::ptr_eq(&first, &shared(0)));
+    }
+
+    #[test]
+    fn few_large_spaces_are_kept() {
+        let dimensions = 16_000;
+        let shape = Layout::plan(dimensions, 16, Metric::L2, 0).unwrap().shape;
+        let shared = |seed| {
+            let mut centroid = vec![1.0; dimensions];
+            centroid[0] = seed as f32;
+            Space::shared(parameters(shape, seed, &centroid), || Ok(centroid.into())).unwrap()
+        };
+        let first = shared(1);
+        for seed in 2..=FEWEST as u64 {
+            shared(seed);
+        }
+        assert!(Arc::ptr_eq(&first, &shared(1)));
+        for seed in 2..=MOST as u64 {
+            shared(seed);
+        }
+        assert!(MOST * first.bytes() > MOST_BYTES);
+        assert!(!Arc::ptr_eq(&first, &shared(1)));
     }
 
     #[test]

@@ -267,6 +267,13 @@ impl Space {
         &self.parameters
     }
 
+    /// About the bytes of memory that it takes.
+    fn bytes(&self) -> usize {
+        let learned = size_of_val(&self.centroid[..]) + size_of_val(self.directions.numbers());
+        // Rotations have some bits for each coordinate.
+        size_of::<Space>() + learned + 2 * self.parameters.shape.coordinates()
+    }
+
     /// The centroid in the dimensions of the vectors; empty if there is none.
     pub fn centroid(&self) -> &[f32] {
         &self.centroid
