@@ -130,10 +130,15 @@ of_version() { case $1 in *.control) echo " of pgvector $(of_control default_ver
 
 # Ours away and pgvector's back: those that were put aside, or that a package has put into the place since.
 restore() {
-    local number
+    local control=$aside/vector.control number
     refuse_other_files
+    if ! [ -e "$control" ]; then
+        control=$directory/vector.control
+        if [ -e "$control" ] && is_ours; then die "there are no files of pgvector in $aside: install pgvector"; fi
+    fi
+    number=$(of_control default_version "$control")
+    [[ $number == 0.8.* ]] || die "$control is of pgvector ${number:-without a version}: the way back leads to 0.8. Nothing is changed: install pgvector 0.8 in its place, and run this again"
     if [ -e "$directory/vector.control" ] && is_ours; then
-        [ -e "$aside/vector.control" ] || die "there are no files of pgvector in $aside: install pgvector"
         on "$directory" rm -f "$directory"/vector.control "$directory"/vector--*.sql
     else
         remove_our_scripts
@@ -146,8 +151,6 @@ restore() {
     restore_headers
     if [ -d "$aside" ]; then on "$share" rmdir "$aside"; fi
     [ -e "$library" ] || die "there is no $library: install pgvector"
-    number=$(of_control default_version "$directory/vector.control")
-    [[ $number == 0.8.* ]] || die "$directory/vector.control is of pgvector $number: the way back leads to 0.8"
     write "vector--$in_place--$number.sql" <"$repo/pgrx-config/to-pgvector.sql"
     relabel "vector--$number--$in_place.sql"
 }

@@ -142,3 +142,24 @@ fn files_of_a_later_pgvector_stay_where_they_are() {
     take_name("--restore").expect("the files are put aside");
     assert!(fs::read(&library).is_ok_and(|bytes| bytes == later));
 }
+
+#[test]
+fn files_of_an_earlier_pgvector_stay_put_aside() {
+    let Some(installation) = Installation::with_pgvector() else {
+        return;
+    };
+    let scripts = installation.scripts();
+    let aside = scripts.with_file_name("pgvector");
+    let library = installation.library("vector");
+    let control = fs::read_to_string(scripts.join("vector.control")).expect("the control file");
+    fs::write(scripts.join("vector.control"), control.replace("'0.8.5'", "'0.7.4'")).expect("a control file");
+    installation.take_name(&["--replace"]).expect("the name is taken");
+    let before = (files(&scripts), files(&aside));
+    let error = installation.take_name(&["--restore"]).expect_err("no way leads back");
+    assert!(
+        error.contains("of pgvector 0.7.4") && error.contains("Nothing is changed"),
+        "{error}"
+    );
+    assert!((files(&scripts), files(&aside)) == before);
+    assert!(fs::read_link(&library).is_ok() && aside.join("vector.so").exists());
+}
