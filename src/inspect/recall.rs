@@ -49,6 +49,7 @@ fn recall(index: pg_sys::Oid, queries: AnyArray, k: i32) -> Result<Option<f64>> 
     };
     // A measurement asks no queries of users.
     run_as.set(c"hnsw.sample_queries", c"0");
+    run_as.set(c"hnsw.enable_bitmap_filter", c"off");
     // The planner would do without an index that cannot be read.
     // SAFETY: as above.
     unsafe {
