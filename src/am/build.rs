@@ -18,14 +18,15 @@ use super::ivfflat;
 use super::method::Method;
 use super::opclass::Opclass;
 use super::options::Options;
+use super::sample::Sample;
 use super::{calibration, datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
-use crate::fallible::TryPush;
+use crate::fallible;
 use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
-use crate::hnsw::indexed_value::{OwnedValue, RowValue};
+use crate::hnsw::indexed_value::RowValue;
 use crate::hnsw::insert::{self, Inserter, NewRow};
 use crate::hnsw::space::{Learned, Space, learning};
 use crate::hnsw::vacuum::reachability;
@@ -61,9 +62,6 @@ const SAMPLE: usize = 1024;
 /// Rows from which directions are learned, and the centroid beside them.
 const SAMPLE_WITH_DIRECTIONS: usize = 2048;
 
-/// Blocks of the table whose rows are the sample.
-const BLOCKS: pg_sys::BlockNumber = 512;
-
 /// Share of an index that its directions may take.
 const DIRECTIONS_SHARE: f64 = 0.01;
 
@@ -88,20 +86,6 @@ struct Build {
     growing: Option<Growing>,
     /// Rows of the index so far.
     indexed: i64,
-}
-
-/// Rows of some blocks of the table.
-#[derive(Default)]
-struct Sample {
-    /// Filter values.
-    values: Vec<Values>,
-    /// Vectors, at most so many of a block.
-    vectors: Vec<OwnedValue>,
-    of_block: usize,
-    /// The block of the last row, and the number of vectors of it.
-    last: (u32, usize),
-    /// About the number of rows of the table.
-    rows: f64,
 }
 
 /// The graph of a build, once rows are inserted into it.
@@ -146,7 +130,7 @@ unsafe extern "C-unwind" fn build(
         // The build reads the table anew, so rows staged for the file are dropped.
         txn::forget_file(index);
         progress([(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, PHASE_LOAD)]);
-        build.read_sample(heap, info);
+        or_raise(index, build.read_sample(heap, info));
         let whole = std::ptr::null_mut();
         let rows = heap_scan::read(heap, index, info, whole, &mut |datum, tid, values| {
             build.insert(datum, tid, values)
@@ -291,12 +275,14 @@ impl Build {
         }
     }
 
-    /// Reads rows all over the table, where they are to tell of all rows: the first rows may be the
-    /// oldest ones.
+    /// Reads rows all over the table, where they are to tell of all rows.
+    ///
+    /// # Errors
+    /// As [`Sample::read`].
     ///
     /// # Safety
     /// `heap` is the open table, and `info` PostgreSQL's description of the index.
-    unsafe fn read_sample(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+    unsafe fn read_sample(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Result<()> {
         let kinds = self.parameters.filters;
         let have_borders = kinds
             .iter()
@@ -304,37 +290,9 @@ impl Build {
             .any(|kind| matches!(kind, Kind::Exact | Kind::Rounded));
         let have_borders = self.parameters.shape.code_bits > 0 && have_borders;
         let most = self.most_sampled();
-        if most == 0 && !have_borders {
-            return;
-        }
-        // SAFETY: the table is open.
-        let all = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(heap, MAIN) };
-        let read = all.clamp(1, BLOCKS);
-        let mut seen = 0u32;
-        let parameters = self.parameters;
-        let sample = &mut self.sample;
-        sample.of_block = most.div_ceil(read as usize);
         // SAFETY: as the caller promises.
-        unsafe {
-            heap_scan::read_sample(heap, self.index, info, BLOCKS, &mut |datum, tid, values| {
-                seen += 1;
-                if have_borders {
-                    sample.values.try_push(values)?;
-                }
-                if sample.last.0 != tid.block {
-                    sample.last = (tid.block, 0);
-                }
-                if sample.last.1 < sample.of_block
-                    && sample.vectors.len() < most
-                    && let RowValue::Placed(value) = datum::of_row(datum, &parameters)?
-                {
-                    sample.vectors.try_push(value)?;
-                    sample.last.1 += 1;
-                }
-                Ok(())
-            });
-        }
-        self.sample.rows = f64::from(seen) * f64::from(all) / f64::from(read);
+        self.sample = unsafe { Sample::read(heap, self.index, info, &self.parameters, most, have_borders)? };
+        Ok(())
     }
 
     /// What the sample tells of all rows. The shape becomes that of an index with directions if
@@ -342,23 +300,24 @@ impl Build {
     fn learn(&mut self) -> Result<Learned> {
         let sample = std::mem::take(&mut self.sample);
         let mut learned = Learned::default();
-        if sample.vectors.len() >= MIN_SAMPLED {
-            let vectors = || sample.vectors.iter().map(OwnedValue::dense);
-            learned.centroid = centroid::of(vectors(), self.parameters.shape.dimensions as usize);
+        if sample.vectors().len() >= MIN_SAMPLED {
+            let vectors = sample.vectors().map(|(vector, _)| vector);
+            learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
             let layout = Layout::of(self.parameters.shape)?;
             let layouts = layout.with_directions(self.parameters.metric);
             let layouts = layouts.filter(|layout| pays(layout, sample.rows));
+            let vectors = sample.vectors();
             let found = learning::best(layouts, &layout, vectors, &learned.centroid, &check_interrupts)?;
-            if let Some((layout, directions, share)) = found {
-                self.parameters.shape = layout.shape;
-                (learned.directions, learned.share) = (directions, share);
+            if let Some(found) = found {
+                (self.parameters.shape, self.parameters.directions) = (found.shape, found.name);
+                learned.directions = found.directions;
             }
         }
         if sample.values.len() >= MIN_SAMPLED {
             let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
             for (i, (borders, kind)) in columns {
                 let Some(kind) = kind else { continue };
-                let keys = sample.values.iter().filter_map(|values| values.get(i)).collect();
+                let keys = fallible::collect(sample.values.iter().filter_map(|values| values.get(i)))?;
                 *borders = Column::of_sample(kind, keys).borders;
             }
         }
@@ -543,7 +502,7 @@ fn progress<const N: usize>(counters: [(u32, i64); N]) {
 }
 
 /// Ends the build if it was cancelled or memory has run out.
-fn check_interrupts() {
+pub(super) fn check_interrupts() {
     if reserve::has_run_out() {
         Error::OutOfMemory.raise();
     }

@@ -100,42 +100,149 @@ pub unsafe fn read_blocks(
     };
 }
 
-/// As [`read`] as a build sees the table, for at most so many blocks at even distances. Nothing is
-/// read of tables that are no heaps.
-///
-/// # Safety
-/// As for [`read`].
-pub unsafe fn read_sample(
+/// Rows of single blocks of a table, as a build sees them. What a row has in the index is formed
+/// only where it is asked for, because that may call functions of users.
+pub struct RowsOfBlocks {
     heap: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
-    most_blocks: pg_sys::BlockNumber,
-    mut visit: &mut Visit<'_>,
-) {
-    let state = std::ptr::from_mut(&mut visit).cast();
-    // SAFETY: as the caller promises; `visit_row` expects this state.
-    unsafe {
-        if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
-            return;
-        }
-        let all = pg_sys::RelationGetNumberOfBlocksInFork(heap, pg_sys::ForkNumber::MAIN_FORKNUM);
-        let count = all.min(most_blocks);
-        for i in 0..count {
-            pgrx::check_for_interrupts!();
-            let start = (u64::from(i) * u64::from(all) / u64::from(count)) as pg_sys::BlockNumber;
-            pg_sys::table_index_build_range_scan(
+    executor: *mut pg_sys::EState,
+    context: *mut pg_sys::ExprContext,
+    condition: *mut pg_sys::ExprState,
+    slot: *mut pg_sys::TupleTableSlot,
+    /// The scan of a block, or null.
+    scan: pg_sys::TableScanDesc,
+}
+
+impl RowsOfBlocks {
+    /// None of tables that are no heaps. After an error PostgreSQL frees what this has.
+    ///
+    /// # Safety
+    /// As for [`read`]; table and index stay open until [`RowsOfBlocks::end`].
+    pub unsafe fn begin(
+        heap: pg_sys::Relation,
+        index: pg_sys::Relation,
+        info: *mut pg_sys::IndexInfo,
+    ) -> Option<RowsOfBlocks> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if !std::ptr::eq((*heap).rd_tableam, pg_sys::GetHeapamTableAmRoutine()) {
+                return None;
+            }
+            let executor = pg_sys::CreateExecutorState();
+            let context = pg_sys::MakePerTupleExprContext(executor);
+            let slot = pg_sys::table_slot_create(heap, std::ptr::null_mut());
+            (*context).ecxt_scantuple = slot;
+            Some(RowsOfBlocks {
                 heap,
                 index,
                 info,
-                false,
-                false,
-                false,
-                start,
-                1,
-                Some(visit_row),
-                state,
-                std::ptr::null_mut(),
-            );
+                executor,
+                context,
+                condition: pg_sys::ExecPrepareQual((*info).ii_Predicate, executor),
+                slot,
+                scan: std::ptr::null_mut(),
+            })
+        }
+    }
+
+    /// Whether columns of the index are expressions.
+    pub fn have_expressions(&self) -> bool {
+        // SAFETY: as the caller of `begin` promises.
+        unsafe { !(*self.info).ii_Expressions.is_null() }
+    }
+
+    /// Goes to a block that the table has.
+    pub fn open(&mut self, block: pg_sys::BlockNumber) {
+        self.close();
+        // SAFETY: as the caller of `begin` promises. Every version of a row is seen, and judged as
+        // a build does it: without a snapshot, which a serializable transaction would keep note of.
+        unsafe {
+            let all = &raw mut pg_sys::SnapshotAnyData;
+            self.scan = pg_sys::table_beginscan_strat(self.heap, all, 0, std::ptr::null_mut(), true, false);
+            pg_sys::heap_setscanlimits(self.scan, block, 1);
+        }
+    }
+
+    /// Goes to the next row of the block; says whether there is one.
+    pub fn advance(&mut self) -> bool {
+        // SAFETY: the scan of the block, and its slot.
+        unsafe {
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            while pg_sys::heap_getnextslot(self.scan, forward, self.slot) {
+                if self.is_live() {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether the row of the slot is neither deleted nor another transaction's alone.
+    ///
+    /// # Safety
+    /// The slot has a row of the scan.
+    unsafe fn is_live(&self) -> bool {
+        // SAFETY: as the caller promises. The slot is a heap's, and has the page pinned.
+        unsafe {
+            let slot = self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>();
+            let (tuple, buffer) = ((*slot).base.tuple, (*slot).buffer);
+            let mut dead_after = pg_sys::InvalidTransactionId;
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let state = pg_sys::HeapTupleSatisfiesVacuumHorizon(tuple, buffer, &mut dead_after);
+            let inserted_by = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            match state {
+                pg_sys::HTSV_Result::HEAPTUPLE_LIVE => true,
+                pg_sys::HTSV_Result::HEAPTUPLE_INSERT_IN_PROGRESS => {
+                    pg_sys::TransactionIdIsCurrentTransactionId(inserted_by)
+                }
+                _ => false,
+            }
+        }
+    }
+
+    /// The vector of the row, none if it is NULL, and its filter values; none of a row that the
+    /// condition of a partial index leaves out.
+    ///
+    /// # Errors
+    /// As [`Columns::of_row`].
+    pub fn row(&mut self) -> Result<Option<(Option<pg_sys::Datum>, Values)>> {
+        let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
+        let mut nulls = [false; pg_sys::INDEX_MAX_KEYS as usize];
+        // SAFETY: as the caller of `begin` promises: the slot has a row of the table, and an index
+        // has no more columns. The context is of a row alone.
+        unsafe {
+            pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory);
+            if !self.condition.is_null() && !pg_sys::ExecQual(self.condition, self.context) {
+                return Ok(None);
+            }
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::FormIndexDatum(self.info, self.slot, self.executor, values, nulls);
+            let datum = (!*nulls).then(|| *values);
+            Ok(Some((datum, Columns::of(self.index).of_row(values, nulls)?)))
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.scan.is_null() {
+            // SAFETY: the scan of a block, whose page the slot has pinned.
+            unsafe {
+                pg_sys::ExecClearTuple(self.slot);
+                pg_sys::heap_endscan(self.scan);
+            }
+            self.scan = std::ptr::null_mut();
+        }
+    }
+
+    /// Frees all; PostgreSQL's description of the index forgets what it had prepared here.
+    pub fn end(mut self) {
+        self.close();
+        // SAFETY: all are of `begin`.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.executor);
+            (*self.info).ii_ExpressionsState = std::ptr::null_mut();
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod options;
 mod planner;
 mod radius_key;
 mod rows_ahead;
+mod sample;
 mod sampling;
 pub mod scan;
 #[cfg(any(test, feature = "pg_test"))]

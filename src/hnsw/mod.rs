@@ -65,7 +65,6 @@ fn read_learned<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Lear
     Ok(Learned {
         centroid: centroid::read(store, parameters)?,
         directions: directions::read(store, parameters)?,
-        share: 0.0,
         borders: match parameters.borders {
             0 => Borders::default(),
             hash => store.read(META_BLOCK, |page| meta::read_borders(page, hash))?,
@@ -74,8 +73,8 @@ fn read_learned<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Lear
 }
 
 impl<'s, S: PageStore> Graph<'s, S> {
-    /// Makes the graph of a new, empty index: the pages before its records. The parameters get the
-    /// hashes of what was learned.
+    /// Makes the graph of a new, empty index: the pages before its records. The parameters name the
+    /// directions, and get the hashes of all else that was learned.
     pub fn create(store: &'s S, parameters: Parameters, learned: impl Into<Learned>) -> Result<Self> {
         let learned = learned.into();
         let parameters = Parameters {
@@ -85,9 +84,9 @@ impl<'s, S: PageStore> Graph<'s, S> {
                 centroid::hash(&learned.centroid)
             },
             borders: meta::borders_hash(&learned.borders),
-            directions: directions::name(&learned.directions, learned.share),
             ..parameters
         };
+        debug_assert_eq!(usize::from(parameters.directions.count), learned.directions.count());
         let block = store.extend()?;
         debug_assert_eq!(block, META_BLOCK);
         store.write(META_BLOCK, |page| {

@@ -10,6 +10,8 @@
 //! Reflections are part of the file format. The arithmetic has a fixed order.
 
 use super::bfloat16::Bf16;
+use crate::error::Result;
+use crate::fallible::{Room, TryPush};
 
 /// Reflections that are applied at once.
 pub const BLOCK: usize = 4;
@@ -85,11 +87,15 @@ impl Directions {
     /// The reflections that make these directions, orthonormal and of a length that is a multiple
     /// of 16, the first coordinates; `None` if they are no numbers.
     ///
+    /// # Errors
+    /// [`crate::error::Error::OutOfMemory`].
+    ///
     /// # Panics
     /// As [`Directions::of_numbers`].
-    pub fn of(mut directions: Vec<f32>, coordinates: usize) -> Option<Directions> {
+    pub fn of(mut directions: Vec<f32>, coordinates: usize) -> Result<Option<Directions>> {
         let count = directions.len() / coordinates;
-        let mut numbers = Vec::with_capacity(directions.len());
+        let mut numbers = Vec::new();
+        numbers.room(directions.len())?;
         let mut vector = vec![0.0f64; coordinates];
         for i in 0..count {
             let direction = &directions[i * coordinates..][..coordinates];
@@ -109,9 +115,9 @@ impl Directions {
                 let by = (2.0 * product / square) as f32;
                 other.iter_mut().zip(&exact).for_each(|(a, b)| *a -= by * b);
             }
-            numbers.extend(stored);
+            numbers.try_extend(stored)?;
         }
-        Directions::of_numbers(numbers, coordinates)
+        Ok(Directions::of_numbers(numbers, coordinates))
     }
 
     /// The number of reflections.
@@ -202,8 +208,8 @@ mod tests {
 
     fn learned(n: usize, count: usize) -> (Vec<f32>, Directions) {
         let rows = phrases(400, n).concat();
-        let found = principal::directions(&rows, n, count, &|| ());
-        (found.clone(), Directions::of(found, n).unwrap())
+        let found = principal::directions(&rows, n, count, &|| ()).unwrap();
+        (found.clone(), Directions::of(found, n).unwrap().unwrap())
     }
 
     #[test]
@@ -251,7 +257,7 @@ mod tests {
         for scale in [0.0, 0.1, 3.0, f32::MAX] {
             assert!(Directions::of_numbers(numbers(scale), n).is_none(), "{scale}");
         }
-        assert!(Directions::of(vec![f32::NAN; 4 * n], n).is_none());
+        assert!(Directions::of(vec![f32::NAN; 4 * n], n).unwrap().is_none());
     }
 
     #[test]

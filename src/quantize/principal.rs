@@ -1,6 +1,11 @@
 //! Principal directions of a sample, by subspace iteration.
+//!
+//! The coordinates along them are turned at random among each other (`hnsw::space::codec`), so the
+//! space that they span is all that counts: they are no eigenvectors, and in no order.
 
 use super::rotation::SplitMix64;
+use crate::error::Result;
+use crate::fallible;
 
 /// Steps of the iteration: directions need not be exact.
 const STEPS: usize = 2;
@@ -9,24 +14,26 @@ const STEPS: usize = 2;
 const WIDE: usize = 16;
 const TILE: usize = 4;
 
-/// The first `count` principal directions of rows of `n` numbers, each direction of length 1, the
-/// ones of the greatest variance first. `check` runs now and then.
+/// Orthonormal directions that span about the space of the first `count` principal directions of
+/// rows of `n` numbers. `check` runs now and then.
+///
+/// # Errors
+/// [`crate::error::Error::OutOfMemory`].
 ///
 /// # Panics
 /// Unless `count` is a multiple of 4, at most `n`, and `n` a multiple of 16.
-pub fn directions(rows: &[f32], n: usize, count: usize, check: &dyn Fn()) -> Vec<f32> {
+pub fn directions(rows: &[f32], n: usize, count: usize, check: &dyn Fn()) -> Result<Vec<f32>> {
     assert!(n.is_multiple_of(WIDE) && count.is_multiple_of(TILE) && count <= n);
     let mut random = SplitMix64(1);
     let mut sign = || if random.next_bits() >> 63 == 0 { 1.0 } else { -1.0 };
-    let mut basis: Vec<f32> = (0..count * n).map(|_| sign()).collect();
-    let mut products = vec![0.0; rows.len() / n * count];
+    let mut basis = fallible::collect((0..count * n).map(|_| sign()))?;
+    let mut products = fallible::collect(std::iter::repeat_n(0.0, rows.len() / n * count))?;
     for _ in 0..STEPS {
         multiply(rows, &basis, n, &mut products, check);
         combine(rows, &products, n, &mut basis, check);
         orthonormalize(&mut basis, n, check);
     }
-    multiply(rows, &basis, n, &mut products, check);
-    in_order(basis, &products, n, check)
+    Ok(basis)
 }
 
 /// The sum of the squares of the rows along some directions.
@@ -34,9 +41,12 @@ pub fn directions(rows: &[f32], n: usize, count: usize, check: &dyn Fn()) -> Vec
 /// # Panics
 /// As [`directions`].
 pub fn squares_along(rows: &[f32], n: usize, directions: &[f32], check: &dyn Fn()) -> f64 {
-    let mut products = vec![0.0; rows.len() / n * (directions.len() / n)];
-    multiply(rows, directions, n, &mut products, check);
-    products.iter().map(|&v| f64::from(v) * f64::from(v)).sum()
+    let mut products = vec![0.0; directions.len() / n];
+    let squares = rows.chunks_exact(n).map(|row| {
+        multiply(row, directions, n, &mut products, check);
+        products.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
+    });
+    squares.sum()
 }
 
 /// products[i][j] = <rows[i], basis[j]>
@@ -164,80 +174,6 @@ fn orthonormalize(basis: &mut [f32], n: usize, check: &dyn Fn()) {
     }
 }
 
-/// The basis turned so that its rows are the principal directions within it, in order (Rayleigh
-/// and Ritz).
-fn in_order(basis: Vec<f32>, products: &[f32], n: usize, check: &dyn Fn()) -> Vec<f32> {
-    let count = basis.len() / n;
-    let mut gram = vec![0.0f32; count * count];
-    for products in products.chunks_exact(count) {
-        for (i, &by) in products.iter().enumerate() {
-            subtract(&mut gram[i * count..][..count], -by, products);
-        }
-    }
-    let (values, vectors) = eigen(gram, count, check);
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    let mut turned = vec![0.0f32; basis.len()];
-    for (row, &which) in turned.chunks_exact_mut(n).zip(&order) {
-        check();
-        for (part, other) in vectors[which * count..][..count].iter().zip(basis.chunks_exact(n)) {
-            subtract(row, -part, other);
-        }
-    }
-    orthonormalize(&mut turned, n, check);
-    turned
-}
-
-/// Eigenvalues and eigenvectors (as rows) of a symmetric matrix, by Jacobi's rotations.
-fn eigen(mut matrix: Vec<f32>, n: usize, check: &dyn Fn()) -> (Vec<f32>, Vec<f32>) {
-    const SWEEPS: usize = 8;
-    let mut vectors = vec![0.0f32; n * n];
-    (0..n).for_each(|i| vectors[i * n + i] = 1.0);
-    for _ in 0..SWEEPS {
-        let mut largest = 0.0f32;
-        for p in 0..n {
-            check();
-            for q in p + 1..n {
-                let (pp, qq, pq) = (matrix[p * n + p], matrix[q * n + q], matrix[p * n + q]);
-                if pq.abs() <= 1e-6 * (pp.abs() * qq.abs()).sqrt() || pq == 0.0 {
-                    continue;
-                }
-                largest = largest.max(pq.abs() / (pp.abs() * qq.abs()).sqrt().max(f32::MIN_POSITIVE));
-                let theta = (f64::from(qq) - f64::from(pp)) / (2.0 * f64::from(pq));
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = (t * c) as f32;
-                let c = c as f32;
-                // Rows p and q, then the columns, which are the same numbers but for the crossings.
-                turn_rows(&mut matrix, n, p, q, c, s);
-                for k in 0..n {
-                    let (a, b) = (matrix[k * n + p], matrix[k * n + q]);
-                    matrix[k * n + p] = c * a - s * b;
-                    matrix[k * n + q] = s * a + c * b;
-                }
-                turn_rows(&mut vectors, n, p, q, c, s);
-            }
-        }
-        if largest < 1e-3 {
-            break;
-        }
-    }
-    ((0..n).map(|i| matrix[i * n + i]).collect(), vectors)
-}
-
-fn turn_rows(matrix: &mut [f32], n: usize, p: usize, q: usize, c: f32, s: f32) {
-    let (before, rest) = matrix.split_at_mut(q * n);
-    let (a, b) = (&mut before[p * n..][..n], &mut rest[..n]);
-    vectorized!(turn_any(a: &mut [f32], b: &mut [f32], c: f32, s: f32));
-}
-
-#[inline(always)]
-fn turn_any(a: &mut [f32], b: &mut [f32], c: f32, s: f32) {
-    for (a, b) in a.iter_mut().zip(b) {
-        (*a, *b) = (c * *a - s * *b, s * *a + c * *b);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,35 +195,32 @@ mod tests {
     }
 
     #[test]
-    fn the_directions_of_most_variance_are_found_in_order() {
+    fn the_directions_of_most_variance_are_spanned() {
         let n = 64;
         let (rows, rotation) = rows(2000, n);
-        let found = directions(&rows, n, 16, &|| ());
-        let found: Vec<&[f32]> = found.chunks_exact(n).collect();
-        for (i, a) in found.iter().enumerate() {
-            for (j, b) in found.iter().enumerate() {
+        let found = directions(&rows, n, 16, &|| ()).unwrap();
+        let directions: Vec<&[f32]> = found.chunks_exact(n).collect();
+        for (i, a) in directions.iter().enumerate() {
+            for (j, b) in directions.iter().enumerate() {
                 assert!((dot(a, b) - f64::from(u8::from(i == j))).abs() < 1e-5, "{i} {j}");
             }
         }
-        for (i, direction) in found.iter().take(8).enumerate() {
+        for i in 0..8 {
             let mut expected = vec![0.0; n];
             expected[i] = 1.0;
             rotation.rotate_in_place(&mut expected);
-            assert!(
-                dot(direction, &expected).abs() > 0.9,
-                "{i}: {}",
-                dot(direction, &expected)
-            );
+            let within = squares_along(&expected, n, &found, &|| ());
+            assert!(within > 0.98, "{i}: {within}");
         }
         let all = dot(&rows, &rows);
-        let along = squares_along(&rows, n, &found.concat(), &|| ());
+        let along = squares_along(&rows, n, &found, &|| ());
         assert!(along / all > 0.998, "{}", along / all);
     }
 
     #[test]
     fn few_rows_and_equal_rows_have_directions() {
         for rows in [vec![0.0; 64], vec![1.0; 64 * 10], vec![f32::NAN; 64], Vec::new()] {
-            let found = directions(&rows, 64, 8, &|| ());
+            let found = directions(&rows, 64, 8, &|| ()).unwrap();
             assert_eq!(found.len(), 8 * 64);
             assert!(rows.iter().any(|v| v.is_nan()) || found.iter().all(|v| v.is_finite()));
         }

@@ -8,11 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::corrupted;
-use super::fnv1a;
 use super::format::META_BLOCK;
-use super::meta;
 use super::page::{self, Page, get_u16, get_u32, put_u16, put_u32};
+use super::{checksum, corrupted, encoding, meta};
 use crate::error::Result;
 use crate::fallible;
 
@@ -223,14 +221,6 @@ fn whole(logarithm: f64) -> u16 {
     (logarithm.exp() - ROUNDED).ceil().clamp(1.0, f64::from(MOST_WIDTH)) as u16
 }
 
-fn encoding() -> impl bincode::config::Config {
-    bincode::config::standard().with_fixed_int_encoding()
-}
-
-fn checksum(page: &Page) -> u32 {
-    fnv1a(page[AT..CHECKSUM_AT].iter().copied()) as u32
-}
-
 /// Stores a calibration.
 ///
 /// # Errors
@@ -257,7 +247,7 @@ pub fn set(page: &mut Page, calibration: &Calibration) -> Result<()> {
     put_u16(page, AT, calibration.measured.len() as u16);
     put_u16(page, QUERIES_AT, calibration.queries);
     put_u32(page, SOURCE_AT, calibration.source as u32);
-    let checksum = checksum(page);
+    let checksum = checksum(&page[AT..CHECKSUM_AT]);
     put_u32(page, CHECKSUM_AT, checksum);
     page::set_lower(page, END.max(page::lower(page)));
     Ok(())
@@ -294,7 +284,7 @@ pub fn read(page: &Page) -> Result<Option<Calibration>> {
         source,
         measured: fallible::collect(measured.into_iter().take(count))?,
     };
-    if count > MOST || !calibration.is_sound() || get_u32(page, CHECKSUM_AT) != checksum(page) {
+    if count > MOST || !calibration.is_sound() || get_u32(page, CHECKSUM_AT) != checksum(&page[AT..CHECKSUM_AT]) {
         return damaged();
     }
     Ok(Some(calibration))

@@ -24,7 +24,7 @@ use super::layout::{FilterColumns, Shape};
 use super::list_page::{LISTS, ListId};
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
-use super::{BlockNumber, Layout, Link, NodeRef, corrupted, fnv1a, pgvector};
+use super::{BlockNumber, Layout, Link, NodeRef, checksum, corrupted, encoding, fnv1a, pgvector};
 use crate::error::{Error, Result};
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
@@ -182,10 +182,6 @@ pub struct Meta {
     pub entry: Option<EntryPoint>,
 }
 
-fn encoding() -> impl bincode::config::Config {
-    bincode::config::standard().with_fixed_int_encoding()
-}
-
 /// The mark of an index that was given up, in place of the version in the special space: no number
 /// that damage often leaves.
 const GIVEN_UP: u16 = 0xA1DE;
@@ -262,6 +258,8 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
         return corrupted(META_BLOCK, "parameters do not fit the meta page");
     };
     put_u32(page, LENGTH_AT, length as u32);
+    // The parameters decide how every byte of the index is read, and damaged ones may still be in
+    // range.
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
     set_borders(page, &Borders::default());
@@ -269,12 +267,6 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
         set_lists(page, usize::from(parameters.shape.filters.count));
     }
     Ok(())
-}
-
-/// Checksum that follows the parameters. They decide how every byte of the index is read, and
-/// damaged ones may still be in range.
-fn checksum(parameters: &[u8]) -> u32 {
-    fnv1a(parameters.iter().copied()) as u32
 }
 
 /// Stores the result of the last VACUUM.

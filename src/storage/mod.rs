@@ -56,6 +56,16 @@ fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     })
 }
 
+/// The checksum of bytes of the meta page.
+fn checksum(bytes: &[u8]) -> u32 {
+    fnv1a(bytes.iter().copied()) as u32
+}
+
+/// The encoding of structures on the meta page: fixed-size little-endian integers.
+fn encoding() -> impl bincode::config::Config {
+    bincode::config::standard().with_fixed_int_encoding()
+}
+
 /// A block number of the index relation, as PostgreSQL's `BlockNumber`.
 pub type BlockNumber = u32;
 

@@ -7,7 +7,7 @@
 
 use super::format::META_BLOCK;
 use super::page::{self, Page, get_u32, put_u32};
-use super::{corrupted, fnv1a, meta};
+use super::{checksum, corrupted, meta};
 use crate::error::Result;
 
 const AT: usize = 6928;
@@ -26,17 +26,13 @@ pub struct Walk {
     pub unreachable: u64,
 }
 
-fn checksum(page: &Page) -> u32 {
-    fnv1a(page[AT..CHECKSUM_AT].iter().copied()) as u32
-}
-
 /// Stores a walk.
 pub fn set(page: &mut Page, walk: &Walk) {
     let numbers = [walk.finished as u64, walk.nodes, walk.unreachable];
     for (place, number) in page[AT..CHECKSUM_AT].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
         *place = number.to_le_bytes();
     }
-    let checksum = checksum(page);
+    let checksum = checksum(&page[AT..CHECKSUM_AT]);
     put_u32(page, CHECKSUM_AT, checksum);
     page::set_lower(page, END.max(page::lower(page)));
 }
@@ -55,7 +51,7 @@ pub fn read(page: &Page) -> Result<Option<Walk>> {
         *number = u64::from_le_bytes(*place);
     }
     let [finished, nodes, unreachable] = numbers;
-    if get_u32(page, CHECKSUM_AT) != checksum(page) || unreachable > nodes {
+    if get_u32(page, CHECKSUM_AT) != checksum(&page[AT..CHECKSUM_AT]) || unreachable > nodes {
         return corrupted(META_BLOCK, "invalid result of a walk on the meta page");
     }
     Ok(Some(Walk {

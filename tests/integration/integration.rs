@@ -32,6 +32,7 @@ mod recall;
 mod recovery;
 mod reference;
 mod sampled_queries;
+mod samples;
 mod search_effort;
 mod security;
 mod staging;

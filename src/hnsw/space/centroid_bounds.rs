@@ -90,7 +90,7 @@ mod tests {
     use crate::storage::list_page::{self, Code, ListEntry, ListId};
     use crate::storage::page::PAGE_SIZE;
     use crate::storage::parameters::Parameters;
-    use crate::storage::{Layout, Link, NodeRef, centroid, directions};
+    use crate::storage::{Layout, Link, NodeRef, centroid};
     use crate::test_data::{phrases, variations};
 
     /// A space with lists, with or without a centroid.
@@ -168,15 +168,14 @@ mod tests {
         let vectors = variations(900, 600);
         let centroid = centroid::of(vectors.iter().map(|vector| &vector[..]), 600);
         let plain = Layout::plan(600, 16, Metric::L2, 1).unwrap();
-        let rows = || vectors.iter().map(|vector| &vector[..]);
+        let rows = vectors.iter().enumerate().map(|(i, vector)| (&vector[..], i));
         let found = learning::best(plain.with_directions(Metric::L2), &plain, rows, &centroid, &|| ()).unwrap();
-        let (layout, directions, share) = found.expect("rows with directions");
-        let mut parameters = parameters(layout.shape, 7, &centroid);
-        parameters.directions = directions::name(&directions, share);
+        let found = found.expect("rows with directions");
+        let mut parameters = parameters(found.shape, 7, &centroid);
+        parameters.directions = found.name;
         let learned = Learned {
             centroid,
-            directions,
-            share,
+            directions: found.directions,
             ..Learned::default()
         };
         let space = Space::new(parameters, learned).unwrap();

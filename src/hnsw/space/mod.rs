@@ -42,10 +42,8 @@ use crate::storage::{Layout, NodeRef, sparse};
 pub struct Learned {
     /// The centroid.
     pub centroid: Vec<f32>,
-    /// The directions in which the rows differ most.
+    /// The directions in which the rows differ most, which the parameters name.
     pub directions: Directions,
-    /// About the share of a difference that codes see; of use where there are directions.
-    pub share: f64,
     /// The borders of filter columns ([`crate::filter::signature`]).
     pub borders: Borders,
 }

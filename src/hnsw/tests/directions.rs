@@ -2,7 +2,8 @@
 
 use super::checker::faults;
 use super::*;
-use crate::hnsw::space::{Learned, learning};
+use crate::hnsw::space::Learned;
+use crate::hnsw::space::learning::{self, Found};
 use crate::quantize::scalar::Width;
 use crate::storage::directions;
 use crate::storage::page::PageKind;
@@ -11,19 +12,22 @@ use crate::test_data::{gaussian, variations};
 
 const DIMENSIONS: usize = 600;
 
+/// The directions of these rows, each of which is a run.
+fn found(metric: Metric, vectors: &[Vec<f32>], centroid: &[f32]) -> Option<Found> {
+    let plain = Layout::plan(DIMENSIONS, 16, metric, 0).unwrap();
+    let rows = vectors.iter().enumerate().map(|(i, vector)| (&vector[..], i));
+    learning::best(plain.with_directions(metric), &plain, rows, centroid, &|| ()).unwrap()
+}
+
 /// What a build learns of these rows, and its parameters.
 fn learned(metric: Metric, vectors: &[Vec<f32>]) -> (Parameters, Learned) {
     let mut parameters = parameters_of(metric, vectors[0].len());
-    let plain = Layout::of(parameters.shape).unwrap();
     let centroid = centroid_of(metric, vectors);
-    let rows = || vectors.iter().map(|vector| &vector[..]);
-    let found = learning::best(plain.with_directions(metric), &plain, rows, &centroid, &|| ()).unwrap();
-    let (layout, directions, share) = found.expect("rows with directions");
-    parameters.shape = layout.shape;
+    let found = found(metric, vectors, &centroid).expect("rows with directions");
+    (parameters.shape, parameters.directions) = (found.shape, found.name);
     let learned = Learned {
         centroid,
-        directions,
-        share,
+        directions: found.directions,
         ..Learned::default()
     };
     (parameters, learned)
@@ -136,16 +140,14 @@ fn the_check_reads_what_a_build_learned_also_where_an_earlier_scan_has_it() {
 
 #[test]
 fn rows_without_directions_and_few_rows_have_none() {
-    let plain = Layout::plan(DIMENSIONS, 16, Metric::L2, 0).unwrap();
-    let of = |vectors: &[Vec<f32>]| {
-        let rows = || vectors.iter().map(|vector| &vector[..]);
-        learning::best(plain.with_directions(Metric::L2), &plain, rows, &[], &|| ()).unwrap()
-    };
-    assert!(of(&gaussian(800, DIMENSIONS, 1)).is_none());
-    assert!(of(&unit(variations(100, DIMENSIONS))).is_none());
-    assert!(of(&vec![vec![0.0; DIMENSIONS]; 800]).is_none());
-    assert!(of(&vec![vec![f32::MAX; DIMENSIONS]; 800]).is_none());
-    assert!(of(&unit(variations(800, DIMENSIONS))).is_some());
+    let of = |vectors: &[Vec<f32>], centroid: &[f32]| found(Metric::L2, vectors, centroid);
+    assert!(of(&gaussian(800, DIMENSIONS, 1), &[]).is_none());
+    assert!(of(&unit(variations(100, DIMENSIONS)), &[]).is_none());
+    assert!(of(&unit(variations(800, DIMENSIONS)), &[]).is_some());
+    for number in [0.0, f32::MAX] {
+        let vector = vec![number; DIMENSIONS];
+        assert!(of(&vec![vector.clone(); 800], &vector).is_none(), "{number}");
+    }
 }
 
 #[test]
