@@ -141,12 +141,13 @@ impl Sample {
                     sample.values.try_push(keys)?;
                     values.taken += 1;
                 }
-                // SAFETY: a value of the index's type.
-                if vectors.has_room()
-                    && let RowValue::Placed(value) = unsafe { datum::of_row(datum, parameters)? }
-                {
-                    sample.vectors.try_push((value, visited as usize))?;
-                    vectors.taken += 1;
+                if vectors.has_room() {
+                    // SAFETY: a value of the index's type.
+                    let value = unsafe { datum::of_row(datum, parameters)? };
+                    if let RowValue::Placed(value) = value {
+                        sample.vectors.try_push((value, visited as usize))?;
+                        vectors.taken += 1;
+                    }
                 }
             }
             vectors.end_block();

@@ -27,9 +27,9 @@ impl Learned {
         run(client, "CHECKPOINT");
         let number = |at: usize| format!("get_byte(page, {at}) + 256 * get_byte(page, {at} + 1)");
         let sql = format!(
-            "SELECT substring(page FROM 80 FOR 8) <> '\\x0000000000000000', {}, {}
+            "SELECT substring(page FROM 81 FOR 8) <> '\\x0000000000000000', {}, {}
                  FROM pg_read_binary_file(pg_relation_filepath('{index}'), 0, 8192) page",
-            number(87),
+            number(88),
             number(312)
         );
         let row = client.query_one(&sql, &[]).expect("the meta page");
