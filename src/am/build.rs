@@ -264,14 +264,12 @@ impl Build {
     /// The most vectors of the sample, which may fill a quarter of the memory. Learning of
     /// directions takes as much again.
     fn most_sampled(&self) -> usize {
-        if !self.parameters.allow_centroid() {
-            return 0;
-        }
         let each = self.parameters.shape.dimensions as usize * size_of::<f32>();
         let layout = Layout::of(self.parameters.shape).ok();
-        match layout.and_then(|layout| layout.with_directions(self.parameters.metric).next()) {
+        match layout.and_then(|layout| layout.with_directions().next()) {
             Some(_) => SAMPLE_WITH_DIRECTIONS.min(self.bytes / 8 / each),
-            None => SAMPLE.min(self.bytes / 4 / each),
+            None if self.parameters.allow_centroid() => SAMPLE.min(self.bytes / 4 / each),
+            None => 0,
         }
     }
 
@@ -302,15 +300,18 @@ impl Build {
         let mut learned = Learned::default();
         if sample.vectors().len() >= MIN_SAMPLED {
             let vectors = sample.vectors().map(|(vector, _)| vector);
-            learned.centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
+            let centroid = centroid::of(vectors, self.parameters.shape.dimensions as usize);
             let layout = Layout::of(self.parameters.shape)?;
-            let layouts = layout.with_directions(self.parameters.metric);
+            let layouts = layout.with_directions();
             let layouts = layouts.filter(|layout| pays(layout, sample.rows));
             let vectors = sample.vectors();
-            let found = learning::best(layouts, &layout, vectors, &learned.centroid, &check_interrupts)?;
+            let found = learning::best(layouts, &layout, vectors, &centroid, &check_interrupts)?;
             if let Some(found) = found {
                 (self.parameters.shape, self.parameters.directions) = (found.shape, found.name);
                 learned.directions = found.directions;
+            }
+            if self.parameters.allow_centroid() {
+                learned.centroid = centroid;
             }
         }
         if sample.values.len() >= MIN_SAMPLED {

@@ -188,13 +188,12 @@ impl Layout {
     }
 
     /// The layouts of a new index of this one's dimensions over rows with directions, best first:
-    /// none unless its vectors are [`LONG`], its codes leave coordinates out, and its distances are
-    /// Euclidean ones. Vectors have 8 bits a coordinate beyond the codes, where little of their
-    /// length is, if a page has room for more records that way, and else 10.
-    pub fn with_directions(&self, metric: Metric) -> impl Iterator<Item = Layout> {
+    /// none unless its vectors are [`LONG`] and its codes leave coordinates out. Vectors have 8
+    /// bits a coordinate beyond the codes, where little of their length is, if a page has room for
+    /// more records that way, and else 10.
+    pub fn with_directions(&self) -> impl Iterator<Item = Layout> {
         let shape = self.shape;
-        let gains = matches!(metric, Metric::L2 | Metric::Cosine)
-            && self.is_coded()
+        let gains = self.is_coded()
             && !shape.is_compact()
             && !shape.has_whole_codes()
             && (LONG..=MOST_WITH_DIRECTIONS).contains(&(shape.dimensions as usize));

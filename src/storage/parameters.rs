@@ -134,8 +134,7 @@ impl Parameters {
     pub(super) fn has_sound_directions(&self) -> bool {
         let count = self.directions.count;
         count == 0
-            || self.allow_centroid()
-                && count <= self.shape.code_bits
+            || count <= self.shape.code_bits
                 && self.directions.share > 0
                 && usize::from(count).is_multiple_of(directions::BLOCK)
                 && usize::from(self.shape.code_bits) < self.shape.coordinates()

@@ -169,7 +169,7 @@ mod tests {
         let centroid = centroid::of(vectors.iter().map(|vector| &vector[..]), 600);
         let plain = Layout::plan(600, 16, Metric::L2, 1).unwrap();
         let rows = vectors.iter().enumerate().map(|(i, vector)| (&vector[..], i));
-        let found = learning::best(plain.with_directions(Metric::L2), &plain, rows, &centroid, &|| ()).unwrap();
+        let found = learning::best(plain.with_directions(), &plain, rows, &centroid, &|| ()).unwrap();
         let found = found.expect("rows with directions");
         let mut parameters = parameters(found.shape, 7, &centroid);
         parameters.directions = found.name;

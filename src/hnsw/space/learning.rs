@@ -183,7 +183,7 @@ mod tests {
     fn found(vectors: &[Vec<f32>]) -> Option<Found> {
         let plain = Layout::plan(vectors[0].len(), 16, Metric::L2, 0).unwrap();
         let sampled = vectors.iter().enumerate().map(|(i, vector)| (&vector[..], i));
-        best(plain.with_directions(Metric::L2), &plain, sampled, &[], &|| ()).unwrap()
+        best(plain.with_directions(), &plain, sampled, &[], &|| ()).unwrap()
     }
 
     fn share(found: &Found) -> f64 {
@@ -260,7 +260,7 @@ mod tests {
         let plain = Layout::plan(1024, 16, Metric::L2, 0).unwrap();
         let found = |of_run: usize| {
             let sampled = vectors.iter().enumerate().map(|(i, v)| (&v[..], i / of_run));
-            best(plain.with_directions(Metric::L2), &plain, sampled, &[], &|| ()).unwrap()
+            best(plain.with_directions(), &plain, sampled, &[], &|| ()).unwrap()
         };
         assert!(found(1).is_some());
         assert!(found(10).is_none());
