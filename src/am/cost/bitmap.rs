@@ -110,7 +110,8 @@ pub unsafe fn with_bitmap(
         // The unknown value of a comparison decides the rows of the bitmap, or the share of them
         // that other conditions leave.
         let guess = Guess::of(root, table, |_| false);
-        let is_of_others = Guess::of(root, table, |condition| names((*heap).bitmapqual, condition)).is_open();
+        let is_named = |condition| names((*heap).bitmapqual, condition);
+        let is_of_others = guess.is_open() && Guess::of(root, table, is_named).is_open();
         // Rows are read once more when they are returned.
         let returned = 2.0 * pg_sys::cpu_tuple_cost + (1.0 - cached) * pg_sys::random_page_cost;
         // Costs until the first row, and of all that are wanted.
