@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::cluster::{Cluster, wait_for};
 use crate::crash::{goes_on, kill_in_the_middle, restart, wal};
-use crate::data::{load, random, run, vector};
+use crate::data::{load, random, run, vacuum_index, vector};
 use crate::exactness::{Neighbor, Scan, assert_plausible, assert_sound, choose};
 use crate::search_effort::rounds;
 use crate::standby::{remove_dead_rows, wait_for_replay};
@@ -255,12 +255,18 @@ fn assert_right(client: &mut Client, random: &mut SmallRng) {
     assert!(recall >= RECALL, "{hits} of the {all} nearest rows");
 }
 
-/// Checks that each node is in the lists of its values, after a VACUUM: it has removed the nodes
-/// that an interrupted insertion had left without.
+/// Checks that each node is in the lists of its values, after [`vacuum_index`]: it has removed the
+/// nodes that an interrupted insertion had left without.
 fn assert_listed(client: &mut Client) {
-    let check = "SELECT fault FROM hnsw_check('items_filtered') WHERE fault LIKE '%the list of its value%'";
+    let check =
+        "SELECT block, slot, fault FROM hnsw_check('items_filtered') WHERE fault LIKE '%the list of its value%'";
     let missing = client.query(check, &[]).expect("the index is checked");
-    assert!(missing.is_empty(), "{} entries are missing", missing.len());
+    assert!(
+        missing.is_empty(),
+        "{} entries are missing: {:?}",
+        missing.len(),
+        missing[0]
+    );
 }
 
 /// Writers, VACUUM and a reader of each of the servers, until the writers are done.
@@ -310,7 +316,7 @@ fn filter_values_follow_their_rows() {
     run_load(&cluster, &[&cluster; 2], &mut random, &next_id());
     assert!(!cluster.has_crashed());
     assert_right(&mut client, &mut random);
-    run(&mut client, "VACUUM items");
+    vacuum_index(&mut client);
     assert_right(&mut client, &mut random);
     assert_listed(&mut client);
     cluster.kill();
@@ -388,7 +394,7 @@ fn filter_values_survive_kills_while_they_change() {
         let mut client = cluster.client();
         assert_right(&mut client, &mut random);
         if crash % 2 == 1 {
-            run(&mut client, "VACUUM items");
+            vacuum_index(&mut client);
             assert_right(&mut client, &mut random);
             assert_listed(&mut client);
         }
@@ -464,7 +470,7 @@ fn lists_survive_kills_in_the_middle_of_a_change() {
             restart(&cluster, crash);
             client = cluster.client();
             assert_right(&mut client, &mut random);
-            run(&mut client, "VACUUM items");
+            vacuum_index(&mut client);
             assert_right(&mut client, &mut random);
             assert_listed(&mut client);
             crash += 1;

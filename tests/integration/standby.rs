@@ -4,7 +4,7 @@
 use postgres::Client;
 
 use crate::cluster::{Cluster, wait_for};
-use crate::data::{random, vector};
+use crate::data::{random, vacuum_index, vector};
 use crate::exactness::{Neighbor, Scan, assert_each_found, choose, nearest};
 use crate::load::{self, Load, ROWS};
 use crate::search_effort::rounds;
@@ -28,7 +28,7 @@ pub fn wait_for_replay(primary: &mut Client, standby: &mut Client) {
 /// as many dead rows among its nearest it may find others.
 pub fn remove_dead_rows(primary: &mut Client) {
     wait_for("no dead row is left", || {
-        primary.batch_execute("VACUUM items").expect("the table is vacuumed");
+        vacuum_index(primary);
         let query = "SELECT n_dead_tup = 0 FROM pg_stat_user_tables WHERE relname = 'items'";
         primary.query_one(query, &[]).expect("statistics").get(0)
     });
