@@ -33,7 +33,7 @@ pub use bitmap::{BitmapCosts, with_bitmap};
 use guess::Guess;
 
 use super::opclass::Opclass;
-use super::options::{self, Options};
+use super::options::{self, Asked, Options};
 use super::{heap_scan, planner};
 use crate::compat;
 use crate::hnsw::scan::Iteration;
@@ -285,16 +285,20 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
         // Plans of an index without a target do not depend on the time that its build had left to
         // measure it. A damaged meta page is left to the scan that meets the damage.
-        let effort = options.effort();
-        let calibration = effort.target().and_then(|_| {
+        let calibration = options.effort().target().and_then(|_| {
             let store = BufferStore::new(index, Mode::Normal);
             store.read(META_BLOCK, calibration::read).unwrap_or(None)
         });
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        // Rows beyond a search of ten rows are charged as rows of further rounds.
+        let asked = |is_filtered| Asked {
+            is_filtered,
+            ..Asked::default()
+        };
         Opened {
             is_first_round: options::iteration(&options) == Iteration::Off,
-            width: effort.width(calibration.as_ref(), false, None),
-            filtered_width: effort.width(calibration.as_ref(), true, None),
+            width: options.width(calibration.as_ref(), asked(false)),
+            filtered_width: options.width(calibration.as_ref(), asked(true)),
             calibration,
             options,
             opclass,

@@ -16,8 +16,8 @@ use super::method::Method;
 use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::scan::{Iteration, Limits, Rounds};
-use crate::storage::calibration::{Calibration, USUAL};
+use crate::hnsw::scan::{Iteration, Limits, Rounds, WIDTH_PER_ROW};
+use crate::storage::calibration::{self, Calibration, USUAL};
 use crate::storage::layout_plan::Storage;
 
 /// Links of a node on an upper level: default and bounds.
@@ -70,6 +70,19 @@ pub struct Options {
     target_recall: f64,
 }
 
+/// The rows that are asked of a scan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// Whether there are conditions on filter columns.
+    pub is_filtered: bool,
+    /// Number of rows that are likely read, if it is known.
+    pub rows: Option<f64>,
+    /// Whether the scan ends at a radius, within which there may be fewer.
+    pub has_radius: bool,
+    /// Rows of the index, about.
+    pub of: f64,
+}
+
 /// The measure of a search.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Effort {
@@ -80,24 +93,6 @@ pub enum Effort {
 }
 
 impl Effort {
-    /// The width of a search of an index with this calibration, of which likely so many rows are
-    /// read; under conditions on filter columns a recall takes more. Without a calibration a recall
-    /// gives no width, and the default applies.
-    pub fn width(self, calibration: Option<&Calibration>, is_filtered: bool, rows: Option<f64>) -> usize {
-        match (self, calibration) {
-            (Effort::Width(width), _) => width,
-            (Effort::Recall(recall), Some(calibration)) => {
-                let excess = if is_filtered { FILTERED_EXCESS } else { 0 };
-                let width = match rows {
-                    Some(rows) => calibration.width_for_rows(rows, recall),
-                    None => calibration.width(USUAL, recall),
-                };
-                (usize::from(width) + excess).min(EF_SEARCH_RANGE.2 as usize)
-            }
-            (Effort::Recall(_), None) => EF_SEARCH.get() as usize,
-        }
-    }
-
     /// The recall, if one is the measure.
     pub fn target(self) -> Option<f64> {
         match self {
@@ -173,6 +168,35 @@ impl Options {
             width @ 1.. => Effort::Width(width as usize),
             _ if self.asks_for_recall() => Effort::Recall(self.target_recall),
             _ => default,
+        }
+    }
+
+    /// The width of a search of an index with this calibration. A recall takes more under
+    /// conditions on filter columns; without a calibration it gives no width, and the default
+    /// applies. A scan of more rows that would go on has a wider first round, because further
+    /// rounds read records again; not where a bound may end it before.
+    pub fn width(&self, calibration: Option<&Calibration>, asked: Asked) -> usize {
+        let rows = asked.rows.map(|rows| rows.min(calibration::most_rows(asked.of)));
+        let is_bounded = MAX_SCAN_TUPLES_IS_SET.load(Ordering::Relaxed)
+            || SCAN_MEM_MULTIPLIER_IS_SET.load(Ordering::Relaxed)
+            || asked.has_radius
+            || self.lists > 0;
+        let goes_on = !is_bounded && iteration(self) != Iteration::Off;
+        let at_least = |width: usize| match rows {
+            Some(rows) if goes_on && rows > width as f64 => (rows * WIDTH_PER_ROW).round() as usize,
+            _ => width,
+        };
+        match (self.effort(), calibration) {
+            (Effort::Width(width), _) => at_least(width),
+            (Effort::Recall(_), None) => at_least(EF_SEARCH.get() as usize),
+            (Effort::Recall(recall), Some(calibration)) => {
+                let excess = if asked.is_filtered { FILTERED_EXCESS } else { 0 };
+                let width = match rows {
+                    Some(rows) => calibration.width_for_rows(rows, recall),
+                    None => usize::from(calibration.width(USUAL, recall)),
+                };
+                width + excess
+            }
         }
     }
 

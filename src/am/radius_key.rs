@@ -73,6 +73,14 @@ impl Program {
     }
 }
 
+/// Rows that are read of a scan for so many that are wanted where one of `read` passes, likely: the
+/// mean of their number and its standard deviation, because half of all scans read more than the
+/// mean, and a scan that reads more rows than it is wide reads records again.
+pub fn rows_read(wanted: f64, read: f64) -> f64 {
+    let refused = (1.0 - read.recip()).max(0.0);
+    (wanted + (wanted * refused).sqrt()) * read
+}
+
 /// Bytes of a program before its conditions.
 const HEAD: usize = 11;
 
@@ -146,7 +154,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             _ => Err(Error::InvalidPlan),
         };
         let (limit, offset) = (count(limit)?, count(offset)?.unwrap_or(0.0));
-        let rows = (limit.unwrap_or(0.0) + offset + number(0)) * number(4);
+        let rows = rows_read(limit.unwrap_or(0.0) + offset + number(0), number(4));
         let is_limited = limit.is_some();
         let mode = match mode {
             _ if !is_limited => Mode::Exact,

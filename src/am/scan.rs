@@ -10,7 +10,7 @@ use super::filter::Columns;
 use super::filter::scan_keys::Conditions;
 use super::method::Method;
 use super::opclass::STRATEGY;
-use super::options::{self, Options};
+use super::options::{self, Asked, Options};
 use super::radius_key::{self, Wanted};
 use super::rows_ahead::RowsAhead;
 use super::tid_set::TidSet;
@@ -293,7 +293,13 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let (options, rows) = unsafe { (Options::of(index), f64::from((*(*index).rd_rel).reltuples)) };
         // SAFETY: the descriptor has its keys filled in.
         let conditions = unsafe { conditions(descriptor, space.parameters())? };
-        state.aim = aim(&store, &options, !conditions.filter.is_empty(), wanted.rows)?;
+        let asked = Asked {
+            is_filtered: !conditions.filter.is_empty(),
+            rows: wanted.rows,
+            has_radius: wanted.radius.is_some(),
+            of: rows,
+        };
+        state.aim = aim(&store, &options, asked)?;
         if conditions.exclude_all() {
             LAST.set(Some(LastSearch {
                 counts: Counts::default(),
@@ -385,19 +391,18 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
     Ok(true)
 }
 
-/// The width of a scan of an index with these options, under conditions or not, of which likely so
-/// many rows are read. Only a target of recall takes a look at the meta page.
+/// The width of a scan of an index with these options. Only a target of recall takes a look at the
+/// meta page.
 ///
 /// Locks: the meta page, shared; on return: none.
-fn aim(store: &BufferStore, options: &Options, is_filtered: bool, rows: Option<f64>) -> Result<Aim> {
-    let effort = options.effort();
-    let target = effort.target();
+fn aim(store: &BufferStore, options: &Options, asked: Asked) -> Result<Aim> {
+    let target = options.effort().target();
     let calibration = match target {
         Some(_) => store.read(META_BLOCK, calibration::read)?,
         None => None,
     };
     Ok(Aim {
-        width: effort.width(calibration.as_ref(), is_filtered, rows),
+        width: options.width(calibration.as_ref(), asked),
         target,
     })
 }

@@ -119,6 +119,10 @@ pub mod scan {
     /// as with full ones (docs/measurements.md, *Compact records*).
     pub const COMPACT_BEAM: (usize, usize) = (10, 1);
 
+    /// Width of the first round for each row that is read of a scan which would go on otherwise
+    /// (docs/measurements.md, *Widths of more rows*).
+    pub const WIDTH_PER_ROW: f64 = 1.3;
+
     /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
     /// that the round returns, so that a scan of everything takes time in proportion (chosen, not
     /// measured).

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{is_owner, may_scan_all};
 use crate::am;
 use crate::am::calibration::has_changed;
-use crate::am::options::Options;
+use crate::am::options::{Asked, Options};
 use crate::error::Result;
 use crate::storage::PageStore;
 use crate::storage::buffer_store::{BufferStore, Mode};
@@ -103,7 +103,7 @@ unsafe fn row(index: pg_sys::Relation) -> Row {
         compaction: Compaction::default(),
     });
     let calibration = health.calibration.as_ref();
-    let width = options.effort().width(calibration, false, None);
+    let width = options.width(calibration, Asked::default());
     let time = |time: i64| TimestampWithTimeZone::try_from(time).ok();
     let vacuumed = health.compaction.finished;
     (

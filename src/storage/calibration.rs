@@ -29,6 +29,12 @@ pub const MOST: usize = 16;
 /// The greatest width.
 pub const MOST_WIDTH: u16 = 1000;
 
+/// See [`most_rows`] (chosen, not measured).
+const MOST_ROWS: f64 = 10_000.0;
+
+/// See [`most_rows`] (docs/measurements.md, *Widths of more rows*).
+const NODES_PER_ROW: f64 = 16.0;
+
 /// The place after the lists of four filter columns.
 const AT: usize = 6432;
 const QUERIES_AT: usize = AT + 2;
@@ -115,18 +121,28 @@ impl Calibration {
     }
 
     /// The least width with this recall of so many rows: between the numbers of rows that recall is
-    /// measured for, and beyond them, it is a power of the number, and at least the number itself,
-    /// because a search cannot return more rows without going on.
-    pub fn width_for_rows(&self, rows: f64, recall: f64) -> u16 {
+    /// measured for it is a power of the number, and beyond them the logarithm of the width of a
+    /// row falls as much with each further power of ten as it does with that one. It is at least
+    /// the number itself, because a search cannot return more rows without going on.
+    pub fn width_for_rows(&self, rows: f64, recall: f64) -> usize {
         let usual = self.width(USUAL, recall);
         let (few, many) = (KS[USUAL] as f64, KS[MANY] as f64);
         if rows <= few {
-            return usual;
+            return usize::from(usual);
         }
-        let (narrow, wide) = (f64::from(usual).ln(), f64::from(self.width_for_many(recall)).ln());
-        let part = (rows / few).ln() / (many / few).ln();
-        let width = (narrow + part * (wide - narrow).max(0.0)).exp().max(rows);
-        width.round().min(f64::from(MOST_WIDTH)) as u16
+        let most = most_rows(self.nodes as f64);
+        let (narrow, wide) = (f64::from(usual), f64::from(self.width_for_many(recall)).max(many));
+        let wide = wide.max(narrow);
+        let powers = (rows / few).ln() / (many / few).ln();
+        let width = match powers <= 1.0 {
+            true => narrow * (wide / narrow).powf(powers),
+            false => {
+                let (of_few, of_many) = ((narrow / few).ln(), (wide / many).ln());
+                let falls_by = if of_few > 0.0 { (of_many / of_few).min(1.0) } else { 1.0 };
+                rows * (of_many * falls_by.powf(powers - 1.0)).exp()
+            }
+        };
+        width.min(most).max(rows).round() as usize
     }
 
     /// The least width with this recall of the first `KS[MANY]` rows.
@@ -187,6 +203,12 @@ impl Calibration {
                     && measured.visits.iter().all(is_number)
             })
     }
+}
+
+/// Most rows that a search of an index of so many nodes is as wide as: one that wide costs about
+/// half of a pass, which misses nothing, and a scan of more rows goes on.
+pub fn most_rows(nodes: f64) -> f64 {
+    (nodes / NODES_PER_ROW).clamp(f64::from(MOST_WIDTH), MOST_ROWS)
 }
 
 /// The least width with this recall, by measured widths with their recall, of which there is at

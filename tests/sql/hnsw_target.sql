@@ -160,7 +160,9 @@ SELECT :ten < 100 AS narrow, :hundred >= 100 AS wide;
 SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 3') = :ten AS same, width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 10 OFFSET 90') = :hundred AS by_offset,
     width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 30') BETWEEN :ten + 1 AND :hundred - 1 AS between,
     width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 2000') AS most;
-SELECT width_for('SELECT id FROM t WHERE tenth ' || :'nearest' || ' LIMIT 10') BETWEEN 90 AND :hundred + 10 AS of_a_tenth,
+-- About as many are read as the tenth of them takes on average, and their standard deviation.
+SELECT width_for('SELECT id FROM t WHERE tenth ' || :'nearest' || ' LIMIT 10') BETWEEN width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 120')
+        AND width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 140') AS of_a_tenth,
     width_for('SELECT id FROM t WHERE id > 0 ' || :'nearest' || ' LIMIT 10') = :ten AS of_all,
     width_for('SELECT id FROM t WHERE val <-> (SELECT val FROM q LIMIT 1) < 1 ' || :'nearest' || ' LIMIT 10') = :ten AS within;
 PREPARE nearest_of(int) AS SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT $1;
@@ -171,7 +173,16 @@ SET plan_cache_mode = force_generic_plan;
 SELECT width_for('EXECUTE nearest_of(100)') = :hundred AS hundred, width_for('EXECUTE page_of(10, 90)') = :hundred AS by_offset,
     width_for('EXECUTE page_of(10, NULL)') = :ten AS without, width_for('EXECUTE later(90)') = :hundred AS later, width_for('EXECUTE later(0)') = :ten AS first;
 RESET plan_cache_mode;
+-- A width that is set is wider for a LIMIT beyond it, unless the scan ends after one round, at a radius, or at a bound that is set.
 SET hnsw.ef_search = 40;
-SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS as_set;
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 40') AS as_set, width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS wider,
+    width_for('EXECUTE nearest_of(60)') AS by_parameter,
+    width_for('SELECT id FROM t WHERE val <-> (SELECT val FROM q LIMIT 1) < 1 ' || :'nearest' || ' LIMIT 100') AS within;
+SET hnsw.iterative_scan = off;
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS one_round;
+RESET hnsw.iterative_scan;
+SET hnsw.max_scan_tuples = 500;
+SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS bounded;
+RESET hnsw.max_scan_tuples;
 RESET hnsw.ef_search;
 DROP TABLE few, filtered, parted;

@@ -6,7 +6,7 @@ use pgrx::{IntoDatum, PgBox, PgList, is_a, pg_sys};
 use super::condition::Conditions;
 use super::need::{Given, Need};
 use super::rows_of_ours;
-use crate::am::radius_key::{Mode, Program};
+use crate::am::radius_key::{Mode, Program, rows_read};
 use crate::storage::calibration::{KS, USUAL};
 
 /// Marks an annotated scan, in the place for the position of the operator in the query's text,
@@ -76,7 +76,7 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
             read: read as f32,
         };
         let is_given = limit.is_some() || offset.is_some();
-        let are_more = (known * read).round() > KS[USUAL] as f64;
+        let are_more = rows_read(known, read).round() > KS[USUAL] as f64;
         if mode != Mode::Fast || is_given || !conditions.is_empty() || are_more {
             operands.replace_ptr(1, annotated(value, program, &conditions));
         }

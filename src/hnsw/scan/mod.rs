@@ -23,6 +23,8 @@ pub mod staged_merge;
 
 pub use listed::cost as cost_of_listed;
 
+pub use crate::hnsw::tuning::scan::WIDTH_PER_ROW;
+
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
