@@ -16,8 +16,8 @@ use super::method::Method;
 use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::scan::{Iteration, Limits, Rounds, WIDTH_PER_ROW};
-use crate::storage::calibration::{self, Calibration, USUAL};
+use crate::hnsw::scan::{Iteration, Limits, Rounds, WIDTH_PER_ROW, most_width};
+use crate::storage::calibration::{Calibration, MOST_WIDTH, USUAL};
 use crate::storage::layout_plan::Storage;
 
 /// Links of a node on an upper level: default and bounds.
@@ -35,6 +35,10 @@ const EF_SEARCH_RANGE: (i32, i32, i32) = (40, 1, 1000);
 /// The excess of the width of a scan under conditions over that of one without, where a recall
 /// gives the width (docs/measurements.md, *Targets under conditions*).
 const FILTERED_EXCESS: usize = 12;
+
+/// Bytes that a search takes for each row that it is wide, about: a row has two to three records
+/// and five estimates.
+const BYTES_PER_ROW: usize = 1024;
 
 /// The recall that an index is to have: bounds.
 pub const TARGET_RECALL: (f64, f64) = (0.5, 0.9999);
@@ -75,10 +79,14 @@ pub struct Options {
 pub struct Asked {
     /// Whether there are conditions on filter columns.
     pub is_filtered: bool,
-    /// Number of rows that are likely read, if it is known.
+    /// Number of rows that are likely read, if it is known, and of those that are read of this
+    /// scan alone.
     pub rows: Option<f64>,
+    pub own_rows: Option<f64>,
     /// Whether the scan ends at a radius, within which there may be fewer.
     pub has_radius: bool,
+    /// Whether the index has codes.
+    pub is_coded: bool,
     /// Rows of the index, about.
     pub of: f64,
 }
@@ -174,28 +182,32 @@ impl Options {
     /// The width of a search of an index with this calibration. A recall takes more under
     /// conditions on filter columns; without a calibration it gives no width, and the default
     /// applies. A scan of more rows that would go on has a wider first round, because further
-    /// rounds read records again; not where a bound may end it before.
+    /// rounds read the records of an index with codes again; not where a bound may end it before.
     pub fn width(&self, calibration: Option<&Calibration>, asked: Asked) -> usize {
-        let rows = asked.rows.map(|rows| rows.min(calibration::most_rows(asked.of)));
         let is_bounded = MAX_SCAN_TUPLES_IS_SET.load(Ordering::Relaxed)
             || SCAN_MEM_MULTIPLIER_IS_SET.load(Ordering::Relaxed)
-            || asked.has_radius
-            || self.lists > 0;
-        let goes_on = !is_bounded && iteration(self) != Iteration::Off;
-        let at_least = |width: usize| match rows {
-            Some(rows) if goes_on && rows > width as f64 => (rows * WIDTH_PER_ROW).round() as usize,
+            || asked.has_radius;
+        let most = (memory() / BYTES_PER_ROW).min(most_width(asked.of));
+        let goes_on = self.lists == 0 && !asked.is_filtered && iteration(self) != Iteration::Off;
+        let at_least = |width: usize| match asked.own_rows {
+            Some(rows) if rows > width as f64 && goes_on && asked.is_coded && !is_bounded => {
+                width.max((rows * WIDTH_PER_ROW).round().min(most as f64) as usize)
+            }
             _ => width,
         };
         match (self.effort(), calibration) {
             (Effort::Width(width), _) => at_least(width),
             (Effort::Recall(_), None) => at_least(EF_SEARCH.get() as usize),
             (Effort::Recall(recall), Some(calibration)) => {
-                let excess = if asked.is_filtered { FILTERED_EXCESS } else { 0 };
-                let width = match rows {
-                    Some(rows) => calibration.width_for_rows(rows, recall),
+                let most = match asked.is_coded && !is_bounded {
+                    true => most.max(MOST_WIDTH.into()),
+                    false => MOST_WIDTH.into(),
+                };
+                let width = match asked.rows {
+                    Some(rows) => calibration.width_for_rows(rows.min(most as f64), recall).min(most),
                     None => usize::from(calibration.width(USUAL, recall)),
                 };
-                width + excess
+                width + if asked.is_filtered { FILTERED_EXCESS } else { 0 }
             }
         }
     }
@@ -494,13 +506,18 @@ pub fn iteration(options: &Options) -> Iteration {
     }
 }
 
+/// Bytes of memory of a scan, as set.
+fn memory() -> usize {
+    // SAFETY: a setting, read in a backend's only thread.
+    let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
+    (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize
+}
+
 /// Bounds of a scan of this width of an index with these options and about so many rows, as set. A
 /// bound that nobody has set does not end a scan, although its default is a number: `SHOW` then
 /// gives the default that users of pgvector expect.
 pub fn limits(options: &Options, width: usize, rows: f64) -> Limits {
-    // SAFETY: a setting, read in a backend's only thread.
-    let work_mem = unsafe { pg_sys::work_mem } as f64 * 1024.0;
-    let memory = (work_mem * SCAN_MEM_MULTIPLIER.get()) as usize;
+    let memory = memory();
     let if_set = |is_set: &AtomicBool, value| {
         if is_set.load(Ordering::Relaxed) {
             value

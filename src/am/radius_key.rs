@@ -4,9 +4,9 @@
 //! The planner's hook (`planner`) puts `ARRAY[ROW(value, program, operand, ..)]` in the place of
 //! the value. Such a key calls no function, so it needs no EXECUTE privilege, and its evaluation
 //! cannot fail. The program is a `bytea`: a byte for the mode; a byte each for the operands that
-//! are the counts of a LIMIT and an OFFSET (0: none); the number of rows to be added to both, and
-//! the ratio of rows that are read to rows that are wanted (f32, little-endian); then conditions on
-//! the distance (`bound`).
+//! are the counts of a LIMIT and an OFFSET (0: none); the number of rows to be added to both, the
+//! ratio of rows that are read to rows that are wanted, and the share of them that is read of this
+//! scan (f32, little-endian); then conditions on the distance (`bound`).
 //!
 //! A key is an array or a value of the index's type, both with a size in the first four bytes. The
 //! next four bytes of such an array are the number of its dimensions, 1. In a value they are its
@@ -45,8 +45,10 @@ pub struct Wanted {
     /// Whether rows of distance NaN are wanted with a radius.
     pub nan: bool,
     pub mode: Mode,
-    /// Likely number of rows that are read of the scan, if the plan says one.
+    /// Likely number of rows that are read of the scan, if the plan says one, and of those that
+    /// are read of it alone, where others have a part or a node above takes fewer.
     pub rows: Option<f64>,
+    pub own_rows: Option<f64>,
 }
 
 /// The part of a program before its conditions.
@@ -58,8 +60,10 @@ pub struct Program {
     pub offset: Option<u8>,
     /// Rows wanted besides these; 0 without operands: an unknown number is wanted.
     pub known: f32,
-    /// Likely rows that are read of the scan for a row that is wanted.
+    /// Rows that are read of the scan for a row that is wanted, on average ([`rows_read`]).
     pub read: f32,
+    /// Share of the rows that is likely read of the scan; 0 if it is not known.
+    pub share: f32,
 }
 
 impl Program {
@@ -68,21 +72,23 @@ impl Program {
         let mut head = [0; HEAD];
         head[..3].copy_from_slice(&[self.mode as u8, operand(self.limit), operand(self.offset)]);
         head[3..7].copy_from_slice(&self.known.to_le_bytes());
-        head[7..].copy_from_slice(&self.read.to_le_bytes());
+        head[7..11].copy_from_slice(&self.read.to_le_bytes());
+        head[11..].copy_from_slice(&self.share.to_le_bytes());
         head
     }
 }
 
-/// Rows that are read of a scan for so many that are wanted where one of `read` passes, likely: the
-/// mean of their number and its standard deviation, because half of all scans read more than the
-/// mean, and a scan that reads more rows than it is wide reads records again.
+/// Rows that are likely read of a scan for so many that are wanted, with `read` of it for one of
+/// these on average: more where rows are refused, fewer where other scans have a part. The standard
+/// deviation of their number is added, because half of all scans read more than the mean, and a
+/// scan that reads more rows than it is wide reads records again.
 pub fn rows_read(wanted: f64, read: f64) -> f64 {
-    let refused = (1.0 - read.recip()).max(0.0);
-    (wanted + (wanted * refused).sqrt()) * read
+    let mean = wanted * read;
+    mean + (mean * (read - 1.0).abs()).sqrt()
 }
 
 /// Bytes of a program before its conditions.
-const HEAD: usize = 11;
+const HEAD: usize = 15;
 
 /// An array of one dimension without NULLs, as PostgreSQL lays it out (`utils/array.h`), before its
 /// element.
@@ -132,6 +138,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
         nan: true,
         mode: Mode::Fast,
         rows: None,
+        own_rows: None,
     };
     if is_null {
         return Ok(plain(None));
@@ -155,6 +162,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
         };
         let (limit, offset) = (count(limit)?, count(offset)?.unwrap_or(0.0));
         let rows = rows_read(limit.unwrap_or(0.0) + offset + number(0), number(4));
+        let own_rows = rows_read(rows, number(8));
         let is_limited = limit.is_some();
         let mode = match mode {
             _ if !is_limited => Mode::Exact,
@@ -171,6 +179,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             nan: bound.is_none_or(|bound| bound.nan),
             mode,
             rows: (is_limited && rows > 0.0).then_some(rows),
+            own_rows: (is_limited && own_rows > 0.0).then_some(own_rows),
         })
     }
 }

@@ -123,6 +123,15 @@ pub mod scan {
     /// (docs/measurements.md, *Widths of more rows*).
     pub const WIDTH_PER_ROW: f64 = 1.3;
 
+    /// Most of a first round that is wider than asked, as nodes of the index for each unit of the
+    /// width, and as a width: a search that wide costs about half of a pass, which misses nothing,
+    /// and to put estimates in order costs what grows with the square of their number
+    /// (docs/measurements.md, *Widths of more rows*).
+    pub const NODES_PER_ROW: f64 = 16.0;
+
+    /// See [`NODES_PER_ROW`].
+    pub const MOST_WIDTH: f64 = 4000.0;
+
     /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
     /// that the round returns, so that a scan of everything takes time in proportion (chosen, not
     /// measured).

@@ -26,14 +26,8 @@ pub const MANY: usize = 2;
 /// Most measured widths.
 pub const MOST: usize = 16;
 
-/// The greatest width.
+/// The greatest width that is measured.
 pub const MOST_WIDTH: u16 = 1000;
-
-/// See [`most_rows`] (chosen, not measured).
-const MOST_ROWS: f64 = 10_000.0;
-
-/// See [`most_rows`] (docs/measurements.md, *Widths of more rows*).
-const NODES_PER_ROW: f64 = 16.0;
 
 /// The place after the lists of four filter columns.
 const AT: usize = 6432;
@@ -130,7 +124,6 @@ impl Calibration {
         if rows <= few {
             return usize::from(usual);
         }
-        let most = most_rows(self.nodes as f64);
         let (narrow, wide) = (f64::from(usual), f64::from(self.width_for_many(recall)).max(many));
         let wide = wide.max(narrow);
         let powers = (rows / few).ln() / (many / few).ln();
@@ -142,7 +135,7 @@ impl Calibration {
                 rows * (of_many * falls_by.powf(powers - 1.0)).exp()
             }
         };
-        width.min(most).max(rows).round() as usize
+        width.max(rows).round() as usize
     }
 
     /// The least width with this recall of the first `KS[MANY]` rows.
@@ -203,12 +196,6 @@ impl Calibration {
                     && measured.visits.iter().all(is_number)
             })
     }
-}
-
-/// Most rows that a search of an index of so many nodes is as wide as: one that wide costs about
-/// half of a pass, which misses nothing, and a scan of more rows goes on.
-pub fn most_rows(nodes: f64) -> f64 {
-    (nodes / NODES_PER_ROW).clamp(f64::from(MOST_WIDTH), MOST_ROWS)
 }
 
 /// The least width with this recall, by measured widths with their recall, of which there is at

@@ -178,6 +178,18 @@ SET hnsw.ef_search = 40;
 SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 40') AS as_set, width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS wider,
     width_for('EXECUTE nearest_of(60)') AS by_parameter,
     width_for('SELECT id FROM t WHERE val <-> (SELECT val FROM q LIMIT 1) < 1 ' || :'nearest' || ' LIMIT 100') AS within;
+-- Nobody knows how many rows of a LIMIT another one reads, or a cursor.
+SELECT width_for('SELECT id FROM (SELECT id FROM t ' || :'nearest' || ' LIMIT 100) n LIMIT 10') AS below_another;
+CREATE FUNCTION width_of_cursor(OUT width int) LANGUAGE plpgsql AS $$
+DECLARE
+    rows CURSOR FOR SELECT id FROM t ORDER BY val <-> (SELECT val FROM q LIMIT 1) LIMIT 100;
+BEGIN
+    OPEN rows;
+    FETCH rows INTO width;
+    CLOSE rows;
+    SELECT s.width INTO width FROM hnsw_last_search() s;
+END $$;
+SELECT width_of_cursor();
 SET hnsw.iterative_scan = off;
 SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS one_round;
 RESET hnsw.iterative_scan;
@@ -185,4 +197,7 @@ SET hnsw.max_scan_tuples = 500;
 SELECT width_for('SELECT id FROM t ' || :'nearest' || ' LIMIT 100') AS bounded;
 RESET hnsw.max_scan_tuples;
 RESET hnsw.ef_search;
+-- Partitions that are merged share the rows, but for a target, because one of them may have all of the nearest. The first is wider
+-- than its own 33, the second has the width of 150 rows, and the third is empty.
+SELECT shows('SELECT id FROM parted ' || :'nearest' || ' LIMIT 150', 'Search Width: 73, Search Width: 150, Search Width: 40, Target Recall: 0.8, Target Recall: 0.97');
 DROP TABLE few, filtered, parted;

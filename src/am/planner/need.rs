@@ -56,6 +56,9 @@ pub struct Need {
     /// Whether rows may be read to the end although not all are counted on: a client may fetch them
     /// all, or a node may refuse them.
     pub may_end: bool,
+    /// Share of these rows that is likely read of the node; 0 if it is not known. Nodes that are
+    /// merged have a part each.
+    pub share: f64,
 }
 
 impl Need {
@@ -64,12 +67,14 @@ impl Need {
         reading: Reading::All,
         order: Order::Shown,
         may_end: true,
+        share: 1.0,
     };
     /// Rows one after another, as long as the client fetches them.
     pub const FETCHED: Need = Need {
         reading: Reading::Some(Number::Unknown),
         order: Order::Shown,
         may_end: true,
+        share: 0.0,
     };
 
     /// Mode of a scan. With `has_radius` a condition ends the scan; with `is_filtered` rows are
@@ -115,6 +120,14 @@ impl Need {
             (true, _) => Need::ALL,
             (false, true) => self.at_least(Order::ReliedOn),
             (false, false) => self.at_least(Order::Counted),
+        }
+    }
+
+    /// Need of a node of which likely this share of the rows is read.
+    pub fn of_share(self, share: f64) -> Need {
+        Need {
+            share: self.share * share,
+            ..self
         }
     }
 

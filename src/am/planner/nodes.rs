@@ -64,12 +64,13 @@ impl Visitor {
                 }
                 // These nodes pass rows on.
                 NodeTag::T_Result
-                | NodeTag::T_ProjectSet
                 | NodeTag::T_LockRows
                 | NodeTag::T_Material
                 | NodeTag::T_Memoize
                 | NodeTag::T_Gather
                 | NodeTag::T_GatherMerge => (need, need),
+                // Of each row come any number.
+                NodeTag::T_ProjectSet => (need.of_share(0.0), need),
                 NodeTag::T_SubqueryScan => {
                     let need = match (*plan).qual.is_null() {
                         true => need,
@@ -83,8 +84,10 @@ impl Visitor {
                     (need, need)
                 }
                 NodeTag::T_MergeAppend => {
-                    let need = need.at_least(Order::Merged);
-                    self.visit_all((*plan.cast::<pg_sys::MergeAppend>()).mergeplans, need);
+                    let plans = (*plan.cast::<pg_sys::MergeAppend>()).mergeplans;
+                    let parts = PgList::<pg_sys::Plan>::from_pg(plans).len().max(1);
+                    let need = need.at_least(Order::Merged).of_share(1.0 / parts as f64);
+                    self.visit_all(plans, need);
                     (need, need)
                 }
                 NodeTag::T_CustomScan if let Some(Children { index, .. }) = Children::of(plan) => {
@@ -93,12 +96,16 @@ impl Visitor {
                 }
                 // The use that such a node makes of rows is unknown.
                 NodeTag::T_CustomScan => {
-                    let need = need.filtered().at_least(Order::Compared);
+                    let need = need.filtered().at_least(Order::Compared).of_share(0.0);
                     self.visit_all((*plan.cast::<pg_sys::CustomScan>()).custom_plans, need);
                     (need, need)
                 }
                 // For each row of one input, all rows of the other are read.
-                NodeTag::T_NestLoop | NodeTag::T_HashJoin => (need.filtered(), Need::ALL),
+                NodeTag::T_NestLoop | NodeTag::T_HashJoin => {
+                    let outer = (*plan).lefttree.as_ref().map_or(0.0, |outer| outer.plan_rows);
+                    let share = (outer / (*plan).plan_rows.max(1.0)).min(1.0);
+                    (need.filtered().of_share(share), Need::ALL)
+                }
                 NodeTag::T_MergeJoin | NodeTag::T_Unique | NodeTag::T_Group | NodeTag::T_SetOp => {
                     let need = need.at_least(Order::ReliedOn);
                     (need, need)
@@ -163,6 +170,11 @@ unsafe fn below_limit(limit: *mut pg_sys::Limit, need: Need) -> Need {
         let need = Need {
             reading,
             may_end: !ends,
+            // A node above that reads a part of the rows leaves it open how many of them.
+            share: match need.reading {
+                Reading::All | Reading::AllByEstimate => 1.0,
+                Reading::Some(_) => 0.0,
+            },
             ..need
         };
         match (*limit).limitOption {

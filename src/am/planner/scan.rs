@@ -74,6 +74,7 @@ pub unsafe fn annotate(scan: *mut pg_sys::IndexScan, need: Need, filter: *mut pg
             offset,
             known: known as f32,
             read: read as f32,
+            share: need.share as f32,
         };
         let is_given = limit.is_some() || offset.is_some();
         let are_more = rows_read(known, read).round() > KS[USUAL] as f64;

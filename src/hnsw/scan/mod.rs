@@ -39,8 +39,8 @@ use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{
-    CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, PLAIN_BEAM, ROUND_SHARE, VISITS_PER_PAGE,
-    VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
+    CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, MOST_WIDTH, NODES_PER_ROW, PLAIN_BEAM,
+    ROUND_SHARE, VISITS_PER_PAGE, VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
 };
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
 use crate::hnsw::value_lists::matching;
@@ -62,7 +62,8 @@ pub enum Iteration {
 /// The bounds of a scan.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Least number of nodes that a round returns, if there are so many: `ef_search`.
+    /// Least number of nodes that a round returns, if there are so many: `ef_search`, or more where
+    /// more rows are likely read.
     pub width: usize,
     /// Continuation after the first round.
     pub iteration: Iteration,
@@ -674,6 +675,12 @@ impl Scan {
             + self.passes.as_ref().map_or(0, Passes::bytes)
             + (self.late.capacity() + self.ready.capacity() + self.farther.capacity()) * size_of::<Found>()
     }
+}
+
+/// The greatest width to which the first round of a scan of many rows grows, in an index of about
+/// so many nodes.
+pub fn most_width(nodes: f64) -> usize {
+    (nodes / NODES_PER_ROW).clamp(0.0, MOST_WIDTH) as usize
 }
 
 /// The width of the search of a scan with this setting.
