@@ -8,6 +8,7 @@ itself with a sample of its rows.
 """
 
 import json
+import math
 import os
 import threading
 import time
@@ -136,10 +137,13 @@ def text(vector: np.ndarray) -> str:
 
 
 def verdict(result: dict) -> str:
-    """Empty within the bounds, and above them at the least width: a search returns no more rows than it is wide."""
+    """Empty within the bounds, and above them at the least width: that of the rows that are likely read."""
     off = result["recall"] - result["target"]
-    least = result["k"] * (10 if result["share"] == "a tenth, no column" else 1)
-    is_least = result["width"] <= max(10, least)
+    least = max(10, result["k"])
+    if result["share"] == "a tenth, no column":
+        # Ten for each, and the standard deviation of their number.
+        least = 10 * (result["k"] + math.sqrt(0.9 * result["k"]))
+    is_least = result["width"] <= round(least)
     return "below" if off < BOUNDS[0] else "above" if off > BOUNDS[1] and not is_least else ""
 
 

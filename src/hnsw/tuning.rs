@@ -124,10 +124,10 @@ pub mod scan {
     pub const WIDTH_PER_ROW: f64 = 1.3;
 
     /// Most of a first round that is wider than asked, as nodes of the index for each unit of the
-    /// width, and as a width: a search that wide costs about half of a pass, which misses nothing,
-    /// and to put estimates in order costs what grows with the square of their number
+    /// width, and as a width: a search that wide costs about as much as a pass, which misses
+    /// nothing, and to put estimates in order costs what grows with the square of their number
     /// (docs/measurements.md, *Widths of more rows*).
-    pub const NODES_PER_ROW: f64 = 16.0;
+    pub const NODES_PER_ROW: f64 = 8.0;
 
     /// See [`NODES_PER_ROW`].
     pub const MOST_WIDTH: f64 = 4000.0;
