@@ -13,10 +13,11 @@ use pgrx::{pg_guard, pg_sys};
 use super::explicit::{mark_float, mark_int};
 use super::ivfflat;
 use super::method::Method;
+use super::radius_key::Rows;
 use crate::compat;
 use crate::error::Error;
 use crate::hnsw::distance_bounds::Keys;
-use crate::hnsw::scan::{Iteration, Limits, Rounds, WIDTH_PER_ROW, most_width};
+use crate::hnsw::scan::{Iteration, Limits, Rounds, most_width, width_of_rows};
 use crate::storage::calibration::{Calibration, MOST_WIDTH, USUAL};
 use crate::storage::layout_plan::Storage;
 
@@ -79,10 +80,8 @@ pub struct Options {
 pub struct Asked {
     /// Whether there are conditions on filter columns.
     pub is_filtered: bool,
-    /// Number of rows that are likely read, if it is known, and of those that are read of this
-    /// scan alone.
-    pub rows: Option<f64>,
-    pub own_rows: Option<f64>,
+    /// Number of rows that are likely read, if it is known.
+    pub rows: Option<Rows>,
     /// Whether the scan ends at a radius, within which there may be fewer.
     pub has_radius: bool,
     /// Whether the index has codes.
@@ -189,9 +188,9 @@ impl Options {
             || asked.has_radius;
         let most = (memory() / BYTES_PER_ROW).min(most_width(asked.of));
         let goes_on = self.lists == 0 && !asked.is_filtered && iteration(self) != Iteration::Off;
-        let at_least = |width: usize| match asked.own_rows {
-            Some(rows) if rows > width as f64 && goes_on && asked.is_coded && !is_bounded => {
-                width.max((rows * WIDTH_PER_ROW).round().min(most as f64) as usize)
+        let at_least = |width: usize| match asked.rows {
+            Some(rows) if rows.own > width as f64 && goes_on && asked.is_coded && !is_bounded => {
+                width.max(width_of_rows(rows.own).min(most))
             }
             _ => width,
         };
@@ -204,7 +203,7 @@ impl Options {
                     false => MOST_WIDTH.into(),
                 };
                 let width = match asked.rows {
-                    Some(rows) => calibration.width_for_rows(rows.min(most as f64), recall).min(most),
+                    Some(rows) => calibration.width_for_rows(rows.all.min(most as f64), recall).min(most),
                     None => usize::from(calibration.width(USUAL, recall)),
                 };
                 width + if asked.is_filtered { FILTERED_EXCESS } else { 0 }

@@ -45,10 +45,17 @@ pub struct Wanted {
     /// Whether rows of distance NaN are wanted with a radius.
     pub nan: bool,
     pub mode: Mode,
-    /// Likely number of rows that are read of the scan, if the plan says one, and of those that
-    /// are read of it alone, where others have a part or a node above takes fewer.
-    pub rows: Option<f64>,
-    pub own_rows: Option<f64>,
+    /// Likely number of rows that are read of the scan, if the plan says one.
+    pub rows: Option<Rows>,
+}
+
+/// Likely number of rows that are read of a scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// Of it and of the scans that are merged with it.
+    pub all: f64,
+    /// Of it alone, and no more than a node above takes; 0 if that is not known.
+    pub own: f64,
 }
 
 /// The part of a program before its conditions.
@@ -138,7 +145,6 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
         nan: true,
         mode: Mode::Fast,
         rows: None,
-        own_rows: None,
     };
     if is_null {
         return Ok(plain(None));
@@ -162,7 +168,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
         };
         let (limit, offset) = (count(limit)?, count(offset)?.unwrap_or(0.0));
         let rows = rows_read(limit.unwrap_or(0.0) + offset + number(0), number(4));
-        let own_rows = rows_read(rows, number(8));
+        let own = rows_read(rows, number(8));
         let is_limited = limit.is_some();
         let mode = match mode {
             _ if !is_limited => Mode::Exact,
@@ -178,8 +184,7 @@ pub unsafe fn split_radius_key(datum: pg_sys::Datum, is_null: bool) -> Result<Wa
             radius: bound.map(|bound| bound.radius),
             nan: bound.is_none_or(|bound| bound.nan),
             mode,
-            rows: (is_limited && rows > 0.0).then_some(rows),
-            own_rows: (is_limited && own_rows > 0.0).then_some(own_rows),
+            rows: (is_limited && rows > 0.0).then_some(Rows { all: rows, own }),
         })
     }
 }

@@ -296,7 +296,6 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         let asked = Asked {
             is_filtered: !conditions.filter.is_empty(),
             rows: wanted.rows,
-            own_rows: wanted.own_rows,
             is_coded: space.layout().is_coded(),
             has_radius: wanted.radius.is_some(),
             of: rows,

@@ -130,7 +130,7 @@ pub mod scan {
     pub const NODES_PER_ROW: f64 = 8.0;
 
     /// See [`NODES_PER_ROW`].
-    pub const MOST_WIDTH: f64 = 4000.0;
+    pub const MOST_WIDENED: f64 = 4000.0;
 
     /// Divisor of the number of nodes met before a round: the quotient is the least number of nodes
     /// that the round returns, so that a scan of everything takes time in proportion (chosen, not

@@ -124,8 +124,8 @@ impl Calibration {
         if rows <= few {
             return usize::from(usual);
         }
-        let (narrow, wide) = (f64::from(usual), f64::from(self.width_for_many(recall)).max(many));
-        let wide = wide.max(narrow);
+        let narrow = f64::from(usual);
+        let wide = f64::from(self.width_for_many(recall)).max(many).max(narrow);
         let powers = (rows / few).ln() / (many / few).ln();
         let width = match powers <= 1.0 {
             true => narrow * (wide / narrow).powf(powers),

@@ -23,8 +23,6 @@ pub mod staged_merge;
 
 pub use listed::cost as cost_of_listed;
 
-pub use crate::hnsw::tuning::scan::WIDTH_PER_ROW;
-
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
 use crate::hnsw::Graph;
@@ -39,8 +37,8 @@ use crate::hnsw::search::visited_set::VisitedSet;
 use crate::hnsw::search::{self, Candidate, Counts, Search};
 use crate::hnsw::space::Query;
 use crate::hnsw::tuning::scan::{
-    CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, MOST_WIDTH, NODES_PER_ROW, PLAIN_BEAM,
-    ROUND_SHARE, VISITS_PER_PAGE, VISITS_PER_RECORD, WHOLE_CODES_BEAM, WITHIN_RADIUS,
+    CHUNK_GROWTH, CODED_BEAM, COMPACT_BEAM, FEWEST_VISITED, MOST_VISITED, MOST_WIDENED, NODES_PER_ROW, PLAIN_BEAM,
+    ROUND_SHARE, VISITS_PER_PAGE, VISITS_PER_RECORD, WHOLE_CODES_BEAM, WIDTH_PER_ROW, WITHIN_RADIUS,
 };
 use crate::hnsw::tuning::search::FEWEST_SETTLED;
 use crate::hnsw::value_lists::matching;
@@ -677,10 +675,15 @@ impl Scan {
     }
 }
 
+/// The width of a first round for so many rows, of a scan that would go on otherwise.
+pub fn width_of_rows(rows: f64) -> usize {
+    (rows * WIDTH_PER_ROW).round() as usize
+}
+
 /// The greatest width to which the first round of a scan of many rows grows, in an index of about
 /// so many nodes.
 pub fn most_width(nodes: f64) -> usize {
-    (nodes / NODES_PER_ROW).clamp(0.0, MOST_WIDTH) as usize
+    (nodes / NODES_PER_ROW).clamp(0.0, MOST_WIDENED) as usize
 }
 
 /// The width of the search of a scan with this setting.
