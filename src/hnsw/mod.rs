@@ -46,7 +46,7 @@ use crate::storage::meta::{self, Borders, EntryPoint, Meta};
 use crate::storage::node_page::{NodePage, NodePageMut};
 use crate::storage::parameters::Parameters;
 use crate::storage::record::{Record, State};
-use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, centroid, directions, page};
+use crate::storage::{BlockNumber, Edit, Link, MOST_TOGETHER, NodeRef, PageStore, centroid, directions, page};
 
 use overflow_vectors::Owner;
 use space::{Learned, Point, Query, Space};
@@ -256,6 +256,44 @@ impl<'s, S: PageStore> Graph<'s, S> {
                 self.space.layout.slot(node),
             )
         })
+    }
+
+    /// Changes the records that `items` name, a few pages at a time; `f` also gets a record's slot,
+    /// and says whether it changed the record. The items are in the order of their nodes.
+    ///
+    /// Locks: as [`PageStore::write_each`], while `f` runs; on return: none.
+    fn write_each<I>(
+        &self,
+        items: &[I],
+        node: impl Fn(&I) -> NodeRef,
+        mut f: impl FnMut(&mut NodePageMut<'_>, u32, &I) -> Result<bool>,
+    ) -> Result<()> {
+        let layout = &self.space.layout;
+        let block = |item: &I| layout.block(node(item));
+        let mut pages = items.chunk_by(|a, b| block(a) == block(b));
+        loop {
+            let together: Vec<&[I]> = pages.by_ref().take(MOST_TOGETHER).collect();
+            if together.is_empty() {
+                return Ok(());
+            }
+            self.store.check_interrupts();
+            for next in pages.clone().take(MOST_TOGETHER) {
+                self.prefetch_to_change(node(&next[0]));
+            }
+            let blocks: Vec<BlockNumber> = together.iter().map(|items| block(&items[0])).collect();
+            self.store.write_each(&blocks, |i, page| {
+                let mut nodes = NodePageMut::new(page, blocks[i], layout)?;
+                let mut is_changed = false;
+                for item in together[i] {
+                    is_changed |= f(&mut nodes, layout.slot(node(item)), item)?;
+                }
+                Ok(if is_changed {
+                    Edit::Changed(())
+                } else {
+                    Edit::Unchanged(())
+                })
+            })?;
+        }
     }
 
     /// Hints that a record will be read soon.

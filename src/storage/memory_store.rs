@@ -262,9 +262,7 @@ impl MemoryStore {
 }
 
 fn done<T>(edit: Edit<T>) -> T {
-    match edit {
-        Edit::Changed(value) | Edit::Unchanged(value) => value,
-    }
+    edit.parts().0
 }
 
 impl PageStore for MemoryStore {

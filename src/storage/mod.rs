@@ -131,7 +131,7 @@ pub(crate) fn corrupted<T>(block: BlockNumber, reason: &'static str) -> Result<T
 }
 
 pub use layout::Layout;
-pub use store::{Edit, INPUT_AHEAD, PageStore};
+pub use store::{Edit, INPUT_AHEAD, MOST_TOGETHER, PageStore};
 
 #[cfg(test)]
 mod tests {

@@ -11,12 +11,26 @@ use crate::error::Result;
 /// The most reads ahead for which pages are requested.
 pub const INPUT_AHEAD: usize = 16;
 
+/// The most pages that one change touches, and one generic WAL record (PostgreSQL's
+/// `MAX_GENERIC_XLOG_PAGES`).
+pub const MOST_TOGETHER: usize = 4;
+
 /// Outcome of a page edit.
 pub enum Edit<T> {
     /// The page was changed and has to be logged.
     Changed(T),
     /// The page was left as it was.
     Unchanged(T),
+}
+
+impl<T> Edit<T> {
+    /// The value, and whether the page was changed.
+    pub fn parts(self) -> (T, bool) {
+        match self {
+            Edit::Changed(value) => (value, true),
+            Edit::Unchanged(value) => (value, false),
+        }
+    }
 }
 
 /// The pages of one index.
@@ -94,6 +108,17 @@ pub trait PageStore {
         second: BlockNumber,
         f: impl FnOnce(&mut Page, &mut Page) -> Result<Edit<T>>,
     ) -> Result<T>;
+
+    /// Changes different pages, at most [`MOST_TOGETHER`], in ascending order; `f` also gets the
+    /// place of a page among them. The pages that were changed become one WAL record, and after an
+    /// error none is changed. A store without WAL changes one page after the other.
+    ///
+    /// Locks: all pages, exclusive, in block order, or each while `f` runs; on return: none.
+    fn write_each(&self, blocks: &[BlockNumber], f: impl FnMut(usize, &mut Page) -> Result<Edit<()>>) -> Result<()> {
+        let mut f = f;
+        let mut pages = blocks.iter().enumerate();
+        pages.try_for_each(|(i, &block)| self.write(block, |page| f(i, page)))
+    }
 
     /// Adds a page, all zero.
     fn extend(&self) -> Result<BlockNumber>;

@@ -20,7 +20,7 @@ use crate::hnsw::search::deferred_links::DeferredLinks;
 use crate::hnsw::space::{Point, Query};
 use crate::hnsw::tuning::insert::{SMALL, UNSEEN_PART};
 use crate::storage::format::Unplaced;
-use crate::storage::{Edit, Link, NodeRef, PageStore};
+use crate::storage::{Link, NodeRef, PageStore};
 
 /// Bytes of links that may be deferred.
 const MOST_BYTES: usize = 16 << 20;
@@ -64,49 +64,33 @@ pub fn insert<'v, S: PageStore>(
 
 /// Makes the deferred links, page by page.
 ///
-/// Locks: one page at a time, exclusive; on return: none.
+/// Locks: as [`Graph::write_each`]; on return: none.
 fn make_deferred_links<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter) -> Result<()> {
-    let layout = &graph.space.layout;
     let deferred = std::mem::take(&mut inserter.search.deferred);
     let mut order = fallible::collect(0..deferred.len() as u32)?;
     // Sorting takes as much memory again.
     fallible::spare(size_of_val(&order[..]))?;
     // Stable, so that a record gets its links in the order in which they were deferred.
     order.sort_by_key(|&i| deferred.link(i).at.node);
-    let block = |&i: &u32| layout.block(deferred.link(i).at.node);
-    let mut pages = order.chunk_by(|a, b| block(a) == block(b)).peekable();
     let mut linked: HashSet<NodeRef> = HashSet::new();
+    linked.room(order.len())?; // No more is allocated while pages are locked.
     let memory = &mut inserter.scratch.lanes;
-    while let Some(here) = pages.next() {
-        graph.store.check_interrupts();
-        if let Some(next) = pages.peek() {
-            graph.prefetch_to_change(deferred.link(next[0]).at.node);
-        }
-        let made = graph.write(deferred.link(here[0]).at.node, |nodes, _| {
-            let mut made = Vec::new();
-            let mut changed = false;
-            for &i in here {
-                let link = deferred.link(i);
-                let mut record = nodes.record(layout.slot(link.at.node))?;
-                if !back_links::is_live(&record, link.at, link.level) {
-                    continue;
-                }
-                let (is_linked, edited) = match lanes::add(memory, &mut record, link.new, deferred.code(i)) {
-                    Edit::Changed(is_linked) => (is_linked, true),
-                    Edit::Unchanged(is_linked) => (is_linked, false),
-                };
-                changed |= edited;
-                made.extend(is_linked.then_some(link.new.node));
+    graph.write_each(
+        &order,
+        |&i| deferred.link(i).at.node,
+        |nodes, slot, &i| {
+            let link = deferred.link(i);
+            let mut record = nodes.record(slot)?;
+            if !back_links::is_live(&record, link.at, link.level) {
+                return Ok(false);
             }
-            Ok(if changed {
-                Edit::Changed(made)
-            } else {
-                Edit::Unchanged(made)
-            })
-        })?;
-        linked.room(made.len())?;
-        linked.extend(made);
-    }
+            let (is_linked, is_changed) = lanes::add(memory, &mut record, link.new, deferred.code(i)).parts();
+            if is_linked {
+                linked.insert(link.new.node);
+            }
+            Ok(is_changed)
+        },
+    )?;
     inserter.defers = false;
     force_deferred_links(graph, inserter, &deferred, linked)?;
     inserter.search.deferred = deferred;

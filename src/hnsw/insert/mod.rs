@@ -332,7 +332,7 @@ fn choices_from<S: PageStore>(
 /// Links the selected neighbors of a record back to it, and makes sure that at least one link is
 /// made; says whether one is.
 ///
-/// Locks: one page at a time, exclusive; on return: none.
+/// Locks: as [`back_links::add_coded`]; on return: none.
 fn link_all_back<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,
@@ -341,29 +341,28 @@ fn link_all_back<S: PageStore>(
 ) -> Result<bool> {
     let scratch = &mut inserter.scratch;
     let chosen = std::mem::take(&mut scratch.chosen);
-    let coded = graph.space.layout.is_coded();
     scratch.neighbors.turn();
-    let mut links = 0;
-    let mut all = chosen.all().enumerate().peekable();
-    while let Some((i, (at, fill))) = all.next() {
-        if let Some((_, (next, _))) = all.peek() {
-            graph.prefetch_to_change(next.link.node);
-        }
-        if !coded {
-            links += usize::from(back_links::add_plain(graph, scratch, at, record.link, level)?);
-        } else if inserter.defers {
-            if !fill || links < FEWEST_LINKS_BACK {
-                let (at, code) = scratch.neighbors.back(i);
-                inserter.search.deferred.push(at, record.link, code, level)?;
-                links += 1;
+    let links = if !graph.space.layout.is_coded() {
+        let mut links = 0;
+        let mut all = chosen.all().peekable();
+        while let Some((at, _)) = all.next() {
+            if let Some((next, _)) = all.peek() {
+                graph.prefetch_to_change(next.link.node);
             }
-        } else if !fill || links < FEWEST_LINKS_BACK {
-            links += usize::from(back_links::add_coded(graph, scratch, i, record.link, level, false)?);
-        } else if inserter.offers_fills {
-            back_links::add_coded(graph, scratch, i, record.link, level, true)?;
+            links += usize::from(back_links::add_plain(graph, scratch, at, record.link, level)?);
         }
-    }
-    drop(all);
+        links
+    } else if inserter.defers {
+        let neighbors = &scratch.neighbors;
+        let links = neighbors.survivors().max(FEWEST_LINKS_BACK).min(neighbors.len());
+        for i in 0..links {
+            let (at, code) = neighbors.back(i);
+            inserter.search.deferred.push(at, record.link, code, level)?;
+        }
+        links
+    } else {
+        back_links::add_coded(graph, scratch, record.link, level, inserter.offers_fills)?
+    };
     let mut linked = links > 0;
     for (at, _) in chosen.all() {
         linked = linked || back_links::force(graph, at.link, record, level)?;

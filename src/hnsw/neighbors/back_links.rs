@@ -1,12 +1,15 @@
 //! Links back to a new record: its selected neighbors get it as a neighbor too.
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::filter::signature::Signatures;
 use crate::hnsw::Graph;
-use crate::hnsw::neighbors::lanes;
+use crate::hnsw::neighbors::lanes::{self, LaneScratch};
 use crate::hnsw::neighbors::selection::{self, Selection, VectorAt};
 use crate::hnsw::search::NeighborCandidate;
 use crate::hnsw::space::{Point, Space};
+use crate::hnsw::tuning::insert::FEWEST_LINKS_BACK;
 use crate::hnsw::tuning::neighbors::{CHOSEN_ANEW, RETRIES};
 use crate::quantize::rabitq::Factors;
 use crate::storage::record::{Code, RecordMut, State};
@@ -27,10 +30,11 @@ enum Added {
 pub struct SelectionScratch {
     pub(in crate::hnsw) chosen: Selection,
     pub(in crate::hnsw) neighbors: Neighbors,
-    pub(in crate::hnsw) lanes: lanes::LaneScratch,
+    pub(in crate::hnsw) lanes: LaneScratch,
     point: Point,
     links: Vec<Link>,
     choices: Vec<NeighborCandidate>,
+    order: Vec<usize>,
 }
 
 /// The future links of a record, and the links back to it.
@@ -131,36 +135,78 @@ pub(in crate::hnsw) fn is_live(record: &RecordMut<'_>, link: Link, level: u8) ->
     view.is(link.generation, level) && view.state() == State::Node
 }
 
-/// In a coded index, adds the link `new` to neighbor `i`, after [`Neighbors::turn`]; a full record
-/// selects anew among its links and the new one. As a `fill` the link only gets an empty lane, or
-/// the lane of a fill farther away. Says whether the record has the link afterwards.
+/// In a coded index, adds the link `new` to the neighbors, after [`Neighbors::turn`]: to survivors,
+/// and to fills as far as fewer than [`FEWEST_LINKS_BACK`] records got it. Other fills take it as a
+/// fill if `offers_fills`. Returns the number of records that have it.
 ///
-/// Locks: the neighbor's page, exclusive; on return: none.
+/// Locks: pages of the neighbors, exclusive, a few at a time in block order; on return: none.
 pub(in crate::hnsw) fn add_coded<S: PageStore>(
     graph: &Graph<'_, S>,
     scratch: &mut SelectionScratch,
-    i: usize,
     new: Link,
     level: u8,
-    fill: bool,
-) -> Result<bool> {
+    offers_fills: bool,
+) -> Result<usize> {
+    let mut linked = add_to_survivors(graph, scratch, new, level)?;
+    let (mut next, all) = (scratch.neighbors.survivors(), scratch.neighbors.len());
+    while next < all && linked < FEWEST_LINKS_BACK {
+        let end = all.min(next + FEWEST_LINKS_BACK - linked);
+        linked += add_to(graph, scratch, next..end, new, level, lanes::add)?;
+        next = end;
+    }
+    if offers_fills {
+        add_to(graph, scratch, next..all, new, level, |_, record, new, code| {
+            lanes::fill(record, new, code)
+        })?;
+    }
+    Ok(linked)
+}
+
+/// As [`add_coded`], to survivors alone.
+pub(in crate::hnsw) fn add_to_survivors<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    new: Link,
+    level: u8,
+) -> Result<usize> {
+    add_to(graph, scratch, 0..scratch.neighbors.survivors(), new, level, lanes::add)
+}
+
+/// Adds the link `new` to some of the neighbors as `add` does; returns the number of records that
+/// have it.
+fn add_to<S: PageStore>(
+    graph: &Graph<'_, S>,
+    scratch: &mut SelectionScratch,
+    some: Range<usize>,
+    new: Link,
+    level: u8,
+    add: impl Fn(&mut LaneScratch, &mut RecordMut<'_>, Link, Code<'_>) -> Edit<bool>,
+) -> Result<usize> {
     let SelectionScratch {
         neighbors,
         lanes: memory,
+        order,
         ..
     } = scratch;
-    let (at, code) = neighbors.back(i);
-    graph.write(at.node, |nodes, slot| {
-        let mut record = nodes.record(slot)?;
-        if !is_live(&record, at, level) {
-            return Ok(Edit::Unchanged(false));
-        }
-        Ok(if fill {
-            lanes::fill(&mut record, new, code)
-        } else {
-            lanes::add(memory, &mut record, new, code)
-        })
-    })
+    order.clear();
+    order.extend(some);
+    order.sort_by_key(|&i| neighbors.links[i].link.node);
+    let mut linked = 0;
+    graph.write_each(
+        order,
+        |&i| neighbors.links[i].link.node,
+        |nodes, slot, &i| {
+            let (at, code) = neighbors.back(i);
+            let mut record = nodes.record(slot)?;
+            if !is_live(&record, at, level) {
+                return Ok(false);
+            }
+            let (is_linked, is_changed) = add(memory, &mut record, new, code).parts();
+            linked += usize::from(is_linked);
+            Ok(is_changed)
+        },
+    )?;
+    Ok(linked)
 }
 
 /// In a plain index, adds a link to the record `at`; a full record selects anew among its links and

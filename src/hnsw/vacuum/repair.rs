@@ -263,9 +263,7 @@ fn repair_record<S: PageStore>(
         }
         if is_coded {
             neighbors.turn();
-            for i in 0..scratch.neighbors.survivors() {
-                back_links::add_coded(graph, scratch, i, link, level, false)?;
-            }
+            back_links::add_to_survivors(graph, scratch, link, level)?;
         } else {
             let chosen = std::mem::take(&mut scratch.chosen);
             for other in chosen.survivors.iter().filter(|other| !had(other.link)) {

@@ -20,7 +20,7 @@ use pgrx::{check_for_interrupts, pg_sys};
 use super::BlockNumber;
 use super::page::{self, Page};
 use super::prefetch::prefetch;
-use super::store::{Edit, PageStore};
+use super::store::{Edit, MOST_TOGETHER, PageStore};
 use crate::compat::{self, autovacuum_work_mem};
 use crate::error::{Error, Result};
 use crate::reserve;
@@ -264,6 +264,37 @@ impl PageStore for BufferStore {
         let high = high.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers = if first < second { [&low, &high] } else { [&high, &low] };
         self.change(buffers, |[a, b]| f(a, b))
+    }
+
+    fn write_each(&self, blocks: &[BlockNumber], f: impl FnMut(usize, &mut Page) -> Result<Edit<()>>) -> Result<()> {
+        assert!(blocks.is_sorted_by(|a, b| a < b), "different pages, in order");
+        let mut f = f;
+        let mut each = |pages: &mut [&mut Page]| {
+            let mut is_changed = false;
+            for (i, page) in pages.iter_mut().enumerate() {
+                is_changed |= matches!(f(i, page)?, Edit::Changed(()));
+            }
+            Ok(if is_changed {
+                Edit::Changed(())
+            } else {
+                Edit::Unchanged(())
+            })
+        };
+        // As in `write_two`.
+        let pins: Vec<Pinned> = blocks
+            .iter()
+            .map(|&block| self.fetch_to_change(block))
+            .collect::<Result<_>>()?;
+        let lock = |pin: Pinned| pin.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
+        let buffers: Vec<Pinned> = pins.into_iter().map(lock).collect();
+        match &buffers[..] {
+            [] => Ok(()),
+            [a] => self.change([a], |mut pages| each(&mut pages)),
+            [a, b] => self.change([a, b], |mut pages| each(&mut pages)),
+            [a, b, c] => self.change([a, b, c], |mut pages| each(&mut pages)),
+            [a, b, c, d] => self.change([a, b, c, d], |mut pages| each(&mut pages)),
+            _ => panic!("more than {MOST_TOGETHER} pages"),
+        }
     }
 
     fn extend(&self) -> Result<BlockNumber> {

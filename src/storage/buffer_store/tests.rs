@@ -289,4 +289,48 @@ mod tests {
             ));
         }
     }
+
+    #[pg_test]
+    fn pages_change_together_in_one_record_or_not_at_all() {
+        let index = index("");
+        let store = store(&index, Mode::Normal);
+        let blocks = [1, 2, 4, 5];
+        let pages = || blocks.map(|block| store.read(block, copy).unwrap());
+        // SAFETY: a counter of this backend.
+        let records = || unsafe { pg_sys::pgWalUsage.wal_records };
+        let (before, logged, changes) = (pages(), records(), store.changes());
+
+        let change = |i: usize, page: &mut Page| {
+            if i == 2 {
+                return Ok(Edit::Unchanged(()));
+            }
+            page[100] ^= 1;
+            Ok(Edit::Changed(()))
+        };
+        store.write_each(&blocks, change).unwrap();
+        assert_eq!((records() - logged, store.changes() - changes), (1, 3));
+        let after = pages();
+        for (i, (before, after)) in before.iter().zip(&after).enumerate() {
+            let is_changed = i != 2;
+            assert_eq!(before[100] ^ u8::from(is_changed), after[100]);
+            assert_eq!(page::lsn(after) > page::lsn(before), is_changed);
+        }
+        assert!([0, 1, 3].iter().all(|&i| page::lsn(&after[i]) == page::lsn(&after[0])));
+
+        let fail = |i: usize, page: &mut Page| match i {
+            3 => Err(Error::OutOfMemory),
+            _ => change(i, page),
+        };
+        assert_eq!(store.write_each(&blocks, fail), Err(Error::OutOfMemory));
+        store.write_each(&blocks, |_, _| Ok(Edit::Unchanged(()))).unwrap();
+        store.write_each(&blocks, |_, _| Ok(Edit::Changed(()))).unwrap();
+        assert_eq!((records() - logged, store.changes() - changes), (1, 3));
+        assert!(pages() == after);
+        let beyond = [1, store.blocks().unwrap()];
+        assert!(matches!(
+            store.write_each(&beyond, change),
+            Err(Error::Corrupted { .. })
+        ));
+        assert!(pages() == after);
+    }
 }
