@@ -97,6 +97,7 @@ run_rust() {
     cargo test -q -p pg_alopex-clients --no-run
     run_in clients_rust_postgres cargo test -q -p pg_alopex-clients --test postgres
     run_in clients_rust_sqlx cargo test -q -p pg_alopex-clients --test sqlx
+    run_in clients_rust_diesel cargo test -q -p pg_alopex-clients --test diesel
 }
 
 pgrx-config/setup.sh

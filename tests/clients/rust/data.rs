@@ -1,4 +1,4 @@
-//! The rows that both tests store, and exact answers to queries over them, computed in double precision.
+//! The rows that all tests store, and exact answers to queries over them, computed in double precision.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ pub fn rows() -> (Vec<Row>, Row) {
 pub struct Distance {
     pub operator: &'static str,
     pub name: &'static str,
-    exact: fn(&Row, &Row) -> f64,
+    pub exact: fn(&Row, &Row) -> f64,
 }
 
 /// The distances of `vector`, `halfvec` and `sparsevec`.
