@@ -100,6 +100,17 @@ run_rust() {
     run_in clients_rust_diesel cargo test -q -p pg_alopex-clients --test diesel
 }
 
+# The driver finds classes by name, among those of its own class path: so they are compiled before.
+run_jdbc() {
+    local driver=/usr/share/java/postgresql.jar classes
+    command -v javac >/dev/null || need_packages default-jdk-headless
+    [ -f "$driver" ] || need_packages libpostgresql-jdbc-java
+    classes=$(cluster dir)/jdbc
+    rm -rf "$classes"
+    javac -Xlint:all,-auxiliaryclass -Werror -cp "$driver" -d "$classes" "$clients"/jdbc/*.java
+    run_in clients_jdbc java -cp "$driver:$classes" Clients
+}
+
 pgrx-config/setup.sh
 install_into test
 cluster start
@@ -110,7 +121,7 @@ logged=$(wc -l <"$log")
 
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
-    names=(psycopg asyncpg sqlalchemy django node node_current rust vector_name vecs llama_index langgraph)
+    names=(psycopg asyncpg sqlalchemy django node node_current rust jdbc vector_name vecs llama_index langgraph)
     names+=(haystack mem0 agno lightrag drivers node_orms prisma mastra langchain_js)
 fi
 for name in "${names[@]}"; do
@@ -123,7 +134,7 @@ for name in "${names[@]}"; do
             take_vector_name
             run_node "$name" "$clients/$name/clients.mjs"
             ;;
-        vector_name | rust) "run_$name" ;;
+        vector_name | rust | jdbc) "run_$name" ;;
         *) die "there is no client $name" ;;
     esac
     say "ok $name"
