@@ -2,9 +2,9 @@
 # Runs what the libraries that talk to vectors in PostgreSQL offer, against the private cluster of the tests: each client in a
 # database of its own.
 #
-#   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust; under the name
-#                          vector: vector_name vecs llama_index langgraph haystack mem0 agno lightrag
-#                          drivers node_orms prisma mastra langchain_js
+#   clients.sh [NAME...]   all clients, or those named: psycopg asyncpg sqlalchemy django node node_current rust jdbc php; under
+#                          the name vector: vector_name vecs llama_index langgraph haystack mem0 agno lightrag
+#                          drivers node_orms prisma mastra langchain_js llama_index_js
 #
 # Ends at the first that fails.
 # The packages they need are in the cache, made anew only when what is pinned here changes.
@@ -111,6 +111,13 @@ run_jdbc() {
     run_in clients_jdbc java -cp "$driver:$classes" Clients
 }
 
+run_php() {
+    if ! { command -v php && php -r 'exit(extension_loaded("pgsql") && extension_loaded("pdo_pgsql") ? 0 : 1);'; } >/dev/null; then
+        need_packages php-cli php-pgsql
+    fi
+    run_in clients_php php "$clients/php/clients.php"
+}
+
 pgrx-config/setup.sh
 install_into test
 cluster start
@@ -121,8 +128,8 @@ logged=$(wc -l <"$log")
 
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
-    names=(psycopg asyncpg sqlalchemy django node node_current rust jdbc vector_name vecs llama_index langgraph)
-    names+=(haystack mem0 agno lightrag drivers node_orms prisma mastra langchain_js)
+    names=(psycopg asyncpg sqlalchemy django node node_current rust jdbc php vector_name vecs llama_index langgraph)
+    names+=(haystack mem0 agno lightrag drivers node_orms prisma mastra langchain_js llama_index_js)
 fi
 for name in "${names[@]}"; do
     case $name in
@@ -130,11 +137,11 @@ for name in "${names[@]}"; do
         vecs | llama_index | langgraph) run_by_vector_name frameworks "$name" ;;
         haystack | mem0 | agno | lightrag | drivers) run_by_vector_name stores "$name" ;;
         node | node_current) run_node "$name" "$clients/node/clients.mjs" ;;
-        node_orms | prisma | mastra | langchain_js)
+        node_orms | prisma | mastra | langchain_js | llama_index_js)
             take_vector_name
             run_node "$name" "$clients/$name/clients.mjs"
             ;;
-        vector_name | rust | jdbc) "run_$name" ;;
+        vector_name | rust | jdbc | php) "run_$name" ;;
         *) die "there is no client $name" ;;
     esac
     say "ok $name"
