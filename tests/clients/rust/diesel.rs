@@ -142,6 +142,9 @@ fn insert(connection: &mut PgConnection, rows: &[Row]) -> QueryResult<()> {
     Ok(())
 }
 
+/// Distances of a row's four columns.
+type Distances = (Option<f64>, Option<f64>, Option<f64>, Option<f64>);
+
 /// A row of nulls beside one of values: its distances are nulls too. It becomes a row of values and
 /// goes again.
 fn check_nulls(connection: &mut PgConnection, rows: &[Row], query: &Row) -> QueryResult<()> {
@@ -157,7 +160,7 @@ fn check_nulls(connection: &mut PgConnection, rows: &[Row], query: &Row) -> Quer
         items::sparsevec.l1_distance(query.sparsevec()),
         items::bit.hamming_distance(query.bit()),
     ));
-    let distances: Vec<(Option<f64>, Option<f64>, Option<f64>, Option<f64>)> = distances.load(connection)?;
+    let distances: Vec<Distances> = distances.load(connection)?;
     let ((Some(l2), Some(cosine), Some(l1), Some(hamming)), nulls) = (distances[0], distances[1]) else {
         panic!("{distances:?}");
     };
