@@ -247,7 +247,7 @@ impl PageStore for BufferStore {
 
     fn write<T>(&self, block: BlockNumber, f: impl FnOnce(&mut Page) -> Result<Edit<T>>) -> Result<T> {
         let buffer = self.fetch_to_change(block)?.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
-        self.change([&buffer], |[page]| f(page))
+        self.change(&[&buffer], |pages| f(&mut pages[0]))
     }
 
     fn write_two<T>(
@@ -263,23 +263,15 @@ impl PageStore for BufferStore {
         let low = low.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let high = high.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers = if first < second { [&low, &high] } else { [&high, &low] };
-        self.change(buffers, |[a, b]| f(a, b))
+        self.change(&buffers, |pages| match pages {
+            [a, b] => f(a, b),
+            _ => unreachable!("two pages"),
+        })
     }
 
     fn write_each(&self, blocks: &[BlockNumber], f: impl FnMut(usize, &mut Page) -> Result<Edit<()>>) -> Result<()> {
+        assert!(blocks.len() <= MOST_TOGETHER, "more than {MOST_TOGETHER} pages");
         assert!(blocks.is_sorted_by(|a, b| a < b), "different pages, in order");
-        let mut f = f;
-        let mut each = |pages: &mut [&mut Page]| {
-            let mut is_changed = false;
-            for (i, page) in pages.iter_mut().enumerate() {
-                is_changed |= matches!(f(i, page)?, Edit::Changed(()));
-            }
-            Ok(if is_changed {
-                Edit::Changed(())
-            } else {
-                Edit::Unchanged(())
-            })
-        };
         // As in `write_two`.
         let pins: Vec<Pinned> = blocks
             .iter()
@@ -287,14 +279,19 @@ impl PageStore for BufferStore {
             .collect::<Result<_>>()?;
         let lock = |pin: Pinned| pin.lock(pg_sys::BUFFER_LOCK_EXCLUSIVE);
         let buffers: Vec<Pinned> = pins.into_iter().map(lock).collect();
-        match &buffers[..] {
-            [] => Ok(()),
-            [a] => self.change([a], |mut pages| each(&mut pages)),
-            [a, b] => self.change([a, b], |mut pages| each(&mut pages)),
-            [a, b, c] => self.change([a, b, c], |mut pages| each(&mut pages)),
-            [a, b, c, d] => self.change([a, b, c, d], |mut pages| each(&mut pages)),
-            _ => panic!("more than {MOST_TOGETHER} pages"),
-        }
+        let buffers: Vec<&Pinned> = buffers.iter().collect();
+        let mut f = f;
+        self.change(&buffers, |pages| {
+            let mut is_changed = false;
+            for (i, page) in pages.iter_mut().enumerate() {
+                is_changed |= f(i, page)?.parts().1;
+            }
+            Ok(if is_changed {
+                Edit::Changed(())
+            } else {
+                Edit::Unchanged(())
+            })
+        })
     }
 
     fn extend(&self) -> Result<BlockNumber> {

@@ -5,6 +5,7 @@
 //! library being loaded; a build writes its pages unlogged and logs all of them then.
 //!
 //! [`page_delta`]: crate::storage::page_delta
+//! [`MOST_TOGETHER`]: crate::storage::store::MOST_TOGETHER
 
 use std::ptr;
 
@@ -14,26 +15,25 @@ use super::pins::Pinned;
 use super::{BufferStore, INVALID_BLOCK};
 use crate::compat;
 use crate::error::Result;
+use crate::fallible::{self, Room};
 use crate::storage::page::{self, PAGE_SIZE, Page};
 use crate::storage::page_delta::Delta;
-use crate::storage::store::{Edit, MOST_TOGETHER};
+use crate::storage::store::Edit;
 
 impl BufferStore {
-    /// Runs a change of exclusively locked pages and logs it.
+    /// Runs a change of exclusively locked pages, at most [`MOST_TOGETHER`],
+    /// and logs it.
     ///
     /// Locks: taken by the caller and kept; the edit and the WAL insertion happen under them.
-    pub(super) fn change<T, const N: usize>(
-        &self,
-        buffers: [&Pinned; N],
-        f: impl FnOnce([&mut Page; N]) -> Result<Edit<T>>,
-    ) -> Result<T> {
+    pub(super) fn change<T>(&self, buffers: &[&Pinned], f: impl FnOnce(&mut [Page]) -> Result<Edit<T>>) -> Result<T> {
+        // On the heap, because a stack that cannot grow ends the server.
         // SAFETY: the pages are exclusively locked.
-        let mut after: [Page; N] = std::array::from_fn(|i| unsafe { *buffers[i].page() });
-        match f(after.each_mut())? {
+        let mut after: Vec<Page> = fallible::collect(buffers.iter().map(|buffer| unsafe { *buffer.page() }))?;
+        match f(&mut after)? {
             Edit::Changed(value) => {
                 after.iter_mut().for_each(page::clear_hole);
                 // SAFETY: the relation is open, and its pages are pinned and exclusively locked.
-                let replaced = unsafe { replace(self.relation, buffers, &after) };
+                let replaced = unsafe { replace(self.relation, buffers, &after)? };
                 self.changes.set(self.changes.get() + replaced);
                 Ok(value)
             }
@@ -46,54 +46,64 @@ impl BufferStore {
 /// pages, because replay cannot start from a block that does not exist, and as differences of
 /// others. A page that is as before stays as it is. PostgreSQL's function compares pages
 /// byte by byte, which took a seventh of an insert's time (docs/measurements.md, *The comparison of
-/// pages*). Returns the number of pages replaced.
+/// pages*). Returns the number of pages replaced; after an error none is.
 ///
 /// # Safety
 /// `relation` is open, and the buffers are pages of its, pinned and exclusively locked.
-unsafe fn replace<const N: usize>(relation: pg_sys::Relation, buffers: [&Pinned; N], after: &[Page; N]) -> u64 {
-    const { assert!(N <= MOST_TOGETHER) };
+unsafe fn replace(relation: pg_sys::Relation, buffers: &[&Pinned], after: &[Page]) -> Result<u64> {
     // SAFETY: as the caller promises. Nothing allocates in the critical section, and the
     // differences live until the record is inserted. An error there ends the server, as it has to.
     unsafe {
         let is_logged = needs_wal(relation);
-        let before: [&Page; N] = buffers.map(|buffer| &*buffer.page().cast_const());
-        let deltas: [Option<Delta>; N] =
-            std::array::from_fn(|i| (is_logged && !page::is_new(before[i])).then(|| Delta::of(before[i], &after[i])));
-        let is_changed: [bool; N] = std::array::from_fn(|i| match &deltas[i] {
-            Some(delta) => !delta.bytes().is_empty(),
-            None => before[i] != &after[i],
-        });
-        let changed = || (0..N).filter(|&i| is_changed[i]);
-        if changed().next().is_none() {
-            return 0;
+        let mut changes: Vec<Change<'_>> = Vec::new();
+        changes.room(buffers.len())?;
+        for (&buffer, after) in buffers.iter().zip(after) {
+            let before = &*buffer.page().cast_const();
+            let delta = (is_logged && !page::is_new(before)).then(|| Delta::of(before, after));
+            let is_same = match &delta {
+                Some(delta) => delta.bytes().is_empty(),
+                None => before == after,
+            };
+            if !is_same {
+                changes.push(Change { buffer, after, delta });
+            }
+        }
+        if changes.is_empty() {
+            return Ok(0);
         }
         if is_logged {
             pg_sys::XLogBeginInsert();
         }
         pg_sys::CritSectionCount += 1;
-        for (id, i) in changed().enumerate() {
-            buffers[i].page().copy_from_nonoverlapping(&after[i], 1);
-            pg_sys::MarkBufferDirty(buffers[i].buffer);
+        for (id, Change { buffer, after, delta }) in changes.iter().enumerate() {
+            buffer.page().copy_from_nonoverlapping(*after, 1);
+            pg_sys::MarkBufferDirty(buffer.buffer);
             if is_logged {
-                let image = if deltas[i].is_some() {
-                    0
-                } else {
-                    pg_sys::REGBUF_FORCE_IMAGE
-                };
+                let image = if delta.is_some() { 0 } else { pg_sys::REGBUF_FORCE_IMAGE };
                 let flags = (pg_sys::REGBUF_STANDARD | image) as u8;
-                pg_sys::XLogRegisterBuffer(id as u8, buffers[i].buffer, flags);
+                pg_sys::XLogRegisterBuffer(id as u8, buffer.buffer, flags);
             }
-            if let Some(delta) = &deltas[i] {
+            if let Some(delta) = delta {
                 compat::register_buffer_data(id as u8, delta.bytes());
             }
         }
         if is_logged {
             let lsn = pg_sys::XLogInsert(pg_sys::RmgrIds::RM_GENERIC_ID as u8, 0);
-            changed().for_each(|i| page::set_lsn(&mut *buffers[i].page(), lsn));
+            for change in &changes {
+                page::set_lsn(&mut *change.buffer.page(), lsn);
+            }
         }
         pg_sys::CritSectionCount -= 1;
-        changed().count() as u64
+        Ok(changes.len() as u64)
     }
+}
+
+/// A page that is replaced.
+struct Change<'a> {
+    buffer: &'a Pinned,
+    after: &'a Page,
+    /// Difference to log; none of a page that is not logged, or logged as a whole.
+    delta: Option<Delta>,
 }
 
 /// Whether changes of the relation's main fork have to be logged (PostgreSQL's `RelationNeedsWAL`).
