@@ -276,7 +276,6 @@ impl<'s, S: PageStore> Graph<'s, S> {
             if together.is_empty() {
                 return Ok(());
             }
-            self.store.check_interrupts();
             for next in pages.clone().take(MOST_TOGETHER) {
                 self.prefetch_to_change(node(&next[0]));
             }

@@ -25,6 +25,10 @@ use crate::storage::{Link, NodeRef, PageStore};
 /// Bytes of links that may be deferred.
 const MOST_BYTES: usize = 16 << 20;
 
+/// Deferred links that are made between two checks for interrupts, and at most under one set of
+/// locks, because a record may have any number of them.
+const LINKS_TOGETHER: usize = 64;
+
 /// Inserts rows with their stored vectors, rows without a place in the graph last. After an error
 /// some rows may be in the index, and some of them without links to them.
 pub fn insert<'v, S: PageStore>(
@@ -75,22 +79,25 @@ fn make_deferred_links<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Insert
     let mut linked: HashSet<NodeRef> = HashSet::new();
     linked.room(order.len())?; // No more is allocated while pages are locked.
     let memory = &mut inserter.scratch.lanes;
-    graph.write_each(
-        &order,
-        |&i| deferred.link(i).at.node,
-        |nodes, slot, &i| {
-            let link = deferred.link(i);
-            let mut record = nodes.record(slot)?;
-            if !back_links::is_live(&record, link.at, link.level) {
-                return Ok(false);
-            }
-            let (is_linked, is_changed) = lanes::add(memory, &mut record, link.new, deferred.code(i)).parts();
-            if is_linked {
-                linked.insert(link.new.node);
-            }
-            Ok(is_changed)
-        },
-    )?;
+    for some in order.chunks(LINKS_TOGETHER) {
+        graph.store.check_interrupts();
+        graph.write_each(
+            some,
+            |&i| deferred.link(i).at.node,
+            |nodes, slot, &i| {
+                let link = deferred.link(i);
+                let mut record = nodes.record(slot)?;
+                if !back_links::is_live(&record, link.at, link.level) {
+                    return Ok(false);
+                }
+                let (is_linked, is_changed) = lanes::add(memory, &mut record, link.new, deferred.code(i)).parts();
+                if is_linked {
+                    linked.insert(link.new.node);
+                }
+                Ok(is_changed)
+            },
+        )?;
+    }
     inserter.defers = false;
     force_deferred_links(graph, inserter, &deferred, linked)?;
     inserter.search.deferred = deferred;

@@ -23,7 +23,7 @@ use crate::storage::{Edit, Link, PageStore};
 /// links to the old one: live nodes beyond the dead ones are found as before, until the VACUUM that
 /// removes the dead ones has linked the record.
 ///
-/// Locks: one page at a time; on entry and on return: none.
+/// Locks: one page at a time, or the few of links back; on entry and on return: none.
 pub(super) fn force_first_link<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,

@@ -145,7 +145,8 @@ fn insert_as<S: PageStore>(
 /// Inserts a point: adds the row to the node of an equal vector, or places a record on each level
 /// of a new node, from level 0 up, and links the record's neighbors back to it.
 ///
-/// Locks: one page at a time, or two of a chain of TID extensions; on return: none.
+/// Locks: one page at a time, two of a chain of TID extensions, or the few of links back; on
+/// return: none.
 fn insert_point<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,

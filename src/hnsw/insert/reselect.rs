@@ -41,7 +41,7 @@ pub(super) fn after_concurrent_inserts<S: PageStore>(
 /// Selects neighbors for a record by a search, besides its present ones, and links them back; says
 /// whether a link to the record was made.
 ///
-/// Locks: one page at a time; on return: none.
+/// Locks: one page at a time, or the few of links back; on return: none.
 pub(in crate::hnsw) fn connect<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,

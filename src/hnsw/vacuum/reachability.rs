@@ -61,7 +61,7 @@ pub(super) fn end_of_slots<S: PageStore>(graph: &Graph<'_, S>) -> Result<NodeRef
 /// Gives every unreachable live node of level 0 a link from a reachable one; returns the number of
 /// such nodes, or none if `memory` bytes do not suffice to look for them.
 ///
-/// Locks: one page at a time; on return: none.
+/// Locks: one page at a time, or the few of links back; on return: none.
 pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, memory: usize) -> Result<Option<u64>> {
     reconnect_and_select(graph, inserter, memory, None, 0)
 }
@@ -71,7 +71,7 @@ pub fn reconnect<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, me
 /// error ended may have left a node without links that misses in value lists: such a node enters
 /// them before it is linked.
 ///
-/// Locks: one page at a time; on return: none.
+/// Locks: one page at a time, or the few of links back; on return: none.
 pub(super) fn reconnect_and_select<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,
@@ -127,7 +127,7 @@ pub(super) fn reconnect_and_select<S: PageStore>(
 /// Gives every live node of level 0 to which no link leads one from another node; returns the
 /// number of such nodes. `seen` is from the pass of a repair, which has made links since.
 ///
-/// Locks: one page at a time; on return: none.
+/// Locks: one page at a time, or the few of links back; on return: none.
 pub(super) fn link_unlinked<S: PageStore>(graph: &Graph<'_, S>, inserter: &mut Inserter, seen: &Seen) -> Result<u64> {
     let Some(start) = start(graph)? else { return Ok(0) };
     let mut connected = 0;

@@ -99,7 +99,7 @@ impl<'d> Repair<'d> {
     /// The pass over one page: records that lost only fills lose their lanes, and others are
     /// remembered, or repaired when there are too many.
     ///
-    /// Locks: one page at a time; on return: none.
+    /// Locks: one page at a time, or the few of links back; on return: none.
     pub(in crate::hnsw) fn page<S: PageStore>(
         &mut self,
         graph: &Graph<'_, S>,
@@ -149,7 +149,7 @@ impl<'d> Repair<'d> {
     /// Repairs what the pass has found. Returns the number of links to dead records, and what it
     /// has seen.
     ///
-    /// Locks: one page at a time; on return: none.
+    /// Locks: one page at a time, or the few of links back; on return: none.
     pub(in crate::hnsw) fn finish<S: PageStore>(
         mut self,
         graph: &Graph<'_, S>,
@@ -280,7 +280,7 @@ fn repair_record<S: PageStore>(
 /// their present ones, at most `most` of them: where nearly all nodes were removed, repair and the
 /// inserts before it found dead ones for the most part.
 ///
-/// Locks: one page at a time; on return: none.
+/// Locks: one page at a time, or the few of links back; on return: none.
 pub(super) fn select_anew<S: PageStore>(
     graph: &Graph<'_, S>,
     inserter: &mut Inserter,
