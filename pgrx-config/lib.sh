@@ -28,7 +28,8 @@ if is_root; then cache=${PG_ALOPEX_CACHE:-/var/cache/pg_alopex}; else cache=${PG
 export PATH="$cache/tools/bin:$PATH"
 # Two checkouts never have the same one, not even where the second has taken the first one's place and brought older times
 # along: cargo would find its library fresh. A script that another one runs finds it set.
-checkout=$(basename "$repo")-$(printf '%s ' "$repo" "$(stat -c '%i %W' "$repo")" | sha256sum | cut -c1-10)
+name_of_checkout() { printf '%s-%s' "$(basename "$1")" "$(printf '%s ' "$1" "$(stat -c '%i %W' "$1")" | sha256sum | cut -c1-10)"; }
+checkout=$(name_of_checkout "$repo")
 target=${CARGO_TARGET_DIR:-$cache/target}
 target=${target%/cassert}
 target=${target%"/checkouts/$checkout"}

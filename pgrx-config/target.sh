@@ -48,6 +48,8 @@ done
 for directory in "$target"/checkouts/*/; do
     [ -f "$directory/checkout" ] || continue
     read -r of <"$directory/checkout" || continue
+    # Its checkout is there: another one may have taken the place of that path.
+    [ ! -d "$of" ] || [ "$(basename "$directory")" != "$(name_of_checkout "$of")" ] || continue
     # One that is in use may be of a checkout that is only not seen from here.
-    [ -d "$of" ] || [ -z "$(find "$directory" -maxdepth 0 -mtime +1)" ] || rm -rf "$directory"
+    [ -z "$(find "$directory/checkout" -mtime +1)" ] || rm -rf "$directory"
 done
