@@ -1,7 +1,7 @@
 # Everything here is a thin name for a script; `make help` says what there is.
 # Settings: PG=15|16|18|cassert (PostgreSQL; see pgrx-config/postgresql.sh), PORT=54329 (of the private clusters),
 # PG_CONFIG=... (make install, install-vector-name, restore-pgvector, packages), REPLACE=1 (install-vector-name), DATA=.. SETS=..
-# PG=16|18 WORKERS=.. CAP=.. QUICK=1 OUT=.. (make bench and its parts; see pgrx-config/bench.sh).
+# PG=16|18 WORKERS=.. WAYS=.. CAP=.. QUICK=1 OUT=.. (make bench and its parts; see pgrx-config/bench.sh).
 bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds bench-clients bench-targets
 .PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name restore-pgvector packages
 .PHONY: test-clients test-packages stop clean

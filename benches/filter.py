@@ -158,6 +158,7 @@ def recall(rows: Rows, matching: np.ndarray, query: int, found: list[int]) -> tu
 
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--ways", type=lambda names: names.split(","), default=list(WAYS), help=f"some of: {', '.join(WAYS)}")
     args = parser.parse_args()
     data = datasets.load_one(args)
     rows = Rows(data)
@@ -166,7 +167,7 @@ def main() -> None:
     with Server(args.programs, args.home, args.sockets, args.port, args.user) as server:
         results = {"library": server.library(), "set": data.name, "rows": rows.count, "ef_search": EF_SEARCH}
         print(f"pg_alopex {results['library']}", flush=True)
-        ways = [Way(name, server, rows) for name in WAYS]
+        ways = [Way(name, server, rows) for name in args.ways]
         for way in ways:
             results[way.name] = {"build_s": way.build_s, "index_mb": float(way.index_mb)}
             print(f"{way.name:18} build {way.build_s:7.1f} s  {way.index_mb:8.1f} MB", flush=True)

@@ -15,6 +15,7 @@
 #   SETS=..    names of the data sets to run, default all
 #   PG=16|18   version of PostgreSQL, default 16
 #   WORKERS=n  max_parallel_maintenance_workers, default one less than there are processors; not for filter and vacuum
+#   WAYS=..    the ways to the rows (filter), by their names, with commas between; default all
 #   CAP=..     what caps memory (memory): direct, cgroup or none; default the first of these that works
 #   QUICK=1    few rows: shows that everything works
 #   OUT=dir    where the results go; default docs/bench for a run of everything, or of all targets, otherwise build/bench-PG/report
@@ -51,6 +52,7 @@ options=(--programs "$(dirname "$pg_config")" --home "$home" --sockets "$(cluste
     --out "${OUT:-$out}" --sets "${SETS:-}")
 if [ -n "${DATA:-}" ]; then options+=(--data "$DATA"); fi
 if [ -n "${QUICK:-}" ]; then options+=(--quick); fi
+if [ "$part" = filter ] && [ -n "${WAYS:-}" ]; then options+=(--ways "$WAYS"); fi
 if [ "$part" = memory ] && [ -n "${CAP:-}" ]; then options+=(--cap "$CAP"); fi
 case $part in
     filter | vacuum) ;;

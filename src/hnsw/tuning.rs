@@ -53,6 +53,17 @@ pub mod search {
     /// not measured).
     pub const WAYS: f64 = 2.0;
 
+    /// Records of a round after which a search looks whether many nodes match, and their least
+    /// share (docs/measurements.md, *Filtered searches*).
+    pub const MANY_LOOKED: usize = 24;
+
+    /// See [`MANY_LOOKED`].
+    pub const MANY_SEEN: f64 = 0.3;
+
+    /// Nodes by which the queue of such a search grows, for so many visited ones that do not match
+    /// (docs/measurements.md, *Filtered searches*).
+    pub const WIDER_PER_REFUSED: (usize, usize) = (2, 5);
+
     /// Share of matching nodes among the neighbors seen below which a search looks whether they are
     /// more frequent elsewhere (chosen, not measured).
     pub const FEW_SEEN: f64 = 0.0625;

@@ -18,6 +18,7 @@ use super::{Candidate, Search};
 use crate::distance::{self, Metric};
 use crate::error::Result;
 use crate::fallible::TryPush;
+use crate::filter::condition::Match;
 use crate::hnsw::Graph;
 use crate::hnsw::order_key;
 use crate::hnsw::search;
@@ -273,27 +274,37 @@ pub(super) fn take<S: PageStore>(
     if live {
         search.sought.look(link, record, distance);
     }
-    let key = search::key(graph, search, query, record, distance);
-    let kept = if live {
-        search.kept.keep(link, record)?
-    } else {
-        NOT_KEPT
-    };
-    search.beam.try_push(Candidate {
-        distance,
-        key,
-        link,
-        live,
-        certain: true,
-        row: record.only_entry(),
-        lsn: record.lsn(),
-        below: record.below(),
-        expanded: true,
-        kept,
-        links: None,
-    })?;
+    let mut matches = Match::Yes;
+    if level == 0 && query.is_filtered() {
+        search.filtered.add_expanded(link, distance)?;
+        if live {
+            matches = graph.space.test(query, &record.values());
+            search.filtered.many.count(matches > Match::No, &mut search.coded.queue);
+        }
+    }
+    if matches > Match::No {
+        let key = search::key(graph, search, query, record, distance);
+        let kept = if live {
+            search.kept.keep(link, record)?
+        } else {
+            NOT_KEPT
+        };
+        search.beam.try_push(Candidate {
+            distance,
+            key,
+            link,
+            live,
+            certain: matches == Match::Yes,
+            row: record.only_entry(),
+            lsn: record.lsn(),
+            below: record.below(),
+            expanded: true,
+            kept,
+            links: None,
+        })?;
+    }
     if live {
-        search.live += 1;
+        search.live += usize::from(matches > Match::No);
     } else if search.beam.len() - search.live < DEAD_BOUND * search.width {
         search.coded.queue.widen(); // Dead nodes lead on but are no results.
     }

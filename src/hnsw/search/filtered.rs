@@ -13,7 +13,8 @@
 //! fewer neighbors match than nodes of the index do, the matching nodes are elsewhere, and no
 //! number of ways leads to them soon: the search is *lost*, as under a condition on a cluster far
 //! from the query. The scan then reads up to a greater number of matching nodes, or the search goes
-//! on from *seeds* ([`super::seeds`]), and takes no more ways than matching nodes.
+//! on from *seeds* ([`super::seeds`]), and takes no more ways than matching nodes. Where many
+//! neighbors match, the first round goes on without a look at lanes ([`many_match`]).
 //!
 //! The first round forgets neighbors that are farther than as many matching ones as settle it: they
 //! are never visited in it, and most lanes of a record are refused by one comparison. A search that
@@ -26,6 +27,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use super::coded::{self, AHEAD, Coded, Hinted};
 use super::estimate::{self, Estimate};
 use super::kept_vectors::NOT_KEPT;
+use super::many_match::{self, ManyMatch};
 use super::visited_set::VisitedSet;
 use super::{Candidate, Search, seeds};
 use crate::error::Result;
@@ -62,7 +64,7 @@ pub struct Filtered {
     /// Neighbors that may match and were not visited.
     pub(super) matching: BinaryHeap<Reverse<Estimate>>,
     /// Other neighbors that were not visited, each once.
-    ways: BinaryHeap<Reverse<Estimate>>,
+    pub(super) ways: BinaryHeap<Reverse<Estimate>>,
     /// All neighbors seen within the bound, once there are any.
     seen: Option<VisitedSet>,
     /// Numbers of neighbors seen that may match, and of all, since the search began or went on from
@@ -70,6 +72,8 @@ pub struct Filtered {
     seen_matching: usize,
     seen_all: usize,
     place: Place,
+    /// The rest of the first round, if many nodes match.
+    pub(super) many: ManyMatch,
     /// Whether the search waits for the scan to look how many nodes match, and whether it did.
     is_paused: bool,
     has_paused: bool,
@@ -255,8 +259,7 @@ impl Filtered {
 
     /// Sets the ends of a round of this width from the share of matching neighbors seen so far.
     fn set_ends(&mut self, width: usize) {
-        let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
-        let share = confirmed * self.share();
+        let share = self.share_of_nodes();
         let mut settled = width as f64 * (SETTLED * share.powf(SETTLED_POWER)).clamp(LEAST_SETTLED, 1.0);
         if self.place == Place::Seeded {
             settled *= SETTLED_FAR;
@@ -267,6 +270,24 @@ impl Filtered {
         self.settled_at = (settled as usize).max(FEWEST_SETTLED.min(width)) + self.refused;
         self.most_ways = (WAYS * settled / share) as usize;
         self.nearest.shrink(self.settled_at);
+    }
+
+    /// Share of the neighbors seen that are expected to match by their values.
+    fn share_of_nodes(&self) -> f64 {
+        let confirmed = (self.confirmed + 1) as f64 / (self.confirmed + self.refused + 1) as f64;
+        confirmed * self.share()
+    }
+
+    /// Whether the first round goes on without a look at lanes.
+    fn is_among_many(&self) -> bool {
+        let may_turn = self.place == Place::Near && !self.nearest.keeps_all;
+        may_turn && many_match::is_for(self.visited, self.share_of_nodes())
+    }
+
+    /// Adds a record of the first round, at this distance from the query, whose neighbors are read
+    /// again if neighbors were forgotten.
+    pub(super) fn add_expanded(&mut self, link: Link, distance: f32) -> Result<()> {
+        self.expanded.try_push((link, distance))
     }
 
     /// Share of the neighbors seen that may match.
@@ -369,6 +390,14 @@ pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, que
                 break;
             }
         }
+        let is_among_many = search.filtered.is_among_many();
+        if is_among_many && ahead.is_empty() {
+            let share = search.filtered.share_of_nodes();
+            if many_match::visit_all(graph, search, query, share)? || !see_again(graph, search, query)? {
+                return Ok(());
+            }
+            continue;
+        }
         search.filtered.set_ends(search.width);
         if search.filtered.costs_a_pass(search.width) {
             search.filtered.was_cut = true;
@@ -377,7 +406,7 @@ pub(super) fn go_on<S: PageStore>(graph: &Graph<'_, S>, search: &mut Search, que
         if let depth @ 1.. = graph.store.input_depth() {
             request_soon(graph, search, depth.saturating_sub(ahead.len()))?;
         }
-        while !is_among_few && ahead.len() < AHEAD.min(search.width) {
+        while !is_among_few && !is_among_many && ahead.len() < AHEAD.min(search.width) {
             search.filtered.popped.room(1)?;
             let before = search.filtered.ways_visited;
             let Some(next) = search.filtered.pop().map(Estimate::link) else {
@@ -473,7 +502,7 @@ pub(super) fn take<S: PageStore>(
         })?;
     }
     if !search.filtered.nearest.keeps_all {
-        search.filtered.expanded.try_push((link, distance))?;
+        search.filtered.add_expanded(link, distance)?;
     }
     keep_neighbors(graph, search, query, record, distance)
 }

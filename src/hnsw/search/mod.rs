@@ -11,6 +11,7 @@ pub(super) mod estimate;
 mod estimate_tiers;
 pub(in crate::hnsw) mod filtered;
 pub(in crate::hnsw) mod kept_vectors;
+mod many_match;
 mod plain;
 mod requests;
 mod seeds;

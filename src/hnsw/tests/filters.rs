@@ -399,6 +399,76 @@ fn a_cluster_around_the_query_is_read_in_part() {
     );
 }
 
+/// Where half of the rows match, a scan visits hardly more records than one without a condition.
+#[test]
+fn half_of_the_rows_cost_few_more_visits() {
+    let vectors = words(16_000);
+    let (base, queries) = vectors.split_at(15_900);
+    let mut all = vec![Values::NONE; base.len()];
+    for (row, values) in all.iter_mut().enumerate() {
+        values.set(0, Some(key_of_int((mix(row as u64) % 2) as i64)));
+    }
+    let store = store();
+    let graph = create(&store, Metric::L2, vectors[0].len(), &all);
+    insert_rows(&graph, base, 0..base.len(), &all);
+    let one = |value| Test::one_of(vec![key_of_int(value)]);
+    let visits_and_recall = |filter: Filter| {
+        let (mut visits, mut hits) = (0, 0);
+        for query in queries {
+            let matches = |&row: &usize| test_of(&all, graph.space.columns(), &filter, row) > Match::No;
+            let nearest = exact(Metric::L2, base, (0..base.len()).filter(matches), query);
+            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+            let mut scan = Scan::new(query_of, limits(40));
+            let found = std::iter::from_fn(|| scan.next(&graph).unwrap()).take(10).map(row);
+            hits += found
+                .filter(|&row| exact_sum(Metric::L2, query, &base[row]) <= nearest[9].0)
+                .count();
+            visits += scan.counts().visited;
+        }
+        (visits, hits as f64 / (10 * queries.len()) as f64)
+    };
+    let (of_all, _) = visits_and_recall(Filter::new(Vec::new()));
+    let (of_half, recall) = visits_and_recall(Filter::new(vec![Condition {
+        column: 0,
+        test: one(1),
+    }]));
+    assert!(recall >= 0.95, "{recall}");
+    assert!(of_half * 10 < of_all * 16, "{of_half} and {of_all} visits");
+}
+
+/// The nearest matching rows are found where none of the many nodes around the query match, though
+/// all others do.
+#[test]
+fn a_hole_around_the_query_is_left() {
+    let vectors = words(16_000);
+    for (query, hole) in [(17, 60), (5_000, 150)] {
+        let query = &vectors[query];
+        let nearest = exact(Metric::L2, &vectors, 0..vectors.len(), query);
+        let mut all = vec![Values::NONE; vectors.len()];
+        all.iter_mut().for_each(|values| values.set(0, Some(key_of_int(1))));
+        for &(_, row) in &nearest[..hole] {
+            all[row].set(0, Some(key_of_int(0)));
+        }
+        let store = store();
+        let graph = create(&store, Metric::L2, vectors[0].len(), &all);
+        insert_rows(&graph, &vectors, 0..vectors.len(), &all);
+        let test = Test::one_of(vec![key_of_int(1)]);
+        let filter = Filter::new(vec![Condition { column: 0, test }]);
+        for width in [40, 100] {
+            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+            let mut scan = Scan::new(query_of, limits(width));
+            let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap())
+                .take(10)
+                .map(row)
+                .collect();
+            let is_near = |&&row: &&usize| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[hole + 9].0;
+            let hits = found.iter().filter(is_near).count();
+            assert_eq!(found.len(), 10);
+            assert!(hits >= 8, "{hits} of 10 beyond {hole} nodes in a width of {width}");
+        }
+    }
+}
+
 /// Rows of one vector and different values are nodes of their own.
 #[test]
 fn a_node_is_one_vector_with_one_set_of_values() {
