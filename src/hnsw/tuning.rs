@@ -60,6 +60,10 @@ pub mod search {
     /// See [`MANY_LOOKED`].
     pub const MANY_SEEN: f64 = 0.3;
 
+    /// Least share of matching nodes among those that such a search has visited; chance leaves
+    /// nearly all above it where [`MANY_SEEN`] match (chosen, not measured).
+    pub const MANY_VISITED: f64 = 0.225;
+
     /// Nodes by which the queue of such a search grows, for so many visited ones that do not match
     /// (docs/measurements.md, *Filtered searches*).
     pub const WIDER_PER_REFUSED: (usize, usize) = (2, 5);

@@ -15,7 +15,7 @@ use super::coded::{self, Coded};
 use crate::error::Result;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Query;
-use crate::hnsw::tuning::search::{MANY_LOOKED, MANY_SEEN, WIDER_PER_REFUSED};
+use crate::hnsw::tuning::search::{MANY_LOOKED, MANY_SEEN, MANY_VISITED, WIDER_PER_REFUSED};
 use crate::storage::PageStore;
 
 /// The nodes visited in the round, by whether they match.
@@ -45,8 +45,7 @@ impl ManyMatch {
 
     /// Whether so few of the visited nodes match that the round should not have gone on this way.
     fn is_among_few(&self) -> bool {
-        // Chance leaves the share of a round above that in nearly all.
-        (self.matching as f64) < 0.75 * MANY_SEEN * (self.matching + self.refused) as f64
+        (self.matching as f64) < MANY_VISITED * (self.matching + self.refused) as f64
     }
 }
 
