@@ -131,6 +131,14 @@ fn filtered(graph: &Graph<'_, MemoryStore>, query: &[f32], filter: &Filter, limi
     .collect()
 }
 
+/// The first ten rows of a scan of this width under a filter, and its visits.
+fn first_ten(graph: &Graph<'_, MemoryStore>, query: &[f32], filter: &Filter, width: usize) -> (Vec<usize>, u64) {
+    let query = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
+    let mut scan = Scan::new(query, limits(width));
+    let found = std::iter::from_fn(|| scan.next(graph).unwrap()).take(10).map(row);
+    (found.collect(), scan.counts().visited)
+}
+
 /// Every matching row comes once, no other does, and each is certain where its keys are.
 pub(super) fn assert_complete(graph: &Graph<'_, MemoryStore>, query: &[f32], rows: &HashSet<usize>, all: &[Values]) {
     for filter in filters() {
@@ -183,11 +191,7 @@ fn filters_do_not_lower_recall() {
                 let Some(last) = nearest.get(9).or(nearest.last()) else {
                     continue;
                 };
-                let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
-                let mut scan = Scan::new(query_of, limits(40));
-                let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap().map(row))
-                    .take(10)
-                    .collect();
+                let (found, _) = first_ten(&graph, query, &filter, 40);
                 assert_eq!(found.len(), rows.len().min(10), "{filter:?}");
                 hits += found
                     .iter()
@@ -382,21 +386,12 @@ fn a_cluster_around_the_query_is_read_in_part() {
     insert_rows(&graph, &vectors, 0..vectors.len(), &all);
     let test = Test::one_of(vec![key_of_int(1)]);
     let filter = Filter::new(vec![Condition { column: 0, test }]);
-    let query_of = graph.space.filtered(graph.space.query(query), filter).unwrap();
-    let mut scan = Scan::new(query_of, limits(width));
-    let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap())
-        .take(10)
-        .map(row)
-        .collect();
+    let (found, visits) = first_ten(&graph, query, &filter, width);
     let hits = found
         .iter()
         .filter(|&&row| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[9].0);
     assert!(hits.count() >= 9, "{found:?}");
-    assert!(
-        scan.counts().visited < count as u64 * 3 / 4,
-        "{} visits",
-        scan.counts().visited
-    );
+    assert!(visits < count as u64 * 3 / 4, "{visits} visits");
 }
 
 /// Where half of the rows match, a scan visits hardly more records than one without a condition.
@@ -411,27 +406,23 @@ fn half_of_the_rows_cost_few_more_visits() {
     let store = store();
     let graph = create(&store, Metric::L2, vectors[0].len(), &all);
     insert_rows(&graph, base, 0..base.len(), &all);
-    let one = |value| Test::one_of(vec![key_of_int(value)]);
+    let one = Test::one_of(vec![key_of_int(1)]);
     let visits_and_recall = |filter: Filter| {
         let (mut visits, mut hits) = (0, 0);
         for query in queries {
             let matches = |&row: &usize| test_of(&all, graph.space.columns(), &filter, row) > Match::No;
             let nearest = exact(Metric::L2, base, (0..base.len()).filter(matches), query);
-            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
-            let mut scan = Scan::new(query_of, limits(40));
-            let found = std::iter::from_fn(|| scan.next(&graph).unwrap()).take(10).map(row);
+            let (found, visited) = first_ten(&graph, query, &filter, 40);
             hits += found
-                .filter(|&row| exact_sum(Metric::L2, query, &base[row]) <= nearest[9].0)
+                .iter()
+                .filter(|&&row| exact_sum(Metric::L2, query, &base[row]) <= nearest[9].0)
                 .count();
-            visits += scan.counts().visited;
+            visits += visited;
         }
         (visits, hits as f64 / (10 * queries.len()) as f64)
     };
     let (of_all, _) = visits_and_recall(Filter::new(Vec::new()));
-    let (of_half, recall) = visits_and_recall(Filter::new(vec![Condition {
-        column: 0,
-        test: one(1),
-    }]));
+    let (of_half, recall) = visits_and_recall(Filter::new(vec![Condition { column: 0, test: one }]));
     assert!(recall >= 0.95, "{recall}");
     assert!(of_half * 10 < of_all * 16, "{of_half} and {of_all} visits");
 }
@@ -455,12 +446,7 @@ fn a_hole_around_the_query_is_left() {
         let test = Test::one_of(vec![key_of_int(1)]);
         let filter = Filter::new(vec![Condition { column: 0, test }]);
         for width in [40, 100] {
-            let query_of = graph.space.filtered(graph.space.query(query), filter.clone()).unwrap();
-            let mut scan = Scan::new(query_of, limits(width));
-            let found: Vec<usize> = std::iter::from_fn(|| scan.next(&graph).unwrap())
-                .take(10)
-                .map(row)
-                .collect();
+            let (found, _) = first_ten(&graph, query, &filter, width);
             let is_near = |&&row: &&usize| exact_sum(Metric::L2, query, &vectors[row]) <= nearest[hole + 9].0;
             let hits = found.iter().filter(is_near).count();
             assert_eq!(found.len(), 10);
