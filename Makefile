@@ -6,7 +6,7 @@ bench_parts = bench-filter bench-vacuum bench-sizes bench-memory bench-builds be
 .PHONY: help demo psql test soak check bench $(bench_parts) install install-vector-name restore-pgvector packages
 .PHONY: test-clients test-packages stop clean
 .DEFAULT_GOAL := help
-export PG PORT PG_CONFIG REPLACE DATA SETS QUICK WORKERS CAP OUT
+export PG PORT PG_CONFIG REPLACE DATA SETS QUICK WORKERS WAYS CAP OUT
 
 help:
 	@echo 'make demo                      set up, build, start a private cluster, and show the extension on 20,000 words'
