@@ -42,14 +42,16 @@ def page(results: dict) -> str:
     ways, conditions = ways_of(results), conditions_of(results)
     theirs = [way for way in ways if way.startswith("pgvector")]
     first = results[ways[0]]
-    rows = []
-    for name in conditions:
-        ours = first[name]["ms"]
-        best = min(results[way][name]["ms"] for way in theirs)
-        rows.append(
-            [name, *(cell(results[way][name]) for way in ways), times(ours / first["none"]["ms"]), times(best / ours)]
-        )
-    header = ["condition", *ways, "of no condition", f"{BEST}, times slower"]
+
+    def compared(measure: str, cell) -> str:
+        rows = []
+        for name in conditions:
+            ours = first[name][measure]
+            best = min(results[way][name][measure] for way in theirs)
+            ratios = [times(ours / first["none"][measure]), times(best / ours)]
+            rows.append([name, *(cell(results[way][name]) for way in ways), *ratios])
+        return table(["condition", *ways, "of no condition", f"{BEST}, times slower"], rows)
+
     sizes = [[way, f"{results[way]['build_s']:.1f}", f"{results[way]['index_mb']:.0f}"] for way in ways]
     return "\n\n".join(
         [
@@ -58,7 +60,9 @@ def page(results: dict) -> str:
             f" {results['library']}:\nmilliseconds a query / recall among the matching rows. The last two columns are of"
             f" `{ways[0]}`.\nWritten by `benches/filter_report.py`.",
             f"![milliseconds a query](filter-{results['set']}.svg)",
-            table(header, rows),
+            compared("ms", cell),
+            "In the server, without the client and the reading of the query:",
+            compared("server_ms", lambda measured: f"{measured['server_ms']:.3g}"),
             table(["index", "build, s", "MB"], sizes),
         ]
     ) + "\n"

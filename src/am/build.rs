@@ -22,6 +22,8 @@ use super::sample::Sample;
 use super::{calibration, datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible;
+use crate::filter::lists::LISTS;
+use crate::filter::sets;
 use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
@@ -36,7 +38,6 @@ use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, FilterColumns, Layout};
 use crate::storage::layout_plan::Storage;
-use crate::storage::list_page::LISTS;
 use crate::storage::meta;
 use crate::storage::page::{self, PAGE_SIZE};
 use crate::storage::parameters::{Element, Parameters, Reflections};
@@ -405,7 +406,7 @@ impl Growing {
     fn reconnect(&mut self, rows: i64) -> Result<()> {
         // The few nodes without links, inserted side by side into an empty graph, may get further
         // entries in value lists.
-        let lists = self.space.layout().filters() * LISTS.min(rows as usize);
+        let lists = self.space.layout().filters() * LISTS.min(sets::MOST_ELEMENTS * rows as usize);
         self.memory.make_room(lists)?;
         let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
         reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;

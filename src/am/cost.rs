@@ -175,7 +175,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         index_clauses::add_any(root, path);
         let opened = opened(info);
         let conditions = index_clauses::narrowing(&*path, &opened.columns);
-        let listed = index_clauses::listed(&*path, &opened.columns);
+        let listed = index_clauses::listed(root, &*path, &opened.columns);
         let Opened {
             is_first_round,
             is_useless,

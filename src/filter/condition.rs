@@ -1,5 +1,6 @@
 //! Conditions of a scan on filter columns.
 
+use super::sets;
 use super::signature::Column;
 use super::values::{Kind, MOST_COLUMNS, Values};
 
@@ -23,10 +24,10 @@ pub enum Test {
         /// The upper bound, likewise.
         most: Option<Bound>,
     },
-    /// The set has one of the elements with these Bloom filters.
+    /// The set has one of these elements ([`sets::element`]).
     Overlaps(Vec<u64>),
-    /// The set has all elements of this Bloom filter.
-    Contains(u64),
+    /// The set has all of these elements.
+    Contains(Vec<u64>),
 }
 
 /// A bound of a range.
@@ -127,8 +128,8 @@ impl Test {
                 };
                 beyond(least, u64::gt).min(beyond(most, u64::lt))
             }
-            Test::Overlaps(elements) if elements.iter().any(|&element| element & !key == 0) => Match::Maybe,
-            Test::Contains(elements) if key & elements == *elements => Match::Maybe,
+            Test::Overlaps(elements) if elements.iter().any(|&element| sets::may_have(key, element)) => Match::Maybe,
+            Test::Contains(elements) if elements.iter().all(|&element| sets::may_have(key, element)) => Match::Maybe,
             Test::Overlaps(_) | Test::Contains(_) => Match::No,
         }
     }
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn null_passes_one_test() {
-        for test in [Test::Nothing, Test::Anything, Test::NotNull, Test::Contains(0)] {
+        for test in [Test::Nothing, Test::Anything, Test::NotNull, Test::Contains(vec![])] {
             assert_eq!(filter(Kind::Set, test)(None), Match::No);
         }
         assert_eq!(filter(Kind::Exact, Test::Null)(None), Match::Yes);

@@ -1,10 +1,12 @@
 //! Tests of signatures: the lanes of a record that may match a scan's conditions.
 
-use super::condition::{Bound, Filter, Test};
-use super::signature::{self, Column, MOST_BORDERS, PLACES, fold};
+use super::condition::{Bound, Condition, Filter, Test};
+use super::lists::{self, Lists};
+use super::sets;
+use super::signature::{self, Column, MOST_BORDERS, PLACES};
 use super::values::Kind;
 use crate::error::Result;
-use crate::fallible::{self, Room};
+use crate::fallible::{self, Room, TryPush};
 
 /// Words of a set with one bit for each signature.
 const WORDS: usize = (u16::MAX as usize + 1) / 64;
@@ -35,6 +37,8 @@ struct ColumnTest {
 #[derive(Debug, Default)]
 pub struct LaneFilter {
     tests: Vec<ColumnTest>,
+    /// Columns, and lists of each that name all nodes that may match.
+    lists: Vec<(usize, Lists)>,
     /// Columns with a range, and the share of places of border intervals that it has a part of.
     ranges: Vec<(usize, f64)>,
 }
@@ -45,7 +49,7 @@ impl LaneFilter {
     /// # Errors
     /// [`crate::error::Error::OutOfMemory`].
     pub fn new(filter: &Filter, columns: &[Column]) -> Result<LaneFilter> {
-        let (mut tests, mut ranges) = (Vec::new(), Vec::new());
+        let (mut tests, mut ranges, mut lists) = (Vec::new(), Vec::new(), Vec::new());
         for condition in filter.conditions() {
             let Some(column) = columns.get(condition.column) else {
                 continue;
@@ -60,6 +64,7 @@ impl LaneFilter {
                 ranges.push((condition.column, column.places(least, most).len() as f64 / all as f64));
             }
             if let Some(signatures) = of(&condition.test, column)? {
+                add_lists(&mut lists, condition, (column, &signatures))?;
                 tests.push(ColumnTest {
                     column: condition.column,
                     in_lanes: (column.kind != Kind::Set).then(|| in_lanes(&signatures)),
@@ -67,7 +72,7 @@ impl LaneFilter {
                 });
             }
         }
-        Ok(LaneFilter { tests, ranges })
+        Ok(LaneFilter { tests, lists, ranges })
     }
 
     /// Whether every lane may match.
@@ -75,13 +80,10 @@ impl LaneFilter {
         self.tests.is_empty()
     }
 
-    /// The set of signatures of a column that may match, one bit each; none if the column has no
-    /// test, or one of sets.
-    pub fn set_of(&self, column: usize) -> Option<&[u64]> {
-        self.tests.iter().find_map(|test| match &test.signatures {
-            Signatures::OneOf(set) if test.column == column => Some(&set[..]),
-            _ => None,
-        })
+    /// Columns, and lists of each that name all nodes that may match: one column may have several
+    /// such sets of lists.
+    pub fn lists(&self) -> &[(usize, Lists)] {
+        &self.lists
     }
 
     /// About the share of rows in a range of a column, as its borders have it; none without a
@@ -164,15 +166,18 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
     let is_set = column.kind == Kind::Set;
     Ok(match test {
         Test::Overlaps(elements) => {
-            let mut folded = fallible::collect(elements.iter().map(|&element| fold(element)))?;
-            folded.sort_unstable();
-            folded.dedup();
-            Some(Signatures::AnyOf(folded))
+            let mut signatures = fallible::collect(elements.iter().map(|&element| sets::signature_of(element)))?;
+            signatures.sort_unstable();
+            signatures.dedup();
+            Some(Signatures::AnyOf(signatures))
         }
-        Test::Contains(elements) if fold(*elements) != 0 => {
-            Some(Signatures::AnyOf(fallible::collect([fold(*elements)])?))
+        Test::Contains(elements) if elements.is_empty() => None,
+        Test::Contains(elements) => {
+            let all = elements
+                .iter()
+                .fold(0, |all, &element| all | sets::signature_of(element));
+            Some(Signatures::AnyOf(fallible::collect([all])?))
         }
-        Test::Contains(_) => None,
         // The signature of NULL is one of the empty set too.
         Test::Anything | Test::NotNull | Test::Range { .. } if is_set => None,
         Test::Nothing => Some(Signatures::AnyOf(Vec::new())),
@@ -207,6 +212,41 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
     })
 }
 
+/// Adds the lists that name the nodes that may pass a condition on a column, with the signatures of
+/// these.
+fn add_lists(
+    all: &mut Vec<(usize, Lists)>,
+    condition: &Condition,
+    (column, signatures): (&Column, &Signatures),
+) -> Result<()> {
+    let is_set = column.kind == Kind::Set;
+    match (&condition.test, signatures) {
+        (Test::Overlaps(elements), _) if is_set => {
+            let lists = elements
+                .iter()
+                .fold(0, |lists, &element| lists | sets::lists_of(element));
+            all.try_push((condition.column, lists))
+        }
+        // A node with all elements is in the lists of each.
+        (Test::Contains(elements), _) if is_set => elements
+            .iter()
+            .try_for_each(|&element| all.try_push((condition.column, sets::lists_of(element)))),
+        (_, Signatures::OneOf(set)) if !is_set => {
+            let words = (0..).zip(set);
+            let lists = words.filter(|(_, word)| **word != 0).fold(0, |lists, (word, _)| {
+                lists | lists::of_signature(word * u64::BITS as u16)
+            });
+            // A node is in one list of the column.
+            match all.iter_mut().find(|(column, _)| *column == condition.column) {
+                Some((_, others)) => *others &= lists,
+                None => all.try_push((condition.column, lists))?,
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The least and the greatest key that may be within a range.
 fn keys(least: Option<&Bound>, most: Option<&Bound>, column: &Column) -> (u64, u64) {
     // A rounded key of an excluded value may be the key of another one.
@@ -236,8 +276,8 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
-    use crate::filter::condition::{Condition, Match};
-    use crate::filter::values::{Values, bloom};
+    use crate::filter::condition::Match;
+    use crate::filter::values::Values;
 
     fn in_lane_of(column: &Column, key: Option<u64>) -> u16 {
         signature::in_lane(column.signature(key), column.kind == Kind::Set)
@@ -252,7 +292,8 @@ mod tests {
             for learned in [true, false] {
                 let mut key = || match kind {
                     Kind::Set => {
-                        (0..random.random_range(0..4)).fold(0, |set, _| set | bloom(random.random_range(0..50)))
+                        let count = [0, 1, 2, 3, 12][random.random_range(0..5)];
+                        sets::key((0..count).map(|_| sets::element(random.random_range(0..50))).collect())
                     }
                     _ => random.random_range(0..5000),
                 };
@@ -283,10 +324,10 @@ mod tests {
                         least: bound(9, true),
                         most: bound(5, true),
                     },
-                    Test::Overlaps(vec![bloom(1), bloom(2)]),
+                    Test::Overlaps(vec![sets::element(1), sets::element(2)]),
                     Test::Overlaps(vec![]),
-                    Test::Contains(bloom(1) | bloom(3)),
-                    Test::Contains(0),
+                    Test::Contains(vec![sets::element(1), sets::element(3)]),
+                    Test::Contains(vec![]),
                 ];
                 for test in tests {
                     let filter = Filter::new(vec![Condition {
@@ -302,6 +343,11 @@ mod tests {
                         let may_match = lanes.matching(|_| &signature) & 1 == 1;
                         let passes = filter.test(&columns, &values) > Match::No;
                         assert!(may_match || !passes, "{kind:?} {test:?} {key:?}");
+                        let is_named = |&(_, lists): &(usize, Lists)| lists & columns[0].lists(key) != 0;
+                        assert!(
+                            !passes || lanes.lists().iter().all(is_named),
+                            "{kind:?} {test:?} {key:?}"
+                        );
                         let in_lane = if kind == Kind::Set {
                             &signature[..]
                         } else {

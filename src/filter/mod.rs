@@ -9,5 +9,7 @@
 
 pub mod condition;
 pub mod lanes;
+pub mod lists;
+pub mod sets;
 pub mod signature;
 pub mod values;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | exact, rounded | the number of the border interval of the key (7 bits), its place there (4 bits), then a hash of the key (5 bits) |
 //! | hashed | a hash of the key |
-//! | set | the key folded to 16 bits; 0 for NULL |
+//! | set | two bits for each element ([`super::sets`]); 0 for NULL |
 //!
 //! All bits set are NULL but for sets; no hash is.
 //!
@@ -17,6 +17,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::lists::{self, Lists};
+use super::sets;
 use super::values::{Kind, MOST_COLUMNS, Values, mix};
 
 /// The most borders of a column.
@@ -76,7 +78,7 @@ impl Column {
     #[inline]
     pub fn signature(&self, key: Option<u64>) -> u16 {
         match (self.kind, key) {
-            (Kind::Set, key) => fold(key.unwrap_or(0)),
+            (Kind::Set, key) => sets::signature(key.unwrap_or(0)),
             (_, None) => NULL,
             (Kind::Hashed, Some(key)) => hash(key, u16::BITS),
             (Kind::Exact | Kind::Rounded, Some(key)) => {
@@ -86,6 +88,14 @@ impl Column {
                     None => first_of(interval as u16 * PLACES) | hash(key, PLACE_BITS + HASH_BITS),
                 }
             }
+        }
+    }
+
+    /// The value lists that a node with a value is in.
+    pub fn lists(&self, key: Option<u64>) -> Lists {
+        match self.kind {
+            Kind::Set => sets::lists(key.unwrap_or(0)),
+            _ => lists::of_signature(self.signature(key)),
         }
     }
 
@@ -149,13 +159,6 @@ pub fn signatures(columns: &[Column], values: &Values) -> Signatures {
 #[inline]
 pub fn in_lane(signature: u16, is_set: bool) -> u16 {
     if is_set { signature } else { signature >> 8 }
-}
-
-/// A Bloom filter of 64 bits in 16.
-#[inline]
-pub fn fold(bloom: u64) -> u16 {
-    let half = bloom | bloom >> 32;
-    (half | half >> 16) as u16
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub enum Kind {
     Rounded,
     /// Equal values have equal keys; their order says nothing: hashes.
     Hashed,
-    /// The key of an array is a Bloom filter of its elements, two bits for each.
+    /// The key of an array tells of each value whether it may be an element ([`super::sets`]).
     Set,
 }
 
@@ -44,16 +44,6 @@ pub fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
-}
-
-/// The Bloom filter of one element of a set, from the element's hash: two bits, which stay two
-/// different ones when the filter is folded to 16 bits.
-#[inline]
-pub fn bloom(hash: u64) -> u64 {
-    let hash = mix(hash);
-    let first = hash % 64;
-    let second = (first % 16 + 1 + (hash >> 6) % 15) % 16 + 16 * (hash >> 10 & 3);
-    1 << first | 1 << second
 }
 
 /// The filter values of a row or a node. Columns that an index does not have are NULL.
@@ -157,14 +147,5 @@ mod tests {
             assert_eq!(Values::read(&bytes), values, "{columns}");
         }
         assert_eq!(Values::len(0), 0);
-    }
-
-    #[test]
-    fn an_element_has_two_bits_in_each_width() {
-        for hash in 0..10_000 {
-            let bloom = bloom(hash);
-            let folded = (0..4).fold(0, |folded, part| folded | (bloom >> (16 * part)) as u16);
-            assert_eq!((bloom.count_ones(), folded.count_ones()), (2, 2), "{hash}");
-        }
     }
 }

@@ -12,8 +12,10 @@ use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::condition::{Bound, Condition, Filter, Match, Test};
+use crate::filter::lists::LISTS;
+use crate::filter::sets;
 use crate::filter::signature::Column;
-use crate::filter::values::{Kind, Values, bloom, key_of_int, mix};
+use crate::filter::values::{Kind, Values, key_of_int, mix};
 use crate::hnsw::Graph;
 use crate::hnsw::check;
 use crate::hnsw::insert::{self, Inserter, NewRow};
@@ -24,7 +26,7 @@ use crate::hnsw::value_lists;
 use crate::quantize::rabitq::Factors;
 use crate::storage::format::META_BLOCK;
 use crate::storage::layout::FilterColumns;
-use crate::storage::list_page::{self, Block, Code, LISTS, ListEntry, ListId, ListLayout};
+use crate::storage::list_page::{self, Block, Code, ListEntry, ListId, ListLayout};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, SPECIAL};
 use crate::storage::parameters::{Element, Parameters, Reflections};
@@ -59,16 +61,19 @@ fn row(tid: HeapTid) -> usize {
     tid.block as usize * 50 + usize::from(tid.offset) - 1
 }
 
-/// The values of a row: a number of ten, one of three texts, a date, up to two of eight elements;
-/// each NULL in some rows.
+/// The values of a row: a number of ten, one of three texts, a date, up to two of eight elements or
+/// more than a key has; each NULL in some rows.
 fn values(row: usize) -> Values {
     let random = |salt: u64, of: u64| mix(row as u64 * 31 + salt) % of;
     let mut values = Values::NONE;
     values.set(0, (random(1, 20) > 0).then(|| key_of_int(random(2, 10) as i64)));
     values.set(1, (random(3, 20) > 0).then(|| mix(random(4, 3))));
     values.set(2, (random(5, 20) > 0).then(|| key_of_int(row as i64)));
-    let elements = (0..random(6, 3)).fold(0, |set, i| set | bloom(random(7 + i, 8)));
-    values.set(3, (random(9, 20) > 0).then_some(elements));
+    let elements = match random(6, 12) {
+        0 => (0..9).map(sets::element).collect(),
+        count => (0..count % 3).map(|i| sets::element(random(7 + i, 8))).collect(),
+    };
+    values.set(3, (random(9, 20) > 0).then(|| sets::key(elements)));
     values
 }
 
@@ -91,7 +96,7 @@ fn filters() -> [Filter; 8] {
         vec![(1, Test::one_of(vec![mix(0), mix(2)]))],
         vec![(2, dates.clone())],
         vec![(2, Test::NotNull)],
-        vec![(3, Test::Overlaps(vec![bloom(5)]))],
+        vec![(3, Test::Overlaps(vec![sets::element(5)]))],
         vec![(0, number(4)), (2, dates)],
         vec![(0, number(99))],
     ]

@@ -1,8 +1,9 @@
 //! List pages: the nodes with a value of a filter column, with their codes, for scans under
 //! conditions.
 //!
-//! Each filter column but those of sets has 128 lists, one for each value of a signature's upper 7
-//! bits ([`crate::filter::signature`]). A list is a chain of pages; its first page is named on the
+//! Each filter column has 128 lists, one for each value of a signature's upper 7 bits
+//! ([`crate::filter::signature`]), or for elements of sets ([`crate::filter::sets`]): a node is in
+//! the list of each of its elements. A list is a chain of pages; its first page is named on the
 //! meta page. An entry is a node's level-0 record, the signatures of its values in all filter
 //! columns, and in a coded index the code of its vector relative to the centroid, of as many bits
 //! as those of neighbors in records, with its offset and scale. A scan thus estimates the distances
@@ -24,12 +25,10 @@ use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL, get_u16, get_u32, 
 use super::{BlockNumber, Link, NodeRef, corrupted};
 use crate::distance::fastscan::FACTOR_BYTES;
 use crate::error::Result;
+use crate::filter::lists::LISTS;
 use crate::filter::signature::Signatures;
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Codes, Factors, LANES, WORD_BITS};
-
-/// Lists of a column.
-pub const LISTS: usize = 128;
 
 /// Bytes of a signature.
 const SIGNATURE_LEN: usize = size_of::<u16>();
@@ -131,19 +130,8 @@ impl ListLayout {
 pub struct ListId {
     /// The filter column.
     pub column: u8,
-    /// The upper bits of the signatures.
+    /// The number of the list.
     pub list: u8,
-}
-
-impl ListId {
-    /// The list of a signature.
-    #[inline]
-    pub fn of(column: usize, signature: u16) -> ListId {
-        ListId {
-            column: column as u8,
-            list: (signature >> 9) as u8,
-        }
-    }
 }
 
 /// A node in a list.

@@ -21,11 +21,12 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
 use super::layout::{FilterColumns, Shape};
-use super::list_page::{LISTS, ListId};
+use super::list_page::ListId;
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
 use super::{BlockNumber, Layout, Link, NodeRef, checksum, corrupted, encoding, fnv1a, pgvector};
 use crate::error::{Error, Result};
+use crate::filter::lists::LISTS;
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
 use crate::quantize::rabitq::WORD_BITS;

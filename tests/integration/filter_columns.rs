@@ -72,7 +72,10 @@ fn values(random: &mut SmallRng) -> [String; 4] {
         status.to_string(),
         tenant.to_string(),
         format!("'2026-01-01'::date + {day}"),
-        format!("'{{t{tag},all}}'"),
+        match random.random_ratio(1, 10) {
+            true => format!("'{{t{tag},all,1,2,3,4,5,6,7}}'"),
+            false => format!("'{{t{tag},all}}'"),
+        },
     ]
     .map(|value| match random.random_ratio(1, 20) {
         true => "NULL".to_owned(),

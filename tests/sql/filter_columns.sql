@@ -18,8 +18,10 @@ INSERT INTO t SELECT i, CASE WHEN i % 97 <> 0 THEN ARRAY[i * 7919 % 1009, i * 10
     CASE WHEN i % 17 <> 3 THEN ('00000000-0000-00' || lpad(to_hex(i % 17 / 2), 2, '0') || '-0000-0000000000' || lpad(to_hex(i % 17), 2, '0'))::uuid END,
     nullif('word ' || i % 19, 'word 3'), nullif('name' || i % 21, 'name3'), nullif('Key' || i % 19, 'Key3'),
     (ARRAY['low', 'mid', 'high', NULL]::mood[])[1 + i % 4],
-    CASE i % 8 WHEN 0 THEN NULL WHEN 1 THEN '{}' WHEN 2 THEN ARRAY[NULL, i % 5] WHEN 3 THEN ARRAY[[i % 7, 1], [2, i % 11]]::int[] ELSE ARRAY[i % 30, i % 31] END,
+    CASE i % 8 WHEN 0 THEN NULL WHEN 1 THEN '{}' WHEN 2 THEN ARRAY[NULL, i % 5] WHEN 3 THEN ARRAY[[i % 7, 1], [2, i % 11]]::int[]
+        WHEN 4 THEN ARRAY(SELECT i * k % 37 FROM generate_series(1, 5 + i % 7) k) ELSE ARRAY[i % 30, i % 31] END,
     CASE i % 8 WHEN 0 THEN NULL WHEN 1 THEN '{}' WHEN 2 THEN ARRAY[NULL, 't' || i % 5] WHEN 3 THEN ARRAY[['t' || i % 7, 't1'], ['', 't' || i % 11]]
+        WHEN 4 THEN ARRAY(SELECT 't' || i * k % 37 FROM generate_series(1, 5 + i % 7) k)
         ELSE ARRAY['t' || i % 30, 't' || i % 31] END,
     nullif(i % 9, 4), nullif('l' || i % 9, 'l4'), jsonb_build_object('lang', (ARRAY['de', 'en', 'fr', NULL])[1 + i % 4])
 FROM generate_series(1, 700) i;

@@ -11,8 +11,8 @@ use pgrx::pg_sys;
 
 use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
+use crate::filter::lists::LISTS;
 use crate::hnsw::scan::cost_of_listed;
-use crate::storage::list_page::LISTS;
 use crate::storage::page::PAGE_SIZE;
 
 /// Time of reading a node that a list names, in the unit in which [`operators_per_read`] has that

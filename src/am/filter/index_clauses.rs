@@ -5,6 +5,7 @@ use pgrx::{PgBox, PgList, is_a, pg_sys};
 
 use super::Columns;
 use super::classes::{Comparison, Domain, operator};
+use crate::filter::sets;
 use crate::filter::values::Kind;
 
 /// Adds conditions `column = ANY (array)` that PostgreSQL has left out. Up to version 16 it has no
@@ -130,11 +131,11 @@ impl Listed {
     }
 }
 
-/// The conditions of each filter column that has value lists.
+/// The conditions of each filter column whose value lists name the rows.
 ///
 /// # Safety
-/// As for [`narrowing`].
-pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<Listed> {
+/// As for [`narrowing`]; `root` is the planner's state.
+pub unsafe fn listed(root: *mut pg_sys::PlannerInfo, path: &pg_sys::IndexPath, columns: &Columns) -> Vec<Listed> {
     // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
         let mut all: Vec<Listed> = Vec::new();
@@ -145,7 +146,9 @@ pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<Listed>
             let kind = column.and_then(|column| columns.kinds().get(column).copied().flatten());
             let quals = PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals);
             let narrows = |qual: *mut pg_sys::RestrictInfo| narrows((*qual).clause.cast(), (*clause).indexcol, columns);
-            if kind.is_none_or(|kind| kind == Kind::Set) || !quals.iter_ptr().all(narrows) {
+            let are_named =
+                |kind| kind != Kind::Set || quals.iter_ptr().all(|qual| name_sets(root, (*qual).clause.cast()));
+            if !kind.is_some_and(are_named) || !quals.iter_ptr().all(narrows) {
                 continue;
             }
             // Clauses come in the order of columns.
@@ -167,6 +170,43 @@ pub unsafe fn listed(path: &pg_sys::IndexPath, columns: &Columns) -> Vec<Listed>
             }
         }
         all
+    }
+}
+
+/// Whether value lists name the sets that a condition asks for: those of its elements, unless most
+/// sets have more elements than keys have, by the statistics of arrays that ANALYZE makes
+/// (`array_typanalyze.c`): their mean number of elements is the last of the histogram's numbers.
+///
+/// # Safety
+/// `root` is the planner's state, and `condition` an expression of its query.
+unsafe fn name_sets(root: *mut pg_sys::PlannerInfo, condition: *mut pg_sys::Node) -> bool {
+    // SAFETY: as the caller promises; nodes are read by their tags, statistics are released.
+    unsafe {
+        if !matches!(comparison(condition), Some(Comparison::Overlaps | Comparison::Contains)) {
+            return false;
+        }
+        let arguments = PgList::<pg_sys::Node>::from_pg((*condition.cast::<pg_sys::OpExpr>()).args);
+        let Some(array) = arguments.get_ptr(0) else {
+            return false;
+        };
+        let mut variable = pg_sys::VariableStatData::default();
+        pg_sys::examine_variable(root, array, 0, &mut variable);
+        if variable.statsTuple.is_null() {
+            return true;
+        }
+        let (mut slot, kind) = (pg_sys::AttStatsSlot::default(), pg_sys::STATISTIC_KIND_DECHIST as i32);
+        let (any, numbers) = (pg_sys::InvalidOid, pg_sys::ATTSTATSSLOT_NUMBERS as i32);
+        let mut mean = 0.0;
+        if pg_sys::get_attstatsslot(&mut slot, variable.statsTuple, kind, any, numbers) {
+            if slot.nnumbers > 0 {
+                mean = *slot.numbers.add(slot.nnumbers as usize - 1);
+            }
+            pg_sys::free_attstatsslot(&mut slot);
+        }
+        if let Some(release) = variable.freefunc {
+            release(variable.statsTuple);
+        }
+        mean <= sets::MOST_ELEMENTS as f32
     }
 }
 

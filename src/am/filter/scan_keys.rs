@@ -11,7 +11,6 @@ use super::{Column, Columns};
 use crate::error::Result;
 use crate::fallible;
 use crate::filter::condition::{Bound, Condition, Filter, Test};
-use crate::filter::values::bloom;
 
 /// The conditions of a scan.
 pub struct Conditions {
@@ -184,18 +183,15 @@ unsafe fn of_set(column: Column, comparison: Comparison, array: pg_sys::Datum) -
     let Some(elements) = (unsafe { Elements::of(array, scalar)? }) else {
         return Ok(None);
     };
-    let blooms = |elements: &Elements| {
-        let keys = elements.values.iter();
-        // SAFETY: the elements have this form.
-        fallible::collect(keys.map(|&value| bloom(unsafe { scalar.key(value, column.by_bytes) })))
-    };
+    // SAFETY: the elements have this form.
+    let hashes = || unsafe { elements.hashes(scalar, column.by_bytes) };
     Ok(Some(match comparison {
         // NULL is in no array, and the empty set is in each.
         Comparison::Contains if elements.has_nulls => Test::Nothing,
         Comparison::Overlaps if elements.values.is_empty() => Test::Nothing,
         _ if !column.by_bytes => Test::Anything,
-        Comparison::Contains => Test::Contains(blooms(&elements)?.into_iter().fold(0, |set, bloom| set | bloom)),
-        Comparison::Overlaps => Test::Overlaps(blooms(&elements)?),
+        Comparison::Contains => Test::Contains(hashes()?),
+        Comparison::Overlaps => Test::Overlaps(hashes()?),
         _ => return Ok(None),
     }))
 }

@@ -7,7 +7,8 @@ use pgrx::varlena::vardata_4b;
 
 use crate::error::Result;
 use crate::fallible;
-use crate::filter::values::{bloom, key_of_float, key_of_int, mix};
+use crate::filter::sets;
+use crate::filter::values::{key_of_float, key_of_int, mix};
 use crate::types::varlena::Varlena;
 
 /// The form of a value.
@@ -164,6 +165,19 @@ impl Elements {
         }
     }
 
+    /// The elements as tests of sets take them ([`sets::element`]).
+    ///
+    /// # Errors
+    /// [`crate::error::Error::OutOfMemory`].
+    ///
+    /// # Safety
+    /// The elements have this form.
+    pub unsafe fn hashes(&self, scalar: Scalar, by_bytes: bool) -> Result<Vec<u64>> {
+        let values = self.values.iter();
+        // SAFETY: as the caller promises.
+        fallible::collect(values.map(|&value| sets::element(unsafe { scalar.key(value, by_bytes) })))
+    }
+
     /// The key of the set of elements; one that no test excludes if elements have another form.
     ///
     /// # Errors
@@ -175,11 +189,8 @@ impl Elements {
         // SAFETY: as the caller promises.
         unsafe {
             Ok(match Elements::of(datum, scalar)? {
-                Some(elements) => elements
-                    .values
-                    .iter()
-                    .fold(0, |set, &value| set | bloom(scalar.key(value, by_bytes))),
-                None => u64::MAX,
+                Some(elements) => sets::key(elements.hashes(scalar, by_bytes)?),
+                None => sets::ANY,
             })
         }
     }

@@ -32,7 +32,7 @@ use crate::hnsw::tuning::scan::{
     VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
-use crate::hnsw::value_lists::matching::{self, Named};
+use crate::hnsw::value_lists::matching::{self, Named, OfColumn};
 use crate::quantize::rabitq::LANES;
 use crate::storage::record::{Record, State};
 use crate::storage::{Link, PageStore};
@@ -47,15 +47,15 @@ pub(super) struct Listed {
     others: Option<f32>,
     /// The nodes read, because lists may name one twice.
     read: VisitedSet,
-    /// The column whose lists name the nodes.
-    column: u8,
+    /// The lists that name the nodes.
+    lists: OfColumn,
     /// Whether all are read before any is returned: without bounds, and because few nodes cost no
     /// more that way.
     reads_all: bool,
 }
 
 impl Listed {
-    fn new(named: Named, column: u8, has_bounds: bool) -> Listed {
+    fn new(named: Named, lists: OfColumn, has_bounds: bool) -> Listed {
         let reads_all = are_few(named.count as f64) || !has_bounds;
         let mut nodes = named.nodes;
         if reads_all {
@@ -68,7 +68,7 @@ impl Listed {
             unread: BinaryHeap::from(nodes),
             others: named.others,
             read: VisitedSet::new(),
-            column,
+            lists,
             reads_all,
         }
     }
@@ -177,17 +177,17 @@ impl Scan {
             true => (KEPT * self.limits.width).max(FEWEST_KEPT),
             false => usize::MAX,
         };
-        for (column, expected) in matching::expected(graph, &self.query, nodes)? {
+        for (lists, expected) in matching::expected(graph, &self.query, nodes)? {
             // Reading entries in vain costs as much as a part of a search.
             if expected > MANY * most as f64 {
                 continue;
             }
             // Few nodes are all read: their codes need not be.
             let bounds = self.bounds(graph, expected).filter(|_| !are_few(expected));
-            let mut named = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))?;
+            let mut named = matching::named(graph, &self.query, bounds.as_ref(), lists, (most, kept))?;
             if bounds.is_none() && named.as_ref().is_some_and(|named| !are_few(named.count as f64)) {
                 let bounds = self.bounds(graph, expected);
-                named = matching::named(graph, &self.query, bounds.as_ref(), column, (most, kept))?;
+                named = matching::named(graph, &self.query, bounds.as_ref(), lists, (most, kept))?;
             }
             let Some(named) = named else {
                 continue;
@@ -195,7 +195,7 @@ impl Scan {
             if !self.limits.have_room(named.count) {
                 return Ok(false);
             }
-            self.listed = Some(Listed::new(named, column, has_bounds));
+            self.listed = Some(Listed::new(named, lists, has_bounds));
             self.phase = Phase::Listed;
             return Ok(true);
         }
@@ -221,7 +221,7 @@ impl Scan {
             graph,
             &self.query,
             bounds.as_ref(),
-            listed.column,
+            listed.lists,
             (usize::MAX, usize::MAX),
         )?;
         let nodes = all.map_or(Vec::new(), |all| all.nodes);

@@ -539,7 +539,7 @@ impl Scan {
             met: pass.unwrap_or(usize::MAX).min(self.limits.nodes),
             bytes: self.limits.memory.min(self.limits.bytes),
             pass: pass.filter(|_| allows_pass),
-            pauses_after: matching::are_named(graph, &self.query).then_some(ways),
+            pauses_after: matching::are_named(&self.query).then_some(ways),
         });
         Ok(())
     }

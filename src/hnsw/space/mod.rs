@@ -20,6 +20,7 @@ use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
 use crate::filter::condition::{Filter, Match};
 use crate::filter::lanes::LaneFilter;
+use crate::filter::lists::Lists;
 use crate::filter::signature::{self, Column, Signatures};
 use crate::filter::values::Values;
 use crate::hnsw::indexed_value::Value;
@@ -187,10 +188,12 @@ impl Query {
         self.conditions.is_some()
     }
 
-    /// The signatures of a filter column that may match, one bit each, if there is a condition that
-    /// tells.
-    pub(in crate::hnsw) fn signature_set(&self, column: usize) -> Option<&[u64]> {
-        self.conditions.as_ref()?.lanes.set_of(column)
+    /// Filter columns, and lists of each that name all nodes that may match
+    /// ([`LaneFilter::lists`]).
+    pub(in crate::hnsw) fn lists(&self) -> &[(usize, Lists)] {
+        self.conditions
+            .as_ref()
+            .map_or(&[], |conditions| conditions.lanes.lists())
     }
 
     /// About the share of rows in a range of a filter column ([`LaneFilter::range_share`]).
@@ -310,6 +313,14 @@ impl Space {
     #[inline]
     pub(in crate::hnsw) fn signatures(&self, values: &Values) -> Signatures {
         signature::signatures(&self.columns, values)
+    }
+
+    /// The lists of a filter column that a node with these values is in.
+    pub(in crate::hnsw) fn lists_of(&self, values: &Values, column: u8) -> Lists {
+        let column = usize::from(column);
+        self.columns
+            .get(column)
+            .map_or(0, |of_column| of_column.lists(values.get(column)))
     }
 
     /// The signatures of filter values in the form of lanes.

@@ -2,15 +2,16 @@
 
 use std::cmp::Reverse;
 
-use super::{listed, walk};
+use super::walk;
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
+use crate::filter::lists::{self, Lists};
 use crate::hnsw::Graph;
 use crate::hnsw::search::estimate::{self, Estimate};
 use crate::hnsw::space::Query;
 use crate::hnsw::space::centroid_bounds::{self, CentroidBounds};
 use crate::quantize::rabitq::LANES;
-use crate::storage::list_page::{self, Block, LISTS, ListId};
+use crate::storage::list_page::{self, Block, ListId};
 use crate::storage::{Link, PageStore};
 
 /// Nodes of a sample of those that match, and lists that they are from.
@@ -25,9 +26,31 @@ const LOOKED_AT: usize = 4;
 /// many as may be named fill more.
 const MOST_PAGES: usize = 512;
 
+/// Lists of a column that name all nodes that may match a query's conditions.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::hnsw) struct OfColumn {
+    column: u8,
+    lists: Lists,
+}
+
+impl OfColumn {
+    fn ids(self) -> impl Iterator<Item = ListId> {
+        let column = self.column;
+        lists::numbers(self.lists).map(move |list| ListId { column, list })
+    }
+}
+
 /// Whether lists name the nodes that match a query's conditions on any column.
-pub(in crate::hnsw) fn are_named<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> bool {
-    listed(graph).any(|column| query.signature_set(usize::from(column)).is_some())
+pub(in crate::hnsw) fn are_named(query: &Query) -> bool {
+    !query.lists().is_empty()
+}
+
+/// The lists of each column that name the nodes that match.
+fn naming(query: &Query) -> impl Iterator<Item = OfColumn> {
+    query.lists().iter().map(|&(column, lists)| OfColumn {
+        column: column as u8,
+        lists,
+    })
 }
 
 /// Nodes that value lists name, each with a lower bound of its distance, which is not a number
@@ -100,32 +123,32 @@ impl Named {
     }
 }
 
-/// The columns whose lists name the nodes that match a query's conditions, with the number of these
-/// among `nodes` nodes by the borders of a range or by the first pages of lists: the fewest
-/// signatures first.
+/// The lists that name the nodes that match a query's conditions, with the number of these among
+/// `nodes` nodes by the borders of a range or by the first pages of lists: the fewest first.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn expected<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     nodes: f64,
-) -> Result<Vec<(u8, f64)>> {
+) -> Result<Vec<(OfColumn, f64)>> {
     let mut expected = Vec::new();
-    for (column, set) in sets(graph, query) {
-        let lists: Vec<u8> = lists_of(set).collect();
-        let first = &lists[..lists.len().min(LOOKED_AT)];
-        let count = match query.range_share(usize::from(column)) {
-            Some(share) if lists.len() > first.len() => share * nodes,
+    for of_column in naming(query) {
+        let lists = of_column.lists.count_ones() as usize;
+        let looked_at = lists.min(LOOKED_AT);
+        let count = match query.range_share(usize::from(of_column.column)) {
+            Some(share) if lists > looked_at => share * nodes,
             _ => {
                 let mut named = 0.0;
-                for &list in first {
-                    named += expected_of(graph, query, ListId { column, list })?;
+                for list in of_column.ids().take(looked_at) {
+                    named += expected_of(graph, query, list)?;
                 }
-                named * lists.len() as f64 / first.len().max(1) as f64
+                named * lists as f64 / looked_at.max(1) as f64
             }
         };
-        expected.try_push((column, count))?;
+        expected.try_push((of_column, count))?;
     }
+    expected.sort_by(|(_, a), (_, b)| a.total_cmp(b));
     Ok(expected)
 }
 
@@ -146,22 +169,22 @@ fn expected_of<S: PageStore>(graph: &Graph<'_, S>, query: &Query, list: ListId) 
     Ok(expected)
 }
 
-/// Some nodes whose entries match a query's conditions on the column with the fewest signatures,
-/// from lists all over these.
+/// Some nodes whose entries match a query's conditions, from all over the column's lists that are
+/// fewest.
 ///
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> Result<Vec<Link>> {
     let mut sample = Vec::new();
-    let Some((column, set)) = sets(graph, query).into_iter().next() else {
+    let Some(of_column) = naming(query).min_by_key(|of_column| of_column.lists.count_ones()) else {
         return Ok(sample);
     };
-    let lists: Vec<u8> = lists_of(set).collect();
-    let step = lists.len().div_ceil(SAMPLED_LISTS).max(1);
-    let each = SAMPLE.div_ceil(lists.len().div_ceil(step).max(1));
-    for &list in lists.iter().step_by(step) {
+    let lists = of_column.lists.count_ones() as usize;
+    let step = lists.div_ceil(SAMPLED_LISTS).max(1);
+    let each = SAMPLE.div_ceil(lists.div_ceil(step).max(1));
+    for list in of_column.ids().step_by(step) {
         let before = sample.len();
         let again = |sample: &mut Vec<Link>| sample.truncate(before);
-        walk(graph, ListId { column, list }, &mut sample, again, |sample, _, page| {
+        walk(graph, list, &mut sample, again, |sample, _, page| {
             let entries = || list_page::blocks(page, &graph.space.lists).flat_map(|block| links(query, block));
             let step = entries().count().div_ceil(each).max(1);
             sample.try_extend(entries().step_by(step))?;
@@ -172,25 +195,6 @@ pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query)
     Ok(sample)
 }
 
-/// The columns that have lists and conditions on their signatures, with the signatures that match:
-/// the fewest first.
-fn sets<'q, S: PageStore>(graph: &Graph<'_, S>, query: &'q Query) -> Vec<(u8, &'q [u64])> {
-    let mut sets: Vec<(u8, &[u64])> = listed(graph)
-        .filter_map(|column| query.signature_set(usize::from(column)).map(|set| (column, set)))
-        .collect();
-    sets.sort_by_key(|(_, set)| set.iter().map(|word| word.count_ones()).sum::<u32>());
-    sets
-}
-
-/// The lists of which a set has any signature.
-fn lists_of(set: &[u64]) -> impl Iterator<Item = u8> + '_ {
-    let words = set.chunks_exact(set.len() / LISTS);
-    (0..LISTS as u8)
-        .zip(words)
-        .filter(|(_, words)| words.iter().any(|&word| word != 0))
-        .map(|(list, _)| list)
-}
-
 /// The nodes of a block whose entries match.
 fn links<'a>(query: &Query, block: Block<'a>) -> impl Iterator<Item = Link> + use<'a> {
     let lanes = query.matching_entries(&block);
@@ -199,7 +203,7 @@ fn links<'a>(query: &Query, block: Block<'a>) -> impl Iterator<Item = Link> + us
         .map(move |lane| block.link(lane))
 }
 
-/// The nodes that the lists of a column name, and of these about the nearest `kept` by their
+/// The nodes that lists of a column name, and of these about the nearest `kept` by their
 /// bounds, or twice as many; none where they are more than `most`, or many pages have to be read.
 ///
 /// Locks: one page at a time, shared; on return: none.
@@ -207,20 +211,17 @@ pub(in crate::hnsw) fn named<S: PageStore>(
     graph: &Graph<'_, S>,
     query: &Query,
     bounds: Option<&CentroidBounds<'_>>,
-    column: u8,
+    of_column: OfColumn,
     (most, kept): (usize, usize),
 ) -> Result<Option<Named>> {
     let layout = &graph.space.lists;
     let (mut named, mut pages) = (Named::new(kept), 0);
     let most_pages = MOST_PAGES.max(most.saturating_mul(2) / layout.most_entries());
-    let Some(set) = query.signature_set(usize::from(column)) else {
-        return Ok(None);
-    };
-    for list in lists_of(set) {
+    for list in of_column.ids() {
         let (before, mut is_whole) = (named.count, true);
         // Nodes of a walk that begins again are there twice, which does no harm.
         let again = |named: &mut Named| named.count = before;
-        walk(graph, ListId { column, list }, &mut named, again, |named, _, page| {
+        walk(graph, list, &mut named, again, |named, _, page| {
             pages += 1;
             named.nodes.room(layout.most_entries())?;
             list_page::blocks(page, layout).for_each(|block| named.add(graph, query, bounds, &block));

@@ -4,7 +4,8 @@
 //! A list has an entry for every live node with its values from the moment at which the node's row
 //! may be visible: a new node is added to its lists as part of its insertion, before it has links.
 //! A record with links is thus listed, and VACUUM adds one without links to its lists before it
-//! links it. Entries of nodes that VACUUM frees go in the same VACUUM; until then, and after a
+//! links it. A node has an entry in each list of the elements of a set ([`crate::filter::sets`]).
+//! Entries of nodes that VACUUM frees go in the same VACUUM; until then, and after a
 //! crash in between, the generation tells them from a later node in the same slot, and the record's
 //! own values decide. Two entries of one node do no harm.
 //!
@@ -18,7 +19,7 @@ pub mod upkeep;
 
 use crate::error::Result;
 use crate::fallible::Room;
-use crate::filter::values::Kind;
+use crate::filter::lists;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Point;
 use crate::storage::format::META_BLOCK;
@@ -49,9 +50,9 @@ fn add_where<S: PageStore>(
     let factors = graph.space.encode_alone(point, &mut words);
     let code = Code { words: &words, factors };
     for column in listed(graph).filter(|&column| is_wanted(column)) {
-        let column = usize::from(column);
-        let id = ListId::of(column, signatures[column]);
-        add_to(graph, id, &ListEntry { link, signatures }, &code)?;
+        for list in lists::numbers(graph.space.lists_of(&point.values, column)) {
+            add_to(graph, ListId { column, list }, &ListEntry { link, signatures }, &code)?;
+        }
     }
     Ok(())
 }
@@ -75,11 +76,9 @@ pub(in crate::hnsw) fn add_unlinked<S: PageStore>(graph: &Graph<'_, S>, link: Li
     }
 }
 
-/// The columns that have lists.
+/// The columns that have lists: all filter columns.
 pub(in crate::hnsw) fn listed<S: PageStore>(graph: &Graph<'_, S>) -> impl Iterator<Item = u8> + use<S> {
-    let kinds = graph.space.parameters().filters;
-    let has_lists = move |column: &u8| kinds[usize::from(*column)].is_some_and(|kind| kind != Kind::Set);
-    (0..kinds.len() as u8).filter(has_lists)
+    0..graph.space.columns().len() as u8
 }
 
 fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, code: &Code<'_>) -> Result<()> {

@@ -2,13 +2,16 @@
 
 use super::{add_where, listed, walk};
 use crate::error::Result;
-use crate::fallible::{Room, TryPush};
+use crate::fallible::TryPush;
+use crate::filter::lists::{self, LISTS};
+use crate::filter::sets;
 use crate::filter::signature::Signatures;
+use crate::filter::values::Kind;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::Point;
 use crate::storage::format::META_BLOCK;
-use crate::storage::list_page::{self, LISTS, ListEntry, ListId};
+use crate::storage::list_page::{self, ListEntry, ListId};
 use crate::storage::page::Page;
 use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, meta, node_page};
 
@@ -140,8 +143,16 @@ fn unlink<S: PageStore>(
     Ok(is_unlinked)
 }
 
-/// Passes `f` the live nodes that a column's lists do not have under their present generation with
-/// the signatures of their values.
+/// The most lists of a column that a node is in.
+fn most_lists<S: PageStore>(graph: &Graph<'_, S>, column: u8) -> usize {
+    match graph.space.columns()[usize::from(column)].kind {
+        Kind::Set => sets::MOST_ELEMENTS,
+        _ => 1,
+    }
+}
+
+/// Passes `f` the live nodes that any of a column's lists of their values does not have under their
+/// present generation, with the signatures of their values.
 /// About `memory` bytes are used at a time.
 ///
 /// Locks: one page at a time, shared; while `f` runs: none.
@@ -151,9 +162,9 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
     memory: usize,
     mut f: impl FnMut(Link) -> Result<()>,
 ) -> Result<()> {
-    type Place = (NodeRef, u8, Signatures);
-    let slots = graph.space.layout.slots;
-    let each = u32::try_from(memory / (2 * size_of::<Place>()) / slots as usize).unwrap_or(u32::MAX);
+    type Place = (NodeRef, u8, u8, Signatures);
+    let of_page = graph.space.layout.slots as usize * 2 * size_of::<Place>() * most_lists(graph, column);
+    let each = u32::try_from(memory / of_page).unwrap_or(u32::MAX);
     let blocks = graph.node_blocks()?;
     let mut start = blocks.start;
     while start < blocks.end {
@@ -165,11 +176,11 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
             graph.store.check_interrupts();
             let mut here = Vec::new();
             graph.live_on(block, |link, record| here.push((link, record.values())))?;
-            nodes.room(here.len())?;
-            nodes.extend(
-                here.into_iter()
-                    .map(|(link, values)| (link.node, link.generation, graph.space.signatures(&values))),
-            );
+            for (link, values) in here {
+                let signatures = graph.space.signatures(&values);
+                let lists = lists::numbers(graph.space.lists_of(&values, column));
+                nodes.try_extend(lists.map(|list| (link.node, link.generation, list, signatures)))?;
+            }
         }
         let mut listed: Vec<Place> = Vec::new();
         for list in 0..LISTS as u8 {
@@ -177,9 +188,8 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
             let again = |listed: &mut Vec<Place>| listed.truncate(before);
             walk(graph, ListId { column, list }, &mut listed, again, |listed, _, page| {
                 for ListEntry { link, signatures } in list_page::entries(page, &graph.space.lists) {
-                    let id = ListId::of(usize::from(column), signatures[usize::from(column)]);
-                    if part.contains(&graph.space.layout.block(link.node)) && id.list == list {
-                        listed.try_push((link.node, link.generation, signatures))?;
+                    if part.contains(&graph.space.layout.block(link.node)) {
+                        listed.try_push((link.node, link.generation, list, signatures))?;
                     }
                 }
                 Ok(true)
@@ -187,7 +197,8 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
         }
         listed.sort_unstable();
         nodes.retain(|node| listed.binary_search(node).is_err());
-        for (node, generation, _) in nodes {
+        nodes.dedup_by_key(|(node, ..)| *node);
+        for (node, generation, ..) in nodes {
             // VACUUM may have removed it.
             if graph.read(node, |record| Ok(record.is(generation, 0)))? {
                 f(Link { node, generation })?;

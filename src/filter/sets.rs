@@ -1,0 +1,199 @@
+//! Keys of sets: the arrays of a filter column.
+//!
+//! An element is a hash of 60 bits. The key of up to eight elements has all of them, with as many of
+//! their upper bits as there is room for, so that few sets pass a test that do not have the element.
+//! The key of more elements is a Bloom filter, with two bits for each.
+//!
+//! | elements | bit 63 | bits 60 to 62 | bits 0 to 59 |
+//! |---|---|---|---|
+//! | none | 0 | 0 | 0 |
+//! | 1 to 8 | 1 | their number less 1 | the upper 60 / number bits of each, the least element lowest |
+//! | more | 0 | Bloom filter of bits 0 to 62 | |
+//!
+//! The upper 7 bits of an element are its *class*, which every key tells of up to eight elements. It
+//! decides the element's two bits in a signature, and the value list of nodes that have it. Nodes
+//! with more elements are in one list for all of them, which each condition reads as well.
+
+use super::lists::{LISTS, Lists};
+use super::values::mix;
+
+/// The most elements of a key that has them all, and lists that a node with them is in.
+pub const MOST_ELEMENTS: usize = 8;
+
+/// Bits of an element, and of its class.
+const BITS: u32 = 60;
+const CLASS_BITS: u32 = 7;
+
+/// The bit of keys that have all elements, and the place of their number.
+const HAS_ALL: u64 = 1 << 63;
+
+/// The list of nodes with more elements than a key has.
+const OF_MANY: Lists = 1 << (LISTS - 1);
+
+/// A key that may have every element.
+pub const ANY: u64 = HAS_ALL - 1;
+
+/// The element of a value with this key.
+#[inline]
+pub fn element(key: u64) -> u64 {
+    mix(key) >> (u64::BITS - BITS)
+}
+
+/// The key of the set of elements, which may repeat.
+pub fn key(mut elements: Vec<u64>) -> u64 {
+    elements.sort_unstable();
+    elements.dedup();
+    match elements.len() {
+        0 => 0,
+        count @ 1..=MOST_ELEMENTS => {
+            let bits = BITS / count as u32;
+            let elements = elements.iter().rev();
+            let all = elements.fold(0, |all, element| all << bits | element >> (BITS - bits));
+            HAS_ALL | (count as u64 - 1) << BITS | all
+        }
+        _ => elements.iter().fold(0, |set, &element| set | bloom(element)),
+    }
+}
+
+/// Whether a set may have an element.
+#[inline]
+pub fn may_have(key: u64, element: u64) -> bool {
+    match all_of(key) {
+        Some((bits, mut all)) => all.any(|upper| upper == element >> (BITS - bits)),
+        None => bloom(element) & !key == 0,
+    }
+}
+
+/// The signature of a set: two bits of 16 for each element.
+pub fn signature(key: u64) -> u16 {
+    match all_of(key) {
+        Some((bits, all)) => all.fold(0, |set, upper| set | signature_of_class(upper >> (bits - CLASS_BITS))),
+        None => {
+            let half = key | key >> 32;
+            (half | half >> 16) as u16
+        }
+    }
+}
+
+/// The bits that the signature of every set with an element has.
+pub fn signature_of(element: u64) -> u16 {
+    signature_of_class(class(element))
+}
+
+/// The lists that a node with a set is in.
+pub fn lists(key: u64) -> Lists {
+    match all_of(key) {
+        Some((bits, all)) => all.fold(0, |lists, upper| lists | list_of_class(upper >> (bits - CLASS_BITS))),
+        None if key == 0 => 0,
+        None => OF_MANY,
+    }
+}
+
+/// The lists that every node whose set has an element is in one of.
+pub fn lists_of(element: u64) -> Lists {
+    list_of_class(class(element)) | OF_MANY
+}
+
+/// The elements of a key that has all of them, and the number of their upper bits that it has.
+#[inline]
+fn all_of(key: u64) -> Option<(u32, impl Iterator<Item = u64>)> {
+    let count = (key >> BITS & 7) as u32 + 1;
+    let bits = BITS / count;
+    let all = (0..count).map(move |i| key >> (i * bits) & ((1 << bits) - 1));
+    (key & HAS_ALL != 0).then_some((bits, all))
+}
+
+#[inline]
+fn class(element: u64) -> u64 {
+    element >> (BITS - CLASS_BITS)
+}
+
+/// Two different ones of 16 bits: 120 pairs for 128 classes.
+#[inline]
+fn signature_of_class(class: u64) -> u16 {
+    let first = class % 16;
+    let second = (first + 1 + class / 16) % 16;
+    1 << first | 1 << second
+}
+
+/// All lists but that of many elements, for about as many classes each.
+#[inline]
+fn list_of_class(class: u64) -> Lists {
+    1 << (class * (LISTS as u64 - 1) >> CLASS_BITS)
+}
+
+/// The Bloom filter of an element: the bits of its signature, each in one of four parts.
+#[inline]
+fn bloom(element: u64) -> u64 {
+    let signature = u64::from(signature_of(element));
+    let lower = signature & signature.wrapping_neg();
+    let bits = lower << (16 * (element & 3)) | (signature ^ lower) << (16 * (element >> 2 & 3));
+    // The last bit tells what a key is: another part has it.
+    bits & ANY | (bits & HAS_ALL) >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+
+    /// Sets of each size up to 20, and the elements of all.
+    fn sets() -> Vec<Vec<u64>> {
+        let mut random = SmallRng::seed_from_u64(5);
+        (0..4000)
+            .map(|set| (0..set % 21).map(|_| element(random.random_range(0..500))).collect())
+            .collect()
+    }
+
+    #[test]
+    fn no_element_is_missed() {
+        for set in sets() {
+            let key = key(set.clone());
+            for element in set {
+                assert!(may_have(key, element));
+                assert_eq!(signature_of(element) & !signature(key), 0);
+                assert_ne!(lists_of(element) & lists(key), 0);
+            }
+        }
+        assert!((0..1000).all(|value| may_have(ANY, element(value)) && lists_of(element(value)) & lists(ANY) != 0));
+    }
+
+    /// Of ten thousand elements that a set does not have: hardly any of up to four, some where
+    /// fewer bits of each are kept, many of a Bloom filter.
+    #[test]
+    fn few_elements_are_had_in_vain() {
+        for (of, most) in [(0, 0), (1, 0), (3, 5), (5, 60), (8, 1200), (12, 2500)] {
+            let key = key((0..of).map(element).collect());
+            let vain = (1000..11_000).filter(|&value| may_have(key, element(value))).count();
+            assert!(vain <= most, "{of} elements: {vain}");
+        }
+    }
+
+    #[test]
+    fn repeated_elements_and_their_order_make_no_difference() {
+        for mut set in sets() {
+            let expected = key(set.clone());
+            set.reverse();
+            set.extend_from_within(..set.len() / 2);
+            assert_eq!(key(set), expected);
+        }
+        assert_eq!((key(Vec::new()), signature(0), lists(0)), (0, 0, 0));
+    }
+
+    /// All lists but the last one are about as long where elements are many.
+    #[test]
+    fn elements_spread_over_the_lists() {
+        let mut counts = [0; LISTS];
+        for value in 0..12_700 {
+            let list = lists_of(element(value)) & !OF_MANY;
+            assert_eq!(list.count_ones(), 1);
+            counts[list.trailing_zeros() as usize] += 1;
+        }
+        assert!(
+            counts[..LISTS - 1].iter().all(|count| (50..300).contains(count)),
+            "{counts:?}"
+        );
+    }
+}
