@@ -119,7 +119,7 @@ fn signature_of_class(class: u64) -> u16 {
 /// All lists but that of many elements, for about as many classes each.
 #[inline]
 fn list_of_class(class: u64) -> Lists {
-    1 << (class * (LISTS as u64 - 1) >> CLASS_BITS)
+    1 << ((class * (LISTS as u64 - 1)) >> CLASS_BITS)
 }
 
 /// The Bloom filter of an element: the bits of its signature, each in one of four parts.
