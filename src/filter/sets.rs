@@ -1,8 +1,8 @@
 //! Keys of sets: the arrays of a filter column.
 //!
-//! An element is a hash of 60 bits. The key of up to eight elements has all of them, with as many of
-//! their upper bits as there is room for, so that few sets pass a test that do not have the element.
-//! The key of more elements is a Bloom filter, with two bits for each.
+//! An element is a hash of 60 bits. The key of up to eight elements has all of them, with as many
+//! of their upper bits as there is room for, so that few sets pass a test that do not have the
+//! element. The key of more elements is a Bloom filter, with two bits for each.
 //!
 //! | elements | bit 63 | bits 60 to 62 | bits 0 to 59 |
 //! |---|---|---|---|
@@ -10,9 +10,9 @@
 //! | 1 to 8 | 1 | their number less 1 | the upper 60 / number bits of each, the least element lowest |
 //! | more | 0 | Bloom filter of bits 0 to 62 | |
 //!
-//! The upper 7 bits of an element are its *class*, which every key tells of up to eight elements. It
-//! decides the element's two bits in a signature, and the value list of nodes that have it. Nodes
-//! with more elements are in one list for all of them, which each condition reads as well.
+//! The upper 7 bits of an element are its *class*, which every key tells of up to eight elements.
+//! It decides the element's two bits in a signature, and the value list of nodes that have it.
+//! Nodes with more elements are in one list for all of them, which each condition reads as well.
 
 use super::lists::{LISTS, Lists};
 use super::values::mix;

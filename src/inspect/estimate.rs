@@ -36,8 +36,8 @@ fn hnsw_estimate_of_storage(
     TableIterator::once((bytes, bytes))
 }
 
-/// Bytes of an index. Filter columns are taken to have at least as many different values as a column
-/// has lists, evenly spread, and one for each row: others have fewer list pages, arrays more.
+/// Bytes of an index. Filter columns are taken to have one value for each row, and at least as many
+/// different ones as a column has lists, evenly spread: others have fewer list pages, arrays more.
 ///
 /// # Errors
 /// [`Error::ArgumentOutOfRange`], and those of [`Layout::plan`].

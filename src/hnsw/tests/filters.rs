@@ -16,8 +16,8 @@ use crate::storage::page as pages;
 
 const KINDS: [Kind; 4] = [Kind::Exact, Kind::Hashed, Kind::Set, Kind::Rounded];
 
-/// Values of a row: a number of a thousand, one of eight texts, up to three of 50 elements or ten, a
-/// date; each NULL in some rows.
+/// Values of a row: a number of a thousand, one of eight texts, up to three of 50 elements or ten,
+/// a date; each NULL in some rows.
 pub(super) fn values(row: usize) -> Values {
     let random = |salt: u64, of: u64| mix(row as u64 * 31 + salt) % of;
     let mut values = Values::NONE;
