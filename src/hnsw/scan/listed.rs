@@ -19,6 +19,7 @@ use super::{Found, Iteration, Limits, Phase, Rounds, Scan};
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::filter::condition::Match;
+use crate::filter::values::Kind;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
 use crate::hnsw::search::estimate::{self, Estimate};
@@ -28,7 +29,7 @@ use crate::hnsw::space::Query;
 use crate::hnsw::space::centroid_bounds::CentroidBounds;
 use crate::hnsw::tuning::scan::{
     CLUSTERED, DEVIATIONS, FEW_LISTED, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR,
-    MANY, MANY_LISTED, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE,
+    MANY, MANY_LISTED, PASSED_IN_VAIN, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE,
     VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
@@ -137,8 +138,16 @@ impl Scan {
         }
         let nodes = most_nodes(graph)?;
         let width = super::beam_width(graph, self.limits.width) as f64;
+        let columns = graph.space.columns();
+        let is_set = |(column, _): &(usize, _)| columns.get(*column).is_some_and(|column| column.kind == Kind::Set);
+        // Signatures of sets pass many neighbors that do not match, which a search would visit.
+        let (most, in_vain) = match self.query.lists().iter().all(is_set) {
+            true => (LISTED_FAR, PASSED_IN_VAIN),
+            false => (LISTED_AT_ONCE, 0.0),
+        };
         self.list_where(graph, nodes, |cost, listed| {
-            cost <= (LISTED_AT_ONCE * width).min(visits(width, listed / nodes))
+            let share = listed / nodes;
+            cost <= (most * width).min(visits(width, share) * (1.0 + in_vain / share))
         })
     }
 
