@@ -11,7 +11,7 @@ use super::filter::scan_keys::Conditions;
 use super::method::Method;
 use super::opclass::STRATEGY;
 use super::options::{self, Asked, Options};
-use super::radius_key::{self, Rows, Wanted};
+use super::radius_key::{self, Wanted};
 use super::rows_ahead::RowsAhead;
 use super::tid_set::TidSet;
 use super::{datum, item_pointer, or_raise, relation_name, sampling};
@@ -38,10 +38,6 @@ const MAX_DEAD: usize = 1000;
 
 /// Rows that are passed over between looks for interrupts.
 const ROWS_BETWEEN_LOOKS: u64 = 1024;
-
-/// The most rows that the executor orders by the table's distances, in widths of a scan: some more
-/// are read for them (chosen; docs/measurements.md, *Compact records*).
-const REFINED: f64 = 0.5;
 
 /// State of a scan between calls; freed with the memory context of the scan descriptor, also after
 /// an error.
@@ -329,19 +325,11 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
             true => radius_key::Mode::Exact,
             false => wanted.mode,
         };
-        // A node that passes rows on as they come does not reorder them.
-        let is_refined =
-            space.layout().shape.is_compact() && state.only.is_none() && can_be_refined(asked, limits.width);
-        state.reorders = match mode {
-            radius_key::Mode::Fast => is_refined,
-            radius_key::Mode::Strict => false,
-            radius_key::Mode::Reordered | radius_key::Mode::Exact => true,
-        };
+        state.reorders = matches!(mode, radius_key::Mode::Reordered | radius_key::Mode::Exact);
         let limits = match mode {
-            radius_key::Mode::Fast if is_refined => limits.by_least_distances(),
             radius_key::Mode::Fast => limits,
             radius_key::Mode::Strict => limits.strict(),
-            radius_key::Mode::Reordered => limits.strict().by_least_distances(),
+            radius_key::Mode::Reordered => limits.by_least_distances(),
             radius_key::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
         };
         // SAFETY: the table and the index are open.
@@ -402,14 +390,6 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Whether the first round of a scan of this width has enough rows for the executor to take the
-/// nearest of them by the table's distances: it reads rows until the lower bound of the next one is
-/// beyond the rows wanted. Value lists tell no such bounds.
-fn can_be_refined(asked: Asked, width: usize) -> bool {
-    let is_narrow = |rows: Rows| rows.own >= 1.0 && rows.own <= width as f64 * REFINED;
-    !asked.is_filtered && asked.rows.is_some_and(is_narrow)
 }
 
 /// The width of a scan of an index with these options. Only a target of recall takes a look at the

@@ -34,19 +34,6 @@ SELECT id FROM c WHERE kind = 3 ORDER BY val <-> vec(73, 100) LIMIT 1;
 SELECT count(*), bool_and(kind = 3) FROM (SELECT * FROM c WHERE kind = 3 ORDER BY val <-> vec(5, 100) LIMIT 500) rows;
 SELECT count(*) = (SELECT count(*) FROM c WHERE (val <-> vec(5, 100)) + 0 < 8) AS within
     FROM (SELECT id FROM c WHERE val <-> vec(5, 100) < 8 ORDER BY val <-> vec(5, 100)) rows;
--- The table's own order of few rows, although 8 bits of each coordinate tell another one.
-SET hnsw.ef_search = 100;
-CREATE FUNCTION order_of(filter text, wanted int, OUT rows bigint, OUT in_order bigint) LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format('SELECT sum(cardinality(found)), count(*) FILTER (WHERE found = ARRAY(SELECT unnest(found) ORDER BY 1)) FROM (
-        SELECT ARRAY(SELECT val <-> vec(q * 31, 100) FROM c WHERE %s ORDER BY val <-> vec(q * 31, 100) LIMIT %s) AS found
-        FROM generate_series(1, 40) q) searches', filter, wanted) INTO rows, in_order;
-END $$;
-SELECT filter, wanted, rows, in_order FROM (VALUES ('true', 20), ('true', 50), ('id % 3 = 0', 20)) _ (filter, wanted), order_of(filter, wanted);
-SET hnsw.iterative_scan = off;
-SELECT rows, in_order FROM order_of('true', 20);
-RESET hnsw.iterative_scan;
-RESET hnsw.ef_search;
 -- The table's own order, where a plan relies on it.
 SELECT bool_and(distance >= last) FROM (
     SELECT distance, lag(distance) OVER (ORDER BY distance) AS last

@@ -111,18 +111,18 @@ impl Limits {
         Limits { iteration, ..self }
     }
 
-    /// The same limits, with lower bounds of distances in place of distances.
+    /// The same limits, with rows in the order of lower bounds of their distances.
     pub fn by_least_distances(self) -> Limits {
         Limits {
             keys: Keys::Least,
-            ..self
+            ..self.strict()
         }
     }
 
-    /// As [`Limits::by_least_distances`], in order, by passes alone; by rounds if a bound set by
-    /// the user has no room for all nodes.
+    /// As [`Limits::by_least_distances`], by passes alone; by rounds if a bound set by the user has
+    /// no room for all nodes.
     pub fn by_passes<S: PageStore>(self, graph: &Graph<'_, S>) -> Result<Limits> {
-        let limits = self.strict().by_least_distances();
+        let limits = self.by_least_distances();
         let has_room =
             limits.allow_pass(graph)? || limits.iteration != Iteration::Off && limits.have_room(graph.live_count()?);
         Ok(match has_room {
