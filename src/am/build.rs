@@ -23,7 +23,6 @@ use super::{calibration, datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible;
 use crate::filter::lists::LISTS;
-use crate::filter::sets;
 use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values};
 use crate::hnsw::Graph;
@@ -344,6 +343,11 @@ impl Build {
     }
 }
 
+/// The most value lists that a node is in.
+fn most_lists(space: &Space) -> usize {
+    space.columns().iter().map(Column::most_lists).sum()
+}
+
 impl Growing {
     /// Begins the graph of a build, with what the sample tells.
     fn start(build: &Build, learned: Learned) -> Result<Growing> {
@@ -358,9 +362,9 @@ impl Growing {
             Ok(Edit::Changed(()))
         })?;
         // A row is a record, sometimes another on an upper level, its overflow records, and
-        // sometimes a page of a list for each filter column.
+        // sometimes a page of each list that it is in.
         let layout = space.layout();
-        let each = (2 + layout.overflows).div_ceil(layout.slots as usize) + 1 + layout.filters();
+        let each = (2 + layout.overflows).div_ceil(layout.slots as usize) + 1 + most_lists(&space);
         let threads = build.threads;
         Ok(Growing {
             index: build.index,
@@ -406,7 +410,7 @@ impl Growing {
     fn reconnect(&mut self, rows: i64) -> Result<()> {
         // The few nodes without links, inserted side by side into an empty graph, may get further
         // entries in value lists.
-        let lists = self.space.layout().filters() * LISTS.min(sets::MOST_ELEMENTS * rows as usize);
+        let lists = self.space.layout().filters() * LISTS.min(most_lists(&self.space) * rows as usize);
         self.memory.make_room(lists)?;
         let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
         reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;

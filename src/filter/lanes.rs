@@ -15,6 +15,9 @@ const WORDS: usize = (u16::MAX as usize + 1) / 64;
 /// interval.
 const FEW_KEYS: u64 = 128;
 
+/// Most elements whose lists are compared, of a set that has to have all elements.
+const MOST_WAYS: usize = 4;
+
 /// The signatures of a column that may match.
 #[derive(Debug)]
 enum Signatures {
@@ -227,10 +230,13 @@ fn add_lists(
                 .fold(0, |lists, &element| lists | sets::lists_of(element));
             all.try_push((condition.column, lists))
         }
-        // A node with all elements is in the lists of each.
-        (Test::Contains(elements), _) if is_set => elements
-            .iter()
-            .try_for_each(|&element| all.try_push((condition.column, sets::lists_of(element)))),
+        // A node with all elements is in the lists of each; the lists of a few are looked at.
+        (Test::Contains(elements), _) if is_set => {
+            let mut lists = fallible::collect(elements.iter().map(|&element| sets::lists_of(element)))?;
+            lists.sort_unstable();
+            lists.dedup();
+            all.try_extend(lists.iter().take(MOST_WAYS).map(|&lists| (condition.column, lists)))
+        }
         (_, Signatures::OneOf(set)) if !is_set => {
             let words = (0..).zip(set);
             let lists = words.filter(|(_, word)| **word != 0).fold(0, |lists, (word, _)| {

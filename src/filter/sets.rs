@@ -89,7 +89,7 @@ pub fn lists(key: u64) -> Lists {
     }
 }
 
-/// The lists that every node whose set has an element is in one of.
+/// The lists of an element: every node with it is in one or the other.
 pub fn lists_of(element: u64) -> Lists {
     list_of_class(class(element)) | OF_MANY
 }
@@ -128,7 +128,7 @@ fn bloom(element: u64) -> u64 {
     let signature = u64::from(signature_of(element));
     let lower = signature & signature.wrapping_neg();
     let bits = lower << (16 * (element & 3)) | (signature ^ lower) << (16 * (element >> 2 & 3));
-    // The last bit tells what a key is: another part has it.
+    // The last bit tells the form of a key: another part has it.
     bits & ANY | (bits & HAS_ALL) >> 16
 }
 

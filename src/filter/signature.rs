@@ -91,6 +91,14 @@ impl Column {
         }
     }
 
+    /// The most value lists that a node is in.
+    pub fn most_lists(&self) -> usize {
+        match self.kind {
+            Kind::Set => sets::MOST_ELEMENTS,
+            _ => 1,
+        }
+    }
+
     /// The value lists that a node with a value is in.
     pub fn lists(&self, key: Option<u64>) -> Lists {
         match self.kind {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::fallible::{self, TryPush};
 
 /// The most pages that one insert may add: a record on every level, a few overflow records, an
-/// extension.
+/// extension, and pages of up to 32 value lists, since few rows have so high a level.
 const HEADROOM: usize = 48;
 
 /// Pages of a segment, the unit in which a store has memory.

@@ -139,11 +139,13 @@ pub(in crate::hnsw) fn expected<S: PageStore>(
         let count = match query.range_share(usize::from(of_column.column)) {
             Some(share) if lists > looked_at => share * nodes,
             _ => {
-                let mut named = 0.0;
-                for list in of_column.ids().take(looked_at) {
-                    named += expected_of(graph, query, list)?;
+                // The first one, which may be that of long arrays, stands for itself alone.
+                let (mut first, mut others) = (0.0, 0.0);
+                for (i, list) in of_column.ids().take(looked_at).enumerate() {
+                    *(if i == 0 { &mut first } else { &mut others }) += expected_of(graph, query, list)?;
                 }
-                named * lists as f64 / looked_at.max(1) as f64
+                let of_others = lists.saturating_sub(1) as f64 / looked_at.saturating_sub(1).max(1) as f64;
+                first + others * of_others
             }
         };
         expected.try_push((of_column, count))?;

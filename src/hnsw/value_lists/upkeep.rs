@@ -4,9 +4,7 @@ use super::{add_where, listed, walk};
 use crate::error::Result;
 use crate::fallible::TryPush;
 use crate::filter::lists::{self, LISTS};
-use crate::filter::sets;
 use crate::filter::signature::Signatures;
-use crate::filter::values::Kind;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
 use crate::hnsw::space::Point;
@@ -143,16 +141,8 @@ fn unlink<S: PageStore>(
     Ok(is_unlinked)
 }
 
-/// The most lists of a column that a node is in.
-fn most_lists<S: PageStore>(graph: &Graph<'_, S>, column: u8) -> usize {
-    match graph.space.columns()[usize::from(column)].kind {
-        Kind::Set => sets::MOST_ELEMENTS,
-        _ => 1,
-    }
-}
-
 /// Passes `f` the live nodes that any of a column's lists of their values does not have under their
-/// present generation, with the signatures of their values.
+/// present generation with the signatures of these.
 /// About `memory` bytes are used at a time.
 ///
 /// Locks: one page at a time, shared; while `f` runs: none.
@@ -163,7 +153,8 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
     mut f: impl FnMut(Link) -> Result<()>,
 ) -> Result<()> {
     type Place = (NodeRef, u8, u8, Signatures);
-    let of_page = graph.space.layout.slots as usize * 2 * size_of::<Place>() * most_lists(graph, column);
+    let lists = graph.space.columns()[usize::from(column)].most_lists();
+    let of_page = graph.space.layout.slots as usize * lists * 2 * size_of::<Place>();
     let each = u32::try_from(memory / of_page).unwrap_or(u32::MAX);
     let blocks = graph.node_blocks()?;
     let mut start = blocks.start;
