@@ -148,7 +148,7 @@ pub unsafe fn listed(root: *mut pg_sys::PlannerInfo, path: &pg_sys::IndexPath, c
             let narrows = |qual: *mut pg_sys::RestrictInfo| narrows((*qual).clause.cast(), (*clause).indexcol, columns);
             let are_named =
                 |kind| kind != Kind::Set || quals.iter_ptr().all(|qual| name_sets(root, (*qual).clause.cast()));
-            if !kind.is_some_and(are_named) || !quals.iter_ptr().all(narrows) {
+            if !quals.iter_ptr().all(narrows) || !kind.is_some_and(are_named) {
                 continue;
             }
             // Clauses come in the order of columns.
@@ -173,9 +173,9 @@ pub unsafe fn listed(root: *mut pg_sys::PlannerInfo, path: &pg_sys::IndexPath, c
     }
 }
 
-/// Whether value lists name the sets that a condition asks for: those of its elements, unless most
-/// sets have more elements than keys have, by the statistics of arrays that ANALYZE makes
-/// (`array_typanalyze.c`): their mean number of elements is the last of the histogram's numbers.
+/// Whether value lists name the sets that a condition asks for: the lists of its elements, unless
+/// sets have more elements than keys have, in the mean. The statistics of arrays that ANALYZE makes
+/// (`array_typanalyze.c`) have that mean as the last of the histogram's numbers.
 ///
 /// # Safety
 /// `root` is the planner's state, and `condition` an expression of its query.
