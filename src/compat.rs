@@ -222,6 +222,23 @@ pub unsafe fn sort_cost(root: *mut pg_sys::PlannerInfo, rows: f64, width: c_int)
     sorted.total_cost
 }
 
+/// The number of elements of an array, as the planner estimates it.
+///
+/// # Safety
+/// `root` is the planner's, and `array` an expression of its query.
+pub unsafe fn array_length(root: *mut pg_sys::PlannerInfo, array: *mut pg_sys::Node) -> f64 {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: as the caller promises.
+    let length = {
+        let _ = root;
+        f64::from(unsafe { pg_sys::estimate_array_length(array) })
+    };
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    // SAFETY: as the caller promises.
+    let length = unsafe { pg_sys::estimate_array_length(root, array) };
+    length
+}
+
 /// Whether VACUUM truncates a table with these options. 18 has a setting besides, which holds where
 /// the option is not set (commit 0164a0f9e).
 pub fn vacuum_truncate(options: Option<&pg_sys::StdRdOptions>) -> bool {

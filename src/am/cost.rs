@@ -109,8 +109,10 @@ const MOST_DISABLED: i32 = 1000;
 struct Shares {
     /// Share that passes the conditions.
     passing: f64,
-    /// Share that the lists name of the one column with value lists of which they name fewest.
-    listed: f64,
+    /// The lists of the one column with value lists of which they name fewest.
+    named: lists::Named,
+    /// Factor of the records that a coded search visits: lanes of arrays pass tests in vain.
+    in_vain: f64,
     /// Number of scans.
     loops: f64,
 }
@@ -119,7 +121,8 @@ impl Shares {
     /// One scan without conditions.
     const ALL: Shares = Shares {
         passing: 1.0,
-        listed: 1.0,
+        named: lists::Named::ALL,
+        in_vain: 1.0,
         loops: 1.0,
     };
 }
@@ -191,12 +194,17 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         }
 
         // Rows that the conditions exclude are not read from the table.
-        let listed = listed
-            .into_iter()
-            .map(|of_column| lists::share(passing(root, info, of_column.conditions, held), of_column.ends()));
+        let (mut named, mut in_vain) = (lists::Named::ALL, 1.0);
+        for of_column in listed {
+            let passing = passing(root, info, of_column.conditions, held);
+            named = named.fewer(lists::Named::of(passing, of_column.ends(), of_column.sets));
+            let vain = of_column.sets.map_or(0.0, |sets| sets.passed_in_vain());
+            in_vain *= 1.0 + vain * (1.0 - passing) / passing;
+        }
         let shares = Shares {
             passing: passing(root, info, conditions, held),
-            listed: listed.fold(1.0, f64::min),
+            named,
+            in_vain,
             loops: loop_count.max(1.0),
         };
         let passing = shares.passing;
@@ -367,11 +375,12 @@ unsafe fn costs(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, ope
             Some(calibration) if passing >= 1.0 => calibration.visits(USUAL, opened.width),
             _ => times * visits(nodes, m, width, is_coded),
         };
-        let first = (visited + times * filtered_visits(m, width, is_coded, passing)).min(nodes) * visit;
-        let each = times * (VISITS_PER_ROW + filtered_visits(m, 1.0, is_coded, passing));
+        let filtered = |width| times * shares.in_vain * filtered_visits(m, width, is_coded, passing);
+        let first = (visited + filtered(width)).min(nodes) * visit;
+        let each = times * VISITS_PER_ROW + filtered(1.0);
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Value lists name few nodes, and all of their rows are in order.
-        let is_listed = lists::are_read(nodes * shares.listed, nodes, first / visit, is_coded);
+        let is_listed = lists::are_read(nodes * shares.named.matching, nodes, first / visit, is_coded);
         Costs {
             // A search that visits too many records ends as a pass.
             startup: match is_listed {

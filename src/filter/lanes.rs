@@ -18,13 +18,15 @@ const FEW_KEYS: u64 = 128;
 /// Most elements whose lists are compared, of a set that has to have all elements.
 const MOST_WAYS: usize = 4;
 
-/// The signatures of a column that may match.
+/// The signatures of a column that may match, in entries of lists and in lanes.
 #[derive(Debug)]
 enum Signatures {
-    /// One bit for each signature.
-    OneOf(Vec<u64>),
+    /// One bit for each signature, and for each of their forms in lanes.
+    OneOf { entries: Vec<u64>, lanes: [u64; 4] },
     /// Sets that have all bits of one of these.
-    AnyOf(Vec<u16>),
+    AnyOf { entries: Vec<u16>, lanes: Vec<u16> },
+    /// Sets without elements, and NULL.
+    Empty,
 }
 
 /// The test of a column.
@@ -32,8 +34,6 @@ enum Signatures {
 struct ColumnTest {
     column: usize,
     signatures: Signatures,
-    /// One bit for each of their forms in lanes, unless the column is one of sets.
-    in_lanes: Option<[u64; 4]>,
 }
 
 /// The conditions of a scan as tests of signatures.
@@ -70,7 +70,6 @@ impl LaneFilter {
                 add_lists(&mut lists, condition, (column, &signatures))?;
                 tests.push(ColumnTest {
                     column: condition.column,
-                    in_lanes: (column.kind != Kind::Set).then(|| in_lanes(&signatures)),
                     signatures,
                 });
             }
@@ -103,8 +102,17 @@ impl LaneFilter {
     /// of a column, two bytes for each entry.
     #[inline]
     pub fn matching<'s>(&self, signatures: impl Fn(usize) -> &'s [u8]) -> u32 {
-        let matching = |test: &ColumnTest| test.signatures.matching(signatures(test.column));
-        self.tests.iter().fold(u32::MAX, |lanes, test| lanes & matching(test))
+        self.tests.iter().fold(u32::MAX, |entries, test| {
+            let signatures = signatures(test.column);
+            entries
+                & match &test.signatures {
+                    Signatures::OneOf { entries, .. } => {
+                        ones_of(sixteens(signatures).map(|signature| has(entries, signature)))
+                    }
+                    Signatures::AnyOf { entries, .. } => having_any(signatures, entries),
+                    Signatures::Empty => empty(signatures),
+                }
+        })
     }
 
     /// The lanes of a record that may match, one bit for each of up to 32; `signatures` gives those
@@ -114,26 +122,59 @@ impl LaneFilter {
         self.tests.iter().fold(u32::MAX, |lanes, test| {
             let signatures = signatures(test.column);
             lanes
-                & match &test.in_lanes {
-                    Some(set) => ones_of(signatures.iter().map(|&signature| has(set, signature.into()))),
-                    None => test.signatures.matching(signatures),
+                & match &test.signatures {
+                    Signatures::OneOf { lanes, .. } => {
+                        ones_of(signatures.iter().map(|&signature| has(lanes, signature.into())))
+                    }
+                    Signatures::AnyOf { lanes, .. } => having_any(signatures, lanes),
+                    Signatures::Empty => empty(signatures),
                 }
         })
     }
 }
 
 impl Signatures {
-    /// Which of up to 32 signatures may match, one bit for each.
-    #[inline]
-    fn matching(&self, signatures: &[u8]) -> u32 {
-        let signatures = signatures.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
-        match self {
-            Signatures::OneOf(set) => ones_of(signatures.map(|signature| has(set, signature))),
-            Signatures::AnyOf(elements) => {
-                ones_of(signatures.map(|signature| elements.iter().any(|&element| element & !signature == 0)))
-            }
+    /// The signatures of a set with one bit for each.
+    fn one_of(entries: Vec<u64>) -> Signatures {
+        let mut lanes = [0; 4];
+        for (value, words) in entries.chunks_exact(WORDS / 256).enumerate() {
+            lanes[value / 64] |= u64::from(words.iter().any(|&word| word != 0)) << (value % 64);
         }
+        Signatures::OneOf { entries, lanes }
     }
+
+    /// The signatures of sets that have any of some alternatives, given by their bits in entries
+    /// and in lanes.
+    fn any_of(alternatives: impl Iterator<Item = (u16, u16)> + Clone) -> Result<Signatures> {
+        let distinct = |bits: fn((u16, u16)) -> u16| -> Result<Vec<u16>> {
+            let mut distinct = fallible::collect(alternatives.clone().map(bits))?;
+            distinct.sort_unstable();
+            distinct.dedup();
+            Ok(distinct)
+        };
+        Ok(Signatures::AnyOf {
+            entries: distinct(|(entry, _)| entry)?,
+            lanes: distinct(|(_, lane)| lane)?,
+        })
+    }
+}
+
+/// Signatures of two bytes.
+#[inline]
+fn sixteens(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.as_chunks().0.iter().map(|bytes| u16::from_le_bytes(*bytes))
+}
+
+/// Which of up to 32 sets' signatures have all bits of an element, one bit for each.
+#[inline]
+fn having_any(signatures: &[u8], elements: &[u16]) -> u32 {
+    ones_of(sixteens(signatures).map(|signature| elements.iter().any(|&element| element & !signature == 0)))
+}
+
+/// Which of up to 32 sets' signatures are those of none, one bit for each.
+#[inline]
+fn empty(signatures: &[u8]) -> u32 {
+    ones_of(sixteens(signatures).map(|signature| signature == 0))
 }
 
 /// One bit for each of up to 32 answers.
@@ -149,55 +190,39 @@ fn has(set: &[u64], value: u16) -> bool {
     set[usize::from(value / 64)] >> (value % 64) & 1 == 1
 }
 
-/// The forms in lanes of signatures of a column that is none of sets.
-fn in_lanes(signatures: &Signatures) -> [u64; 4] {
-    let set = match signatures {
-        Signatures::OneOf(set) => set,
-        Signatures::AnyOf(elements) if elements.is_empty() => return [0; 4],
-        // A test of sets, which other columns do not have.
-        Signatures::AnyOf(_) => return [u64::MAX; 4],
-    };
-    let mut lanes = [0; 4];
-    for (value, words) in set.chunks_exact(WORDS / 256).enumerate() {
-        lanes[value / 64] |= u64::from(words.iter().any(|&word| word != 0)) << (value % 64);
-    }
-    lanes
-}
-
 /// The test of the signatures of a column; none if it excludes none.
 fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
     let is_set = column.kind == Kind::Set;
+    let bits = |&element: &u64| (sets::signature_of(element), sets::lane_of(element));
     Ok(match test {
-        Test::Overlaps(elements) => {
-            let mut signatures = fallible::collect(elements.iter().map(|&element| sets::signature_of(element)))?;
-            signatures.sort_unstable();
-            signatures.dedup();
-            Some(Signatures::AnyOf(signatures))
-        }
+        // Only sets are asked for elements.
+        Test::Overlaps(_) | Test::Contains(_) if !is_set => None,
+        Test::Overlaps(elements) => Some(Signatures::any_of(elements.iter().map(bits))?),
         Test::Contains(elements) if elements.is_empty() => None,
         Test::Contains(elements) => {
-            let all = elements
-                .iter()
-                .fold(0, |all, &element| all | sets::signature_of(element));
-            Some(Signatures::AnyOf(fallible::collect([all])?))
+            let both = |all: (u16, u16), of: (u16, u16)| (all.0 | of.0, all.1 | of.1);
+            let all = elements.iter().map(bits).fold((0, 0), both);
+            Some(Signatures::any_of(std::iter::once(all))?)
         }
+        Test::Nothing if is_set => Some(Signatures::any_of(std::iter::empty())?),
+        Test::Null if is_set => Some(Signatures::Empty),
         // The signature of NULL is one of the empty set too.
-        Test::Anything | Test::NotNull | Test::Range { .. } if is_set => None,
-        Test::Nothing => Some(Signatures::AnyOf(Vec::new())),
-        Test::Anything | Test::NotNull => Some(Signatures::OneOf(ones(|set| {
+        _ if is_set => None,
+        Test::Nothing => Some(Signatures::one_of(ones(|_| {})?)),
+        Test::Anything | Test::NotNull => Some(Signatures::one_of(ones(|set| {
             set.fill(u64::MAX);
             let null = usize::from(column.signature(None));
             set[null / 64] &= !(1 << (null % 64));
         })?)),
-        Test::Null => Some(Signatures::OneOf(ones(|set| add(set, column.signature(None)))?)),
-        Test::In(keys) => Some(Signatures::OneOf(ones(|set| {
+        Test::Null => Some(Signatures::one_of(ones(|set| add(set, column.signature(None)))?)),
+        Test::In(keys) => Some(Signatures::one_of(ones(|set| {
             keys.iter().for_each(|&key| add(set, column.signature(Some(key))));
         })?)),
         Test::Range { .. } if column.kind == Kind::Hashed => None,
         Test::Range { least, most } => {
             let (least, most) = keys(least.as_ref(), most.as_ref(), column);
             if column.kind == Kind::Exact && most.saturating_sub(least) < FEW_KEYS {
-                return Ok(Some(Signatures::OneOf(ones(|set| {
+                return Ok(Some(Signatures::one_of(ones(|set| {
                     (least..=most).for_each(|key| add(set, column.signature(Some(key))));
                 })?)));
             }
@@ -205,7 +230,7 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
                 return Ok(None);
             }
             let places = column.places(least, most);
-            Some(Signatures::OneOf(ones(|set| {
+            Some(Signatures::one_of(ones(|set| {
                 for place in places {
                     let (first, hashes) = signature::of_place(place);
                     set[usize::from(first / 64)] |= hashes << (first % 64);
@@ -232,13 +257,18 @@ fn add_lists(
         }
         // A node with all elements is in the lists of each; the lists of a few are looked at.
         (Test::Contains(elements), _) if is_set => {
+            let mut elements = fallible::collect(elements.iter().copied())?;
+            elements.sort_unstable();
+            elements.dedup();
+            if elements.len() > sets::MOST_ELEMENTS {
+                return all.try_push((condition.column, sets::OF_MANY));
+            }
             let mut lists = fallible::collect(elements.iter().map(|&element| sets::lists_of(element)))?;
-            lists.sort_unstable();
             lists.dedup();
             all.try_extend(lists.iter().take(MOST_WAYS).map(|&lists| (condition.column, lists)))
         }
-        (_, Signatures::OneOf(set)) if !is_set => {
-            let words = (0..).zip(set);
+        (_, Signatures::OneOf { entries, .. }) => {
+            let words = (0..).zip(entries);
             let lists = words.filter(|(_, word)| **word != 0).fold(0, |lists, (word, _)| {
                 lists | lists::of_signature(word * u64::BITS as u16)
             });
@@ -284,10 +314,6 @@ mod tests {
     use super::*;
     use crate::filter::condition::Match;
     use crate::filter::values::Values;
-
-    fn in_lane_of(column: &Column, key: Option<u64>) -> u16 {
-        signature::in_lane(column.signature(key), column.kind == Kind::Set)
-    }
 
     /// A value that passes a filter is never excluded by its signature, and most that do not pass
     /// are, where signatures tell.
@@ -354,19 +380,18 @@ mod tests {
                             !passes || lanes.lists().iter().all(is_named),
                             "{kind:?} {test:?} {key:?}"
                         );
-                        let in_lane = if kind == Kind::Set {
-                            &signature[..]
-                        } else {
-                            &signature[1..]
-                        };
-                        assert_eq!(in_lane[0], in_lane_of(&columns[0], key).to_le_bytes()[0]);
-                        let may_match_in_lane = lanes.matching_lanes(|_| in_lane) & 1 == 1;
-                        assert!(may_match_in_lane || !may_match, "{kind:?} {test:?} {key:?}");
+                        let lane = columns[0].lane(key).to_le_bytes();
+                        let len = if kind == Kind::Set { 2 } else { 1 };
+                        let may_match_in_lane = lanes.matching_lanes(|_| &lane[..len]) & 1 == 1;
+                        let least = if kind == Kind::Set { passes } else { may_match };
+                        assert!(may_match_in_lane || !least, "{kind:?} {test:?} {key:?}");
                         passed_in_lanes += usize::from(may_match_in_lane);
                         passed += usize::from(may_match);
                         matched += usize::from(passes);
                     }
-                    if matches!(&test, Test::In(keys) if keys.len() == 1 || learned && kind == Kind::Exact) {
+                    if kind != Kind::Set
+                        && matches!(&test, Test::In(keys) if keys.len() == 1 || learned && kind == Kind::Exact)
+                    {
                         assert!(passed <= matched + 60, "{kind:?} {test:?}: {passed} for {matched}");
                     }
                     if learned && kind == Kind::Exact && matches!(test, Test::Range { .. }) {

@@ -2,7 +2,7 @@
 //!
 //! An element is a hash of 60 bits. The key of up to eight elements has all of them, with as many
 //! of their upper bits as there is room for, so that few sets pass a test that do not have the
-//! element. The key of more elements is a Bloom filter, with two bits for each.
+//! element. The key of more elements is a Bloom filter, with four bits for each.
 //!
 //! | elements | bit 63 | bits 60 to 62 | bits 0 to 59 |
 //! |---|---|---|---|
@@ -11,7 +11,11 @@
 //! | more | 0 | Bloom filter of bits 0 to 62 | |
 //!
 //! The upper 7 bits of an element are its *class*, which every key tells of up to eight elements.
-//! It decides the element's two bits in a signature, and the value list of nodes that have it.
+//! It decides the value list of nodes that have the element, and two of the 16 bits of such nodes
+//! in lanes of records. Entries of lists have two of 16 bits for the *rest*, the next 7 bits: so
+//! they tell elements apart that share a list. Where a key has fewer bits of an element, the
+//! entry has the bits of every rest that the element may have.
+//!
 //! Nodes with more elements are in one list for all of them, which each condition reads as well.
 
 use super::lists::{LISTS, Lists};
@@ -20,15 +24,16 @@ use super::values::mix;
 /// The most elements of a key that has them all, and lists that a node with them is in.
 pub const MOST_ELEMENTS: usize = 8;
 
-/// Bits of an element, and of its class.
+/// Bits of an element, of its class, and of its rest.
 const BITS: u32 = 60;
 const CLASS_BITS: u32 = 7;
+const REST_BITS: u32 = 7;
 
 /// The bit of keys that have all elements, and the place of their number.
 const HAS_ALL: u64 = 1 << 63;
 
 /// The list of nodes with more elements than a key has.
-const OF_MANY: Lists = 1 << (LISTS - 1);
+pub const OF_MANY: Lists = 1 << (LISTS - 1);
 
 /// A key that may have every element.
 pub const ANY: u64 = HAS_ALL - 1;
@@ -64,20 +69,36 @@ pub fn may_have(key: u64, element: u64) -> bool {
     }
 }
 
-/// The signature of a set: two bits of 16 for each element.
+/// The signature of a set in entries of lists.
 pub fn signature(key: u64) -> u16 {
     match all_of(key) {
-        Some((bits, all)) => all.fold(0, |set, upper| set | signature_of_class(upper >> (bits - CLASS_BITS))),
-        None => {
-            let half = key | key >> 32;
-            (half | half >> 16) as u16
+        Some((bits, all)) => {
+            let known = (bits - CLASS_BITS).min(REST_BITS);
+            all.fold(0, |set, upper| {
+                let rest = upper >> (bits - CLASS_BITS - known) & ((1 << known) - 1);
+                set | two_of_any(rest, REST_BITS - known)
+            })
         }
+        None => folded(key >> 32),
     }
 }
 
 /// The bits that the signature of every set with an element has.
 pub fn signature_of(element: u64) -> u16 {
-    signature_of_class(class(element))
+    two_of(rest(element))
+}
+
+/// The signature of a set in lanes of records.
+pub fn lane(key: u64) -> u16 {
+    match all_of(key) {
+        Some((bits, all)) => all.fold(0, |set, upper| set | two_of(upper >> (bits - CLASS_BITS))),
+        None => folded(key),
+    }
+}
+
+/// The bits that the lane of every set with an element has.
+pub fn lane_of(element: u64) -> u16 {
+    two_of(class(element))
 }
 
 /// The lists that a node with a set is in.
@@ -94,6 +115,11 @@ pub fn lists_of(element: u64) -> Lists {
     list_of_class(class(element)) | OF_MANY
 }
 
+/// Share of the sets of so many elements that have both bits of another element in 16.
+pub fn passed_in_vain(elements: f64) -> f64 {
+    (1.0 - (15.0_f64 / 16.0).powf(2.0 * elements)).powi(2)
+}
+
 /// The elements of a key that has all of them, and the number of their upper bits that it has.
 #[inline]
 fn all_of(key: u64) -> Option<(u32, impl Iterator<Item = u64>)> {
@@ -108,12 +134,28 @@ fn class(element: u64) -> u64 {
     element >> (BITS - CLASS_BITS)
 }
 
-/// Two different ones of 16 bits: 120 pairs for 128 classes.
 #[inline]
-fn signature_of_class(class: u64) -> u16 {
-    let first = class % 16;
-    let second = (first + 1 + class / 16) % 16;
+fn rest(element: u64) -> u64 {
+    element >> (BITS - CLASS_BITS - REST_BITS) & ((1 << REST_BITS) - 1)
+}
+
+/// Two different ones of 16 bits, for each class or rest: 120 pairs for 128 of them.
+#[inline]
+fn two_of(part: u64) -> u16 {
+    let first = part >> 3;
+    let second = (first + 1 + (part & 7)) % 16;
     1 << first | 1 << second
+}
+
+/// The bits of every rest that begins with these bits, and has so many more.
+fn two_of_any(rest: u64, more: u32) -> u16 {
+    (0..1 << more).fold(0, |set, lower| set | two_of(rest << more | lower))
+}
+
+/// The bits of both parts of one half of a Bloom filter.
+#[inline]
+fn folded(half: u64) -> u16 {
+    (half | half >> 16) as u16
 }
 
 /// All lists but that of many elements, for about as many classes each.
@@ -122,13 +164,17 @@ fn list_of_class(class: u64) -> Lists {
     1 << ((class * (LISTS as u64 - 1)) >> CLASS_BITS)
 }
 
-/// The Bloom filter of an element: the bits of its signature, each in one of four parts.
+/// The Bloom filter of an element: its bits in lanes in the lower half, its bits in lists in the
+/// upper one, each in one of the two parts of the half.
 #[inline]
 fn bloom(element: u64) -> u64 {
-    let signature = u64::from(signature_of(element));
-    let lower = signature & signature.wrapping_neg();
-    let bits = lower << (16 * (element & 3)) | (signature ^ lower) << (16 * (element >> 2 & 3));
-    // The last bit tells the form of a key: another part has it.
+    let half = |two: u16, parts: u64| {
+        let two = u64::from(two);
+        let lower = two & two.wrapping_neg();
+        lower << (16 * (parts & 1)) | (two ^ lower) << (16 * (parts >> 1 & 1))
+    };
+    let bits = half(lane_of(element), element) | half(signature_of(element), element >> 2) << 32;
+    // The last bit tells the form of a key: the other part has it.
     bits & ANY | (bits & HAS_ALL) >> 16
 }
 
@@ -154,10 +200,45 @@ mod tests {
             for element in set {
                 assert!(may_have(key, element));
                 assert_eq!(signature_of(element) & !signature(key), 0);
+                assert_eq!(lane_of(element) & !lane(key), 0);
                 assert_ne!(lists_of(element) & lists(key), 0);
             }
         }
         assert!((0..1000).all(|value| may_have(ANY, element(value)) && lists_of(element(value)) & lists(ANY) != 0));
+        assert_eq!((signature(ANY), lane(ANY)), (u16::MAX, u16::MAX));
+    }
+
+    /// Of the sets in an element's list that do not have it, entries exclude most where keys have
+    /// enough bits of each element, and lanes exclude as many sets that are in other lists.
+    #[test]
+    fn entries_tell_elements_of_a_list_apart() {
+        let mut random = SmallRng::seed_from_u64(6);
+        for (of, most) in [(1, 0.03), (3, 0.14), (4, 0.22), (5, 0.8)] {
+            let most_in_lanes = 0.01 + 1.1 * passed_in_vain(f64::from(of));
+            let (mut listed, mut passed, mut passed_in_lanes, mut others) = (0, 0, 0, 0);
+            for value in 0..400 {
+                let wanted = element(value);
+                for _ in 0..1000 {
+                    let set: Vec<u64> = (0..of).map(|_| element(random.random_range(1000..100_000))).collect();
+                    let key = key(set);
+                    if lists(key) & lists_of(wanted) != 0 {
+                        listed += 1;
+                        passed += usize::from(signature_of(wanted) & !signature(key) == 0);
+                    } else {
+                        others += 1;
+                        passed_in_lanes += usize::from(lane_of(wanted) & !lane(key) == 0);
+                    }
+                }
+            }
+            let shares = (
+                f64::from(passed as u32) / f64::from(listed),
+                f64::from(passed_in_lanes as u32) / f64::from(others),
+            );
+            assert!(
+                shares.0 <= most && shares.1 <= most_in_lanes,
+                "{of} elements: {shares:?}"
+            );
+        }
     }
 
     /// Of ten thousand elements that a set does not have: hardly any of up to four, some where
@@ -179,7 +260,7 @@ mod tests {
             set.extend_from_within(..set.len() / 2);
             assert_eq!(key(set), expected);
         }
-        assert_eq!((key(Vec::new()), signature(0), lists(0)), (0, 0, 0));
+        assert_eq!((key(Vec::new()), signature(0), lane(0), lists(0)), (0, 0, 0, 0));
     }
 
     /// All lists but the last one are about as long where elements are many.

@@ -1,11 +1,12 @@
 //! Signatures: 16 bits of a value in an entry of a value list. A neighbor's lane in a record has
-//! the upper 8 of them, and all 16 of a set: conditions that need more are answered from lists.
+//! the upper 8 of them, because conditions that need more are answered from lists; of a set it has
+//! 16 bits of its own.
 //!
 //! | kind | signature |
 //! |---|---|
 //! | exact, rounded | the number of the border interval of the key (7 bits), its place there (4 bits), then a hash of the key (5 bits) |
 //! | hashed | a hash of the key |
-//! | set | two bits for each element ([`super::sets`]); 0 for NULL |
+//! | set | two bits for each element ([`super::sets`]), others in lanes; 0 for NULL |
 //!
 //! All bits set are NULL but for sets; no hash is.
 //!
@@ -91,6 +92,15 @@ impl Column {
         }
     }
 
+    /// The signature of a value in a lane of a record.
+    #[inline]
+    pub fn lane(&self, key: Option<u64>) -> u16 {
+        match self.kind {
+            Kind::Set => sets::lane(key.unwrap_or(0)),
+            _ => in_lane(self.signature(key)),
+        }
+    }
+
     /// The most value lists that a node is in.
     pub fn most_lists(&self) -> usize {
         match self.kind {
@@ -133,11 +143,6 @@ impl Column {
         };
         place(least, 0)..=place(most, PLACES - 1)
     }
-
-    /// Whether a signature may be NULL's.
-    pub fn is_null(&self, signature: u16) -> bool {
-        signature == if self.kind == Kind::Set { 0 } else { NULL }
-    }
 }
 
 /// The first signature of a place.
@@ -163,10 +168,20 @@ pub fn signatures(columns: &[Column], values: &Values) -> Signatures {
     signatures
 }
 
-/// The form of a signature in a lane of a record.
+/// The signatures of values in lanes of records.
 #[inline]
-pub fn in_lane(signature: u16, is_set: bool) -> u16 {
-    if is_set { signature } else { signature >> 8 }
+pub fn lanes(columns: &[Column], values: &Values) -> Signatures {
+    let mut lanes = [0; MOST_COLUMNS];
+    for (i, (lane, column)) in lanes.iter_mut().zip(columns).enumerate() {
+        *lane = column.lane(values.get(i));
+    }
+    lanes
+}
+
+/// The form in a lane of the signature of a value that is no set.
+#[inline]
+fn in_lane(signature: u16) -> u16 {
+    signature >> 8
 }
 
 #[cfg(test)]
@@ -191,8 +206,8 @@ mod tests {
     fn no_value_has_the_signature_of_null() {
         for kind in [Kind::Exact, Kind::Rounded, Kind::Hashed] {
             let column = Column::of_sample(kind, (0..1000).collect());
-            assert!(column.is_null(column.signature(None)));
-            assert!((0..100_000).all(|key| !column.is_null(column.signature(Some(key)))));
+            assert_eq!(column.signature(None), NULL);
+            assert!((0..100_000).all(|key| column.signature(Some(key)) != NULL));
         }
     }
 

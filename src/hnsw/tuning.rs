@@ -226,9 +226,8 @@ pub mod scan {
     /// query*).
     pub const LISTED_AT_ONCE: f64 = 2.0;
 
-    /// Share of the sets of three elements whose signatures pass a test of an element in vain: two
-    /// bits of 16, of which such sets have five or six.
-    pub const PASSED_IN_VAIN: f64 = 0.1;
+    /// Elements of an array that a scan reckons with (chosen, not measured).
+    pub const USUAL_ELEMENTS: f64 = 3.0;
 
     /// Most visits that lists may cost, in widths of the search, where matching nodes are far from
     /// the query: a search finds fewer of them in about the same time (docs/measurements.md,

@@ -164,7 +164,7 @@ impl FilterColumns {
         self.sets >> column & 1 == 1
     }
 
-    /// Bytes of a neighbor's signature in a column ([`crate::filter::signature::in_lane`]).
+    /// Bytes of a neighbor's signature in a column ([`crate::filter::signature::Column::lane`]).
     #[inline]
     pub(super) fn signature_len(self, column: usize) -> usize {
         1 + usize::from(self.is_set(column))

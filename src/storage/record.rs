@@ -325,7 +325,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The signatures in lane `i` ([`crate::filter::signature::in_lane`]).
+    /// The signatures in lane `i` ([`crate::filter::signature::lanes`]).
     pub fn signatures(&self, i: usize) -> Signatures {
         let mut signatures = Signatures::default();
         if self.layout.is_coded() {

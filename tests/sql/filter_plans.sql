@@ -33,3 +33,22 @@ SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY em
 -- An index of the vectors alone
 DROP INDEX items_n, items_tenant;
 SELECT share, condition, scans(format('SELECT id FROM items WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM conditions;
+
+-- Arrays: three of 200 tags, three of 10,000, long arrays, and a twentieth of long ones; then GIN indexes beside
+CREATE TABLE tagged (id int, few int[], many int[], long int[], mixed int[], embedding vector(48));
+INSERT INTO tagged SELECT id, (SELECT array_agg((id * 7919 + j * 61) % 200) FROM generate_series(1, 3) j),
+        (SELECT array_agg((id * 7919 + j * 3001) % 10000) FROM generate_series(1, 3) j),
+        (SELECT array_agg((id * 7919 + j * 61) % 2000) FROM generate_series(1, 12) j),
+        (SELECT array_agg((id * 7919 + j * 61) % 2000) FROM generate_series(1, CASE WHEN id % 20 = 0 THEN 12 ELSE 3 END) j), embedding
+    FROM items;
+CREATE TABLE array_conditions (condition text);
+INSERT INTO array_conditions VALUES ('few @> ''{7}'''), ('few && ''{7,8,9}'''), ('few @> ''{61,122}'''), ('many @> ''{7}'''),
+    ('many && ''{7,8,9}'''), ('long @> ''{7}'''), ('mixed @> ''{7}''');
+CREATE INDEX tagged_filtered ON tagged USING hnsw (embedding vector_l2_ops, few, many, long, mixed);
+VACUUM ANALYZE tagged;
+SELECT condition, scans(format('SELECT id FROM tagged WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM array_conditions;
+CREATE INDEX tagged_few ON tagged USING gin (few);
+CREATE INDEX tagged_many ON tagged USING gin (many);
+CREATE INDEX tagged_long ON tagged USING gin (long);
+CREATE INDEX tagged_mixed ON tagged USING gin (mixed);
+SELECT condition, scans(format('SELECT id FROM tagged WHERE %s ORDER BY embedding <-> %L LIMIT 10', condition, :'q')) FROM array_conditions;

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 
 use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
+use crate::am::filter::SetStatistics;
 use crate::filter::lists::LISTS;
 use crate::hnsw::scan::cost_of_listed;
 use crate::storage::page::PAGE_SIZE;
@@ -25,14 +26,47 @@ const NUMBERS_PER_LISTED_OPERATOR: f64 = 8.0 * NUMBERS_PER_OPERATOR;
 /// (docs/measurements.md, *Selective conditions*).
 const SETUP_OPERATORS: f64 = 280.0;
 
-/// Share of an index's rows that the lists of a column name under conditions that this share
-/// passes. Entries of an equality have its signature. A range takes whole intervals, one for each
-/// list: at each of its ends half of one is beyond it, in the mean.
-pub(super) fn share(passing: f64, ends: usize) -> f64 {
-    let interval = 1.0 / LISTS as f64;
-    match ends {
-        0 => passing,
-        _ => (passing + 0.5 * ends as f64 * interval).clamp(interval, 1.0),
+/// The lists of a column under a scan's conditions, in parts of an index's rows.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    /// Entries whose signatures match.
+    pub(super) matching: f64,
+    /// All entries: a list is read as a whole.
+    entries: f64,
+}
+
+impl Named {
+    /// All rows: no lists.
+    pub(super) const ALL: Named = Named {
+        matching: 1.0,
+        entries: 1.0,
+    };
+
+    /// The lists of a column under conditions that this share of the rows passes. Entries of an
+    /// equality have its signature. A range takes whole intervals, one for each list: at each of
+    /// its ends half of one is beyond it, in the mean. Elements of arrays share lists, and some
+    /// entries of other elements pass.
+    pub(super) fn of(passing: f64, ends: usize, sets: Option<SetStatistics>) -> Named {
+        let list = 1.0 / LISTS as f64;
+        let matching = match (ends, sets) {
+            (_, Some(sets)) => {
+                return Named {
+                    matching: (passing + sets.named_in_vain()).min(1.0),
+                    entries: passing + sets.listed_in_vain(),
+                };
+            }
+            (0, None) => passing,
+            (_, None) => (passing + 0.5 * ends as f64 * list).clamp(list, 1.0),
+        };
+        Named {
+            matching,
+            entries: matching.max(list),
+        }
+    }
+
+    /// The one of which fewer entries match.
+    pub(super) fn fewer(self, other: Named) -> Named {
+        if other.matching < self.matching { other } else { self }
     }
 }
 
@@ -67,7 +101,7 @@ pub(super) fn cost(
     let (mut random_page_cost, mut seq_page_cost) = (0.0, 0.0);
     // SAFETY: called in a transaction, with places for the results.
     unsafe { pg_sys::get_tablespace_page_costs(table.reltablespace, &mut random_page_cost, &mut seq_page_cost) };
-    let listed = (info.tuples * shares.listed).max(1.0);
+    let listed = (info.tuples * shares.named.matching).max(1.0);
     let (code_bytes, of_entry, read) = match is_coded {
         true => (
             (numbers / 8.0).min(MOST_CODE_BYTES),
@@ -76,8 +110,7 @@ pub(super) fn cost(
         ),
         false => (0.0, 0.0, listed),
     };
-    // A list is read as a whole, whatever part of its entries matches.
-    let entries = info.tuples * shares.listed.max(1.0 / LISTS as f64);
+    let entries = info.tuples * shares.named.entries;
     let list_pages = (entries * (ENTRY_BYTES + code_bytes) / PAGE_SIZE as f64)
         .ceil()
         .max(1.0);
@@ -112,11 +145,24 @@ mod tests {
 
     #[test]
     fn a_range_reads_whole_intervals() {
-        assert_eq!(share(0.25, 0), 0.25);
-        assert_eq!(share(0.25, 1), 0.25 + 0.5 / 128.0);
-        assert_eq!(share(0.25, 2), 0.25 + 1.0 / 128.0);
-        assert_eq!(share(1e-6, 1), 1.0 / 128.0);
-        assert_eq!(share(0.999, 2), 1.0);
+        let matching = |passing, ends| Named::of(passing, ends, None).matching;
+        assert_eq!(matching(0.25, 0), 0.25);
+        assert_eq!(matching(0.25, 1), 0.25 + 0.5 / 128.0);
+        assert_eq!(matching(0.25, 2), 0.25 + 1.0 / 128.0);
+        assert_eq!(matching(1e-6, 1), 1.0 / 128.0);
+        assert_eq!(matching(0.999, 2), 1.0);
+    }
+
+    #[test]
+    fn lists_of_arrays_have_other_elements_and_long_arrays() {
+        let of = |lists, elements, long| {
+            let named = Named::of(0.01, 0, Some(SetStatistics { lists, elements, long }));
+            (named.matching, named.entries)
+        };
+        let (one, many) = (of(1.0, 3.0, 0.0), of(1.0, 3.0, 0.5));
+        assert!((0.012..0.013).contains(&one.0) && (0.033..0.034).contains(&one.1));
+        assert!(many.0 > 0.2 && many.1 > 0.5);
+        assert!(of(10.0, 3.0, 0.0).0 > one.0 && of(128.0, 8.0, 1.0).0 <= 1.0);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use pgrx::{PgBox, PgList, is_a, pg_sys};
 
 use super::Columns;
 use super::classes::{Comparison, Domain, operator};
-use crate::filter::sets;
+use super::set_statistics::SetStatistics;
+use crate::compat;
+use crate::filter::lists::LISTS;
 use crate::filter::values::Kind;
 
 /// Adds conditions `column = ANY (array)` that PostgreSQL has left out. Up to version 16 it has no
@@ -122,6 +124,8 @@ pub struct Listed {
     pub conditions: *mut pg_sys::List,
     /// Whether a range that they make has a lower end, and an upper one.
     ends: [bool; 2],
+    /// Of arrays, the condition with the fewest lists.
+    pub sets: Option<SetStatistics>,
 }
 
 impl Listed {
@@ -146,20 +150,35 @@ pub unsafe fn listed(root: *mut pg_sys::PlannerInfo, path: &pg_sys::IndexPath, c
             let kind = column.and_then(|column| columns.kinds().get(column).copied().flatten());
             let quals = PgList::<pg_sys::RestrictInfo>::from_pg((*clause).indexquals);
             let narrows = |qual: *mut pg_sys::RestrictInfo| narrows((*qual).clause.cast(), (*clause).indexcol, columns);
-            let are_named =
-                |kind| kind != Kind::Set || quals.iter_ptr().all(|qual| name_sets(root, (*qual).clause.cast()));
-            if !quals.iter_ptr().all(narrows) || !kind.is_some_and(are_named) {
+            let Some(kind) = kind.filter(|_| quals.iter_ptr().all(narrows)) else {
                 continue;
-            }
+            };
+            let sets = match kind {
+                Kind::Set => {
+                    let all = quals.iter_ptr().map(|qual| sets_named(root, (*qual).clause.cast()));
+                    // Other conditions on arrays have no lists.
+                    match all.collect::<Option<Vec<_>>>() {
+                        Some(all) => all.into_iter().min_by(|a, b| a.lists.total_cmp(&b.lists)),
+                        None => continue,
+                    }
+                }
+                _ => None,
+            };
             // Clauses come in the order of columns.
             if all.last().is_none_or(|last| last.column != (*clause).indexcol) {
                 all.push(Listed {
                     column: (*clause).indexcol,
                     conditions: std::ptr::null_mut(),
                     ends: [false; 2],
+                    sets,
                 });
             }
             let Some(of_column) = all.last_mut() else { continue };
+            if let (Some(least), Some(sets)) = (&mut of_column.sets, sets)
+                && sets.lists < least.lists
+            {
+                *least = sets;
+            }
             for qual in quals.iter_ptr() {
                 match comparison((*qual).clause.cast()) {
                     Some(Comparison::Greater | Comparison::GreaterOrEqual) => of_column.ends[0] = true,
@@ -173,40 +192,24 @@ pub unsafe fn listed(root: *mut pg_sys::PlannerInfo, path: &pg_sys::IndexPath, c
     }
 }
 
-/// Whether value lists name the sets that a condition asks for: the lists of its elements, unless
-/// sets have more elements than keys have, in the mean. The statistics of arrays that ANALYZE makes
-/// (`array_typanalyze.c`) have that mean as the last of the histogram's numbers.
+/// The lists that name the sets that a condition asks for, if any do: those of each element for
+/// `&&`, and of the rarest one for `@>`.
 ///
 /// # Safety
 /// `root` is the planner's state, and `condition` an expression of its query.
-unsafe fn name_sets(root: *mut pg_sys::PlannerInfo, condition: *mut pg_sys::Node) -> bool {
-    // SAFETY: as the caller promises; nodes are read by their tags, statistics are released.
+unsafe fn sets_named(root: *mut pg_sys::PlannerInfo, condition: *mut pg_sys::Node) -> Option<SetStatistics> {
+    // SAFETY: as the caller promises; nodes are read by their tags.
     unsafe {
-        if !matches!(comparison(condition), Some(Comparison::Overlaps | Comparison::Contains)) {
-            return false;
+        let comparison = comparison(condition)?;
+        if !matches!(comparison, Comparison::Overlaps | Comparison::Contains) {
+            return None;
         }
         let arguments = PgList::<pg_sys::Node>::from_pg((*condition.cast::<pg_sys::OpExpr>()).args);
-        let Some(array) = arguments.get_ptr(0) else {
-            return false;
+        let lists = match comparison {
+            Comparison::Overlaps => compat::array_length(root, arguments.get_ptr(1)?).clamp(1.0, LISTS as f64),
+            _ => 1.0,
         };
-        let mut variable = pg_sys::VariableStatData::default();
-        pg_sys::examine_variable(root, array, 0, &mut variable);
-        if variable.statsTuple.is_null() {
-            return true;
-        }
-        let (mut slot, kind) = (pg_sys::AttStatsSlot::default(), pg_sys::STATISTIC_KIND_DECHIST as i32);
-        let (any, numbers) = (pg_sys::InvalidOid, pg_sys::ATTSTATSSLOT_NUMBERS as i32);
-        let mut mean = 0.0;
-        if pg_sys::get_attstatsslot(&mut slot, variable.statsTuple, kind, any, numbers) {
-            if slot.nnumbers > 0 {
-                mean = *slot.numbers.add(slot.nnumbers as usize - 1);
-            }
-            pg_sys::free_attstatsslot(&mut slot);
-        }
-        if let Some(release) = variable.freefunc {
-            release(variable.statsTuple);
-        }
-        mean <= sets::MOST_ELEMENTS as f32
+        Some(SetStatistics::of(root, arguments.get_ptr(0)?, lists))
     }
 }
 

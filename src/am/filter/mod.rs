@@ -3,6 +3,7 @@
 //! - `classes`: their operator classes and operators;
 //! - `value`: keys of values;
 //! - `index_clauses`: the conditions of a path;
+//! - `set_statistics`: statistics of columns of arrays;
 //! - `scan_keys`: the conditions of a scan.
 //!
 //! The rules for keys are those of `crate::filter`. The key of a text is a hash of its bytes, which
@@ -12,6 +13,7 @@
 pub mod classes;
 pub mod index_clauses;
 pub mod scan_keys;
+mod set_statistics;
 mod value;
 
 use pgrx::pg_sys;
@@ -23,6 +25,7 @@ use crate::filter::values::{Kind, MOST_COLUMNS, Values};
 use crate::storage::format::META_BLOCK;
 use crate::storage::parameters::Parameters;
 use classes::{Class, Domain};
+pub use set_statistics::SetStatistics;
 use value::{Elements, Scalar};
 
 /// The error of an index with more filter columns than there may be.

@@ -19,6 +19,7 @@ use super::{Found, Iteration, Limits, Phase, Rounds, Scan};
 use crate::error::Result;
 use crate::fallible::Room;
 use crate::filter::condition::Match;
+use crate::filter::sets;
 use crate::filter::values::Kind;
 use crate::hnsw::Graph;
 use crate::hnsw::distance_bounds::Keys;
@@ -29,7 +30,7 @@ use crate::hnsw::space::Query;
 use crate::hnsw::space::centroid_bounds::CentroidBounds;
 use crate::hnsw::tuning::scan::{
     CLUSTERED, DEVIATIONS, FEW_LISTED, FEWEST_KEPT, FILTERED_VISITS, FIRST_LOOK, KEPT, LISTED_AT_ONCE, LISTED_FAR,
-    MANY, MANY_LISTED, PASSED_IN_VAIN, READ_FIRST, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE,
+    MANY, MANY_LISTED, READ_FIRST, USUAL_ELEMENTS, USUAL_WIDTH, VISITS_OF_FEW, VISITS_OF_LISTED, VISITS_PER_ESTIMATE,
     VISITS_PER_LISTED,
 };
 use crate::hnsw::tuning::search::SEEDS;
@@ -142,7 +143,7 @@ impl Scan {
         let is_set = |(column, _): &(usize, _)| columns.get(*column).is_some_and(|column| column.kind == Kind::Set);
         // Signatures of sets pass many neighbors that do not match, which a search would visit.
         let (most, in_vain) = match self.query.lists().iter().all(is_set) {
-            true => (LISTED_FAR, PASSED_IN_VAIN),
+            true => (LISTED_FAR, sets::passed_in_vain(USUAL_ELEMENTS)),
             false => (LISTED_AT_ONCE, 0.0),
         };
         self.list_where(graph, nodes, |cost, listed| {

@@ -323,14 +323,10 @@ impl Space {
             .map_or(0, |of_column| of_column.lists(values.get(column)))
     }
 
-    /// The signatures of filter values in the form of lanes.
+    /// The signatures of filter values in lanes of records.
     #[inline]
     pub(in crate::hnsw) fn lane_signatures(&self, values: &Values) -> Signatures {
-        let mut signatures = self.signatures(values);
-        for (column, signature) in signatures.iter_mut().enumerate() {
-            *signature = signature::in_lane(*signature, self.parameters.shape.filters.is_set(column));
-        }
-        signatures
+        signature::lanes(&self.columns, values)
     }
 
     /// The layout of records.

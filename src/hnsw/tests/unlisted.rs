@@ -3,6 +3,7 @@
 
 use super::filters::{assert_complete, create, insert_rows, values};
 use super::*;
+use crate::filter::sets;
 use crate::filter::values::{Values, key_of_int, mix};
 use crate::hnsw::insert::NewRow;
 use crate::hnsw::tests::interrupted::{Interrupted, failing};
@@ -19,6 +20,7 @@ fn all_values() -> Vec<Values> {
     let mut last = Values::NONE;
     last.set(0, Some(key_of_int(7)));
     last.set(1, Some(mix(3)));
+    last.set(2, Some(sets::key([3, 7, 45].map(sets::element).to_vec())));
     last.set(3, Some(key_of_int(110)));
     all[ROWS - 1] = last;
     all.push(last);
@@ -98,8 +100,8 @@ fn assert_found_after_removal(metric: Metric, writes: usize, removed: usize) {
 #[test]
 fn a_row_that_joins_an_interrupted_node_is_found_under_conditions() {
     for metric in [Metric::L2, Metric::L1, Metric::InnerProduct] {
-        // The record, three lists, its links, and the first link back.
-        for writes in 0..=6 {
+        // The record, six lists, its links, and the first link back.
+        for writes in 0..=9 {
             for removed in [3, 40, ROWS - 1] {
                 assert_found_after_removal(metric, writes, removed);
             }
@@ -113,7 +115,7 @@ fn a_row_that_joins_an_interrupted_node_is_found_under_conditions() {
 fn a_node_that_vacuum_links_before_its_insertion_does_is_found_under_conditions() {
     let (vectors, all) = (words(ROWS), all_values());
     for metric in [Metric::L2, Metric::L1] {
-        for writes in 0..8 {
+        for writes in 0..11 {
             let store = store();
             let graph = create(&store, metric, vectors[0].len(), &all);
             insert_rows(&graph, &vectors, 0..ROWS - 1, &all);

@@ -36,12 +36,12 @@ pub(in crate::hnsw) fn add<S: PageStore>(graph: &Graph<'_, S>, link: Link, point
     add_where(graph, link, point, |_| true)
 }
 
-/// As [`add`], to the lists of the columns for which `is_wanted` is true.
+/// As [`add`], to the lists for which `is_wanted` is true.
 fn add_where<S: PageStore>(
     graph: &Graph<'_, S>,
     link: Link,
     point: &Point,
-    is_wanted: impl Fn(u8) -> bool,
+    is_wanted: impl Fn(ListId) -> bool,
 ) -> Result<()> {
     let signatures = graph.space.signatures(&point.values);
     let mut words = Vec::new();
@@ -49,9 +49,10 @@ fn add_where<S: PageStore>(
     words.resize(graph.space.layout.code_words(), 0);
     let factors = graph.space.encode_alone(point, &mut words);
     let code = Code { words: &words, factors };
-    for column in listed(graph).filter(|&column| is_wanted(column)) {
-        for list in lists::numbers(graph.space.lists_of(&point.values, column)) {
-            add_to(graph, ListId { column, list }, &ListEntry { link, signatures }, &code)?;
+    for column in listed(graph) {
+        let ids = lists::numbers(graph.space.lists_of(&point.values, column)).map(|list| ListId { column, list });
+        for id in ids.filter(|&id| is_wanted(id)) {
+            add_to(graph, id, &ListEntry { link, signatures }, &code)?;
         }
     }
     Ok(())

@@ -141,30 +141,30 @@ fn unlink<S: PageStore>(
     Ok(is_unlinked)
 }
 
-/// Passes `f` the live nodes that any of a column's lists of their values does not have under their
-/// present generation with the signatures of these.
-/// About `memory` bytes are used at a time.
+/// Passes `f` the live nodes, with each list of a column that does not have the node though it is
+/// one of its value's: under its present generation, with the signatures of its values. Lists of
+/// one node come one after the other. About `memory` bytes are used at a time.
 ///
 /// Locks: one page at a time, shared; while `f` runs: none.
 pub(in crate::hnsw) fn missing<S: PageStore>(
     graph: &Graph<'_, S>,
     column: u8,
     memory: usize,
-    mut f: impl FnMut(Link) -> Result<()>,
+    mut f: impl FnMut(Link, u8) -> Result<()>,
 ) -> Result<()> {
     type Place = (NodeRef, u8, u8, Signatures);
-    let lists = graph.space.columns()[usize::from(column)].most_lists();
-    let of_page = graph.space.layout.slots as usize * lists * 2 * size_of::<Place>();
-    let each = u32::try_from(memory / of_page).unwrap_or(u32::MAX);
+    // The entries of lists are about as many.
+    let most = memory / (2 * size_of::<Place>());
     let blocks = graph.node_blocks()?;
-    let mut start = blocks.start;
-    while start < blocks.end {
-        let part = start..start.saturating_add(each.max(1)).min(blocks.end);
-        start = part.end;
+    let mut end = blocks.start;
+    while end < blocks.end {
+        let start = end;
         // Nodes first: a node that comes meanwhile is in its list and not here.
         let mut nodes: Vec<Place> = Vec::new();
-        for block in part.clone() {
+        while end < blocks.end && (end == start || nodes.len() < most) {
             graph.store.check_interrupts();
+            let block = end;
+            end += 1;
             let mut here = Vec::new();
             graph.live_on(block, |link, record| here.push((link, record.values())))?;
             for (link, values) in here {
@@ -173,6 +173,7 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
                 nodes.try_extend(lists.map(|list| (link.node, link.generation, list, signatures)))?;
             }
         }
+        let part = start..end;
         let mut listed: Vec<Place> = Vec::new();
         for list in 0..LISTS as u8 {
             let before = listed.len();
@@ -188,11 +189,10 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
         }
         listed.sort_unstable();
         nodes.retain(|node| listed.binary_search(node).is_err());
-        nodes.dedup_by_key(|(node, ..)| *node);
-        for (node, generation, ..) in nodes {
+        for (node, generation, list, _) in nodes {
             // VACUUM may have removed it.
             if graph.read(node, |record| Ok(record.is(generation, 0)))? {
-                f(Link { node, generation })?;
+                f(Link { node, generation }, list)?;
             }
         }
     }
@@ -206,9 +206,9 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
 pub fn complete<S: PageStore>(graph: &Graph<'_, S>, memory: usize) -> Result<()> {
     let mut point = Point::default();
     for column in listed(graph) {
-        missing(graph, column, memory, |link| {
+        missing(graph, column, memory, |link, list| {
             match graph.read_point(link, 0, &mut point)? {
-                Some(_) => add_where(graph, link, &point, |wanted| wanted == column),
+                Some(_) => add_where(graph, link, &point, |id| id == ListId { column, list }),
                 None => Ok(()),
             }
         })?;

@@ -1,6 +1,5 @@
 use super::*;
 use crate::distance::Metric;
-use crate::filter::signature;
 use crate::storage::layout::FilterColumns;
 use crate::storage::layout_plan::Storage;
 use crate::storage::node_page::{self, NodePage, NodePageMut};
@@ -45,7 +44,10 @@ fn a_record_gives_back_what_was_put_in() {
         let signatures = |i: usize| {
             let mut signatures = Signatures::default();
             for (column, signature) in signatures.iter_mut().enumerate().take(filters) {
-                *signature = signature::in_lane((i + column) as u16 % 30 * 2027 + 1, columns.is_set(column));
+                *signature = (i + column) as u16 % 30 * 2027 + 1;
+                if !columns.is_set(column) {
+                    *signature >>= 8;
+                }
             }
             signatures
         };
