@@ -375,12 +375,13 @@ unsafe fn costs(root: *mut pg_sys::PlannerInfo, info: &pg_sys::IndexOptInfo, ope
             Some(calibration) if passing >= 1.0 => calibration.visits(USUAL, opened.width),
             _ => times * visits(nodes, m, width, is_coded),
         };
-        let filtered = |width| times * shares.in_vain * filtered_visits(m, width, is_coded, passing);
+        let in_vain = if is_coded { shares.in_vain } else { 1.0 };
+        let filtered = |width| times * in_vain * filtered_visits(m, width, is_coded, passing);
         let first = (visited + filtered(width)).min(nodes) * visit;
         let each = times * VISITS_PER_ROW + filtered(1.0);
         let row = each * visit + OPERATORS_PER_ROW * pg_sys::cpu_operator_cost;
         // Value lists name few nodes, and all of their rows are in order.
-        let is_listed = lists::are_read(nodes * shares.named.matching, nodes, first / visit, is_coded);
+        let is_listed = lists::are_read(nodes * shares.named.matching, nodes, (first / visit, width), is_coded);
         Costs {
             // A search that visits too many records ends as a pass.
             startup: match is_listed {

@@ -13,7 +13,7 @@ use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
 use crate::am::filter::SetStatistics;
 use crate::filter::lists::LISTS;
-use crate::hnsw::scan::cost_of_listed;
+use crate::hnsw::scan::{cost_of_listed, most_cost_of_listed};
 use crate::storage::page::PAGE_SIZE;
 
 /// Time of reading a node that a list names, in the unit in which [`operators_per_read`] has that
@@ -82,9 +82,9 @@ const ENTRY_BYTES: f64 = 13.0;
 const MOST_CODE_BYTES: f64 = 64.0;
 
 /// Whether a scan among `nodes` nodes reads these `listed` ones: in place of a search of so many
-/// visits.
-pub(super) fn are_read(listed: f64, nodes: f64, visits: f64, is_coded: bool) -> bool {
-    listed < nodes && cost_of_listed(listed, is_coded) < visits
+/// visits and this width.
+pub(super) fn are_read(listed: f64, nodes: f64, (visits, width): (f64, f64), is_coded: bool) -> bool {
+    listed < nodes && cost_of_listed(listed, is_coded) < visits.min(most_cost_of_listed(width))
 }
 
 /// Cost of the answer; `page_cost` is that of a page of the index, of which caches hold the share

@@ -68,7 +68,8 @@ impl SetStatistics {
 impl SetStatistics {
     /// Share of the rows whose lanes pass a test of elements that their arrays do not have.
     pub fn passed_in_vain(&self) -> f64 {
-        (1.0 - self.long) * self.short_in_vain() + self.long * self.long_in_vain()
+        let of_short = self.any(sets::passed_in_vain(self.of_one_short()));
+        (1.0 - self.long) * of_short + self.long * self.long_in_vain()
     }
 
     /// Share of the rows that have entries in the lists because of other elements.
@@ -78,24 +79,25 @@ impl SetStatistics {
 
     /// Share of the rows with such entries that pass the test all the same.
     pub fn named_in_vain(&self) -> f64 {
-        self.of_short() * self.short_in_vain() + self.long * self.long_in_vain()
+        self.of_short() * sets::listed_in_vain(self.of_one_short()) + self.long * self.long_in_vain()
     }
 
     fn of_short(&self) -> f64 {
         self.lists * self.elements / LISTS as f64
     }
 
-    fn short_in_vain(&self) -> f64 {
-        self.any(self.elements / (1.0 - self.long).max(f64::MIN_POSITIVE))
+    /// Elements of an array that is not long.
+    fn of_one_short(&self) -> f64 {
+        self.elements / (1.0 - self.long).max(f64::MIN_POSITIVE)
     }
 
     fn long_in_vain(&self) -> f64 {
-        self.any(LONG_ELEMENTS)
+        self.any(sets::passed_in_vain(LONG_ELEMENTS))
     }
 
-    /// Share of the sets of so many elements that pass the test of any of the lists' elements.
-    fn any(&self, elements: f64) -> f64 {
-        1.0 - (1.0 - sets::passed_in_vain(elements)).powf(self.lists)
+    /// Share that passes the test of any of the lists' elements, of the share that passes one.
+    fn any(&self, one: f64) -> f64 {
+        1.0 - (1.0 - one).powf(self.lists)
     }
 }
 

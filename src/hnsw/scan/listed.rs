@@ -106,6 +106,11 @@ pub fn cost(listed: f64, is_estimated: bool) -> f64 {
     }
 }
 
+/// The most visits that lists may cost that a scan with a search of this width reads.
+pub fn most_cost(width: f64) -> f64 {
+    LISTED_FAR * width
+}
+
 /// Visits of a filtered search of this width where this share of the nodes matches.
 fn visits(width: f64, share: f64) -> f64 {
     let (visits, power) = FILTERED_VISITS;
@@ -156,14 +161,14 @@ impl Scan {
     /// the query: where going on with it costs more.
     pub(super) fn list_few<S: PageStore>(&mut self, graph: &Graph<'_, S>, share: f64) -> Result<bool> {
         let width = super::beam_width(graph, self.limits.width) as f64;
-        let most = visits(width, share).min(LISTED_FAR * width);
+        let most = visits(width, share).min(most_cost(width));
         self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)
     }
 
     /// As [`Scan::list_at_once`], where the matching nodes are far from the query and a search
     /// would visit more records. If it does not, the search gets a sample of the matching nodes.
     pub(super) fn list_far<S: PageStore>(&mut self, graph: &Graph<'_, S>) -> Result<bool> {
-        let most = LISTED_FAR * super::beam_width(graph, self.limits.width) as f64;
+        let most = most_cost(super::beam_width(graph, self.limits.width) as f64);
         if self.list_where(graph, most_nodes(graph)?, |cost, _| cost <= most)? {
             return Ok(true);
         }

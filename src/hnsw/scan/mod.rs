@@ -21,7 +21,7 @@ mod node_rows;
 mod pass;
 pub mod staged_merge;
 
-pub use listed::cost as cost_of_listed;
+pub use listed::{cost as cost_of_listed, most_cost as most_cost_of_listed};
 
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
