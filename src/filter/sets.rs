@@ -115,8 +115,9 @@ pub fn lists_of(element: u64) -> Lists {
     list_of_class(class(element)) | OF_MANY
 }
 
-/// As [`passed_in_vain`], in entries of lists: keys have all bits of the rest of four elements or less,
-/// and so few of more that three quarters of the entries with five pass, and all with more.
+/// As [`passed_in_vain`], in entries of lists. Keys have all bits of the rest of up to four
+/// elements, and so few of more that three quarters of the entries with five pass, and all with
+/// more.
 pub fn listed_in_vain(elements: f64) -> f64 {
     let beyond = (elements - 4.0).max(0.0);
     (passed_in_vain(elements.min(4.0)) + 0.57 * beyond).min(1.0)
