@@ -228,15 +228,16 @@ pub unsafe fn sort_cost(root: *mut pg_sys::PlannerInfo, rows: f64, width: c_int)
 /// `root` is the planner's, and `array` an expression of its query.
 pub unsafe fn array_length(root: *mut pg_sys::PlannerInfo, array: *mut pg_sys::Node) -> f64 {
     #[cfg(any(feature = "pg15", feature = "pg16"))]
-    // SAFETY: as the caller promises.
-    let length = {
+    {
         let _ = root;
+        // SAFETY: as the caller promises.
         f64::from(unsafe { pg_sys::estimate_array_length(array) })
-    };
+    }
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
     // SAFETY: as the caller promises.
-    let length = unsafe { pg_sys::estimate_array_length(root, array) };
-    length
+    unsafe {
+        pg_sys::estimate_array_length(root, array)
+    }
 }
 
 /// Whether VACUUM truncates a table with these options. 18 has a setting besides, which holds where
