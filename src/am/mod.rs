@@ -26,7 +26,6 @@ mod opclass;
 pub mod options;
 mod planner;
 mod radius_key;
-mod rows_ahead;
 mod sample;
 mod sampling;
 pub mod scan;

@@ -40,6 +40,54 @@ SELECT bool_and(distance >= last) FROM (
         FROM (SELECT val <-> vec(5, 100) AS distance FROM c) d
 ) ordered;
 
+-- The table's own order of few rows as well, which 8 bits do not tell: of the nearest rows found, none is out of place.
+CREATE FUNCTION out_of_place(query text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    q record;
+    found float8[];
+    misplaced bigint := 0;
+BEGIN
+    FOR q IN SELECT val AS v FROM c WHERE id % 50 = 3 LOOP
+        EXECUTE 'SELECT array_agg(distance) FROM (' || query || ') rows' INTO found USING q.v;
+        misplaced := misplaced + (SELECT count(*) FROM unnest(found) WITH ORDINALITY _ (distance, n) WHERE distance < found[n - 1]);
+    END LOOP;
+    RETURN misplaced;
+END $$;
+SET hnsw.ef_search = 100;
+SELECT out_of_place('SELECT val <-> $1 AS distance FROM c ORDER BY val <-> $1 LIMIT 10') AS l2,
+    out_of_place('SELECT val <=> $1 AS distance FROM c ORDER BY val <=> $1 LIMIT 10') AS cosine,
+    out_of_place('SELECT val::halfvec(100) <#> $1::halfvec(100) AS distance FROM c ORDER BY val::halfvec(100) <#> $1::halfvec(100) LIMIT 10') AS ip,
+    out_of_place('SELECT val <-> $1 AS distance FROM c WHERE kind IN (3, 4, 5) ORDER BY val <-> $1 LIMIT 10') AS filtered,
+    out_of_place('SELECT val <-> $1 AS distance FROM c WHERE id % 3 = 0 ORDER BY val <-> $1 LIMIT 10') AS refused,
+    out_of_place('SELECT val <-> $1 AS distance FROM c WHERE val <-> $1 < 9 ORDER BY val <-> $1 LIMIT 10') AS within;
+RESET hnsw.ef_search;
+-- Rows have their places in the table, can be locked, and are asked for again and again.
+SELECT count(*), count(DISTINCT c.id) FROM (SELECT ctid AS place FROM c ORDER BY val <-> vec(5, 100) LIMIT 20) n JOIN c ON c.ctid = place;
+SELECT count(*) FROM (SELECT id FROM c ORDER BY val <-> vec(5, 100) LIMIT 20 FOR UPDATE) n;
+SELECT count(*) FROM generate_series(1, 300) q, LATERAL (SELECT id FROM c ORDER BY val <-> vec(q, 100) LIMIT 3) n;
+-- Queries without distances, and equal vectors.
+SELECT count(*) FROM (SELECT id FROM c ORDER BY val <-> NULL LIMIT 20) n;
+SELECT count(*) FROM (SELECT id FROM c ORDER BY val <=> array_fill(0, '{100}')::vector LIMIT 20) n;
+INSERT INTO c SELECT n, 20, CASE WHEN n < 10300 THEN vec(12, 100) WHEN n < 10310 THEN array_fill(0, '{100}')::vector END
+    FROM generate_series(10000, 10319) n;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM c ORDER BY val <-> vec(12, 100) LIMIT 350) n;
+SELECT kind, count(*) FROM (SELECT kind FROM c ORDER BY val <=> vec(12, 100) LIMIT 5000) n WHERE kind = 20 GROUP BY kind;
+-- Rows that are not there any more, and a cursor whose searches are rolled back, fail, and go on.
+BEGIN;
+DELETE FROM c WHERE kind = 20;
+SELECT count(*), bool_or(kind = 20) FROM (SELECT * FROM c ORDER BY val <-> vec(12, 100) LIMIT 20) n;
+DECLARE near CURSOR FOR SELECT id FROM c ORDER BY val <-> vec(77, 100);
+SAVEPOINT one;
+FETCH near;
+ROLLBACK TO one;
+SELECT 1 / (id - 77) FROM c ORDER BY val <-> vec(77, 100) LIMIT 5;
+ROLLBACK TO one;
+MOVE 100 IN near;
+CLOSE near;
+COMMIT;
+VACUUM c;
+DROP FUNCTION out_of_place;
+
 -- Changes of rows.
 DELETE FROM c WHERE id % 2 = 0;
 VACUUM c;
