@@ -65,6 +65,25 @@ RESET hnsw.ef_search;
 SELECT count(*), count(DISTINCT c.id) FROM (SELECT ctid AS place FROM c ORDER BY val <-> vec(5, 100) LIMIT 20) n JOIN c ON c.ctid = place;
 SELECT count(*) FROM (SELECT id FROM c ORDER BY val <-> vec(5, 100) LIMIT 20 FOR UPDATE) n;
 SELECT count(*) FROM generate_series(1, 300) q, LATERAL (SELECT id FROM c ORDER BY val <-> vec(q, 100) LIMIT 3) n;
+-- A user may not call the functions of other columns, and the scan does not either.
+CREATE FUNCTION ours(id int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF current_user = 'other' THEN
+        RAISE EXCEPTION 'called by %', current_user;
+    END IF;
+    RETURN id % 7;
+END $$;
+CREATE TABLE shared AS SELECT * FROM c;
+CREATE INDEX ON shared USING hnsw (val vector_l2_ops, ours(id), kind) WITH (storage = compact);
+REVOKE ALL ON FUNCTION ours FROM PUBLIC;
+CREATE ROLE other;
+GRANT SELECT ON shared TO other;
+SET ROLE other;
+SELECT id FROM shared WHERE kind = 7 ORDER BY val <-> vec(77, 100) LIMIT 1;
+RESET ROLE;
+DROP TABLE shared;
+DROP FUNCTION ours;
+DROP ROLE other;
 -- Queries without distances, and equal vectors.
 SELECT count(*) FROM (SELECT id FROM c ORDER BY val <-> NULL LIMIT 20) n;
 SELECT count(*) FROM (SELECT id FROM c ORDER BY val <=> array_fill(0, '{100}')::vector LIMIT 20) n;

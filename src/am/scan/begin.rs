@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::State;
 use super::last_search::{self, Aim, LastSearch};
 use super::query::{conditions, query};
+use super::table_order::TableOrder;
 use crate::am::options::{self, Asked, Options};
 use crate::am::{radius_key, sampling};
 use crate::compat;
@@ -93,8 +94,19 @@ pub unsafe fn begin(descriptor: pg_sys::IndexScanDesc, state: &mut State) -> Res
         radius_key::Mode::Reordered => limits.by_least_distances(),
         radius_key::Mode::Exact => limits.by_passes(&Graph::with(&store, Arc::clone(&space)))?,
     };
-    let is_in_table_order = space.layout().shape.is_compact() && !state.reorders;
-    state.compared_to = wanted.value.filter(|_| is_in_table_order);
+    let compared_to = wanted
+        .value
+        .filter(|_| space.layout().shape.is_compact() && !state.reorders);
+    if let Some(value) = compared_to {
+        // SAFETY: as the caller promises; the value is of the index's type.
+        unsafe {
+            state
+                .table_order
+                .get_or_insert_with(|| TableOrder::new(descriptor))
+                .begin(value)
+        };
+    }
+    state.is_in_table_order = compared_to.is_some();
     // SAFETY: the table and the index are open.
     let staged = unsafe { txn::staged_keys((*descriptor).heapRelation, index, &query, limits.keys) };
     let mut scan = Scan::new(query, limits);

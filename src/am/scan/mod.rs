@@ -62,10 +62,10 @@ struct State {
     rechecks: bool,
     distance: pg_sys::Datum,
     distance_is_null: bool,
-    /// The rows that were read ahead in the order of the table, kept for all rescans; and the value
-    /// to which the table's are compared, if the order of this scan is that one.
+    /// The order of the table, with means that are kept for all rescans; and whether the scan is in
+    /// that order.
     table_order: Option<TableOrder>,
-    compared_to: Option<pg_sys::Datum>,
+    is_in_table_order: bool,
     /// The rows to return, if not all are, and the number of rows that were passed over.
     only: Option<TidSet>,
     passed_over: u64,
@@ -89,7 +89,7 @@ impl Default for State {
             distance: pg_sys::Datum::null(),
             distance_is_null: false,
             table_order: None,
-            compared_to: None,
+            is_in_table_order: false,
             only: None,
             passed_over: 0,
         }
@@ -215,8 +215,9 @@ unsafe fn end(descriptor: pg_sys::IndexScanDesc) -> Result<()> {
         remember_dead(descriptor, state);
         state
     };
+    state.is_in_table_order = false;
     if let Some(order) = &mut state.table_order {
-        order.reset();
+        order.clear();
     }
     let Some((store, space, scan)) = state.scan.take() else {
         return Ok(());
@@ -269,9 +270,13 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
         if state.scan.is_none() {
             begin::begin(descriptor, state)?;
         }
-        let row = match state.compared_to {
-            Some(query) => next_in_table_order(descriptor, state, query)?,
-            None => next_in_index_order(descriptor, state)?,
+        let row = match state.table_order.take_if(|_| state.is_in_table_order) {
+            Some(mut order) => {
+                let row = next_in_table_order(descriptor, state, &mut order)?;
+                state.table_order = Some(order);
+                row
+            }
+            None => next_in_index_order(descriptor, state, false)?,
         };
         let Some(row) = row else {
             return Ok(false);
@@ -294,37 +299,35 @@ unsafe fn next(descriptor: pg_sys::IndexScanDesc) -> Result<bool> {
 /// The next row in the order of the table's distances from the query.
 ///
 /// # Safety
-/// As for [`next_in_index_order`]; `query` is a value of the index's type.
+/// As for [`next_in_index_order`]; `order` has begun.
 unsafe fn next_in_table_order(
     descriptor: pg_sys::IndexScanDesc,
     state: &mut State,
-    query: pg_sys::Datum,
+    order: &mut TableOrder,
 ) -> Result<Option<Row>> {
-    let mut order = match state.table_order.take() {
-        Some(order) => order,
+    while order.has_room() {
+        let is_ahead = !order.is_empty();
         // SAFETY: as the caller promises.
-        None => unsafe { TableOrder::begin(descriptor) },
-    };
-    // A row ahead is not worth another round.
-    let is_ready = |state: &State| state.scan.as_ref().is_some_and(|(_, _, scan)| scan.is_ready());
-    while order.is_empty() || order.has_room() && is_ready(state) {
-        // SAFETY: as the caller promises.
-        match unsafe { next_in_index_order(descriptor, state)? } {
+        match unsafe { next_in_index_order(descriptor, state, is_ahead)? } {
             // SAFETY: as the caller promises.
-            Some(row) => unsafe { order.add(descriptor, row, query)? },
+            Some(row) => unsafe { order.add(descriptor, row)? },
             None => break,
         }
     }
-    let next = order.pop();
-    state.table_order = Some(order);
-    Ok(next)
+    Ok(order.pop())
 }
 
-/// The next row in the order of the index, if the scan has begun.
+/// The next row in the order of the index, if the scan has begun; `is_ahead` of a row that is not
+/// asked for yet, if it has been found: another round would cost more than it is worth. (A round
+/// follows all the same where the nodes found turn out to be late, or their rows dead or staged.)
 ///
 /// # Safety
 /// `descriptor` is one of ours, `state` its state, and its index and table are open.
-unsafe fn next_in_index_order(descriptor: pg_sys::IndexScanDesc, state: &mut State) -> Result<Option<Row>> {
+unsafe fn next_in_index_order(
+    descriptor: pg_sys::IndexScanDesc,
+    state: &mut State,
+    is_ahead: bool,
+) -> Result<Option<Row>> {
     // SAFETY: as the caller promises.
     let (table, index) = unsafe { ((*descriptor).heapRelation, (*descriptor).indexRelation) };
     let Some((store, space, scan)) = &mut state.scan else {
@@ -336,10 +339,10 @@ unsafe fn next_in_index_order(descriptor: pg_sys::IndexScanDesc, state: &mut Sta
     let graph = Graph::with(store, Arc::clone(space));
     // A row that is ready takes less time than a look at the clock.
     let start = (!scan.is_ready()).then(Instant::now);
-    let next = next_of(scan, &graph, state.only.as_mut(), &mut state.passed_over)?;
+    let next = next_of(scan, &graph, state.only.as_mut(), is_ahead, &mut state.passed_over)?;
     state.spent += start.map_or(Duration::ZERO, |start| start.elapsed());
     let Some(tid) = next else {
-        if scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
+        if !is_ahead && scan.was_bounded() && !std::mem::replace(&mut state.warned, true) {
             // SAFETY: the index is open.
             unsafe { warn_of_bound(&relation_name(index), Method::of(index)) };
         }
@@ -368,17 +371,22 @@ unsafe fn next_in_index_order(descriptor: pg_sys::IndexScanDesc, state: &mut Sta
     }))
 }
 
-/// The next row of a scan that returns all rows, or `only` these.
+/// The next row of a scan that returns all rows, or `only` these; of those found already if it is
+/// read ahead.
 fn next_of(
     scan: &mut MergedScan,
     graph: &Graph<BufferStore>,
     only: Option<&mut TidSet>,
+    is_ahead: bool,
     passed_over: &mut u64,
 ) -> Result<Option<HeapTid>> {
     let Some(only) = only else {
-        return scan.next(graph);
+        return match is_ahead && !scan.is_ready() {
+            true => Ok(None),
+            false => scan.next(graph),
+        };
     };
-    while !only.is_empty() {
+    while !only.is_empty() && (!is_ahead || scan.is_ready()) {
         match scan.next(graph)? {
             Some(tid) if !only.take(tid) => {
                 *passed_over += 1;

@@ -52,7 +52,9 @@ pub unsafe fn query(descriptor: pg_sys::IndexScanDesc, parameters: &Parameters) 
         };
         wanted.radius = wanted.radius.filter(|_| has_radius);
         if parameters.metric == Metric::Cosine && value == datum::zero(parameters) {
-            wanted.mode = radius_key::Mode::Fast; // No distance is a number, so any order is right.
+            // No distance is a number, so any order is right.
+            wanted.mode = radius_key::Mode::Fast;
+            wanted.value = None;
         }
         Ok((value, wanted))
     }

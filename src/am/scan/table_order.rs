@@ -3,18 +3,14 @@
 //! A compact record has its vector in 8 bits a coordinate, so that rows at nearly one distance come
 //! in another order than the operator's. The scan reads some rows of the table ahead of the row
 //! that it returns, and returns the nearest of them by the operator's distances. The rows read
-//! ahead are few and belong to the round under way, so rows still come as they are asked for; the
-//! executor reads each row once more. Its own reorder queue (`nodeIndexscan.c`) has no such bound:
-//! it takes all rows of equal vectors first, and rows of it have no `ctid`.
-
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+//! ahead are few and were found already, so rows still come as they are asked for; the executor
+//! reads each row once more. Its own reorder queue (`nodeIndexscan.c`) has no such bound: it takes
+//! all rows of equal vectors first, and rows of it have no `ctid`.
 
 use pgrx::pg_sys;
 
 use super::Row;
 use crate::am::item_pointer;
-use crate::am::opclass::STRATEGY;
 use crate::error::Result;
 use crate::fallible::Room;
 
@@ -23,68 +19,86 @@ use crate::fallible::Room;
 /// records*).
 const AHEAD: (usize, usize, usize) = (4, 8, 64);
 
-/// A row that was read ahead.
-struct Ahead {
-    distance: f64,
-    /// Its place in the order of the index, which decides between equal distances.
-    place: u64,
-    row: Row,
-}
-
-impl Ord for Ahead {
-    fn cmp(&self, other: &Ahead) -> Ordering {
-        let order = self.distance.total_cmp(&other.distance);
-        order.then(self.place.cmp(&other.place))
-    }
-}
-
-impl PartialOrd for Ahead {
-    fn partial_cmp(&self, other: &Ahead) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ahead {
-    fn eq(&self, other: &Ahead) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ahead {}
-
-/// The rows of a scan that were read ahead.
+/// The rows of a scan that were read ahead, and the means to compute distances.
 pub struct TableOrder {
-    distances: Distances,
-    ahead: BinaryHeap<Reverse<Ahead>>,
-    /// Number of rows read, and of rows returned.
-    read: u64,
+    /// Rows with their distances, the nearest last; rows of equal distances in reverse order of the
+    /// index.
+    ahead: Vec<(f64, Row)>,
     returned: usize,
+    /// The value to search for: a copy, or null.
+    query: *mut pg_sys::varlena,
+    /// The memory context of the scan's descriptor.
+    memory: pg_sys::MemoryContext,
+    info: *mut pg_sys::IndexInfo,
+    executor: *mut pg_sys::EState,
+    context: *mut pg_sys::ExprContext,
+    slot: *mut pg_sys::TupleTableSlot,
 }
 
 impl TableOrder {
-    /// No rows, for all rescans of a scan.
+    /// The means, for all rescans of a scan; allocated in the memory context of the descriptor.
     ///
     /// # Safety
-    /// As for [`Distances::begin`].
-    pub unsafe fn begin(descriptor: pg_sys::IndexScanDesc) -> TableOrder {
-        TableOrder {
-            // SAFETY: as the caller promises.
-            distances: unsafe { Distances::begin(descriptor) },
-            ahead: BinaryHeap::new(),
-            read: 0,
-            returned: 0,
+    /// `descriptor` is one of ours, its index and table are open, and both stay open until
+    /// [`TableOrder::end`].
+    pub unsafe fn new(descriptor: pg_sys::IndexScanDesc) -> TableOrder {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let (table, index) = ((*descriptor).heapRelation, (*descriptor).indexRelation);
+            let memory = pg_sys::GetMemoryChunkContext(descriptor.cast());
+            let before = pg_sys::MemoryContextSwitchTo(memory);
+            let info = pg_sys::BuildIndexInfo(index);
+            take_first_column(&mut *info);
+            let executor = pg_sys::CreateExecutorState();
+            let context = pg_sys::MakePerTupleExprContext(executor);
+            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+            (*context).ecxt_scantuple = slot;
+            pg_sys::MemoryContextSwitchTo(before);
+            TableOrder {
+                ahead: Vec::new(),
+                returned: 0,
+                query: std::ptr::null_mut(),
+                memory,
+                info,
+                executor,
+                context,
+                slot,
+            }
         }
     }
 
-    /// Begins anew.
-    pub fn reset(&mut self) {
+    /// Begins a scan for the neighbors of a value.
+    ///
+    /// # Safety
+    /// `query` is a value of the index's type.
+    pub unsafe fn begin(&mut self, query: pg_sys::Datum) {
+        self.clear();
+        // SAFETY: as the caller promises: vectors are varlenas.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.memory);
+            self.query = pg_sys::pg_detoast_datum_copy(query.cast_mut_ptr());
+            pg_sys::MemoryContextSwitchTo(before);
+        }
+    }
+
+    /// Forgets the rows and the value.
+    pub fn clear(&mut self) {
         self.ahead.clear();
-        (self.read, self.returned) = (0, 0);
+        self.returned = 0;
+        let query = std::mem::replace(&mut self.query, std::ptr::null_mut());
+        if !query.is_null() {
+            // SAFETY: `begin` allocated it.
+            unsafe { pg_sys::pfree(query.cast()) };
+        }
     }
 
     /// Gives back what refers to the table. After an error PostgreSQL does.
     pub fn end(self) {
-        self.distances.end();
+        // SAFETY: both are of `new`.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.executor);
+        }
     }
 
     /// Whether no row is ahead.
@@ -103,117 +117,72 @@ impl TableOrder {
     /// whether it is dead to everyone.
     ///
     /// # Safety
-    /// As for [`Distances::of`].
-    pub unsafe fn add(&mut self, descriptor: pg_sys::IndexScanDesc, row: Row, query: pg_sys::Datum) -> Result<()> {
+    /// `descriptor` is the one of [`TableOrder::new`], and its scan has begun.
+    pub unsafe fn add(&mut self, descriptor: pg_sys::IndexScanDesc, row: Row) -> Result<()> {
         self.ahead.room(1)?;
         let distance = match row.has_distance {
             // SAFETY: as the caller promises.
-            true => unsafe { self.distances.of(descriptor, row, query) }.unwrap_or(f64::NEG_INFINITY),
+            true => unsafe { self.distance(descriptor, row) }.unwrap_or(f64::NEG_INFINITY),
             false => f64::NAN,
         };
-        self.read += 1;
-        self.ahead.push(Reverse(Ahead {
-            distance,
-            place: self.read,
-            row,
-        }));
+        let is_farther = |(other, _): &(f64, Row)| other.total_cmp(&distance).is_gt();
+        let place = self.ahead.partition_point(is_farther);
+        self.ahead.insert(place, (distance, row));
         Ok(())
     }
 
     /// Takes the nearest row out.
     pub fn pop(&mut self) -> Option<Row> {
-        let Reverse(nearest) = self.ahead.pop()?;
+        let (_, row) = self.ahead.pop()?;
         self.returned += 1;
-        Some(nearest.row)
-    }
-}
-
-/// Distances between the query and the vectors of rows of the table, by the operator's function.
-struct Distances {
-    info: *mut pg_sys::IndexInfo,
-    executor: *mut pg_sys::EState,
-    context: *mut pg_sys::ExprContext,
-    slot: *mut pg_sys::TupleTableSlot,
-    function: pg_sys::FmgrInfo,
-}
-
-impl Distances {
-    /// Allocates in the memory context of the descriptor.
-    ///
-    /// # Safety
-    /// `descriptor` is one of ours, its index and table are open, and both stay open until
-    /// [`Distances::end`].
-    unsafe fn begin(descriptor: pg_sys::IndexScanDesc) -> Distances {
-        // SAFETY: as the caller promises. The operator class of an open index has its operator.
-        unsafe {
-            let (table, index) = ((*descriptor).heapRelation, (*descriptor).indexRelation);
-            let own = pg_sys::GetMemoryChunkContext(descriptor.cast());
-            let before = pg_sys::MemoryContextSwitchTo(own);
-            let executor = pg_sys::CreateExecutorState();
-            let context = pg_sys::MakePerTupleExprContext(executor);
-            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
-            (*context).ecxt_scantuple = slot;
-            let (family, value) = (*(*index).rd_opfamily, *(*index).rd_opcintype);
-            let operator = pg_sys::get_opfamily_member(family, value, value, STRATEGY as i16);
-            let mut function = pg_sys::FmgrInfo::default();
-            pg_sys::fmgr_info(pg_sys::get_opcode(operator), &mut function);
-            let info = pg_sys::BuildIndexInfo(index);
-            pg_sys::MemoryContextSwitchTo(before);
-            Distances {
-                info,
-                executor,
-                context,
-                slot,
-                function,
-            }
-        }
+        Some(row)
     }
 
-    /// The distance of a row; none if the snapshot of the scan sees no version of it.
+    /// The operator's distance of a row; none if the snapshot of the scan sees no version of it.
     ///
     /// # Safety
-    /// `descriptor` is the one of [`Distances::begin`], and `query` a value of the index's type.
-    unsafe fn of(&mut self, descriptor: pg_sys::IndexScanDesc, row: Row, query: pg_sys::Datum) -> Option<f64> {
-        let mut values = [pg_sys::Datum::null(); pg_sys::INDEX_MAX_KEYS as usize];
-        let mut nulls = [true; pg_sys::INDEX_MAX_KEYS as usize];
+    /// As for [`TableOrder::add`].
+    unsafe fn distance(&mut self, descriptor: pg_sys::IndexScanDesc, row: Row) -> Option<f64> {
+        let (mut value, mut is_null) = (pg_sys::Datum::null(), true);
         let mut tid = item_pointer(row.tid);
         // An MVCC snapshot sees one version at most.
         let mut more = false;
-        // SAFETY: as the caller promises; the executor fetches by the same state. An index has no
-        // more columns than there is room for.
+        // SAFETY: as the caller promises. The executor fetches by the same state, each row anew.
+        // The order-by key is of our operator, which takes a row's value and the query. The
+        // description of the index has one column.
         unsafe {
             let (fetch, snapshot) = ((*descriptor).xs_heapfetch, (*descriptor).xs_snapshot);
-            if !pg_sys::table_index_fetch_tuple(fetch, &mut tid, snapshot, self.slot, &mut more, std::ptr::null_mut()) {
+            let no = std::ptr::null_mut();
+            if !pg_sys::table_index_fetch_tuple(fetch, &mut tid, snapshot, self.slot, &mut more, no) {
                 return None;
             }
             let before = pg_sys::MemoryContextSwitchTo((*self.context).ecxt_per_tuple_memory);
-            pg_sys::FormIndexDatum(
-                self.info,
-                self.slot,
-                self.executor,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-            );
-            let distance = match nulls[0] {
+            pg_sys::FormIndexDatum(self.info, self.slot, self.executor, &mut value, &mut is_null);
+            let distance = match is_null {
                 true => f64::NAN,
                 false => {
-                    let distance = pg_sys::FunctionCall2Coll(&mut self.function, pg_sys::InvalidOid, values[0], query);
+                    let (key, query) = ((*descriptor).orderByData, pg_sys::Datum::from(self.query));
+                    let function = &raw mut (*key).sk_func;
+                    let distance = pg_sys::FunctionCall2Coll(function, (*key).sk_collation, value, query);
                     f64::from_bits(distance.value() as u64)
                 }
             };
             pg_sys::MemoryContextSwitchTo(before);
-            // The page of the row is not pinned between calls.
             pg_sys::ExecClearTuple(self.slot);
             pg_sys::MemoryContextReset((*self.context).ecxt_per_tuple_memory);
             Some(distance)
         }
     }
+}
 
-    fn end(self) {
-        // SAFETY: both are of `begin`.
-        unsafe {
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            pg_sys::FreeExecutorState(self.executor);
-        }
-    }
+/// Leaves the first column alone in a description of an index: expressions of other columns may be
+/// functions that the query does not call, and its user must not.
+fn take_first_column(info: &mut pg_sys::IndexInfo) {
+    info.ii_NumIndexAttrs = 1;
+    info.ii_NumIndexKeyAttrs = 1;
+    info.ii_Expressions = match info.ii_IndexAttrNumbers[0] {
+        // SAFETY: the list of the expressions of an index, in the order of their columns.
+        0 => unsafe { pg_sys::list_truncate(info.ii_Expressions, 1) },
+        _ => std::ptr::null_mut(),
+    };
 }
