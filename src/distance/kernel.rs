@@ -66,35 +66,53 @@ pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
 /// Bytes of one factor of every lane, a bfloat16 each.
 pub const FACTOR_BYTES: usize = LANES * 2;
 
-/// Codes of up to [`LANES`] lanes: of each block the words of all lanes, then those of the next.
+/// Lanes that kernels read at a time: codes have a multiple of them.
+pub const GROUP: usize = 8;
+
+/// Words of a lane that lie side by side, as long as there are as many.
+pub const CHUNK: usize = 4;
+
+/// Codes of up to [`LANES`] lanes, a multiple of [`GROUP`]: of each lane [`CHUNK`] words, then the
+/// next ones of each, and at last, word by word, the words of all lanes that fill no chunk.
 #[derive(Clone, Copy)]
 pub struct Codes<'a> {
-    /// The words, at any alignment, up to `BLOCK_BYTES` from the start of the last block's.
+    /// The words of all lanes, at any alignment.
     pub bytes: &'a [u8],
-    /// Bytes from a block's words to the next block's: [`BLOCK_BYTES`], or fewer if there are fewer
-    /// lanes. The sums of the lanes that are not there are of no meaning.
-    pub stride: usize,
+    /// The number of lanes. The sums of others are of no meaning.
+    pub lanes: usize,
 }
 
 impl Codes<'_> {
-    /// Bytes of codes of so many blocks, a block or more.
+    /// Bytes of codes of so many words.
     #[inline]
     #[must_use]
-    pub const fn len(blocks: usize, stride: usize) -> usize {
-        (blocks - 1) * stride + BLOCK_BYTES
+    pub const fn len(words: usize, lanes: usize) -> usize {
+        words * lanes * size_of::<u32>()
+    }
+
+    /// Place of a word of a lane in codes of so many words.
+    #[inline]
+    #[must_use]
+    pub const fn place(words: usize, lanes: usize, word: usize, lane: usize) -> usize {
+        let chunk = word / CHUNK * CHUNK;
+        let in_chunk = match chunk + CHUNK <= words {
+            true => lane * CHUNK + word - chunk,
+            false => (word - chunk) * lanes + lane,
+        };
+        (chunk * lanes + in_chunk) * size_of::<u32>()
     }
 }
 
 /// Arguments of a scan: a table and the codes that select its entries.
 ///
 /// Conditions of a call with it: `table` is readable for `blocks * BLOCK_BYTES` bytes, `codes` for
-/// `BLOCK_BYTES` from each of the first `blocks` multiples of `stride` on, at any alignment, and
-/// the machine has the instructions.
+/// [`Codes::len`] of `blocks` and `lanes`, at any alignment, the lanes are 8, 16, 24 or 32, and the
+/// machine has the instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Scan {
     pub table: *const u8,
     pub codes: *const u8,
-    pub stride: usize,
+    pub lanes: usize,
     pub blocks: usize,
 }
 
@@ -120,17 +138,22 @@ pub(super) type EstimateKernel = unsafe fn(scan: Scan, terms: Terms, out: &mut [
 
 impl Scan {
     pub fn new(table: &[u8], codes: Codes<'_>) -> Self {
-        let Codes { bytes, stride } = codes;
+        let Codes { bytes, lanes } = codes;
         let blocks = table.len() / BLOCK_BYTES;
         assert_eq!(table.len() % BLOCK_BYTES, 0, "a table ends within a block");
         assert!(
-            blocks == 0 || bytes.len() == Codes::len(blocks, stride),
+            lanes.is_multiple_of(GROUP) && (1..=LANES).contains(&lanes),
+            "codes of {lanes} lanes"
+        );
+        assert_eq!(
+            bytes.len(),
+            Codes::len(blocks, lanes),
             "table and codes of unequal length"
         );
         Self {
             table: table.as_ptr(),
             codes: bytes.as_ptr(),
-            stride,
+            lanes,
             blocks,
         }
     }

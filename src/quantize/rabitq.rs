@@ -15,13 +15,11 @@
 //! 1/sqrt(L) (RaBitQ, arXiv 2405.12497, theorem 3.2).
 //!
 //! A code is L/32 words of 32 bits: bit i (bit i % 32 of word i / 32, from the least significant)
-//! is set if s[i] = +1. A node keeps the codes of [`LANES`] neighbors word by word: word w of lane
-//! j is the four bytes, little-endian, at 4 (32 w + j); of fewer lanes likewise, with their number
-//! for 32. A lane is one run of four bytes in every
-//! 128, so that a new neighbor in one lane costs little more WAL than its own code: PostgreSQL's
-//! generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of codes lie side
-//! by side*). The kernels ([`crate::distance::fastscan()`]) take the bytes of a word apart in
-//! registers.
+//! is set if s[i] = +1. A node keeps the codes of up to [`LANES`] neighbors in chunks of four words
+//! a lane ([`Codes`]), so that a new neighbor in one lane costs little more WAL than its own code:
+//! PostgreSQL's generic WAL logs the runs of bytes that changed (docs/measurements.md, *Words of
+//! codes lie side by side*). The kernels ([`crate::distance::fastscan()`]) transpose words and take
+//! their bytes apart in registers.
 
 use super::bfloat16::Bf16;
 pub use crate::distance::fastscan::{Codes, LANES};
@@ -37,12 +35,7 @@ pub const MAX_BITS: usize = 16_384;
 
 /// Bytes of the codes of a block of so many lanes, [`LANES`] at most.
 pub const fn codes_len(bits: usize, lanes: usize) -> usize {
-    bits / WORD_BITS * row_bytes(lanes)
-}
-
-/// Bytes of a word of so many lanes.
-pub const fn row_bytes(lanes: usize) -> usize {
-    lanes * WORD_BYTES
+    Codes::len(bits / WORD_BITS, lanes)
 }
 
 /// The distance that the factors of a code estimate.
@@ -215,10 +208,10 @@ fn factors(sums: &Sums, estimated: Estimated) -> Factors {
 /// # Panics
 /// If `codes` has no such lane, or not as many words a lane as `code`.
 pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
-    let row = codes.len() / code.len();
-    assert!(codes.len().is_multiple_of(code.len()) && (lane + 1) * WORD_BYTES <= row);
-    for (row, word) in codes.chunks_exact_mut(row).zip(code) {
-        row[lane * WORD_BYTES..][..WORD_BYTES].copy_from_slice(&word.to_le_bytes());
+    let lanes = lanes(codes, lane, code.len());
+    for (i, word) in code.iter().enumerate() {
+        let place = Codes::place(code.len(), lanes, i, lane);
+        codes[place..][..WORD_BYTES].copy_from_slice(&word.to_le_bytes());
     }
 }
 
@@ -227,11 +220,19 @@ pub fn set_lane(codes: &mut [u8], lane: usize, code: &[u32]) {
 /// # Panics
 /// As [`set_lane`].
 pub fn read_lane(codes: &[u8], lane: usize, code: &mut [u32]) {
-    let row = codes.len() / code.len();
-    assert!(codes.len().is_multiple_of(code.len()) && (lane + 1) * WORD_BYTES <= row);
-    for (row, word) in codes.chunks_exact(row).zip(code) {
-        *word = u32::from_le_bytes(row.as_chunks::<WORD_BYTES>().0[lane]);
+    let lanes = lanes(codes, lane, code.len());
+    let count = code.len();
+    for (i, word) in code.iter_mut().enumerate() {
+        let place = Codes::place(count, lanes, i, lane);
+        *word = u32::from_le_bytes(codes[place..].as_chunks::<WORD_BYTES>().0[0]);
     }
+}
+
+/// The number of lanes of a block of codes of so many words, which has this lane.
+fn lanes(codes: &[u8], lane: usize, words: usize) -> usize {
+    let lanes = codes.len() / (words * WORD_BYTES);
+    assert!(codes.len() == Codes::len(words, lanes) && lane < lanes);
+    lanes
 }
 
 /// Number of bits in which two codes differ.

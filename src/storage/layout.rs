@@ -12,7 +12,7 @@ use super::{BlockNumber, HeapTid, NodeRef, sparse};
 use crate::error::{Error, Result};
 use crate::filter::values::{Kind, Values};
 use crate::quantize::bfloat16::Bf16;
-use crate::quantize::rabitq::{self, Codes, LANES, WORD_BITS};
+use crate::quantize::rabitq::{self, LANES, WORD_BITS};
 use crate::quantize::scalar::{BLOCK, Width};
 
 /// The most nonzero components of a sparse vector.
@@ -330,21 +330,9 @@ impl Layout {
         let room = Self::ROOM / slots / 8 * 8;
         let tids = ((room - tids_at) / HeapTid::SIZE).min(TIDS);
         let end = tids_at + tids * HeapTid::SIZE;
-        // The kernels read the codes of a block as if it had all lanes.
-        let read_to = match lanes.min(LANES) {
-            block if coded => {
-                let last = codes_at + rabitq::codes_len(bits, lanes - block);
-                last + Codes::len(bits / WORD_BITS, rabitq::row_bytes(block))
-            }
-            _ => 0,
-        };
         // With overflow records the stride is the slot's whole share of the page, so that they hold
         // more.
-        let stride = if overflows > 0 {
-            room
-        } else {
-            end.max(read_to).next_multiple_of(8)
-        };
+        let stride = if overflows > 0 { room } else { end.next_multiple_of(8) };
         Ok(Layout {
             shape,
             first_block: META_BLOCK + 1,

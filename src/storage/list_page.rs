@@ -216,12 +216,14 @@ impl<'a> Block<'a> {
     /// index with codes.
     #[inline]
     pub fn codes(&self) -> (Codes<'a>, &'a [u8], &'a [u8]) {
-        let stride = rabitq::row_bytes(self.layout.lanes);
-        let codes = &self.page[self.at..][..Codes::len(self.layout.words, stride)];
         let offsets = self.at + self.layout.factors_at();
         let scales = offsets + FACTOR_LEN * self.layout.lanes;
+        let codes = Codes {
+            bytes: &self.page[self.at..offsets],
+            lanes: self.layout.lanes,
+        };
         (
-            Codes { bytes: codes, stride },
+            codes,
             &self.page[offsets..][..FACTOR_BYTES],
             &self.page[scales..][..FACTOR_BYTES],
         )
@@ -478,7 +480,8 @@ mod tests {
                         continue;
                     }
                     let (codes, offsets, scales) = block.codes();
-                    let of_word = |word: usize| get_u32(codes.bytes, word * codes.stride + 4 * lane);
+                    let place = |word: usize| Codes::place(layout.words, codes.lanes, word, lane);
+                    let of_word = |word: usize| get_u32(codes.bytes, place(word));
                     assert!((0..layout.words).map(of_word).eq(words(n, &layout)));
                     let factors = [offsets, scales].map(|factor| get_u16(factor, FACTOR_LEN * lane));
                     let expected = [n as f32, 2.0 * n as f32].map(|factor| Bf16::from_f32(factor).to_bits());

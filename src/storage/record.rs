@@ -353,13 +353,11 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn codes(&self, block: usize) -> (Codes<'a>, &'a [u8], &'a [u8]) {
         let factors = |at: usize| &self.bytes[at + 2 * LANES * block..at + 2 * LANES * (block + 1)];
-        let (words, stride) = (self.layout.code_words(), rabitq::row_bytes(self.layout.block_lanes()));
-        let codes = &self.bytes[self.layout.codes_of(block).start..][..Codes::len(words, stride)];
-        (
-            Codes { bytes: codes, stride },
-            factors(self.layout.offsets_at),
-            factors(self.layout.scales_at),
-        )
+        let codes = Codes {
+            bytes: &self.bytes[self.layout.codes_of(block)],
+            lanes: self.layout.block_lanes(),
+        };
+        (codes, factors(self.layout.offsets_at), factors(self.layout.scales_at))
     }
 
     /// The lengths of a block of lanes.

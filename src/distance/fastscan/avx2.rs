@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, CHUNK, GROUP, LANES, Scan, Terms};
 
 /// Lanes of a register: of sums of 16 bits (128 bits wide), and of floats after widening (256
 /// bits).
@@ -50,29 +50,121 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn sums(scan: Scan) -> [__m128i; LANES / BLOCK] {
-    let nibble = _mm256_set1_epi8(0xf);
-    let mut halves = [Bytes::zero(), Bytes::zero()];
-    for block in 0..scan.blocks {
-        // SAFETY: `block` is one of the blocks the caller promises, of four registers each.
-        let (table, codes) = unsafe {
-            (
-                load(scan.table.add(block * BLOCK_BYTES)),
-                load(scan.codes.add(block * scan.stride)),
-            )
-        };
-        for (half, words) in halves.iter_mut().zip(codes.as_chunks().0) {
-            for (i, bytes) in transpose(*words).into_iter().enumerate() {
-                half.add(_mm256_shuffle_epi8(table[i], _mm256_and_si256(bytes, nibble)));
-                let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
-                half.add(_mm256_shuffle_epi8(table[2 + i], upper));
-            }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match scan.lanes / GROUP {
+            1 => sums_of::<1>(scan),
+            2 => sums_of::<2>(scan),
+            3 => sums_of::<3>(scan),
+            _ => sums_of::<4>(scan),
         }
     }
-    let [[a, b], [c, d]] = halves.map(|half| half.total());
-    [a, b, c, d]
 }
 
-/// A block.
+/// As [`sums`], of so many groups of lanes.
+///
+/// # Safety
+/// As for [`sums`].
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn sums_of<const GROUPS: usize>(scan: Scan) -> [__m128i; LANES / BLOCK] {
+    let mut sums = [_mm_setzero_si128(); LANES / BLOCK];
+    for (half, sums) in sums.as_chunks_mut().0.iter_mut().enumerate().take(GROUPS.div_ceil(2)) {
+        let (mut chunks, mut rest) = (Bytes::zero(), Bytes::zero());
+        for chunk in 0..scan.blocks / CHUNK {
+            // SAFETY: a chunk of the codes, of so many groups of lanes.
+            let pairs = unsafe { pairs::<GROUPS>(scan, chunk, half) };
+            for (i, pair) in pairs.as_chunks().0.iter().enumerate() {
+                // SAFETY: a block of the chunk.
+                unsafe { chunks.look_up(scan, chunk * CHUNK + i, *pair) };
+            }
+        }
+        for block in scan.blocks / CHUNK * CHUNK..scan.blocks {
+            // SAFETY: a block behind the chunks.
+            unsafe { rest.look_up(scan, block, transpose(row::<GROUPS>(scan, block, half))) };
+        }
+        // Of the chunks first the even lanes, then the odd ones.
+        let ([even, odd], [a, b]) = (chunks.total(), rest.total());
+        let (c, d) = (_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd));
+        *sums = [_mm_add_epi16(a, c), _mm_add_epi16(b, d)];
+    }
+    sums
+}
+
+/// The bytes of a chunk, of the 16 lanes of a half (zero where there are none): each register has
+/// two bytes of a word, the first one of the even lanes, then of the odd ones, then the second.
+///
+/// # Safety
+/// `chunk` is one of the scan's, whose lanes are `GROUPS` groups.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn pairs<const GROUPS: usize>(scan: Scan, chunk: usize, half: usize) -> [__m256i; 2 * CHUNK] {
+    let mut lanes = [_mm256_setzero_si256(); 8];
+    for (i, lanes) in lanes.iter_mut().enumerate() {
+        let first = 16 * half + 2 * i;
+        if first < GROUPS * GROUP {
+            let at = (chunk * GROUPS * GROUP + first) * CHUNK * size_of::<u32>();
+            // SAFETY: the caller's promise: 2 lanes of the chunk.
+            *lanes = unsafe { _mm256_loadu_si256(scan.codes.add(at).cast()) };
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    // Bytes of 2 lanes side by side, of 4, of 8.
+    let ([ab, ab_high], [cd, cd_high]) = (zip_bytes(a, b), zip_bytes(c, d));
+    let ([ef, ef_high], [gh, gh_high]) = (zip_bytes(e, f), zip_bytes(g, h));
+    let ([ad, ad_1], [ad_2, ad_3]) = (zip_pairs(ab, cd), zip_pairs(ab_high, cd_high));
+    let ([eh, eh_1], [eh_2, eh_3]) = (zip_pairs(ef, gh), zip_pairs(ef_high, gh_high));
+    let ([r0, r1], [r2, r3]) = (zip_fours(ad, eh), zip_fours(ad_1, eh_1));
+    let ([r4, r5], [r6, r7]) = (zip_fours(ad_2, eh_2), zip_fours(ad_3, eh_3));
+    [r0, r1, r2, r3, r4, r5, r6, r7]
+}
+
+/// Bytes of both registers in turn, of the lower and of the upper eight of each half.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn zip_bytes(a: __m256i, b: __m256i) -> [__m256i; 2] {
+    [_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)]
+}
+
+/// As [`zip_bytes`], two bytes at a time.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn zip_pairs(a: __m256i, b: __m256i) -> [__m256i; 2] {
+    [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
+}
+
+/// As [`zip_bytes`], four bytes at a time; then the second and the third quarter change places.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn zip_fours(a: __m256i, b: __m256i) -> [__m256i; 2] {
+    let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    const ORDER: i32 = 0b11_01_10_00;
+    [
+        _mm256_permute4x64_epi64::<ORDER>(low),
+        _mm256_permute4x64_epi64::<ORDER>(high),
+    ]
+}
+
+/// The words of a block behind the chunks, of the 16 lanes of a half (zero where there are none).
+///
+/// # Safety
+/// `block` is one of the scan's behind its chunks, and the lanes are `GROUPS` groups.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn row<const GROUPS: usize>(scan: Scan, block: usize, half: usize) -> [__m256i; 2] {
+    let mut words = [_mm256_setzero_si256(); 2];
+    for (i, words) in words.iter_mut().enumerate() {
+        let group = 2 * half + i;
+        if group < GROUPS {
+            let at = (block * GROUPS + group) * GROUP * size_of::<u32>();
+            // SAFETY: the caller's promise: 8 lanes of the block.
+            *words = unsafe { _mm256_loadu_si256(scan.codes.add(at).cast()) };
+        }
+    }
+    words
+}
+
+/// The entries of a block.
 ///
 /// # Safety
 /// `from` is readable for `BLOCK_BYTES`, at any alignment.
@@ -123,6 +215,23 @@ impl Bytes {
     fn add(&mut self, bytes: __m256i) {
         self.pairs = _mm256_add_epi16(self.pairs, bytes);
         self.odd = _mm256_add_epi16(self.odd, _mm256_srli_epi16::<8>(bytes));
+    }
+
+    /// Adds the terms of a block's bytes: 0 and 1, then 2 and 3, of 16 lanes each.
+    ///
+    /// # Safety
+    /// `block` is one of the scan's.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn look_up(&mut self, scan: Scan, block: usize, bytes: [__m256i; 2]) {
+        let nibble = _mm256_set1_epi8(0xf);
+        // SAFETY: the caller's promise.
+        let table = unsafe { load(scan.table.add(block * BLOCK_BYTES)) };
+        for (i, bytes) in bytes.into_iter().enumerate() {
+            self.add(_mm256_shuffle_epi8(table[i], _mm256_and_si256(bytes, nibble)));
+            let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble);
+            self.add(_mm256_shuffle_epi8(table[2 + i], upper));
+        }
     }
 
     /// The sums of the 16 lanes, in order, over both groups.

@@ -2,15 +2,14 @@
 //! 32 neighbors.
 //!
 //! A code is divided into groups of 4 bits. Each group has a table with the term of each of its 16
-//! values, so that a byte shuffle looks up the terms of many lanes. Codes and tables consist of
-//! blocks of 128 bytes for each 32 bits of a code:
-//! - codes: a word of 32 bits of every lane, little-endian, so that a lane's word is four bytes
-//!   side by side. Byte b of a word is group 2b in its low half and group 2b + 1 in its high half.
-//!   A node of fewer lanes has shorter blocks ([`Codes`]); the kernels then take what follows for
-//!   words of the lanes that are not there.
-//! - table: 16 entries for each of the 8 groups, in the order 0, 2, 4, 6, 1, 3, 5, 7: the entries
-//!   of the low halves of the word's bytes are 64 bytes side by side, a register, and so are the
-//!   entries of the high halves.
+//! values, so that a byte shuffle looks up the terms of many lanes.
+//! - Codes: words of 32 bits, little-endian; byte b of a word is group 2b in its low half and group
+//!   2b + 1 in its high half. Four words of a lane lie side by side, so that another code in a lane
+//!   changes 16 bytes at a time; kernels transpose them in registers. Words behind the last four
+//!   lie lane beside lane ([`Codes`]). Lanes that are not there are not read.
+//! - Table: a block of 128 bytes for each word, 16 entries for each of its 8 groups, in the order
+//!   0, 2, 4, 6, 1, 3, 5, 7: the entries of the low halves of the word's bytes are 64 bytes side by
+//!   side, a register, and so are the entries of the high halves.
 //!
 //! Invariant: unlike the sums of floats, the results are the same in every version to the last bit
 //! (NaN for NaN). The sums are integers modulo 2^16. An estimate is one addition and two fused

@@ -1,15 +1,15 @@
-//! FastScan with NEON: a load separates the bytes of 16 lanes' words, and a table lookup serves 16
-//! lanes in 1 group.
+//! FastScan with NEON: a load separates the words of 4 lanes, and a table lookup serves 16 lanes in
+//! 1 group.
 
 use std::arch::aarch64::*;
 
-use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, CHUNK, GROUP, LANES, Scan, Terms};
 
 /// Lanes of a register of 16-bit sums, and of a register of floats.
 const BLOCK: usize = 8;
 const FLOATS: usize = 4;
 
-/// Bytes of four registers: a word of 16 lanes, the entries of 4 groups.
+/// Bytes of four registers: four words of 4 lanes, the entries of 4 groups.
 const REGISTERS: usize = BLOCK_BYTES / 2;
 
 /// Safe to call as `SumKernel` says.
@@ -58,31 +58,126 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn sums(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
-    let nibble = vdupq_n_u8(0xf);
+    // SAFETY: the caller's promise.
+    unsafe {
+        match scan.lanes / GROUP {
+            1 => sums_of::<1>(scan),
+            2 => sums_of::<2>(scan),
+            3 => sums_of::<3>(scan),
+            _ => sums_of::<4>(scan),
+        }
+    }
+}
+
+/// As [`sums`], of so many groups of lanes.
+///
+/// # Safety
+/// As for [`sums`].
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn sums_of<const GROUPS: usize>(scan: Scan) -> [uint16x8_t; LANES / BLOCK] {
     let mut sums = [vdupq_n_u16(0); LANES / BLOCK];
-    for block in 0..scan.blocks {
-        let at = block * BLOCK_BYTES;
-        // SAFETY: `block` is one of the blocks the caller promises; loads of bytes have no
-        // alignment.
-        let (even, odd) = unsafe {
-            (
-                vld1q_u8_x4(scan.table.add(at)),
-                vld1q_u8_x4(scan.table.add(at + REGISTERS)),
-            )
-        };
-        let (even, odd) = ([even.0, even.1, even.2, even.3], [odd.0, odd.1, odd.2, odd.3]);
-        for (i, sums) in sums.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-            // SAFETY: likewise. Register k gets byte k of 16 lanes.
-            let codes = unsafe { vld4q_u8(scan.codes.add(block * scan.stride + i * REGISTERS)) };
-            for (k, codes) in [codes.0, codes.1, codes.2, codes.3].into_iter().enumerate() {
-                let low = vqtbl1q_u8(even[k], vandq_u8(codes, nibble));
-                let high = vqtbl1q_u8(odd[k], vshrq_n_u8::<4>(codes));
-                sums[0] = vaddq_u16(sums[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
-                sums[1] = vaddq_u16(sums[1], vaddl_high_u8(low, high));
+    for (half, sums) in sums
+        .as_chunks_mut::<2>()
+        .0
+        .iter_mut()
+        .enumerate()
+        .take(GROUPS.div_ceil(2))
+    {
+        for chunk in 0..scan.blocks / CHUNK {
+            // SAFETY: a chunk of the codes, of so many groups of lanes.
+            let words = unsafe { words::<GROUPS>(scan, chunk, half) };
+            for (i, words) in words.into_iter().enumerate() {
+                // SAFETY: a block of the chunk.
+                unsafe { look_up(scan, chunk * CHUNK + i, words, sums) };
             }
+        }
+        for block in scan.blocks / CHUNK * CHUNK..scan.blocks {
+            // SAFETY: a block behind the chunks.
+            unsafe { look_up(scan, block, row::<GROUPS>(scan, block, half), sums) };
         }
     }
     sums
+}
+
+/// The words of a chunk, of the 16 lanes of a half (zero where there are none), of 4 lanes a
+/// register.
+///
+/// # Safety
+/// `chunk` is one of the scan's, whose lanes are `GROUPS` groups.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn words<const GROUPS: usize>(scan: Scan, chunk: usize, half: usize) -> [[uint8x16_t; 4]; CHUNK] {
+    let mut words = [[vdupq_n_u8(0); 4]; CHUNK];
+    for i in 0..4 {
+        let first = 16 * half + 4 * i;
+        if first < GROUPS * GROUP {
+            let at = (chunk * GROUPS * GROUP + first) * CHUNK * size_of::<u32>();
+            // SAFETY: the caller's promise: 4 lanes of the chunk. Register k gets word k.
+            let four = unsafe { vld4q_u32(scan.codes.add(at).cast()) };
+            for (word, lanes) in words.iter_mut().zip([four.0, four.1, four.2, four.3]) {
+                word[i] = vreinterpretq_u8_u32(lanes);
+            }
+        }
+    }
+    words
+}
+
+/// The words of a block behind the chunks, as [`words`].
+///
+/// # Safety
+/// `block` is one of the scan's behind its chunks, and the lanes are `GROUPS` groups.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn row<const GROUPS: usize>(scan: Scan, block: usize, half: usize) -> [uint8x16_t; 4] {
+    let mut words = [vdupq_n_u8(0); 4];
+    for (i, words) in words.iter_mut().enumerate() {
+        let first = 16 * half + 4 * i;
+        if first < GROUPS * GROUP {
+            let at = (block * GROUPS * GROUP + first) * size_of::<u32>();
+            // SAFETY: the caller's promise: 4 lanes of the block.
+            *words = unsafe { vld1q_u8(scan.codes.add(at)) };
+        }
+    }
+    words
+}
+
+/// Adds the terms of a block's words of 16 lanes.
+///
+/// # Safety
+/// `block` is one of the scan's.
+#[target_feature(enable = "neon")]
+#[inline]
+unsafe fn look_up(scan: Scan, block: usize, words: [uint8x16_t; 4], sums: &mut [uint16x8_t; 2]) {
+    let (at, nibble) = (block * BLOCK_BYTES, vdupq_n_u8(0xf));
+    // SAFETY: the caller's promise; loads of bytes have no alignment.
+    let (even, odd) = unsafe {
+        (
+            vld1q_u8_x4(scan.table.add(at)),
+            vld1q_u8_x4(scan.table.add(at + REGISTERS)),
+        )
+    };
+    let (even, odd) = ([even.0, even.1, even.2, even.3], [odd.0, odd.1, odd.2, odd.3]);
+    for (k, codes) in bytes(words).into_iter().enumerate() {
+        let low = vqtbl1q_u8(even[k], vandq_u8(codes, nibble));
+        let high = vqtbl1q_u8(odd[k], vshrq_n_u8::<4>(codes));
+        sums[0] = vaddq_u16(sums[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
+        sums[1] = vaddq_u16(sums[1], vaddl_high_u8(low, high));
+    }
+}
+
+/// Separates the bytes of 16 lanes' words: register k gets byte k.
+#[target_feature(enable = "neon")]
+#[inline]
+fn bytes([a, b, c, d]: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+    let even = [vuzp1q_u8(a, b), vuzp1q_u8(c, d)];
+    let odd = [vuzp2q_u8(a, b), vuzp2q_u8(c, d)];
+    [
+        vuzp1q_u8(even[0], even[1]),
+        vuzp1q_u8(odd[0], odd[1]),
+        vuzp2q_u8(even[0], even[1]),
+        vuzp2q_u8(odd[0], odd[1]),
+    ]
 }
 
 /// The factors of a block from `lane` on, widened: a bfloat16 is the upper half of an f32.

@@ -2,7 +2,7 @@
 
 use std::array;
 
-use crate::distance::kernel::{BLOCK_BYTES, LANES, Scan, Terms};
+use crate::distance::kernel::{BLOCK_BYTES, Codes, LANES, Scan, Terms};
 
 /// The entries of a group, and the groups of a block.
 const ENTRIES: usize = 16;
@@ -14,14 +14,12 @@ pub(in crate::distance) unsafe fn fastscan(scan: Scan) -> [u16; LANES] {
     for block in 0..scan.blocks {
         // SAFETY: `block` is one of the blocks the caller promises, and an array of bytes has no
         // alignment.
-        let (table, codes) = unsafe {
-            (
-                &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block),
-                &*scan.codes.add(block * scan.stride).cast::<[[u8; 4]; LANES]>(),
-            )
-        };
+        let table = unsafe { &*scan.table.cast::<[[u8; ENTRIES]; GROUPS]>().add(block) };
         let (even, odd) = table.split_at(GROUPS / 2);
-        for (sum, word) in sums.iter_mut().zip(codes) {
+        for (lane, sum) in sums.iter_mut().enumerate().take(scan.lanes) {
+            let place = Codes::place(scan.blocks, scan.lanes, block, lane);
+            // SAFETY: likewise, of the lanes.
+            let word = unsafe { &*scan.codes.add(place).cast::<[u8; 4]>() };
             for ((byte, even), odd) in word.iter().zip(even).zip(odd) {
                 let (low, high) = (even[usize::from(byte & 0xf)], odd[usize::from(byte >> 4)]);
                 *sum = sum.wrapping_add(u16::from(low) + u16::from(high));

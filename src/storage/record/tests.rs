@@ -191,7 +191,7 @@ fn random_bytes_are_refused_or_read_within_bounds() {
                 // Every block of lanes that a search reads is within the record.
                 for block in (0..record.link_count().div_ceil(LANES)).filter(|_| layout.is_coded()) {
                     let (codes, offsets, scales) = record.codes(block);
-                    assert_eq!(codes.bytes.len(), Codes::len(layout.code_words(), codes.stride));
+                    assert_eq!(codes.bytes.len(), Codes::len(layout.code_words(), codes.lanes));
                     assert_eq!([offsets.len(), scales.len()], [2 * LANES; 2]);
                     assert_eq!(record.links_of(block).get(0), record.link(block * LANES));
                     assert!(record.lengths(block).count() <= LANES);
