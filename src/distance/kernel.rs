@@ -60,13 +60,13 @@ pub(super) unsafe fn apply<T>(kernel: PairKernel<T>, a: &[T], b: &[T]) -> f32 {
 /// Codes that a FastScan kernel sums at once.
 pub const LANES: usize = 32;
 
-/// Bytes of a block of 32 bits of all codes, and of their tables.
+/// Bytes of the table of a word, a block; as many as of a word of [`LANES`] codes.
 pub const BLOCK_BYTES: usize = LANES * size_of::<u32>();
 
 /// Bytes of one factor of every lane, a bfloat16 each.
 pub const FACTOR_BYTES: usize = LANES * 2;
 
-/// Lanes that kernels read at a time: codes have a multiple of them.
+/// The number of lanes of codes is a multiple of this.
 pub const GROUP: usize = 8;
 
 /// Words of a lane that lie side by side, as long as there are as many.
@@ -78,7 +78,8 @@ pub const CHUNK: usize = 4;
 pub struct Codes<'a> {
     /// The words of all lanes, at any alignment.
     pub bytes: &'a [u8],
-    /// The number of lanes. The sums of others are of no meaning.
+    /// The number of lanes. The sums and estimates of others are of no
+    /// meaning.
     pub lanes: usize,
 }
 

@@ -4,7 +4,7 @@ use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::values::MOST_COLUMNS;
-use crate::quantize::rabitq::Factors;
+use crate::quantize::rabitq::{Codes, Factors};
 use crate::storage::format::Unplaced;
 use crate::storage::layout::{Encoding, FilterColumns};
 use crate::storage::layout_plan::Storage;
@@ -116,7 +116,8 @@ fn change_list(page: &mut Page, layout: &ListLayout) {
         block.lanes().for_each(|lane| _ = block.read_code(lane, &mut read));
         if layout.words() > 0 {
             let (codes, offsets, scales) = block.codes();
-            assert!(codes.bytes.len() >= layout.words() && offsets.len() == scales.len());
+            assert_eq!(codes.bytes.len(), Codes::len(layout.words(), codes.lanes));
+            assert_eq!(offsets.len(), scales.len());
         }
     }
 }

@@ -74,7 +74,7 @@ impl Table {
         sum
     }
 
-    /// The entries, as long as the codes of a node: 128 bytes for each 32 dimensions, 16 for each
+    /// The entries: 128 bytes for each 32 dimensions, 16 for each
     /// group of four. Byte c of a group is the entry of pattern c; bit i of a pattern belongs to
     /// dimension i of the group.
     pub fn entries(&self) -> &[u8] {

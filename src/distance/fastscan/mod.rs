@@ -11,9 +11,9 @@
 //!   0, 2, 4, 6, 1, 3, 5, 7: the entries of the low halves of the word's bytes are 64 bytes side by
 //!   side, a register, and so are the entries of the high halves.
 //!
-//! Invariant: unlike the sums of floats, the results are the same in every version to the last bit
-//! (NaN for NaN). The sums are integers modulo 2^16. An estimate is one addition and two fused
-//! multiply-adds, in a fixed order.
+//! Invariant: unlike the sums of floats, the results of the lanes that are there are the same in
+//! every version to the last bit (NaN for NaN). The sums are integers modulo 2^16. An estimate is
+//! one addition and two fused multiply-adds, in a fixed order.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;

@@ -1,5 +1,5 @@
-//! FastScan with NEON: a load separates the words of 4 lanes, and a table lookup serves 16 lanes in
-//! 1 group.
+//! FastScan with NEON: a load separates the bytes of 4 lanes' words, and a table lookup serves 16
+//! lanes in 1 group.
 
 use std::arch::aarch64::*;
 
@@ -9,7 +9,7 @@ use crate::distance::kernel::{BLOCK_BYTES, CHUNK, GROUP, LANES, Scan, Terms};
 const BLOCK: usize = 8;
 const FLOATS: usize = 4;
 
-/// Bytes of four registers: four words of 4 lanes, the entries of 4 groups.
+/// Bytes of four registers: the entries of 4 groups.
 const REGISTERS: usize = BLOCK_BYTES / 2;
 
 /// Safe to call as `SumKernel` says.
@@ -87,43 +87,52 @@ unsafe fn sums_of<const GROUPS: usize>(scan: Scan) -> [uint16x8_t; LANES / BLOCK
         for chunk in 0..scan.blocks / CHUNK {
             // SAFETY: a chunk of the codes, of so many groups of lanes.
             let words = unsafe { words::<GROUPS>(scan, chunk, half) };
-            for (i, words) in words.into_iter().enumerate() {
+            for (i, bytes) in words.into_iter().enumerate() {
                 // SAFETY: a block of the chunk.
-                unsafe { look_up(scan, chunk * CHUNK + i, words, sums) };
+                unsafe { look_up(scan, chunk * CHUNK + i, bytes, sums) };
             }
         }
         for block in scan.blocks / CHUNK * CHUNK..scan.blocks {
             // SAFETY: a block behind the chunks.
-            unsafe { look_up(scan, block, row::<GROUPS>(scan, block, half), sums) };
+            unsafe { look_up(scan, block, quarters(row::<GROUPS>(scan, block, half)), sums) };
         }
     }
     sums
 }
 
-/// The words of a chunk, of the 16 lanes of a half (zero where there are none), of 4 lanes a
-/// register.
+/// The words of a chunk, of the 16 lanes of a half (zero where there are none): a register for each
+/// byte of a word.
 ///
 /// # Safety
 /// `chunk` is one of the scan's, whose lanes are `GROUPS` groups.
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn words<const GROUPS: usize>(scan: Scan, chunk: usize, half: usize) -> [[uint8x16_t; 4]; CHUNK] {
-    let mut words = [[vdupq_n_u8(0); 4]; CHUNK];
+    // Byte k of four words of 4 lanes a register.
+    let mut bytes = [[vdupq_n_u8(0); 4]; 4];
     for i in 0..4 {
         let first = 16 * half + 4 * i;
         if first < GROUPS * GROUP {
             let at = (chunk * GROUPS * GROUP + first) * CHUNK * size_of::<u32>();
-            // SAFETY: the caller's promise: 4 lanes of the chunk. Register k gets word k.
-            let four = unsafe { vld4q_u32(scan.codes.add(at).cast()) };
-            for (word, lanes) in words.iter_mut().zip([four.0, four.1, four.2, four.3]) {
-                word[i] = vreinterpretq_u8_u32(lanes);
+            // SAFETY: the caller's promise: 4 lanes of the chunk; loads of bytes have no alignment.
+            let four = unsafe { vld4q_u8(scan.codes.add(at)) };
+            for (byte, lanes) in bytes.iter_mut().zip([four.0, four.1, four.2, four.3]) {
+                byte[i] = lanes;
             }
         }
     }
-    words
+    let (a, b) = (quarters(bytes[0]), quarters(bytes[1]));
+    let (c, d) = (quarters(bytes[2]), quarters(bytes[3]));
+    [
+        [a[0], b[0], c[0], d[0]],
+        [a[1], b[1], c[1], d[1]],
+        [a[2], b[2], c[2], d[2]],
+        [a[3], b[3], c[3], d[3]],
+    ]
 }
 
-/// The words of a block behind the chunks, as [`words`].
+/// The words of a block behind the chunks, of the 16 lanes of a half (zero where there are none),
+/// of 4 lanes a register.
 ///
 /// # Safety
 /// `block` is one of the scan's behind its chunks, and the lanes are `GROUPS` groups.
@@ -142,13 +151,13 @@ unsafe fn row<const GROUPS: usize>(scan: Scan, block: usize, half: usize) -> [ui
     words
 }
 
-/// Adds the terms of a block's words of 16 lanes.
+/// Adds the terms of a block's words of 16 lanes, a register for each byte.
 ///
 /// # Safety
 /// `block` is one of the scan's.
 #[target_feature(enable = "neon")]
 #[inline]
-unsafe fn look_up(scan: Scan, block: usize, words: [uint8x16_t; 4], sums: &mut [uint16x8_t; 2]) {
+unsafe fn look_up(scan: Scan, block: usize, bytes: [uint8x16_t; 4], sums: &mut [uint16x8_t; 2]) {
     let (at, nibble) = (block * BLOCK_BYTES, vdupq_n_u8(0xf));
     // SAFETY: the caller's promise; loads of bytes have no alignment.
     let (even, odd) = unsafe {
@@ -158,7 +167,7 @@ unsafe fn look_up(scan: Scan, block: usize, words: [uint8x16_t; 4], sums: &mut [
         )
     };
     let (even, odd) = ([even.0, even.1, even.2, even.3], [odd.0, odd.1, odd.2, odd.3]);
-    for (k, codes) in bytes(words).into_iter().enumerate() {
+    for (k, codes) in bytes.into_iter().enumerate() {
         let low = vqtbl1q_u8(even[k], vandq_u8(codes, nibble));
         let high = vqtbl1q_u8(odd[k], vshrq_n_u8::<4>(codes));
         sums[0] = vaddq_u16(sums[0], vaddl_u8(vget_low_u8(low), vget_low_u8(high)));
@@ -166,10 +175,10 @@ unsafe fn look_up(scan: Scan, block: usize, words: [uint8x16_t; 4], sums: &mut [
     }
 }
 
-/// Separates the bytes of 16 lanes' words: register k gets byte k.
+/// Separates the bytes of four registers: register k gets bytes k, k + 4, and so on of each.
 #[target_feature(enable = "neon")]
 #[inline]
-fn bytes([a, b, c, d]: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
+fn quarters([a, b, c, d]: [uint8x16_t; 4]) -> [uint8x16_t; 4] {
     let even = [vuzp1q_u8(a, b), vuzp1q_u8(c, d)];
     let odd = [vuzp2q_u8(a, b), vuzp2q_u8(c, d)];
     [

@@ -102,14 +102,34 @@ fn codes_of_fewer_lanes_have_the_same_sums() {
         for blocks in block_counts() {
             let table = Placed::new(blocks * BLOCK_BYTES, &mut rng, SmallRng::random);
             let codes = Placed::new(Codes::len(blocks, lanes), &mut rng, SmallRng::random);
-            // Nothing is read behind the codes.
-            let bytes = codes.get().to_vec().into_boxed_slice();
-            let codes = Codes { bytes: &bytes, lanes };
-            let expected = expected_sums(table.get(), codes);
+            let bytes = codes.get();
+            let scan = Scan::new(table.get(), Codes { bytes, lanes });
+            let expected = expected_sums(table.get(), Codes { bytes, lanes });
+            let factors: Vec<u8> = (0..2 * LANES).flat_map(|_| bfloat16(near_one(&mut rng))).collect();
+            let (a, f) = factors.split_at(FACTOR_BYTES);
+            let [base, scale, offset, worst] = std::array::from_fn(|_| near_one(&mut rng));
+            let terms = Terms {
+                a: a.as_ptr(),
+                f: f.as_ptr(),
+                base,
+                scale,
+                offset,
+                worst,
+            };
+            let (expected_mask, estimates) = run(available().last().unwrap(), scan, terms);
+            let of_lanes = u32::MAX >> (LANES - lanes);
             for kernels in available() {
                 // SAFETY: as above.
-                let sums = unsafe { (kernels.fastscan)(Scan::new(table.get(), codes)) };
+                let sums = unsafe { (kernels.fastscan)(scan) };
                 assert_eq!(sums[..lanes], expected, "{} {blocks} blocks", kernels.name);
+                let (mask, out) = run(kernels, scan, terms);
+                assert_eq!(out[..lanes], estimates[..lanes], "{} {blocks} blocks", kernels.name);
+                assert_eq!(
+                    mask & of_lanes,
+                    expected_mask & of_lanes,
+                    "{} {blocks} blocks",
+                    kernels.name
+                );
             }
         }
     }
