@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{entries, estimates, narrow, quarters, row, words};
-use crate::distance::kernel::{CHUNK, GROUP, LANES, Scan, Terms};
+use crate::distance::kernel::{CHUNK, LANES, Scan, Terms};
 
 /// Safe to call as `SumKernel` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
@@ -30,14 +30,7 @@ pub(in crate::distance) unsafe fn estimate(scan: Scan, terms: Terms, out: &mut [
 #[inline]
 unsafe fn sums(scan: Scan) -> [__m512i; 2] {
     // SAFETY: the caller's promise.
-    unsafe {
-        match scan.lanes / GROUP {
-            1 => sums_of::<1>(scan),
-            2 => sums_of::<2>(scan),
-            3 => sums_of::<3>(scan),
-            _ => sums_of::<4>(scan),
-        }
-    }
+    unsafe { by_groups!(sums_of, scan) }
 }
 
 /// As [`sums`], of so many groups of lanes.

@@ -15,6 +15,18 @@
 //! every version to the last bit (NaN for NaN). The sums are integers modulo 2^16. An estimate is
 //! one addition and two fused multiply-adds, in a fixed order.
 
+/// Calls a function of so many groups of lanes as a scan has.
+macro_rules! by_groups {
+    ($of_groups:ident, $scan:ident) => {
+        match $scan.lanes / $crate::distance::kernel::GROUP {
+            1 => $of_groups::<1>($scan),
+            2 => $of_groups::<2>($scan),
+            3 => $of_groups::<3>($scan),
+            _ => $of_groups::<4>($scan),
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
