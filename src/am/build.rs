@@ -22,9 +22,9 @@ use super::sample::Sample;
 use super::{calibration, datum, heap_scan, or_raise, relation_name};
 use crate::error::{Error, Result};
 use crate::fallible;
-use crate::filter::lists::LISTS;
+use crate::filter::lists;
 use crate::filter::signature::Column;
-use crate::filter::values::{Kind, Values};
+use crate::filter::values::Values;
 use crate::hnsw::Graph;
 use crate::hnsw::heap_tids::unplaced;
 use crate::hnsw::indexed_value::RowValue;
@@ -37,6 +37,7 @@ use crate::storage::buffer_store;
 use crate::storage::format::{META_BLOCK, Unplaced};
 use crate::storage::layout::{Encoding, FilterColumns, Layout};
 use crate::storage::layout_plan::Storage;
+use crate::storage::memory_store::{MemoryStore, SEGMENT_BYTES};
 use crate::storage::meta;
 use crate::storage::page::{self, PAGE_SIZE};
 use crate::storage::parameters::{Element, Parameters, Reflections};
@@ -158,15 +159,32 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     // SAFETY: PostgreSQL passes the open index of an unlogged table, and nobody else changes its
     // init fork.
     unsafe {
-        let mut page = [0; PAGE_SIZE];
-        or_raise(
-            index,
-            parameters(index).and_then(|parameters| meta::init(&mut page, &parameters)),
-        );
-        meta::set_file(&mut page, buffer_store::file_of(index));
-        buffer_store::append(index, INIT, &page);
+        or_raise(index, build_empty(index));
         buffer_store::log_all(index, INIT);
     }
+}
+
+/// Adds the pages of an index without rows to the init fork.
+///
+/// # Safety
+/// As for [`ambuildempty`].
+unsafe fn build_empty(index: pg_sys::Relation) -> Result<()> {
+    // SAFETY: as the caller promises.
+    let (parameters, file) = unsafe { (parameters(index)?, buffer_store::file_of(index)) };
+    let store = MemoryStore::new(SEGMENT_BYTES)?;
+    Graph::create(&store, parameters, Learned::default())?;
+    store.write(META_BLOCK, |page| {
+        meta::set_file(page, file);
+        Ok(Edit::Changed(()))
+    })?;
+    for block in 0..store.blocks()? {
+        store.read(block, |page| {
+            // SAFETY: as the caller promises.
+            unsafe { buffer_store::append(index, INIT, page) };
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[pg_guard]
@@ -217,6 +235,7 @@ unsafe fn parameters(index: pg_sys::Relation) -> Result<Parameters> {
         centroid: 0,
         filters: columns.kinds(),
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     })
 }
@@ -281,15 +300,10 @@ impl Build {
     /// # Safety
     /// `heap` is the open table, and `info` PostgreSQL's description of the index.
     unsafe fn read_sample(&mut self, heap: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Result<()> {
-        let kinds = self.parameters.filters;
-        let have_borders = kinds
-            .iter()
-            .flatten()
-            .any(|kind| matches!(kind, Kind::Exact | Kind::Rounded));
-        let have_borders = self.parameters.shape.code_bits > 0 && have_borders;
+        let has_filters = self.parameters.shape.filters.count > 0;
         let most = self.most_sampled();
         // SAFETY: as the caller promises.
-        self.sample = unsafe { Sample::read(heap, self.index, info, &self.parameters, most, have_borders)? };
+        self.sample = unsafe { Sample::read(heap, self.index, info, &self.parameters, most, has_filters)? };
         Ok(())
     }
 
@@ -313,6 +327,9 @@ impl Build {
             if self.parameters.allow_centroid() {
                 learned.centroid = centroid;
             }
+        }
+        if self.parameters.shape.filters.count > 0 {
+            self.parameters.list_bits = lists::bits(sample.rows);
         }
         if sample.values.len() >= MIN_SAMPLED {
             let columns = learned.borders.iter_mut().zip(self.parameters.filters).enumerate();
@@ -410,7 +427,8 @@ impl Growing {
     fn reconnect(&mut self, rows: i64) -> Result<()> {
         // The few nodes without links, inserted side by side into an empty graph, may get further
         // entries in value lists.
-        let lists = self.space.layout().filters() * LISTS.min(most_lists(&self.space) * rows as usize);
+        let of_column = 1 << self.space.parameters().list_bits;
+        let lists = self.space.layout().filters() * of_column.min(most_lists(&self.space) * rows as usize);
         self.memory.make_room(lists)?;
         let graph = Graph::with(&**self.memory.store(), Arc::clone(&self.space));
         reachability::reconnect(&graph, &mut self.inserter, buffer_store::maintenance_memory())?;

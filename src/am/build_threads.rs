@@ -155,6 +155,7 @@ fn without_signals<T>(f: impl FnOnce() -> T) -> T {
 mod tests {
     use super::*;
     use crate::distance::Metric;
+    use crate::filter::lists;
     use crate::hnsw::scan::{Limits, Scan};
     use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::mapping::tests::of_unlinked_file;
@@ -178,6 +179,7 @@ mod tests {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     };
 

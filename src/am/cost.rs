@@ -36,6 +36,7 @@ use super::opclass::Opclass;
 use super::options::{self, Asked, Options};
 use super::{heap_scan, planner};
 use crate::compat;
+use crate::filter::lists::FEWEST_BITS;
 use crate::hnsw::scan::Iteration;
 use crate::rebuild;
 use crate::storage::PageStore;
@@ -43,6 +44,7 @@ use crate::storage::buffer_store::{BufferStore, Mode};
 use crate::storage::calibration::{self, Calibration, USUAL};
 use crate::storage::format::META_BLOCK;
 use crate::storage::layout_plan::Storage;
+use crate::storage::meta;
 
 /// Processor cost of a visit, in cpu_operator_cost: a constant part, and a part for each 32 numbers
 /// of a vector. A visit takes 0.75 us at 384 dimensions (docs/measurements.md, *What bounds the
@@ -197,7 +199,12 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         let (mut named, mut in_vain) = (lists::Named::ALL, 1.0);
         for of_column in listed {
             let passing = passing(root, info, of_column.conditions, held);
-            named = named.fewer(lists::Named::of(passing, of_column.ends(), of_column.sets));
+            named = named.fewer(lists::Named::of(
+                passing,
+                of_column.ends(),
+                of_column.sets,
+                opened.lists,
+            ));
             let vain = of_column.sets.map_or(0.0, |sets| sets.passed_in_vain());
             in_vain *= 1.0 + vain * (1.0 - passing) / passing;
         }
@@ -275,6 +282,8 @@ struct Opened {
     calibration: Option<Calibration>,
     /// Numbers of a vector.
     numbers: f64,
+    /// Value lists of a filter column that is not one of arrays.
+    lists: f64,
     /// Whether a scan ends after its first round.
     is_first_round: bool,
     /// Whether a scan would only fail.
@@ -293,10 +302,15 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
         let is_useless = pg_sys::enable_indexscan && rebuild::is_to_be_rebuilt(index);
         // Plans of an index without a target do not depend on the time that its build had left to
         // measure it. A damaged meta page is left to the scan that meets the damage.
-        let calibration = options.effort().target().and_then(|_| {
-            let store = BufferStore::new(index, Mode::Normal);
-            store.read(META_BLOCK, calibration::read).unwrap_or(None)
-        });
+        let store = BufferStore::new(index, Mode::Normal);
+        let reads = pg_sys::enable_indexscan && !is_useless;
+        let target = options.effort().target().filter(|_| reads);
+        let calibration = target.and_then(|_| store.read(META_BLOCK, calibration::read).unwrap_or(None));
+        let has_filters = columns.kinds().iter().any(Option::is_some);
+        let meta = (reads && has_filters)
+            .then(|| store.read(META_BLOCK, meta::read).ok())
+            .flatten();
+        let list_bits = meta.map_or(FEWEST_BITS, |meta| meta.parameters.list_bits);
         pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
         // Rows beyond a search of ten rows are charged as rows of further rounds.
         let asked = |is_filtered| Asked {
@@ -312,6 +326,7 @@ unsafe fn opened(info: &pg_sys::IndexOptInfo) -> Opened {
             opclass,
             columns,
             numbers,
+            lists: f64::from(1 << list_bits),
             is_useless,
         }
     }

@@ -33,7 +33,7 @@ pub struct Sample {
     pub values: Vec<Values>,
     /// Vectors, each with the number of its block among those visited.
     vectors: Vec<(OwnedValue, usize)>,
-    /// About the number of rows with a vector.
+    /// About the number of rows with a vector, if vectors or values were wanted.
     pub rows: f64,
 }
 
@@ -82,7 +82,7 @@ impl Wanted {
 }
 
 impl Sample {
-    /// A sample of so many vectors, and of filter values if the index has some that need it.
+    /// A sample of so many vectors, and of filter values if the index has some.
     ///
     /// # Errors
     /// As [`datum::of_row`].
@@ -113,7 +113,8 @@ impl Sample {
         let evaluates = rows.have_expressions();
         let (mut vectors, mut values) = (Wanted::new(vectors), Wanted::new(values));
         let most_evaluated = EVALUATED * vectors.most.max(values.most);
-        // Rows seen, rows looked at for a vector, and rows evaluated.
+        let wants_vectors = vectors.most > 0;
+        // Rows seen, rows looked at for a vector, or for values alone, and rows evaluated.
         let (mut seen, mut asked, mut evaluated) = (0.0, 0.0, 0);
         let mut visited = 0;
         for block in spread(all).take(most as usize) {
@@ -134,7 +135,8 @@ impl Sample {
                 if !vectors.has_room() && !values.has_room() {
                     continue;
                 }
-                asked += f64::from(u8::from(vectors.has_room()));
+                let asks = if wants_vectors { &vectors } else { &values };
+                asked += f64::from(u8::from(asks.has_room()));
                 let Some((datum, keys)) = rows.row()? else { continue };
                 evaluated += 1;
                 if values.has_room() {
@@ -155,7 +157,8 @@ impl Sample {
             visited += 1;
         }
         rows.end();
-        let share = vectors.taken as f64 / f64::max(asked, 1.0);
+        let taken = if wants_vectors { vectors.taken } else { values.taken };
+        let share = taken as f64 / f64::max(asked, 1.0);
         sample.rows = seen * share * f64::from(all) / f64::from(visited.max(1));
         Ok(sample)
     }

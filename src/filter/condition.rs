@@ -143,6 +143,7 @@ mod tests {
         let columns = [Column {
             kind,
             borders: Vec::new(),
+            list_bits: 7,
         }];
         let filter = Filter::new(vec![Condition { column: 0, test }]);
         move |key| {
@@ -203,6 +204,7 @@ mod tests {
         let columns = [Kind::Exact, Kind::Hashed].map(|kind| Column {
             kind,
             borders: Vec::new(),
+            list_bits: 7,
         });
         let condition = |column, key| Condition {
             column,

@@ -1,7 +1,6 @@
 //! Tests of signatures: the lanes of a record that may match a scan's conditions.
 
 use super::condition::{Bound, Condition, Filter, Test};
-use super::lists::{self, Lists};
 use super::sets;
 use super::signature::{self, Column, MOST_BORDERS, PLACES};
 use super::values::Kind;
@@ -40,8 +39,8 @@ struct ColumnTest {
 #[derive(Debug, Default)]
 pub struct LaneFilter {
     tests: Vec<ColumnTest>,
-    /// Columns, and lists of each that name all nodes that may match.
-    lists: Vec<(usize, Lists)>,
+    /// Columns, and lists of each that name all nodes that may match, the last one first.
+    lists: Vec<(usize, Vec<u16>)>,
     /// Columns with a range, and the share of places of border intervals that it has a part of.
     ranges: Vec<(usize, f64)>,
 }
@@ -82,9 +81,9 @@ impl LaneFilter {
         self.tests.is_empty()
     }
 
-    /// Columns, and lists of each that name all nodes that may match: one column may have several
-    /// such sets of lists.
-    pub fn lists(&self) -> &[(usize, Lists)] {
+    /// Columns, and lists of each that name all nodes that may match, the last one first: one
+    /// column may have several such sets of lists.
+    pub fn lists(&self) -> &[(usize, Vec<u16>)] {
         &self.lists
     }
 
@@ -243,17 +242,16 @@ fn of(test: &Test, column: &Column) -> Result<Option<Signatures>> {
 /// Adds the lists that name the nodes that may pass a condition on a column, with the signatures of
 /// these.
 fn add_lists(
-    all: &mut Vec<(usize, Lists)>,
+    all: &mut Vec<(usize, Vec<u16>)>,
     condition: &Condition,
     (column, signatures): (&Column, &Signatures),
 ) -> Result<()> {
     let is_set = column.kind == Kind::Set;
     match (&condition.test, signatures) {
         (Test::Overlaps(elements), _) if is_set => {
-            let lists = elements
-                .iter()
-                .fold(0, |lists, &element| lists | sets::lists_of(element));
-            all.try_push((condition.column, lists))
+            let lists = elements.iter().map(|&element| sets::list_of(element));
+            let of_many = (!elements.is_empty()).then_some(sets::OF_MANY);
+            all.try_push((condition.column, last_first(lists.chain(of_many))?))
         }
         // A node with all elements is in the lists of each; the lists of a few are looked at.
         (Test::Contains(elements), _) if is_set => {
@@ -261,26 +259,45 @@ fn add_lists(
             elements.sort_unstable();
             elements.dedup();
             if elements.len() > sets::MOST_ELEMENTS {
-                return all.try_push((condition.column, sets::OF_MANY));
+                return all.try_push((condition.column, last_first([sets::OF_MANY].into_iter())?));
             }
-            let mut lists = fallible::collect(elements.iter().map(|&element| sets::lists_of(element)))?;
-            lists.dedup();
-            all.try_extend(lists.iter().take(MOST_WAYS).map(|&lists| (condition.column, lists)))
+            let lists = last_first(elements.iter().map(|&element| sets::list_of(element)))?;
+            for list in lists.into_iter().take(MOST_WAYS) {
+                all.try_push((condition.column, last_first([list, sets::OF_MANY].into_iter())?))?;
+            }
+            Ok(())
         }
         (_, Signatures::OneOf { entries, .. }) => {
-            let words = (0..).zip(entries);
-            let lists = words.filter(|(_, word)| **word != 0).fold(0, |lists, (word, _)| {
-                lists | lists::of_signature(word * u64::BITS as u16)
-            });
+            let lists = last_first(with_any(entries, column.list_len()).map(|first| column.list_of(first)))?;
             // A node is in one list of the column.
             match all.iter_mut().find(|(column, _)| *column == condition.column) {
-                Some((_, others)) => *others &= lists,
+                Some((_, others)) => others.retain(|list| lists.binary_search_by(|other| list.cmp(other)).is_ok()),
                 None => all.try_push((condition.column, lists))?,
             }
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// The first signature of each group of so many, a power of two, or of 64 that has any of a set.
+fn with_any(set: &[u64], len: usize) -> impl Iterator<Item = u16> {
+    let len = len.min(u64::BITS as usize);
+    let of_group = u64::MAX >> (u64::BITS as usize - len);
+    let words = (0..).zip(set).filter(|(_, word)| **word != 0);
+    words.flat_map(move |(i, word)| {
+        let groups = (0..u64::BITS as usize).step_by(len);
+        let groups = groups.filter(move |group| word >> group & of_group != 0);
+        groups.map(move |group| i * u64::BITS as u16 + group as u16)
+    })
+}
+
+/// Lists without repetition, the last one first.
+fn last_first(lists: impl Iterator<Item = u16>) -> Result<Vec<u16>> {
+    let mut lists = fallible::collect(lists)?;
+    lists.sort_unstable_by(|a, b| b.cmp(a));
+    lists.dedup();
+    Ok(lists)
 }
 
 /// The least and the greatest key that may be within a range.
@@ -321,7 +338,7 @@ mod tests {
     fn no_matching_neighbor_is_excluded() {
         let mut random = SmallRng::seed_from_u64(3);
         for kind in [Kind::Exact, Kind::Rounded, Kind::Hashed, Kind::Set] {
-            for learned in [true, false] {
+            for (learned, list_bits) in [(true, 7), (false, 7), (true, 12), (false, 9)] {
                 let mut key = || match kind {
                     Kind::Set => {
                         let count = [0, 1, 2, 3, 12][random.random_range(0..5)];
@@ -331,7 +348,10 @@ mod tests {
                 };
                 let keys: Vec<u64> = (0..3000).map(|_| key()).collect();
                 let sample = if learned { keys.clone() } else { Vec::new() };
-                let columns = [Column::of_sample(kind, sample)];
+                let columns = [Column {
+                    list_bits,
+                    ..Column::of_sample(kind, sample)
+                }];
                 let bound = |key, inclusive| Some(Bound { key, inclusive });
                 let tests = [
                     Test::Nothing,
@@ -375,7 +395,9 @@ mod tests {
                         let may_match = lanes.matching(|_| &signature) & 1 == 1;
                         let passes = filter.test(&columns, &values) > Match::No;
                         assert!(may_match || !passes, "{kind:?} {test:?} {key:?}");
-                        let is_named = |&(_, lists): &(usize, Lists)| lists & columns[0].lists(key) != 0;
+                        let of_node = columns[0].lists(key);
+                        let is_named =
+                            |(_, lists): &(usize, Vec<u16>)| of_node.as_slice().iter().any(|list| lists.contains(list));
                         assert!(
                             !passes || lanes.lists().iter().all(is_named),
                             "{kind:?} {test:?} {key:?}"

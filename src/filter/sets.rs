@@ -18,11 +18,11 @@
 //!
 //! Nodes with more elements are in one list for all of them, which each condition reads as well.
 
-use super::lists::{LISTS, Lists};
+use super::lists::OfNode;
 use super::values::mix;
 
 /// The most elements of a key that has them all, and lists that a node with them is in.
-pub const MOST_ELEMENTS: usize = 8;
+pub const MOST_ELEMENTS: usize = OfNode::MOST;
 
 /// Bits of an element, of its class, and of its rest.
 const BITS: u32 = 60;
@@ -32,8 +32,12 @@ const REST_BITS: u32 = 7;
 /// The bit of keys that have all elements, and the place of their number.
 const HAS_ALL: u64 = 1 << 63;
 
+/// Lists of a column of sets, however many another column has: the key of the most elements has
+/// this many bits of each.
+pub const LISTS: u16 = 1 << CLASS_BITS;
+
 /// The list of nodes with more elements than a key has.
-pub const OF_MANY: Lists = 1 << (LISTS - 1);
+pub const OF_MANY: u16 = LISTS - 1;
 
 /// A key that may have every element.
 pub const ANY: u64 = HAS_ALL - 1;
@@ -102,17 +106,20 @@ pub fn lane_of(element: u64) -> u16 {
 }
 
 /// The lists that a node with a set is in.
-pub fn lists(key: u64) -> Lists {
+pub fn lists(key: u64) -> OfNode {
     match all_of(key) {
-        Some((bits, all)) => all.fold(0, |lists, upper| lists | list_of_class(upper >> (bits - CLASS_BITS))),
-        None if key == 0 => 0,
-        None => OF_MANY,
+        Some((bits, all)) => all.fold(OfNode::default(), |mut lists, upper| {
+            lists.add(list_of_class(upper >> (bits - CLASS_BITS)));
+            lists
+        }),
+        None if key == 0 => OfNode::default(),
+        None => OfNode::one(OF_MANY),
     }
 }
 
-/// The lists of an element: every node with it is in one or the other.
-pub fn lists_of(element: u64) -> Lists {
-    list_of_class(class(element)) | OF_MANY
+/// The list of nodes with an element; those with many elements are in [`OF_MANY`].
+pub fn list_of(element: u64) -> u16 {
+    list_of_class(class(element))
 }
 
 /// As [`passed_in_vain`], in entries of lists. Keys have all bits of the rest of up to four
@@ -168,8 +175,8 @@ fn folded(half: u64) -> u16 {
 
 /// All lists but that of many elements, for about as many classes each.
 #[inline]
-fn list_of_class(class: u64) -> Lists {
-    1 << ((class * (LISTS as u64 - 1)) >> CLASS_BITS)
+fn list_of_class(class: u64) -> u16 {
+    ((class * u64::from(OF_MANY)) >> CLASS_BITS) as u16
 }
 
 /// The Bloom filter of an element: its bits in lanes in the lower half, its bits in lists in the
@@ -201,6 +208,12 @@ mod tests {
             .collect()
     }
 
+    /// Whether a condition on an element reads a list of a set.
+    fn is_in_list_of(key: u64, element: u64) -> bool {
+        let is_read = |&list: &u16| list == list_of(element) || list == OF_MANY;
+        lists(key).as_slice().iter().any(is_read)
+    }
+
     #[test]
     fn no_element_is_missed() {
         for set in sets() {
@@ -209,10 +222,11 @@ mod tests {
                 assert!(may_have(key, element));
                 assert_eq!(signature_of(element) & !signature(key), 0);
                 assert_eq!(lane_of(element) & !lane(key), 0);
-                assert_ne!(lists_of(element) & lists(key), 0);
+                assert!(is_in_list_of(key, element));
             }
         }
-        assert!((0..1000).all(|value| may_have(ANY, element(value)) && lists_of(element(value)) & lists(ANY) != 0));
+        assert!((0..1000).all(|value| may_have(ANY, element(value))));
+        assert_eq!(lists(ANY), OfNode::one(OF_MANY));
         assert_eq!((signature(ANY), lane(ANY)), (u16::MAX, u16::MAX));
     }
 
@@ -230,7 +244,7 @@ mod tests {
                 for _ in 0..1000 {
                     let set: Vec<u64> = (0..of).map(|_| element(random.random_range(1000..100_000))).collect();
                     let key = key(set);
-                    if lists(key) & lists_of(wanted) != 0 {
+                    if is_in_list_of(key, wanted) {
                         listed += 1;
                         passed += usize::from(signature_of(wanted) & !signature(key) == 0);
                     } else {
@@ -269,21 +283,19 @@ mod tests {
             set.extend_from_within(..set.len() / 2);
             assert_eq!(key(set), expected);
         }
-        assert_eq!((key(Vec::new()), signature(0), lane(0), lists(0)), (0, 0, 0, 0));
+        assert_eq!(
+            (key(Vec::new()), signature(0), lane(0), lists(0)),
+            (0, 0, 0, OfNode::default())
+        );
     }
 
     /// All lists but the last one are about as long where elements are many.
     #[test]
     fn elements_spread_over_the_lists() {
-        let mut counts = [0; LISTS];
+        let mut counts = [0; OF_MANY as usize];
         for value in 0..12_700 {
-            let list = lists_of(element(value)) & !OF_MANY;
-            assert_eq!(list.count_ones(), 1);
-            counts[list.trailing_zeros() as usize] += 1;
+            counts[usize::from(list_of(element(value)))] += 1;
         }
-        assert!(
-            counts[..LISTS - 1].iter().all(|count| (50..300).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| (50..300).contains(count)), "{counts:?}");
     }
 }

@@ -12,13 +12,14 @@
 //!
 //! Borders divide the keys of the build's sample into intervals of about as many rows. They never
 //! change. The place is the sixteenth of the interval's width; the first and the last interval are
-//! taken to be as wide as their neighbors. Interval and place order as keys do. Without borders all
-//! keys are in one interval, and a hash is in the stead of the place, so that a range excludes no
-//! neighbor and an equality still excludes most.
+//! taken to be as wide as their neighbors. Interval and place order as keys do. Where the width is
+//! not known, a hash is in the stead of the place. Without borders, as in an index that was made
+//! empty, the whole signature is a hash: a range excludes no neighbor, and an equality as many as
+//! in a hashed column.
 
 use std::ops::RangeInclusive;
 
-use super::lists::{self, Lists};
+use super::lists::{self, OfNode};
 use super::sets;
 use super::values::{Kind, MOST_COLUMNS, Values, mix};
 
@@ -45,6 +46,8 @@ pub struct Column {
     pub kind: Kind,
     /// The first key of each interval but the first one, in order.
     pub borders: Vec<u64>,
+    /// Bits of a signature that number the lists, unless values are sets.
+    pub list_bits: u8,
 }
 
 /// A hash of so many bits, with at least one bit that is 0.
@@ -66,7 +69,11 @@ impl Column {
                 .collect();
             borders.dedup();
         }
-        Column { kind, borders }
+        Column {
+            kind,
+            borders,
+            list_bits: lists::FEWEST_BITS,
+        }
     }
 
     /// The number of the interval of a key.
@@ -82,6 +89,7 @@ impl Column {
             (Kind::Set, key) => sets::signature(key.unwrap_or(0)),
             (_, None) => NULL,
             (Kind::Hashed, Some(key)) => hash(key, u16::BITS),
+            (_, Some(key)) if self.borders.is_empty() => hash(key, u16::BITS),
             (Kind::Exact | Kind::Rounded, Some(key)) => {
                 let interval = self.interval(key);
                 match self.place(key, interval) {
@@ -110,11 +118,22 @@ impl Column {
     }
 
     /// The value lists that a node with a value is in.
-    pub fn lists(&self, key: Option<u64>) -> Lists {
+    pub fn lists(&self, key: Option<u64>) -> OfNode {
         match self.kind {
             Kind::Set => sets::lists(key.unwrap_or(0)),
-            _ => lists::of_signature(self.signature(key)),
+            _ => OfNode::one(self.list_of(self.signature(key))),
         }
+    }
+
+    /// Signatures of a list of values that are no sets.
+    pub fn list_len(&self) -> usize {
+        1 << (u16::BITS - u32::from(self.list_bits))
+    }
+
+    /// The list of a signature of a value that is no set.
+    #[inline]
+    pub fn list_of(&self, signature: u16) -> u16 {
+        lists::of_signature(signature, self.list_bits)
     }
 
     /// The place of a key in its interval; none where the interval's width is not known.

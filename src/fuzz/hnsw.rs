@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::filter::lists;
 use crate::hnsw::Graph;
 use crate::hnsw::check;
 use crate::hnsw::heap_tids::unplaced;
@@ -144,6 +145,7 @@ impl Sample {
             centroid: 0,
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            list_bits: lists::FEWEST_BITS,
             directions: Reflections::NONE,
         };
         let store = MemoryStore::new(64 << 20).unwrap();

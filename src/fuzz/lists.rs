@@ -12,7 +12,7 @@ use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::filter::condition::{Bound, Condition, Filter, Match, Test};
-use crate::filter::lists::LISTS;
+use crate::filter::lists;
 use crate::filter::sets;
 use crate::filter::signature::Column;
 use crate::filter::values::{Kind, Values, key_of_int, mix};
@@ -24,13 +24,13 @@ use crate::hnsw::space::{Learned, Space};
 use crate::hnsw::vacuum::bulk_delete;
 use crate::hnsw::value_lists;
 use crate::quantize::rabitq::Factors;
-use crate::storage::format::META_BLOCK;
 use crate::storage::layout::FilterColumns;
+use crate::storage::list_directory::ListDirectory;
 use crate::storage::list_page::{self, Block, Code, ListEntry, ListId, ListLayout};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, SPECIAL};
 use crate::storage::parameters::{Element, Parameters, Reflections};
-use crate::storage::{BlockNumber, Edit, HeapTid, Layout, PageStore, meta};
+use crate::storage::{BlockNumber, Edit, HeapTid, Layout, PageStore};
 
 const KINDS: [Kind; 4] = [Kind::Exact, Kind::Hashed, Kind::Rounded, Kind::Set];
 const ROWS: usize = 300;
@@ -122,9 +122,10 @@ impl Sample {
             centroid: 0,
             filters: KINDS.map(Some),
             borders: 0,
+            list_bits: lists::FEWEST_BITS,
             directions: Reflections::NONE,
         };
-        // The dates have no borders, and so one list.
+        // The dates have no borders, and so lists of hashes.
         let mut learned = Learned::default();
         let numbers = (0..ROWS).filter_map(|row| values(row).get(0)).collect();
         learned.borders[0] = Column::of_sample(KINDS[0], numbers).borders;
@@ -139,7 +140,10 @@ impl Sample {
         let dead = |tids: &[HeapTid]| tids.iter().copied().filter(is_dead).collect();
         bulk_delete::remove(&graph, MEMORY, dead).expect("rows are removed");
         for column in 0..KINDS.len() as u8 {
-            (0..LISTS as u8).for_each(|list| split(&store, &layout, ListId { column, list }));
+            let directory = graph.space().parameters().list_directory();
+            directory
+                .lists()
+                .for_each(|list| split(&store, &directory, &layout, ListId { column, list }));
         }
         let blocks = store.blocks().expect("a number");
         let pages: Vec<Page> = (0..blocks)
@@ -188,12 +192,10 @@ fn coded_entries(page: &Page, layout: &ListLayout) -> Vec<(ListEntry, Vec<u32>, 
 }
 
 /// Moves entries of a list to pages of their own until no page has more than [`ENTRIES`].
-fn split(store: &MemoryStore, layout: &Layout, id: ListId) {
+fn split(store: &MemoryStore, directory: &ListDirectory, layout: &Layout, id: ListId) {
     let lists = ListLayout::of(layout);
     loop {
-        let first = store
-            .read(META_BLOCK, |page| meta::read_list(page, id))
-            .expect("a block");
+        let first = directory.read(store, id).expect("a block");
         if first == 0 {
             return;
         }
@@ -214,11 +216,11 @@ fn split(store: &MemoryStore, layout: &Layout, id: ListId) {
             Ok(Edit::Changed(()))
         };
         store.write_two(first, block, split).expect("two pages");
-        let put_first = |meta: &mut Page| {
-            meta::set_list(meta, id, block);
+        let put_first = |names: &mut Page| {
+            directory.set(names, id, block);
             Ok(Edit::Changed(()))
         };
-        store.write(META_BLOCK, put_first).expect("the meta page");
+        store.write(directory.block(id), put_first).expect("the directory");
     }
 }
 
@@ -239,9 +241,10 @@ fn mislead(sample: &Sample, pages: &mut [Page], input: &mut Input) {
         _ => {
             let id = ListId {
                 column: input.u8() % KINDS.len() as u8,
-                list: input.u8() % LISTS as u8,
+                list: u16::from(input.u8()) % lists::FEWEST as u16,
             };
-            meta::set_list(&mut pages[META_BLOCK as usize], id, sample.block(input));
+            let directory = sample.space.parameters().list_directory();
+            directory.set(&mut pages[directory.block(id) as usize], id, sample.block(input));
         }
     }
 }

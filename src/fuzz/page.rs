@@ -3,11 +3,13 @@
 use super::{Input, tolerate};
 use crate::distance::Metric;
 use crate::error::Result;
+use crate::filter::lists::FEWEST_BITS;
 use crate::filter::values::MOST_COLUMNS;
 use crate::quantize::rabitq::{Codes, Factors};
 use crate::storage::format::Unplaced;
 use crate::storage::layout::{Encoding, FilterColumns};
 use crate::storage::layout_plan::Storage;
+use crate::storage::list_directory::ListDirectory;
 use crate::storage::list_page::{self, Code, ListEntry, ListId, ListLayout};
 use crate::storage::node_page::{self, NodePage, NodePageMut};
 use crate::storage::page::{self, HEADER_SIZE, PAGE_SIZE, Page, PageKind, SPECIAL};
@@ -40,13 +42,14 @@ pub fn any_page(input: &[u8]) {
         _ => Layout::plan_as(Storage::Compact, 100, 16, Metric::L2, 1),
     };
     let layout = layout.expect("a layout");
-    let (kind, is_sound, used) = (input.u8() % 7, !input.u8().is_multiple_of(4), u32::from(input.u8()));
+    let (kind, is_sound, used) = (input.u8() % 8, !input.u8().is_multiple_of(4), u32::from(input.u8()));
     let lists = ListLayout::of(&layout);
     let mut page = page::NEW;
     match kind {
         0 => page::init(&mut page, PageKind::Meta, 0),
         1 => list_page::init(&mut page, LIST, &lists, 0, 1),
         6 => query_page::init(&mut page, usize::from(used as u8 % 4), layout.stride),
+        7 => page::init(&mut page, PageKind::ListDirectory, 0),
         _ => node_page::init(&mut page, &layout, 0),
     }
     match (is_sound, kind) {
@@ -69,8 +72,9 @@ pub fn any_page(input: &[u8]) {
     for kind in Unplaced::ALL {
         tolerate(meta::read_unplaced(&page, kind));
     }
+    let directory = ListDirectory::new(BLOCK, MOST_COLUMNS, FEWEST_BITS);
     for column in 0..MOST_COLUMNS as u8 {
-        tolerate(meta::read_list(&page, ListId { column, ..LIST }));
+        tolerate(directory.get(&page, ListId { column, ..LIST }));
     }
     tolerate(meta::read_borders(&page, 1));
     tolerate(read_all(&page, &layout));

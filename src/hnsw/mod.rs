@@ -96,6 +96,7 @@ impl<'s, S: PageStore> Graph<'s, S> {
         })?;
         centroid::write(store, &learned.centroid)?;
         directions::write(store, &parameters, &learned.directions)?;
+        parameters.list_directory().write(store)?;
         Ok(Self::with(store, Arc::new(Space::new(parameters, learned)?)))
     }
 

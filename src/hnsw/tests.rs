@@ -26,6 +26,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::distance::{Metric, wide};
+use crate::filter::lists;
 use crate::hnsw::check::Severity;
 use crate::hnsw::insert::Inserter;
 use crate::hnsw::neighbors::selection;
@@ -56,6 +57,7 @@ fn parameters_of(metric: Metric, dimensions: usize) -> Parameters {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     }
 }

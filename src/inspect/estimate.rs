@@ -4,9 +4,11 @@ use pgrx::prelude::*;
 
 use crate::distance::Metric;
 use crate::error::{Error, Result};
+use crate::filter::lists;
 use crate::filter::values::MOST_COLUMNS;
 use crate::storage::Layout;
 use crate::storage::layout_plan::Storage;
+use crate::storage::list_directory::ListDirectory;
 use crate::storage::list_page::ListLayout;
 use crate::storage::page::PAGE_SIZE;
 
@@ -58,6 +60,7 @@ fn estimate(rows: i64, dimensions: i32, m: i32, filters: i32, storage: &str) -> 
     let slots = records + rows as f64 * layout.overflows as f64;
     let node_pages = (slots / f64::from(layout.slots)).ceil();
     let list_pages = (filters * ListLayout::of(&layout).pages(rows)) as f64;
-    let pages = node_pages + list_pages + f64::from(layout.first_block);
+    let directory = ListDirectory::new(0, filters, lists::bits(rows as f64)).pages();
+    let pages = node_pages + list_pages + f64::from(layout.first_block + directory);
     Ok((pages * PAGE_SIZE as f64) as i64)
 }

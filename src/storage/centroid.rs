@@ -90,6 +90,7 @@ pub fn read<S: PageStore>(store: &S, parameters: &Parameters) -> Result<Vec<f32>
 mod tests {
     use super::*;
     use crate::distance::Metric;
+    use crate::filter::lists;
     use crate::storage::Edit;
     use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::memory_store::MemoryStore;
@@ -112,6 +113,7 @@ mod tests {
             centroid: hash(centroid),
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            list_bits: lists::FEWEST_BITS,
             directions: Reflections::NONE,
         }
     }

@@ -1,5 +1,6 @@
 //! Pages of numbers that a build learned from its rows: the centroid's directly after the meta
-//! page, then those of the directions. They never change.
+//! page, then those of the directions. They never change. The directory of lists
+//! ([`super::list_directory`]), whose numbers do, is made likewise.
 
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL};
 use super::{BlockNumber, Edit, PageStore, corrupted};

@@ -1,14 +1,15 @@
 //! List pages: the nodes with a value of a filter column, with their codes, for scans under
 //! conditions.
 //!
-//! Each filter column has 128 lists, one for each value of a signature's upper 7 bits
-//! ([`crate::filter::signature`]), or for elements of sets ([`crate::filter::sets`]): a node is in
-//! the list of each of its elements. A list is a chain of pages; its first page is named on the
-//! meta page. An entry is a node's level-0 record, the signatures of its values in all filter
-//! columns, and in a coded index the code of its vector relative to the centroid, of as many bits
-//! as those of neighbors in records, with its offset and scale. A scan thus estimates the distances
-//! of a list's nodes from the list alone. Entries of freed nodes stay until VACUUM takes them out,
-//! and no scan believes one that the record does not confirm.
+//! Each filter column has 128 to 4096 lists ([`crate::filter::lists`]), one for each value of a
+//! signature's upper bits ([`crate::filter::signature`]), or for elements of sets
+//! ([`crate::filter::sets`]): a node is in the list of each of its elements. A list is a chain of
+//! pages; its first page is named in the directory ([`super::list_directory`]). An entry is a
+//! node's level-0 record, the signatures of its values in all filter columns, and in a coded index
+//! the code of its vector relative to the centroid, of as many bits as those of neighbors in
+//! records, with its offset and scale. A scan thus estimates the distances of a list's nodes from
+//! the list alone. Entries of freed nodes stay until VACUUM takes them out, and no scan believes
+//! one that the record does not confirm.
 //!
 //! A list page has no slot in use (`pd_lower` is at the header's end), so that a stale link into it
 //! leads to a free slot. The last 8 bytes before the special space are the number of pages of the
@@ -17,15 +18,15 @@
 //! there; `pd_upper` is the start of the newest. Fields of a block, each with one value for every
 //! lane: code words (u32, [`crate::quantize::rabitq`]), offset and scale (bfloat16 each), the
 //! signatures of each column (u16), reference (u32), generation (u8). A lane with the reference 0
-//! is free. The special space has the column (u8) and the list (u8), and the next page's block
-//! (u32, 0 for none), from its byte 8 on.
+//! is free. The special space has the list and its column (u16: 4096 times the column, plus the
+//! list's number), and the next page's block (u32, 0 for none), from its byte 8 on.
 
 use super::layout::Layout;
 use super::page::{self, HEADER_SIZE, Page, PageKind, SPECIAL, get_u16, get_u32, put_u16, put_u32};
 use super::{BlockNumber, Link, NodeRef, corrupted};
 use crate::distance::fastscan::FACTOR_BYTES;
 use crate::error::Result;
-use crate::filter::lists::LISTS;
+use crate::filter::lists::{self, MOST};
 use crate::filter::signature::Signatures;
 use crate::quantize::bfloat16::Bf16;
 use crate::quantize::rabitq::{self, Codes, Factors, LANES, WORD_BITS};
@@ -36,8 +37,7 @@ const SIGNATURE_LEN: usize = size_of::<u16>();
 /// Bytes of a factor of one lane.
 const FACTOR_LEN: usize = FACTOR_BYTES / LANES;
 
-const COLUMN_AT: usize = SPECIAL + 8;
-const LIST_AT: usize = SPECIAL + 9;
+const ID_AT: usize = SPECIAL + 8;
 const NEXT_AT: usize = SPECIAL + 10;
 const PAGES_AT: usize = SPECIAL - 8;
 
@@ -117,7 +117,7 @@ impl ListLayout {
     /// Pages of a column's lists over so many nodes, if their values are spread evenly over the
     /// lists.
     pub fn pages(&self, nodes: usize) -> usize {
-        let lists = nodes.min(LISTS);
+        let lists = nodes.min(1 << lists::bits(nodes as f64));
         match lists {
             0 => 0,
             _ => lists * nodes.div_ceil(lists).div_ceil(self.most_entries()),
@@ -131,7 +131,13 @@ pub struct ListId {
     /// The filter column.
     pub column: u8,
     /// The number of the list.
-    pub list: u8,
+    pub list: u16,
+}
+
+impl ListId {
+    const fn packed(self) -> u16 {
+        self.column as u16 * MOST as u16 + self.list
+    }
 }
 
 /// A node in a list.
@@ -155,8 +161,7 @@ pub struct Code<'a> {
 /// Makes a list page of a new page; the list has so many pages with it.
 pub fn init(page: &mut Page, id: ListId, layout: &ListLayout, next: BlockNumber, pages: u32) {
     page::init(page, PageKind::List, layout.stride);
-    page[COLUMN_AT] = id.column;
-    page[LIST_AT] = id.list;
+    put_u16(page, ID_AT, id.packed());
     set_pages(page, pages);
     page::set_upper(page, PAGES_AT);
     set_next(page, next);
@@ -177,14 +182,15 @@ pub fn is_of(page: &Page, block: BlockNumber, id: ListId, layout: &ListLayout) -
     if blocks.is_none_or(|len| !len.is_multiple_of(layout.block_len())) {
         return corrupted(block, "a part of a block of entries");
     }
-    Ok((page[COLUMN_AT], page[LIST_AT]) == (id.column, id.list))
+    Ok(self::id(page) == id)
 }
 
 /// The list of a list page.
 pub fn id(page: &Page) -> ListId {
+    let packed = get_u16(page, ID_AT);
     ListId {
-        column: page[COLUMN_AT],
-        list: page[LIST_AT],
+        column: (packed / MOST as u16) as u8,
+        list: packed % MOST as u16,
     }
 }
 
@@ -397,7 +403,7 @@ mod tests {
     use crate::storage::layout_plan::Storage;
     use crate::storage::page::PAGE_SIZE;
 
-    const ID: ListId = ListId { column: 2, list: 77 };
+    const ID: ListId = ListId { column: 2, list: 1277 };
 
     fn entry(n: usize) -> ListEntry {
         ListEntry {

@@ -21,12 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use super::format::{FORMAT_VERSION, MAX_LEVEL, META_BLOCK, Unplaced};
 use super::layout::{FilterColumns, Shape};
-use super::list_page::ListId;
 use super::page::{self, HEADER_SIZE, Page, PageKind, get_u16, get_u32, put_u16, put_u32};
 use super::parameters::Parameters;
-use super::{BlockNumber, Layout, Link, NodeRef, checksum, corrupted, encoding, fnv1a, pgvector};
+use super::{Layout, Link, NodeRef, checksum, corrupted, encoding, fnv1a, pgvector};
 use crate::error::{Error, Result};
-use crate::filter::lists::LISTS;
+use crate::filter::lists;
 use crate::filter::signature::MOST_BORDERS;
 use crate::filter::values::MOST_COLUMNS;
 use crate::quantize::rabitq::WORD_BITS;
@@ -79,29 +78,6 @@ const BORDERS_AT: usize = UNPLACED_AT + Unplaced::ALL.len() * size_of::<u32>();
 /// Bytes of the numbers of borders, which come before the borders.
 const BORDER_COUNTS: usize = MOST_COLUMNS * size_of::<u16>();
 
-/// The first pages of the lists of filter columns, after the room for all borders.
-const LISTS_AT: usize = BORDERS_AT + BORDER_COUNTS + MOST_COLUMNS * MOST_BORDERS * size_of::<u64>();
-
-fn list_at(id: ListId) -> usize {
-    let at = usize::from(id.column) * LISTS + usize::from(id.list);
-    LISTS_AT + at * size_of::<BlockNumber>()
-}
-
-/// The first page of a list; 0 if there is none.
-pub fn read_list(page: &Page, id: ListId) -> Result<BlockNumber> {
-    check(page)?;
-    let at = list_at(id);
-    if at + size_of::<BlockNumber>() > page::lower(page) {
-        return corrupted(META_BLOCK, "the meta page ends before the lists of filter columns");
-    }
-    Ok(get_u32(page, at))
-}
-
-/// Sets the first page of a list.
-pub fn set_list(page: &mut Page, id: ListId, first: BlockNumber) {
-    put_u32(page, list_at(id), first);
-}
-
 /// The borders of the filter columns.
 pub type Borders = [Vec<u64>; MOST_COLUMNS];
 
@@ -126,12 +102,6 @@ pub fn set_borders(page: &mut Page, borders: &Borders) {
         }
     }
     page::set_lower(page, at.max(page::lower(page)));
-}
-
-/// Makes room for the lists of so many filter columns.
-fn set_lists(page: &mut Page, columns: usize) {
-    let end = LISTS_AT + columns * LISTS * size_of::<BlockNumber>();
-    page::set_lower(page, end.max(page::lower(page)));
 }
 
 /// Reads the borders of filter columns, which have this hash.
@@ -264,9 +234,6 @@ pub fn init(page: &mut Page, parameters: &Parameters) -> Result<()> {
     let checksum = checksum(&page[PARAMETERS_AT..PARAMETERS_AT + length]);
     put_u32(page, PARAMETERS_AT + length, checksum);
     set_borders(page, &Borders::default());
-    if parameters.shape.filters.count > 0 {
-        set_lists(page, usize::from(parameters.shape.filters.count));
-    }
     Ok(())
 }
 
@@ -367,6 +334,7 @@ pub fn read(page: &Page) -> Result<Meta> {
         || !usize::from(code_bits).is_multiple_of(WORD_BITS)
         || usize::from(code_bits) > parameters.shape.most_bits()
         || filters != FilterColumns::of(parameters.filter_kinds())
+        || !(lists::FEWEST_BITS..=lists::MOST_BITS).contains(&parameters.list_bits)
         || parameters.filters[usize::from(filters.count)..]
             .iter()
             .any(Option::is_some)
@@ -421,6 +389,7 @@ mod tests {
         centroid: 0x0fed_cba9_8765_4321,
         filters: [Some(Kind::Exact), Some(Kind::Set), None, None],
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     };
 
@@ -494,7 +463,7 @@ mod tests {
         assert_eq!(read_first_generation(&page), Ok(255));
         assert_eq!((read_unwalked(&page), page[39]), (Ok(254), 254));
         assert_eq!(read(&page), before);
-        assert_eq!(page::lower(&page), 5408);
+        assert_eq!(page::lower(&page), BORDERS_AT + BORDER_COUNTS);
         assert_eq!(page[288..296], [5, 0, 0, 0, 0, 0, 0, 0]);
     }
 
@@ -517,9 +486,10 @@ mod tests {
         // Kind::Exact, Kind::Set
         expected.extend([1, 0, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0]);
         expected.extend(PARAMETERS.borders.to_le_bytes());
+        expected.push(PARAMETERS.list_bits);
         assert_eq!(page[PARAMETERS_AT..PARAMETERS_AT + expected.len()], expected);
-        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 1_532_673_247);
-        assert_eq!(page::lower(&page), 5408);
+        assert_eq!(get_u32(&page, PARAMETERS_AT + expected.len()), 992_928_520);
+        assert_eq!(page::lower(&page), BORDERS_AT + BORDER_COUNTS);
         assert_eq!(page[304..312], [0xFF; 8]);
         set_unplaced(&mut page, Unplaced::Zero, NodeRef(1));
         set_unplaced(&mut page, Unplaced::Null, NodeRef(0x0203_0405));
@@ -629,7 +599,7 @@ mod tests {
         assert_eq!(check_format(&page), Err(Error::given_up()));
         assert_eq!(read(&page), Err(Error::given_up()));
         assert_eq!(read_first_generation(&page), Err(Error::given_up()));
-        assert_eq!(page::lower(&page), 5408);
+        assert_eq!(page::lower(&page), BORDERS_AT + BORDER_COUNTS);
     }
 
     #[test]

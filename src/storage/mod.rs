@@ -31,6 +31,7 @@ pub mod format;
 pub mod layout;
 pub mod layout_plan;
 mod learned;
+pub mod list_directory;
 pub mod list_page;
 pub mod mapping;
 pub mod memory_store;

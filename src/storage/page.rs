@@ -50,8 +50,10 @@ pub enum PageKind {
     List = 4,
     /// Queries that were sampled ([`super::query_page`]).
     Queries = 5,
-    /// Numbers of the directions, between the centroid and the first records.
+    /// Numbers of the directions, after the centroid.
     Directions = 6,
+    /// First pages of lists ([`super::list_directory`]), directly before the first records.
+    ListDirectory = 7,
 }
 
 /// The N bytes at `at`, checked at once.

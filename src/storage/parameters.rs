@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::META_BLOCK;
 use super::layout::{Encoding, Layout, Shape};
+use super::list_directory::ListDirectory;
 use super::{BlockNumber, learned};
 use crate::distance::Metric;
 use crate::error::Result;
@@ -78,6 +79,8 @@ pub struct Parameters {
     /// The hash of the borders of filter columns (`meta::borders_hash`), which are on the meta
     /// page; 0 if there are none.
     pub borders: u64,
+    /// Bits that number the lists of a filter column ([`crate::filter::lists`]).
+    pub list_bits: u8,
 }
 
 impl Element {
@@ -124,10 +127,17 @@ impl Parameters {
         META_BLOCK + 1 + centroid
     }
 
+    /// The directory of value lists.
+    pub fn list_directory(&self) -> ListDirectory {
+        let numbers = usize::from(self.directions.count) * self.shape.coordinates();
+        let first = self.first_directions_block() + learned::pages(size_of::<u16>() * numbers);
+        ListDirectory::new(first, usize::from(self.shape.filters.count), self.list_bits)
+    }
+
     /// The first block that may hold records.
     pub fn first_node_block(&self) -> BlockNumber {
-        let numbers = usize::from(self.directions.count) * self.shape.coordinates();
-        self.first_directions_block() + learned::pages(size_of::<u16>() * numbers)
+        let directory = self.list_directory();
+        directory.first() + directory.pages()
     }
 
     /// Whether the directions are possible.

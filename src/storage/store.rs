@@ -145,7 +145,7 @@ pub fn target_block<S: PageStore>(store: &S, layout: &Layout, mut full: Option<B
     loop {
         match store.target(full)? {
             // The last page, or a page that a damaged free space map names, may be one of the
-            // centroid's.
+            // pages before the records.
             Some(block) if block < layout.first_block => full = Some(block),
             Some(block) => return Ok(block),
             None => {

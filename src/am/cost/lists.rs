@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use super::bitmap::operators_per_read;
 use super::{NUMBERS_PER_OPERATOR, Shares};
 use crate::am::filter::SetStatistics;
-use crate::filter::lists::LISTS;
+use crate::filter::signature::{MOST_BORDERS, PLACES};
 use crate::hnsw::scan::{cost_of_listed, most_cost_of_listed};
 use crate::storage::page::PAGE_SIZE;
 
@@ -42,12 +42,14 @@ impl Named {
         entries: 1.0,
     };
 
-    /// The lists of a column under conditions that this share of the rows passes. Entries of an
-    /// equality have its signature. A range takes whole intervals, one for each list: at each of
-    /// its ends half of one is beyond it, in the mean. Elements of arrays share lists, and some
-    /// entries of other elements pass.
-    pub(super) fn of(passing: f64, ends: usize, sets: Option<SetStatistics>) -> Named {
-        let list = 1.0 / LISTS as f64;
+    /// Those of a column with so many `lists`, under conditions that this share of the rows passes.
+    /// Entries of an equality have its signature. A range takes whole lists: at each of its ends
+    /// half of one is beyond it, in the mean. Elements of arrays share lists, and some entries of
+    /// other elements pass.
+    pub(super) fn of(passing: f64, ends: usize, sets: Option<SetStatistics>, lists: f64) -> Named {
+        // A range reads whole places, whichever lists these fill.
+        let lists = if ends > 0 { lists.min(PLACED) } else { lists };
+        let list = 1.0 / lists;
         let matching = match (ends, sets) {
             (_, Some(sets)) => {
                 return Named {
@@ -69,6 +71,9 @@ impl Named {
         if other.matching < self.matching { other } else { self }
     }
 }
+
+/// The most lists of a column that a range tells apart: those of all places of all intervals.
+const PLACED: f64 = ((MOST_BORDERS + 1) * PLACES as usize) as f64;
 
 /// Most nodes that a scan reads of lists with codes (docs/measurements.md, *Codes in value lists*).
 const MOST_READ: f64 = 200.0;
@@ -145,18 +150,18 @@ mod tests {
 
     #[test]
     fn a_range_reads_whole_intervals() {
-        let matching = |passing, ends| Named::of(passing, ends, None).matching;
-        assert_eq!(matching(0.25, 0), 0.25);
-        assert_eq!(matching(0.25, 1), 0.25 + 0.5 / 128.0);
-        assert_eq!(matching(0.25, 2), 0.25 + 1.0 / 128.0);
-        assert_eq!(matching(1e-6, 1), 1.0 / 128.0);
-        assert_eq!(matching(0.999, 2), 1.0);
+        let matching = |passing, ends, lists| Named::of(passing, ends, None, lists).matching;
+        assert_eq!(matching(0.25, 0, 128.0), 0.25);
+        assert_eq!(matching(0.25, 1, 128.0), 0.25 + 0.5 / 128.0);
+        assert_eq!(matching(0.25, 2, 1024.0), 0.25 + 1.0 / 1024.0);
+        assert_eq!(matching(1e-6, 1, 128.0), 1.0 / 128.0);
+        assert_eq!(matching(0.999, 2, 128.0), 1.0);
     }
 
     #[test]
     fn lists_of_arrays_have_other_elements_and_long_arrays() {
         let of = |lists, elements, long| {
-            let named = Named::of(0.01, 0, Some(SetStatistics { lists, elements, long }));
+            let named = Named::of(0.01, 0, Some(SetStatistics { lists, elements, long }), 128.0);
             (named.matching, named.entries)
         };
         let (one, many) = (of(1.0, 3.0, 0.0), of(1.0, 3.0, 0.5));

@@ -7,7 +7,7 @@ use super::Columns;
 use super::classes::{Comparison, Domain, operator};
 use super::set_statistics::SetStatistics;
 use crate::compat;
-use crate::filter::lists::LISTS;
+use crate::filter::sets;
 use crate::filter::values::Kind;
 
 /// Adds conditions `column = ANY (array)` that PostgreSQL has left out. Up to version 16 it has no
@@ -206,7 +206,9 @@ unsafe fn sets_named(root: *mut pg_sys::PlannerInfo, condition: *mut pg_sys::Nod
         }
         let arguments = PgList::<pg_sys::Node>::from_pg((*condition.cast::<pg_sys::OpExpr>()).args);
         let lists = match comparison {
-            Comparison::Overlaps => compat::array_length(root, arguments.get_ptr(1)?).clamp(1.0, LISTS as f64),
+            Comparison::Overlaps => {
+                compat::array_length(root, arguments.get_ptr(1)?).clamp(1.0, f64::from(sets::LISTS))
+            }
             _ => 1.0,
         };
         Some(SetStatistics::of(root, arguments.get_ptr(0)?, lists))

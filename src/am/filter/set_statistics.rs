@@ -3,7 +3,6 @@
 
 use pgrx::pg_sys;
 
-use crate::filter::lists::LISTS;
 use crate::filter::sets;
 
 /// Elements of an array of a column without statistics, as keys have them (chosen, not measured).
@@ -83,7 +82,7 @@ impl SetStatistics {
     }
 
     fn of_short(&self) -> f64 {
-        self.lists * self.elements / LISTS as f64
+        self.lists * self.elements / f64::from(sets::LISTS)
     }
 
     /// Elements of an array that is not long.

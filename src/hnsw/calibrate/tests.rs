@@ -1,5 +1,6 @@
 use super::*;
 use crate::distance::Metric;
+use crate::filter::lists;
 use crate::hnsw::insert::{self, Inserter};
 use crate::storage::memory_store::MemoryStore;
 use crate::storage::parameters::{Element, Parameters, Reflections};
@@ -30,6 +31,7 @@ fn build<'s>(store: &'s MemoryStore, metric: Metric, vectors: &[Vec<f32>]) -> Gr
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     };
     let graph = Graph::create(store, parameters, Vec::new()).unwrap();

@@ -4,10 +4,9 @@
 
 use super::links::code_fault;
 use super::{Report, Seen, Severity, readable, reason};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hnsw::Graph;
 use crate::hnsw::value_lists;
-use crate::storage::format::META_BLOCK;
 use crate::storage::page::Page;
 use crate::storage::{BlockNumber, PageStore, list_page};
 
@@ -29,8 +28,9 @@ pub(super) fn check<S: PageStore>(graph: &Graph<'_, S>, memory: usize, report: &
             report.add(Severity::Leftover, block, Some(slot), what);
             Ok(())
         });
-        if let Err(error) = checked {
-            report.add(Severity::Corruption, META_BLOCK, None, reason(error)?);
+        match checked {
+            Err(Error::Corrupted { block, reason, .. }) => report.add(Severity::Corruption, block, None, reason),
+            other => other?,
         }
     }
     Ok(())

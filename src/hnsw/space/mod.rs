@@ -20,7 +20,7 @@ use crate::distance::{self, Kernel, Metric};
 use crate::error::Result;
 use crate::filter::condition::{Filter, Match};
 use crate::filter::lanes::LaneFilter;
-use crate::filter::lists::Lists;
+use crate::filter::lists::OfNode;
 use crate::filter::signature::{self, Column, Signatures};
 use crate::filter::values::Values;
 use crate::hnsw::indexed_value::Value;
@@ -32,6 +32,7 @@ use crate::quantize::query_table::Table;
 use crate::quantize::rotation::Rotation;
 use crate::quantize::scalar::BLOCK;
 use crate::storage::layout::Encoding;
+use crate::storage::list_directory::ListDirectory;
 use crate::storage::list_page::{Block, ListLayout};
 use crate::storage::meta::Borders;
 use crate::storage::parameters::Parameters;
@@ -63,8 +64,9 @@ impl From<Vec<f32>> for Learned {
 pub struct Space {
     pub(in crate::hnsw) parameters: Parameters,
     pub(in crate::hnsw) layout: Layout,
-    /// The layout of value lists.
+    /// The layout of value lists, and the directory of their first pages.
     pub(in crate::hnsw) lists: ListLayout,
+    pub(in crate::hnsw) directory: ListDirectory,
     measure: Measure,
     /// The rotation, in an index with directions of the coordinates of a code alone.
     rotation: Option<Rotation>,
@@ -190,7 +192,7 @@ impl Query {
 
     /// Filter columns, and lists of each that name all nodes that may match
     /// ([`LaneFilter::lists`]).
-    pub(in crate::hnsw) fn lists(&self) -> &[(usize, Lists)] {
+    pub(in crate::hnsw) fn lists(&self) -> &[(usize, Vec<u16>)] {
         self.conditions
             .as_ref()
             .map_or(&[], |conditions| conditions.lanes.lists())
@@ -249,6 +251,7 @@ impl Space {
             parameters,
             layout,
             lists: ListLayout::of(&layout),
+            directory: parameters.list_directory(),
             measure: Measure::of(&parameters),
             rotation: layout.is_coded().then(rotation),
             rest,
@@ -258,7 +261,11 @@ impl Space {
             columns: parameters
                 .filter_kinds()
                 .zip(borders)
-                .map(|(kind, borders)| Column { kind, borders })
+                .map(|(kind, borders)| Column {
+                    kind,
+                    borders,
+                    list_bits: parameters.list_bits,
+                })
                 .collect(),
         })
     }
@@ -316,11 +323,10 @@ impl Space {
     }
 
     /// The lists of a filter column that a node with these values is in.
-    pub(in crate::hnsw) fn lists_of(&self, values: &Values, column: u8) -> Lists {
+    pub(in crate::hnsw) fn lists_of(&self, values: &Values, column: u8) -> OfNode {
         let column = usize::from(column);
-        self.columns
-            .get(column)
-            .map_or(0, |of_column| of_column.lists(values.get(column)))
+        let of_column = self.columns.get(column);
+        of_column.map_or_else(OfNode::default, |of_column| of_column.lists(values.get(column)))
     }
 
     /// The signatures of filter values in lanes of records.
@@ -527,6 +533,7 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::lists;
     use crate::storage::centroid;
     use crate::storage::layout::{Encoding, FilterColumns, Shape};
     use crate::storage::parameters::{Element, Reflections};
@@ -547,6 +554,7 @@ mod tests {
             },
             filters: [None; crate::filter::values::MOST_COLUMNS],
             borders: 0,
+            list_bits: lists::FEWEST_BITS,
             directions: Reflections::NONE,
         }
     }

@@ -87,7 +87,7 @@ fn assert_found_after_removal(metric: Metric, writes: usize, removed: usize) {
     let of_row = |row: &usize| {
         let columns = value_lists::listed(&graph);
         columns
-            .map(|column| graph.space.lists_of(&all[*row], column).count_ones() as usize)
+            .map(|column| graph.space.lists_of(&all[*row], column).as_slice().len())
             .sum::<usize>()
     };
     let (entries, least) = (entries(&graph), rows.iter().map(of_row).sum());

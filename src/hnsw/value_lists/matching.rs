@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use super::walk;
 use crate::error::Result;
 use crate::fallible::{Room, TryPush};
-use crate::filter::lists::{self, Lists};
 use crate::hnsw::Graph;
 use crate::hnsw::search::estimate::{self, Estimate};
 use crate::hnsw::space::Query;
@@ -26,17 +25,17 @@ const LOOKED_AT: usize = 4;
 /// many as may be named fill more.
 const MOST_PAGES: usize = 512;
 
-/// Lists of a column that name all nodes that may match a query's conditions.
+/// Lists of a column that name all nodes that may match a query's conditions: their place among
+/// those of the query.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::hnsw) struct OfColumn {
-    column: u8,
-    lists: Lists,
-}
+pub(in crate::hnsw) struct OfColumn(usize);
 
 impl OfColumn {
-    fn ids(self) -> impl Iterator<Item = ListId> {
-        let column = self.column;
-        lists::numbers(self.lists).map(move |list| ListId { column, list })
+    /// The column, and its lists that have pages: most of a column with few values have none.
+    fn lists<S: PageStore>(self, graph: &Graph<'_, S>, query: &Query) -> Result<(u8, Vec<u16>)> {
+        let (column, lists) = &query.lists()[self.0];
+        let column = *column as u8;
+        Ok((column, graph.space.directory.with_pages(graph.store, column, lists)?))
     }
 }
 
@@ -47,10 +46,7 @@ pub(in crate::hnsw) fn are_named(query: &Query) -> bool {
 
 /// The lists of each column that name the nodes that match.
 fn naming(query: &Query) -> impl Iterator<Item = OfColumn> {
-    query.lists().iter().map(|&(column, lists)| OfColumn {
-        column: column as u8,
-        lists,
-    })
+    (0..query.lists().len()).map(OfColumn)
 }
 
 /// Nodes that value lists name, each with a lower bound of its distance, which is not a number
@@ -134,17 +130,18 @@ pub(in crate::hnsw) fn expected<S: PageStore>(
 ) -> Result<Vec<(OfColumn, f64)>> {
     let mut expected = Vec::new();
     for of_column in naming(query) {
-        let lists = of_column.lists.count_ones() as usize;
-        let looked_at = lists.min(LOOKED_AT);
-        let count = match query.range_share(usize::from(of_column.column)) {
-            Some(share) if lists > looked_at => share * nodes,
+        let (column, lists) = of_column.lists(graph, query)?;
+        let looked_at = lists.len().min(LOOKED_AT);
+        let count = match query.range_share(usize::from(column)) {
+            Some(share) if lists.len() > looked_at => share * nodes,
             _ => {
                 // The first one, which may be that of long arrays, stands for itself alone.
                 let (mut first, mut others) = (0.0, 0.0);
-                for (i, list) in of_column.ids().take(looked_at).enumerate() {
-                    *(if i == 0 { &mut first } else { &mut others }) += expected_of(graph, query, list)?;
+                for (i, &list) in lists[..looked_at].iter().enumerate() {
+                    let of_list = expected_of(graph, query, ListId { column, list })?;
+                    *(if i == 0 { &mut first } else { &mut others }) += of_list;
                 }
-                let of_others = lists.saturating_sub(1) as f64 / looked_at.saturating_sub(1).max(1) as f64;
+                let of_others = lists.len().saturating_sub(1) as f64 / looked_at.saturating_sub(1).max(1) as f64;
                 first + others * of_others
             }
         };
@@ -177,13 +174,20 @@ fn expected_of<S: PageStore>(graph: &Graph<'_, S>, query: &Query, list: ListId) 
 /// Locks: one page at a time, shared; on return: none.
 pub(in crate::hnsw) fn sample<S: PageStore>(graph: &Graph<'_, S>, query: &Query) -> Result<Vec<Link>> {
     let mut sample = Vec::new();
-    let Some(of_column) = naming(query).min_by_key(|of_column| of_column.lists.count_ones()) else {
+    let mut fewest: Option<(u8, Vec<u16>)> = None;
+    for of_column in naming(query) {
+        let (column, lists) = of_column.lists(graph, query)?;
+        if fewest.as_ref().is_none_or(|(_, fewest)| lists.len() < fewest.len()) {
+            fewest = Some((column, lists));
+        }
+    }
+    let Some((column, lists)) = fewest else {
         return Ok(sample);
     };
-    let lists = of_column.lists.count_ones() as usize;
-    let step = lists.div_ceil(SAMPLED_LISTS).max(1);
-    let each = SAMPLE.div_ceil(lists.div_ceil(step).max(1));
-    for list in of_column.ids().step_by(step) {
+    let step = lists.len().div_ceil(SAMPLED_LISTS).max(1);
+    let each = SAMPLE.div_ceil(lists.len().div_ceil(step).max(1));
+    for &list in lists.iter().step_by(step) {
+        let list = ListId { column, list };
         let before = sample.len();
         let again = |sample: &mut Vec<Link>| sample.truncate(before);
         walk(graph, list, &mut sample, again, |sample, _, page| {
@@ -219,7 +223,9 @@ pub(in crate::hnsw) fn named<S: PageStore>(
     let layout = &graph.space.lists;
     let (mut named, mut pages) = (Named::new(kept), 0);
     let most_pages = MOST_PAGES.max(most.saturating_mul(2) / layout.most_entries());
-    for list in of_column.ids() {
+    let (column, lists) = of_column.lists(graph, query)?;
+    for list in lists {
+        let list = ListId { column, list };
         let (before, mut is_whole) = (named.count, true);
         // Nodes of a walk that begins again are there twice, which does no harm.
         let again = |named: &mut Named| named.count = before;

@@ -19,19 +19,18 @@ pub mod upkeep;
 
 use crate::error::Result;
 use crate::fallible::Room;
-use crate::filter::lists;
 use crate::hnsw::Graph;
 use crate::hnsw::space::Point;
 use crate::storage::format::META_BLOCK;
 use crate::storage::list_page::{self, Code, ListEntry, ListId};
-use crate::storage::{BlockNumber, Edit, Link, PageStore, corrupted, meta, page};
+use crate::storage::{BlockNumber, Edit, Link, PageStore, corrupted, page};
 
 /// Beginnings of a walk over one list, beyond which the index counts as corrupted.
 const RETRIES: usize = 1000;
 
 /// Adds a new node to the lists of its values.
 ///
-/// Locks: one page at a time, or the meta page and a new page; on return: none.
+/// Locks: one page at a time, or a page of the directory and a new page; on return: none.
 pub(in crate::hnsw) fn add<S: PageStore>(graph: &Graph<'_, S>, link: Link, point: &Point) -> Result<()> {
     add_where(graph, link, point, |_| true)
 }
@@ -50,8 +49,11 @@ fn add_where<S: PageStore>(
     let factors = graph.space.encode_alone(point, &mut words);
     let code = Code { words: &words, factors };
     for column in listed(graph) {
-        let ids = lists::numbers(graph.space.lists_of(&point.values, column)).map(|list| ListId { column, list });
-        for id in ids.filter(|&id| is_wanted(id)) {
+        for &list in graph.space.lists_of(&point.values, column).as_slice() {
+            let id = ListId { column, list };
+            if !is_wanted(id) {
+                continue;
+            }
             add_to(graph, id, &ListEntry { link, signatures }, &code)?;
         }
     }
@@ -83,9 +85,9 @@ pub(in crate::hnsw) fn listed<S: PageStore>(graph: &Graph<'_, S>) -> impl Iterat
 }
 
 fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, code: &Code<'_>) -> Result<()> {
-    let layout = &graph.space.lists;
+    let (layout, directory) = (&graph.space.lists, &graph.space.directory);
     for _ in 0..RETRIES {
-        let first = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+        let first = directory.read(graph.store, id)?;
         let mut pages = 0;
         if first != 0 {
             let added = graph.store.write(first, |page| {
@@ -110,13 +112,13 @@ fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, cod
         // VACUUM or another backend may take the new page for one of nodes; then this one takes
         // another.
         let block = graph.store.extend()?;
-        let added = graph.store.write_two(META_BLOCK, block, |meta, new| {
-            let is_first = meta::read_list(meta, id)? == first;
+        let added = graph.store.write_two(directory.block(id), block, |names, new| {
+            let is_first = directory.get(names, id)? == first;
             if !is_first || !page::is_new(new) {
                 return Ok(Edit::Unchanged(false));
             }
             list_page::init(new, id, layout, first, pages.saturating_add(1));
-            meta::set_list(meta, id, block);
+            directory.set(names, id, block);
             Ok(Edit::Changed(list_page::push(new, layout, entry, code)))
         })?;
         if added {
@@ -127,7 +129,7 @@ fn add_to<S: PageStore>(graph: &Graph<'_, S>, id: ListId, entry: &ListEntry, cod
         graph.store.check_interrupts();
     }
     corrupted(
-        META_BLOCK,
+        directory.block(id),
         "a list of a filter column changes its first page without end",
     )
 }
@@ -147,7 +149,7 @@ fn walk<S: PageStore, T>(
     let mut blocks = META_BLOCK + 2;
     for _ in 0..RETRIES {
         again(state);
-        let mut block = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+        let mut block = graph.space.directory.read(graph.store, id)?;
         let (mut pages, mut is_whole) = (0, true);
         while block != 0 && is_whole {
             graph.store.check_interrupts();
@@ -173,7 +175,7 @@ fn walk<S: PageStore, T>(
         }
     }
     corrupted(
-        META_BLOCK,
+        graph.space.directory.block(id),
         "a list of a filter column leads to pages that are not its own",
     )
 }

@@ -3,7 +3,6 @@
 use super::{add_where, listed, walk};
 use crate::error::Result;
 use crate::fallible::TryPush;
-use crate::filter::lists::{self, LISTS};
 use crate::filter::signature::Signatures;
 use crate::hnsw::Graph;
 use crate::hnsw::node_set::NodeSet;
@@ -16,13 +15,14 @@ use crate::storage::{BlockNumber, Edit, Link, NodeRef, PageStore, corrupted, met
 /// Takes the entries of freed nodes out of all lists, and frees pages without entries. `freed` has
 /// the level-0 records that were freed; a slot may have another node again.
 ///
-/// Locks: one page at a time, exclusive, or two of a list; on return: none.
+/// Locks: one page at a time, exclusive, or two of a list, or one of the directory and one of a
+/// list; on return: none.
 pub(in crate::hnsw) fn clean<S: PageStore>(graph: &Graph<'_, S>, freed: &NodeSet) -> Result<()> {
     if freed.is_empty() {
         return Ok(());
     }
     for column in listed(graph) {
-        for list in 0..LISTS as u8 {
+        for list in graph.space.directory.lists() {
             clean_list(graph, ListId { column, list }, freed)?;
         }
     }
@@ -32,7 +32,7 @@ pub(in crate::hnsw) fn clean<S: PageStore>(graph: &Graph<'_, S>, freed: &NodeSet
 fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -> Result<()> {
     let layout = &graph.space.lists;
     let mut before: Option<BlockNumber> = None;
-    let mut block = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+    let mut block = graph.space.directory.read(graph.store, id)?;
     let (mut pages, mut kept) = (0, 0);
     while block != 0 {
         graph.store.check_interrupts();
@@ -84,7 +84,7 @@ fn clean_list<S: PageStore>(graph: &Graph<'_, S>, id: ListId, freed: &NodeSet) -
 
 /// Makes the first page of a list tell the number of pages if it tells of more than twice as many.
 fn set_pages<S: PageStore>(graph: &Graph<'_, S>, id: ListId, pages: u32) -> Result<()> {
-    let first = graph.store.read(META_BLOCK, |page| meta::read_list(page, id))?;
+    let first = graph.space.directory.read(graph.store, id)?;
     let is_wrong = |page: &Page| {
         let is_of = list_page::is_of(page, first, id, &graph.space.lists)?;
         Ok(is_of && list_page::pages(page) / 2 > pages)
@@ -107,7 +107,7 @@ fn set_pages<S: PageStore>(graph: &Graph<'_, S>, id: ListId, pages: u32) -> Resu
 /// after `before`, or first: backends add entries to first pages, and new pages before them. Says
 /// whether it did.
 ///
-/// Locks: the page and the one before it or the meta page, exclusive; on return: none.
+/// Locks: the page and the one before it or that of the directory, exclusive; on return: none.
 fn unlink<S: PageStore>(
     graph: &Graph<'_, S>,
     id: ListId,
@@ -118,19 +118,20 @@ fn unlink<S: PageStore>(
         return corrupted(block, "a page of a list of a filter column leads to itself");
     }
     let generation = graph.store.read(META_BLOCK, meta::read_first_generation)?;
+    let directory = &graph.space.directory;
     let is_unlinked = graph
         .store
-        .write_two(before.unwrap_or(META_BLOCK), block, |other, page| {
+        .write_two(before.unwrap_or(directory.block(id)), block, |other, page| {
             let next = match before {
                 Some(_) => list_page::next(other),
-                None => meta::read_list(other, id)?,
+                None => directory.get(other, id)?,
             };
             if !list_page::is_empty(page, &graph.space.lists) || next != block {
                 return Ok(Edit::Unchanged(false));
             }
             match before {
                 Some(_) => list_page::set_next(other, list_page::next(page)),
-                None => meta::set_list(other, id, list_page::next(page)),
+                None => directory.set(other, id, list_page::next(page)),
             }
             node_page::init(page, &graph.space.layout, generation);
             Ok(Edit::Changed(true))
@@ -150,9 +151,9 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
     graph: &Graph<'_, S>,
     column: u8,
     memory: usize,
-    mut f: impl FnMut(Link, u8) -> Result<()>,
+    mut f: impl FnMut(Link, u16) -> Result<()>,
 ) -> Result<()> {
-    type Place = (NodeRef, u8, u8, Signatures);
+    type Place = (NodeRef, u8, u16, Signatures);
     // The entries of lists are about as many.
     let most = memory / (2 * size_of::<Place>());
     let blocks = graph.node_blocks()?;
@@ -169,13 +170,14 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
             graph.live_on(block, |link, record| here.push((link, record.values())))?;
             for (link, values) in here {
                 let signatures = graph.space.signatures(&values);
-                let lists = lists::numbers(graph.space.lists_of(&values, column));
-                nodes.try_extend(lists.map(|list| (link.node, link.generation, list, signatures)))?;
+                let lists = graph.space.lists_of(&values, column);
+                let places = lists.as_slice().iter();
+                nodes.try_extend(places.map(|&list| (link.node, link.generation, list, signatures)))?;
             }
         }
         let part = start..end;
         let mut listed: Vec<Place> = Vec::new();
-        for list in 0..LISTS as u8 {
+        for list in graph.space.directory.lists() {
             let before = listed.len();
             let again = |listed: &mut Vec<Place>| listed.truncate(before);
             walk(graph, ListId { column, list }, &mut listed, again, |listed, _, page| {
@@ -202,7 +204,7 @@ pub(in crate::hnsw) fn missing<S: PageStore>(
 /// Adds the nodes that an interrupted insertion has left out of their lists. About `memory` bytes
 /// are used at a time.
 ///
-/// Locks: one page at a time, or the meta page and a new page; on return: none.
+/// Locks: one page at a time, or a page of the directory and a new page; on return: none.
 pub fn complete<S: PageStore>(graph: &Graph<'_, S>, memory: usize) -> Result<()> {
     let mut point = Point::default();
     for column in listed(graph) {

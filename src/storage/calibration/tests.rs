@@ -1,6 +1,7 @@
 use super::*;
 use crate::distance::Metric;
 use crate::error::Error;
+use crate::filter::lists;
 use crate::storage::layout::{Encoding, FilterColumns, Shape};
 use crate::storage::page::PAGE_SIZE;
 use crate::storage::parameters::{Element, Parameters, Reflections};
@@ -21,6 +22,7 @@ pub fn meta_page() -> Page {
         centroid: 0,
         filters: [None; crate::filter::values::MOST_COLUMNS],
         borders: 0,
+        list_bits: lists::FEWEST_BITS,
         directions: Reflections::NONE,
     };
     let mut page = [0; PAGE_SIZE];
